@@ -20,5 +20,6 @@ export default {
   globalSetup: '<rootDir>/test/support/jest-global-setup.mjs',
   runtime: '<rootDir>/test/support/jest-runtime.cjs',
   setupFiles: ['<rootDir>/test/support/jest-setup.mjs'],
+  ...(process.env.COSTS && { setupFilesAfterEnv: ['<rootDir>/test/support/jest-costs.cjs'] }),
   reporters: ['default', '<rootDir>/test/support/skips-reporter.mjs'],
 };

@@ -60,7 +60,7 @@ async function start(prefix: string, report?: Pick<ChainReport, 'onDecision' | '
   return services;
 }
 
-test(`${CHAINS} concurrent chains agree within themselves while a flag is flipped ${FLIPS} times, and only the table stays connected`, async () => {
+test(`${CHAINS} concurrent chains agree within themselves while a flag is flipped ${FLIPS} times, and only the table stays connected @heavy`, async () => {
   const sockets: Socket[] = [];
   const onSocket = (message: unknown) => void sockets.push((message as { socket: Socket }).socket);
   subscribe('net.client.socket', onSocket);
@@ -121,7 +121,7 @@ test('a request without a user is answered with what is expected, and a service 
   );
 });
 
-test('the stack has both functions with all that they need', () => {
+test('the stack has both functions with all that they need @heavy', () => {
   const flagTable = FlagTable.fromExisting('flags', { homeRegion: 'eu-west-1', replicaRegions: [] });
   const stack = new CallChainStack(createApp(), 'CallChain', {
     ...{ env: { account: '123456789012', region: 'eu-west-1' }, flagTable, prefix: 'production' },
@@ -145,21 +145,21 @@ function run(...args: string[]) {
   return { status, stdout, stderr };
 }
 
-test('offline, the command answers with hard-coded values', () => {
+test('offline, the command answers with hard-coded values @heavy', () => {
   const { status, stdout, stderr } = run('offline');
   expect([status, stderr]).toEqual([0, '']);
   const world = { version: 'stable', greeting: 'Hello alice!' };
   expect(JSON.parse(stdout.split('\n')[0]!)).toMatchObject({ hello: 'stable', world });
 });
 
-test('other arguments are answered with the usage', () => {
+test('other arguments are answered with the usage @heavy', () => {
   expect(run('--help')).toMatchObject({
     status: 2,
     stderr: 'npm run example:chain [-- offline | -- <percent> <percent> …]\n',
   });
 });
 
-test('the walk from 0 to 100 % moves nobody back, and no chain disagrees', () => {
+test('the walk from 0 to 100 % moves nobody back, and no chain disagrees @heavy', () => {
   const shares = process.env.LONG ? [] : ['0', '100'];
   const { status, stdout, stderr } = run(...shares);
   expect([status, stderr]).toEqual([0, '']);

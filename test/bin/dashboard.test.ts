@@ -35,7 +35,7 @@ test('the page has every widget of the template, at its position in CloudWatch',
   }
 });
 
-test('every line of a widget has the colour of its legend', () => {
+test('every line of a widget has the colour of its legend @heavy', () => {
   const sections = [...document.querySelectorAll('section')];
   let charts = 0;
   for (const [index, { type, properties }] of body.widgets.entries()) {
@@ -82,7 +82,7 @@ test('alarms are listed by name, and the log table has the columns of the query'
   expect(columns).toEqual(['@timestamp', 'level', 'message', 'environment', 'reason', 'prefix']);
 });
 
-test('the page is the same for the same stage', () => {
+test('the page is the same for the same stage @heavy', () => {
   const some = { ...body, widgets: process.env.LONG ? body.widgets : body.widgets.slice(0, 8) };
   const options = { stage: 'full', environments: full.environments! };
   expect(pageOf(some, options)).toBe(pageOf(some, options));
@@ -193,7 +193,7 @@ test('a metric without sample data is an error that says where to add it', () =>
 });
 
 describe('npm run dashboard', () => {
-  test('writes the page of a shipped stage and prints its path', async () => {
+  test('writes the page of a shipped stage and prints its path @heavy', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'dashboard-'));
     try {
       const file = join(directory, 'new/page.html');
@@ -204,7 +204,7 @@ describe('npm run dashboard', () => {
     }
   });
 
-  test('exits with 2 for an unknown option', async () => {
+  test('exits with 2 for an unknown option @heavy', async () => {
     const command = ['--import', 'tsx', 'bin/dashboard.ts', '--wrong'];
     await expect(promisify(execFile)(process.execPath, command, { cwd: root })).rejects.toMatchObject({
       code: 2,

@@ -477,7 +477,7 @@ describe('npm run keys', () => {
     });
   }
 
-  test('stores a piped key', async () => {
+  test('stores a piped key @heavy', async () => {
     const signedIn = { AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test' };
     const args = ['put', 'dev', 'production', 'sdk-key', '--endpoint', server.endpoint];
     const { exitCode, output } = await run(args, signedIn, `${first}\n`);
@@ -488,7 +488,7 @@ describe('npm run keys', () => {
     expect(stored('production/sdk-key')?.value).toBe(first);
   });
 
-  test('says how to sign in when there are no credentials', async () => {
+  test('says how to sign in when there are no credentials @heavy', async () => {
     const { exitCode, output } = await run(['list', 'dev', '--endpoint', server.endpoint], { HOME: '/nowhere' });
     expect(output).toMatch(/^No AWS credentials found: sign in/);
     expect(exitCode).toBe(1);

@@ -91,7 +91,7 @@ test('a viewer keeps its variant and gets the cookie once', async () => {
   }
 });
 
-test('viewers are split as the flag says, whatever headers they send', async () => {
+test('viewers are split as the flag says, whatever headers they send @heavy', async () => {
   const seen: Record<string, number> = { stable: 0, canary: 0 };
   for (let i = 0; i < 100; i += 1) {
     const { headers } = await visit(i % 2 ? { 'x-flag-variant': 'canary', 'x-flag-decision': 'mine' } : {});
@@ -115,7 +115,7 @@ test('a flag change reaches viewers, and the status has its revision', async () 
   for (let i = 0; i < 5; i += 1) expect((await visit()).headers['x-origin']).toBe('canary');
 });
 
-test('a crashed function is restarted for the next request', async () => {
+test('a crashed function is restarted for the next request @heavy', async () => {
   const before = edge.pids()['viewer-request']!;
   process.kill(before, 'SIGKILL');
   await eventually(() => expect(edge.pids()['viewer-request']).toBeUndefined());
@@ -124,7 +124,7 @@ test('a crashed function is restarted for the next request', async () => {
   expect(lines.join('\n')).toContain('viewer-request exited (SIGKILL)');
 });
 
-test('close ends every process and frees the port', async () => {
+test('close ends every process and frees the port @heavy', async () => {
   const other = await startLocalEdge({
     port: 0,
     table: { endpoint: table.endpoint, name: table.tableName, prefix: 'local' },
@@ -138,7 +138,7 @@ test('close ends every process and frees the port', async () => {
   await expect(visit({}, other.url)).rejects.toThrow('ECONNREFUSED');
 });
 
-test('without the table, viewers get the default origin and a decision that says why', async () => {
+test('without the table, viewers get the default origin and a decision that says why @heavy', async () => {
   const lonely = await startLocalEdge({
     port: 0,
     table: { endpoint: 'http://127.0.0.1:1', name: table.tableName },
@@ -155,7 +155,7 @@ test('without the table, viewers get the default origin and a decision that says
   }
 });
 
-test('viewers who refuse cookies keep the variant of their address, if the settings say so', async () => {
+test('viewers who refuse cookies keep the variant of their address, if the settings say so @heavy', async () => {
   await putSnapshot(table, 'half', [flag(50, 1)], { epoch: 1, seq: 1 });
   const sticky = await startLocalEdge({
     port: 0,
@@ -180,7 +180,7 @@ test('viewers who refuse cookies keep the variant of their address, if the setti
   }
 });
 
-test('rules redirect, answer, rewrite and set headers, in the built functions too', async () => {
+test('rules redirect, answer, rewrite and set headers, in the built functions too @heavy', async () => {
   const of = (key: string, value: unknown) =>
     item('features', { key, version: 1, on: true, fallthrough: { variation: 0 }, variations: [value] });
   const flags = [of('move', true), of('close', 'closed'), of('search', 'vector'), of('plan', 'gold'), flag(0, 1)];
@@ -313,7 +313,7 @@ describe('for testers', () => {
     expect((await received({ 'x-flag-shadow': '1', 'x-load-test': 'guessed' }))['x-flag-shadow']).toBeUndefined();
   });
 
-  test('a bootstrap decides while the table cannot be read', async () => {
+  test('a bootstrap decides while the table cannot be read @heavy', async () => {
     writeFileSync(bootstrapFile, `{"flags":{"checkout":${flag(100, 1).json}}}`);
     const held = await startLocalEdge({ ...toOrigins(), table: closed, bootstrapFile });
     try {
@@ -437,7 +437,7 @@ describe('the requests that origins get', () => {
     expect(await ask('/broken/page')).toMatchObject({ status: 200, got: { name: 'sorry' } });
   });
 
-  test('go to the fallback of their own origin when it fails, in a behavior with a fallback', async () => {
+  test('go to the fallback of their own origin when it fails, in a behavior with a fallback @heavy', async () => {
     const url = (name: string) => mirrors[name]!.url;
     await putSnapshot(table, 'all-canary', [flag(100, 1)], { epoch: 1, seq: 1 });
     const failing = await startMirror('failing', 503);
@@ -506,7 +506,7 @@ describe("an edge function's process", () => {
     await lambda.close();
   });
 
-  test('reports exceptions, crashes and timeouts as different errors, and recovers from each', async () => {
+  test('reports exceptions, crashes and timeouts as different errors, and recovers from each @heavy', async () => {
     const lambda = startLambdaProcess({
       name: 'f',
       host,
@@ -524,7 +524,7 @@ describe("an edge function's process", () => {
     await lambda.close();
   });
 
-  test('ends when its parent is killed', async () => {
+  test('ends when its parent is killed @heavy', async () => {
     const parent = join(directory, 'parent.cjs');
     writeFileSync(
       parent,

@@ -255,7 +255,7 @@ test.each([
   ['without a stage', [], 2, /^expected one stage/],
   ['with an unknown option', ['dev', '--frobnicate'], 2, /Unknown option '--frobnicate'/],
   ['without credentials', ['dev'], 1, /✗ not signed in to AWS\n {4}→ No AWS credentials found: sign in/],
-])('npm run preflight %s prints the error and exits with its code', async (_, args, expected, message) => {
+])('npm run preflight %s prints the error and exits with its code @heavy', async (_, args, expected, message) => {
   const { PATH = '' } = process.env;
   const child = spawn(process.execPath, ['--import', 'tsx', 'bin/preflight.ts', ...args], {
     ...{ cwd: root, stdio: ['ignore', 'pipe', 'pipe'] as ['ignore', 'pipe', 'pipe'] },

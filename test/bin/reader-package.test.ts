@@ -54,7 +54,7 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(project, { recursive: true, force: true }));
 
-test('a project without our sources compiles against its types, and only what is right', async () => {
+test('a project without our sources compiles against its types, and only what is right @heavy', async () => {
   writeFileSync(join(project, 'right.mts'), RIGHT);
   for (const [index, [, line]] of WRONG.entries()) {
     const text = `import { createOfflineReader, createReader } from 'edge-flag-reader';\n${line}`;
@@ -84,7 +84,7 @@ test('a project without our sources compiles against its types, and only what is
   }
 });
 
-test('its code runs for import and for require', async () => {
+test('its code runs for import and for require @heavy', async () => {
   const plain = RIGHT.replace(/^.*LDContext.*$/gm, '')
     .replace(/, type \w+/g, '')
     .replace(/: (Reader|EvaluationContext|string|number|unknown) =/g, ' =');
@@ -115,7 +115,7 @@ test('a bundle has only what it imports', () => {
   expect(partsOf(whole + chain)).toEqual(['overrides', 'hooks', 'changes', 'chains']);
 });
 
-test('it has a version, and is built again over itself', () => {
+test('it has a version, and is built again over itself @heavy', () => {
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   expect(JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8'))).toMatchObject({
     name: 'edge-flag-reader',

@@ -212,7 +212,7 @@ describe('npm start on a flags file', () => {
     );
   });
 
-  test('Ctrl-C ends every process and leaves no file behind', async () => {
+  test('Ctrl-C ends every process and leaves no file behind @heavy', async () => {
     const { edge } = await addressesOf(started);
     const functions = childrenOf(started.child.pid ?? 0);
     started.child.kill('SIGINT');
@@ -227,7 +227,7 @@ describe('npm start', () => {
   beforeEach(prepare);
   afterEach(cleanUp);
 
-  test('with LD_SDK_KEY gets flags from LaunchDarkly instead of the file', async () => {
+  test('with LD_SDK_KEY gets flags from LaunchDarkly instead of the file @heavy', async () => {
     upstream = await startFakeUpstream(JSON.parse(readFileSync(exampleFile, 'utf8')));
     const started = start({ LD_SDK_KEY: 'sdk-from-launchdarkly', STREAM_URI: upstream.uri });
     const { edge } = await addressesOf(started);
@@ -241,7 +241,7 @@ describe('npm start', () => {
     expect(leftBehind()).toEqual([]);
   });
 
-  test('with a file of settings says which flags do not exist, and what testers can try', async () => {
+  test('with a file of settings says which flags do not exist, and what testers can try @heavy', async () => {
     const rules = join(directory, 'edge.json');
     const shadow = { header: 'x-load-test', value: 'a secret of 16 characters' };
     const misspelt = { flagKey: 'serch-backend', variations: { vector: { origin: 'canary' } }, otherwise: 'vector' };
@@ -298,15 +298,18 @@ describe('npm start', () => {
       ],
     ];
 
-    test.each([unknown, ...(LONG ? [missing, ...misunderstood] : [])])('%s', async (_, variables, args, line) => {
-      const started = start(variables, args);
-      expect(await started.exited).toBe(1);
-      expect(started.output().trimEnd()).toMatch(line);
-      expect(started.output().trimEnd()).not.toContain('\n');
-    });
+    test.each([unknown, ...(LONG ? [missing, ...misunderstood] : [])])(
+      '%s @heavy',
+      async (_, variables, args, line) => {
+        const started = start(variables, args);
+        expect(await started.exited).toBe(1);
+        expect(started.output().trimEnd()).toMatch(line);
+        expect(started.output().trimEnd()).not.toContain('\n');
+      },
+    );
 
     test.each(LONG ? ['PORT', 'DYNAMODB_PORT', 'EDGE_PORT'] : ['EDGE_PORT'])(
-      'the port of %s is in use',
+      'the port of %s is in use @heavy',
       async (setting) => {
         const blocker = createServer();
         await new Promise<void>((resolve) => blocker.listen(0, '127.0.0.1', resolve));

@@ -71,7 +71,7 @@ function rowsOf(printed: string): Record<string, string> {
 }
 
 describe('npm run store -- show', () => {
-  test('prints the writer, its lease, the revision, sizes, counts and that nothing has drifted', async () => {
+  test('prints the writer, its lease, the revision, sizes, counts and that nothing has drifted @heavy', async () => {
     const memory = createMemory(...flags(5), segment('s', 1), tombstone('features', 'gone', 2));
     const holder = await fill(memory, { checkedAt: () => Date.now() - 3_000 });
     memory.set(flag('flag-1', 2));
@@ -107,7 +107,7 @@ describe('npm run store -- show', () => {
     });
   });
 
-  test('distinguishes a lease that is not renewed from one that was released', async () => {
+  test('distinguishes a lease that is not renewed from one that was released @heavy', async () => {
     const holder = await fill(createMemory(flag('a', 1)), { timings: { ...quick, renewMs: 30_000, stopMs: 60_000 } });
     expect(rowsOf((await store('show --prefix production')).printed).lease).toMatch(
       /^is not being renewed; another relay takes over/,
@@ -130,7 +130,7 @@ describe('npm run store -- show', () => {
     expect(rows.drift).toBeUndefined();
   });
 
-  test('reports every environment that the relay’s variables name if there is no prefix', async () => {
+  test('reports every environment that the relay’s variables name if there is no prefix @heavy', async () => {
     await fill(createMemory(flag('a', 1)));
     await fill(createMemory(flag('b', 1), flag('c', 1)), { prefix: 'staging' });
     const env = { LD_PREFIX_live: 'production', LD_PREFIX_test: 'staging' };
@@ -173,7 +173,7 @@ describe('npm run store -- verify', () => {
     ]);
   });
 
-  test('exits with 1 and names every difference', async () => {
+  test('exits with 1 and names every difference @heavy', async () => {
     const memory = createMemory(...flags(5), segment('s', 3));
     // A running relay would repair it.
     await (await fill(memory)).close();
@@ -251,7 +251,7 @@ describe('npm run store -- verify', () => {
 });
 
 describe('npm run store -- drop-snapshot', () => {
-  test('removes the snapshot of one prefix and nothing else', async () => {
+  test('removes the snapshot of one prefix and nothing else @heavy', async () => {
     const memory = createMemory(...flags(3));
     const holder = await fill(memory);
     await (await fill(createMemory(flag('b', 1)), { prefix: 'other' })).close();
@@ -265,7 +265,7 @@ describe('npm run store -- drop-snapshot', () => {
     expect((await store('drop-snapshot --prefix production --yes')).printed).toMatch(/has no snapshot/);
   });
 
-  test('asks for confirmation, and removes nothing without an answer', async () => {
+  test('asks for confirmation, and removes nothing without an answer @heavy', async () => {
     await (await fill(createMemory(flag('a', 1)))).close();
     for (const terminal of [pipeOf(), personTyping('n'), personTyping()]) {
       const { exitCode, said } = await store('drop-snapshot --prefix production', terminal);
@@ -277,7 +277,7 @@ describe('npm run store -- drop-snapshot', () => {
     expect(await stores.snapshot('production')).toBeUndefined();
   });
 
-  test('makes a running relay write a new snapshot at once', async () => {
+  test('makes a running relay write a new snapshot at once @heavy', async () => {
     const memory = createMemory(...flags(3), segment('s', 1));
     await fill(memory, { prefix: '' });
     const { exitCode, said } = await store("drop-snapshot --prefix '' --yes");
@@ -316,7 +316,7 @@ describe('npm run store', () => {
     expect([away.exitCode, away.said]).toEqual([2, expect.stringMatching(/^Cannot reach AWS in http:\/\/127.0.0.1:9/)]);
   });
 
-  test('prints help, and exits with the code of the command', async () => {
+  test('prints help, and exits with the code of the command @heavy', async () => {
     await (await fill(createMemory(flag('a', 1)))).close();
     await putForeign(flag('a', 3));
     const run = (...args: string[]) =>

@@ -66,7 +66,7 @@ export function describeFlagStore(name: string, start: () => Promise<StoreDataba
       expect(await readBack()).toEqual([flag('a', 2, { on: false }), tombstone('features', 'b', 2), segment('new', 1)]);
     });
 
-    test('has a stamp that changes with the set and only then, also for one that may only read', async () => {
+    test('has a stamp that changes with the set and only then, also for one that may only read @heavy', async () => {
       const memory = createMemory(flag('a', 1));
       const store = await openWriter(memory);
       const reader = await database.open(createMemory(), 'never');
@@ -92,7 +92,7 @@ export function describeFlagStore(name: string, start: () => Promise<StoreDataba
       expect(await readBack()).toEqual([flag('a', 50)]);
     });
 
-    test('follows memory back to older versions', async () => {
+    test('follows memory back to older versions @heavy', async () => {
       const memory = createMemory(flag('a', 9), flag('b', 5, { on: true }));
       const store = await openWriter(memory);
       await store.flush(patienceMs);
@@ -101,7 +101,7 @@ export function describeFlagStore(name: string, start: () => Promise<StoreDataba
       expect(await readBack()).toEqual([flag('a', 3), flag('b', 5, { on: false })]);
     });
 
-    test('no reader finds a new version of a flag beside an old one of its prerequisite, or of what that needs', async () => {
+    test('no reader finds a new version of a flag beside an old one of its prerequisite, or of what that needs @heavy', async () => {
       const naming = (key: string, version: number, name: string) =>
         flag(key, version, { prerequisites: [{ key: name, variation: 0 }] });
       // With more flags in between than are written at once.
@@ -134,7 +134,7 @@ export function describeFlagStore(name: string, start: () => Promise<StoreDataba
       expect((await readBack())?.[0]?.json).toBe(json);
     });
 
-    test('stores every item of a large environment unchanged', async () => {
+    test('stores every item of a large environment unchanged @heavy', async () => {
       const many = Array.from({ length: 100 }, (_, index) =>
         flag(`flag-${index}`, index + 1, { salt: `salt-${index}` }),
       );
@@ -156,7 +156,7 @@ export function describeFlagStore(name: string, start: () => Promise<StoreDataba
       expect(await readBack()).toEqual([flag('a b/ü:%2F?#', 2), large]);
     });
 
-    test('short tombstones and incomplete items that are in the database are replaced by complete ones', async () => {
+    test('short tombstones and incomplete items that are in the database are replaced by complete ones @heavy', async () => {
       const [known, segments, unknown] = [
         shortTombstone('features', 'known', 2),
         shortTombstone('segments', 'known', 3),
@@ -194,7 +194,7 @@ export function describeFlagStore(name: string, start: () => Promise<StoreDataba
       expect(await database.texts()).toEqual(Object.fromEntries(theirs.map((item) => [nameOf(item), item.json])));
     });
 
-    test('two tasks that write the same flag set at the same time leave exactly that set', async () => {
+    test('two tasks that write the same flag set at the same time leave exactly that set @heavy', async () => {
       const memories = [createMemory(flag('a', 1), flag('b', 1)), createMemory(flag('a', 1), flag('b', 1))];
       const stores = await Promise.all(memories.map(openWriter));
       await Promise.all(stores.map((store) => store.flush(patienceMs)));
@@ -216,7 +216,7 @@ export function describeFlagStore(name: string, start: () => Promise<StoreDataba
 
     const sourceRead = async () => (await (await database.open(createMemory(), 'never')).read())?.source;
 
-    test('says whose data it holds, and who has it after other data of another source', async () => {
+    test('says whose data it holds, and who has it after other data of another source @heavy', async () => {
       const memory = createMemory(flag('a', 5), flag('b', 5), segment('s', 5));
       memory.source = 'one';
       const store = await openWriter(memory);
@@ -250,7 +250,7 @@ export function describeFlagStore(name: string, start: () => Promise<StoreDataba
     });
 
     test.each(['everything', 'flags'] as const)(
-      'a store that lost %s is marked complete only once it is complete again',
+      'a store that lost %s is marked complete only once it is complete again @heavy',
       async (what) => {
         const many = moreThanAtOnce();
         const memory = createMemory(...flags(many), segment('s', 1));

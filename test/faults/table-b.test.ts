@@ -121,7 +121,7 @@ test.each(
         ['50 times 60 MB of one string', Buffer.from(`[{"kind":"custom","key":"${'x'.repeat(60_000_000)}"}]`), 50],
       ]
     : [['66 MB of empty objects', Buffer.from(`[${'{},'.repeat(22_000_000)}{}]`), 1]],
-)('B2: events that unpack to %s end nothing', async (_what, events, times) => {
+)('B2: events that unpack to %s end nothing @heavy', async (_what, events, times) => {
   const running = await common();
   const { relay } = running;
   const changed = await openWitness(running);
@@ -218,7 +218,7 @@ test('B6: a value that nests 3,900 levels deep costs its flag, and the process n
 const logged = (relay: OneRelay, pattern: RegExp) =>
   eventually(() => expect(relay.output().stdout + relay.output().stderr).toMatch(pattern));
 
-test('B7: a certificate whose key is another one is refused at start, by its name', async () => {
+test('B7: a certificate whose key is another one is refused at start, by its name @heavy', async () => {
   const certificate = opened(await createAuthority('relay.example'));
   const other = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey;
   const key = join(certificate.file, '../other-key.pem');
@@ -359,7 +359,7 @@ fully("B16: the image's health check passes for a relay with TLS", async () => {
   expect({ code: await check.exited, ...check.output() }).toMatchObject({ code: 0 });
 });
 
-test('B18: a request for events that LaunchDarkly does not answer holds back no others', async () => {
+test('B18: a request for events that LaunchDarkly does not answer holds back no others @heavy', async () => {
   const received = new Set<string>();
   let hung = 0;
   const launchDarkly = createServer((request, response) => {

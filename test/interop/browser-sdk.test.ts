@@ -64,7 +64,7 @@ describe.each(sdks)('$name', ({ openSdk }) => {
     await eventually(() => expect(show(client, 'retired')).toBe(fallback));
   }
 
-  test(`when streaming, gives our evaluator's answers for ${count} contexts (${seedNote})`, async () => {
+  test(`when streaming, gives our evaluator's answers for ${count} contexts (${seedNote}) @heavy`, async () => {
     await answersLikeOurs(await open(await start()), count);
   });
 
@@ -84,7 +84,7 @@ describe.each(sdks)('$name', ({ openSdk }) => {
     });
   });
 
-  test("with REPORT, gives our evaluator's answers and follows changes", async () => {
+  test("with REPORT, gives our evaluator's answers and follows changes @heavy", async () => {
     const site = await start();
     const client = await open(site, { useReport: true });
     await answersLikeOurs(client, 10, true);

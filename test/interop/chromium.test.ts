@@ -53,7 +53,7 @@ describeIf(chromiumPath ? 'headless Chromium' : 'headless Chromium (needs test/i
       );
     }
 
-    test(`when streaming, gives our evaluator's answers for ${count} contexts, follows changes and survives a restart (${seedNote})`, async () => {
+    test(`when streaming, gives our evaluator's answers for ${count} contexts, follows changes and survives a restart (${seedNote}) @heavy`, async () => {
       const running = await start();
       const { upstream } = running;
       const client = await open(name, running);
@@ -71,7 +71,7 @@ describeIf(chromiumPath ? 'headless Chromium' : 'headless Chromium (needs test/i
       await eventually(async () => expect(await show(client, 'retired')).toBe(fallback));
     });
 
-    test('without a stream, gets a change by polling', async () => {
+    test('without a stream, gets a change by polling @heavy', async () => {
       const running = await start();
       const client = await open(name, running, { streaming: false });
       await answersLikeOurs(client, 20);
@@ -82,7 +82,7 @@ describeIf(chromiumPath ? 'headless Chromium' : 'headless Chromium (needs test/i
       });
     });
 
-    test('can use REPORT, which needs a CORS preflight, with and without a stream', async () => {
+    test('can use REPORT, which needs a CORS preflight, with and without a stream @heavy', async () => {
       const running = await start();
       await answersLikeOurs(await open(name, running, { useReport: true, streaming: false }), 20);
       const client = await open(name, running, { useReport: true });
@@ -103,7 +103,7 @@ describeIf(chromiumPath ? 'headless Chromium' : 'headless Chromium (needs test/i
     await Promise.all(attempts);
   }
 
-  test('every SDK is refused in secure mode unless its hash is right', async () => {
+  test('every SDK is refused in secure mode unless its hash is right @heavy', async () => {
     const running = await start({ LD_SECURE_MODE_interop: 'true' });
     const right = createHmac('sha256', sdkKey).update('alice').digest('hex');
     const clients: PageClient[] = [];
@@ -113,7 +113,7 @@ describeIf(chromiumPath ? 'headless Chromium' : 'headless Chromium (needs test/i
     await allRefused(running, { hash: right }, {});
   });
 
-  test('every SDK works on a page of an allowed origin and is refused on any other', async () => {
+  test('every SDK works on a page of an allowed origin and is refused on any other @heavy', async () => {
     const allowed = await start({ LD_ALLOWED_ORIGIN_interop: `https://app.example,${pages.origin}` });
     for (const name of names) expect(await show(await open(name, allowed, { useReport: true }), 'retired')).toBe('off');
     await allowed.close();

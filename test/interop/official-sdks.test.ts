@@ -197,7 +197,7 @@ describe.each(clients)('$name', ({ start, modes, understands, proof, triesWrongK
 
   for (const mode of modes) {
     testIf(
-      `in ${mode} mode, gives the same answers as our evaluator and follows an edit of the file (${seedNote})`,
+      `in ${mode} mode, gives the same answers as our evaluator and follows an edit of the file (${seedNote}) @heavy`,
       async () => {
         const sdk = await startIn(mode);
         try {
@@ -217,7 +217,7 @@ describe.each(clients)('$name', ({ start, modes, understands, proof, triesWrongK
 
   if (!modes.includes('streaming')) return;
 
-  testIf('keeps its flags while the relay restarts, then follows edits again', async () => {
+  testIf('keeps its flags while the relay restarts, then follows edits again @heavy', async () => {
     const sdk = await startIn('streaming');
     try {
       const { port } = relay;

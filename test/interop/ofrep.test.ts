@@ -117,7 +117,7 @@ const webProvider = (key: string) =>
   new OFREPWebProvider({ baseUrl: relay.uri, headers: [['X-API-Key', key]], pollInterval: 50, cacheMode: 'disabled' });
 
 describe("OpenFeature's server provider", () => {
-  test('gives the same answers as LaunchDarkly’s own provider', async () => {
+  test('gives the same answers as LaunchDarkly’s own provider @heavy', async () => {
     const [theirs, ours] = [await launchDarkly(), await ofrep(keys.sdkKey)];
     expect([contexts.length, defaults.length]).toEqual([process.env.LONG ? 100 : 21, expect.any(Number)]);
     const reasons = new Set<unknown>();
@@ -166,7 +166,7 @@ describe("OpenFeature's server provider", () => {
 describe("OpenFeature's web provider", () => {
   const visible = defaults.filter((_, index) => index % 2 === 0).map(([key]) => key);
 
-  test('gives the same answers as LaunchDarkly’s own provider for flags available to browsers, and no others', async () => {
+  test('gives the same answers as LaunchDarkly’s own provider for flags available to browsers, and no others @heavy', async () => {
     const theirs = await launchDarkly();
     const provider = webProvider(keys.environmentId);
     await WebOpenFeature.setProviderAndWait('all', provider, someone);
@@ -212,7 +212,7 @@ describe("OpenFeature's web provider", () => {
     await eventually(async () => expect(await detail(client, 'retired', 'none')).toMatchObject({ value: 'off' }));
   });
 
-  test('follows edits through the event stream without polling, also after a restart of the relay', async () => {
+  test('follows edits through the event stream without polling, also after a restart of the relay @heavy', async () => {
     // Browsers have it, Node does not.
     Object.assign(globalThis, { EventSource });
     try {

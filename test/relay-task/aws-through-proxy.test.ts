@@ -93,7 +93,7 @@ async function storedVersion(): Promise<number> {
 const askedOf = (host: string) => proxy.asked.filter(({ what }) => what.includes(host));
 
 describe('a relay whose SSM and DynamoDB are only reachable through HTTPS_PROXY', () => {
-  test('reads its keys and fills its table, over connections that are kept', async () => {
+  test('reads its keys and fills its table, over connections that are kept @heavy', async () => {
     const { relay } = await startRelay({ HTTPS_PROXY: address });
     await eventually(async () => expect(await statesOf(relay)).toEqual({ store: 'VALID', source: 'VALID' }));
     await eventually(async () => expect(await storedVersion()).toBe(1));
@@ -119,7 +119,7 @@ describe('a relay whose SSM and DynamoDB are only reachable through HTTPS_PROXY'
         proxy.refuse = undefined;
       },
     ],
-  ])('serves from memory while the proxy %s, says why, and catches up', async (_, reason, breakIt, mendIt) => {
+  ])('serves from memory while the proxy %s, says why, and catches up @heavy', async (_, reason, breakIt, mendIt) => {
     const { relay, upstream } = await startRelay({ HTTPS_PROXY: address });
     await eventually(async () => expect(await storedVersion()).toBe(1));
     breakIt();
@@ -136,7 +136,7 @@ describe('a relay whose SSM and DynamoDB are only reachable through HTTPS_PROXY'
     await eventually(async () => expect(await storedVersion()).toBe(2));
   });
 
-  test('keeps Big Segments in the table', async () => {
+  test('keeps Big Segments in the table @heavy', async () => {
     const member = hashOf('alice');
     const launchDarkly = opened(await startFakeBigSegments(wirePatch('vip.g3', '', 'v1', [`+${member}`])));
     const vip = { key: 'vip', version: 1, salt: '', unbounded: true, generation: 3 };
@@ -230,7 +230,7 @@ describe('a client of DynamoDB', () => {
     expect(proxy.asked.map((asked) => asked.authorization)).toEqual([authorization, undefined]);
   });
 
-  test('opens at most 50 tunnels at a time', async () => {
+  test('opens at most 50 tunnels at a time @heavy', async () => {
     proxy.refuse = 'hang';
     const client = openClient(`https://${dynamoDBHost}`, { HTTPS_PROXY: address });
     const stop = new AbortController();
@@ -243,7 +243,7 @@ describe('a client of DynamoDB', () => {
     expect(new Set((await asking).map(({ status }) => status))).toEqual(new Set(['rejected']));
   });
 
-  test('a request that waited for a place gets it when a tunnel fails', async () => {
+  test('a request that waited for a place gets it when a tunnel fails @heavy', async () => {
     proxy.refuse = 'hang';
     const client = openClient(`https://${dynamoDBHost}`, { HTTPS_PROXY: address });
     const asking = Array.from({ length: 60 }, () => ask(client).then(() => 'answered', String));

@@ -30,7 +30,7 @@ const variables = {
   USE_DYNAMODB: 'true',
 };
 
-test('removing a Big Segment membership changes evalx and open streams, although no version rises', async () => {
+test('removing a Big Segment membership changes evalx and open streams, although no version rises @heavy', async () => {
   const member = hashOf('alice');
   const table = opened(await startTable());
   const launchDarkly = opened(await startFakeBigSegments(wirePatch('vip.g3', '', 'v1', [`+${member}`])));
@@ -70,7 +70,7 @@ test('removing a Big Segment membership changes evalx and open streams, although
   expect(await evaluate()).toMatchObject({ value: 'out' });
 });
 
-test('of two relays on one table one writes a Big Segments patch, and clients of both are told', async () => {
+test('of two relays on one table one writes a Big Segments patch, and clients of both are told @heavy', async () => {
   const member = hashOf('alice');
   const table = opened(await startTable());
   const proxy = opened(await startFaultyProxy(table.endpoint));

@@ -57,7 +57,7 @@ test('a key of another kind than the certificate ends the start, with a reason t
   });
 });
 
-test('while only one of the two files is replaced the pair in use stays, and then the new one is used', async () => {
+test('while only one of the two files is replaced the pair in use stays, and then the new one is used @heavy', async () => {
   const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
   const [first, second] = await Promise.all([pairOf('first.example'), pairOf('second.example')]);
   const files = filesOf(first);
@@ -73,7 +73,7 @@ test('while only one of the two files is replaced the pair in use stays, and the
   expect(relay.lines.filter(({ message }) => message.includes('will not accept'))).toEqual([]);
 });
 
-test('a certificate that expired, or is not valid yet, is served with a warning, at the start and when it is replaced', async () => {
+test('a certificate that expired, or is not valid yet, is served with a warning, at the start and when it is replaced @heavy', async () => {
   const files = filesOf(await pairOf('old.example', { notBeforeDate: new Date(0), notAfterDate: new Date(DAY_MS) }));
   const relay = opened(await start(files));
   const warnings = () =>

@@ -118,7 +118,7 @@ const stores: Record<string, () => Promise<Variables>> = {
 };
 
 describe.each(Object.keys(stores))('with a store in %s', (name) => {
-  test("after an SDK key was corrected, no client ever sees the other environment's membership", async () => {
+  test("after an SDK key was corrected, no client ever sees the other environment's membership @heavy", async () => {
     const bigSegments = opened(await startFakeBigSegments());
     const { ssm, poll, is, stream } = await start(await stores[name]!(), bigSegments);
     const [a, b] = [environments[staging], environments[production]];
@@ -154,7 +154,7 @@ describe.each(Object.keys(stores))('with a store in %s', (name) => {
   });
 });
 
-test("a relay that starts beside another SDK key's flags does not take the members there for its own, although they are unnamed", async () => {
+test("a relay that starts beside another SDK key's flags does not take the members there for its own, although they are unnamed @heavy", async () => {
   const bigSegments = opened(await startFakeBigSegments());
   const store = await stores.DynamoDB!();
   const before = await start(store, bigSegments, { named: [] });
@@ -194,7 +194,7 @@ test('after a rotation within one environment nothing is deleted or loaded again
   expect(Object.keys(await stored.rows('shop:big_segments_user'))).toEqual([hashOf('alice')]);
 });
 
-test("after an SDK key was corrected, the edge reader never uses the other environment's membership", async () => {
+test("after an SDK key was corrected, the edge reader never uses the other environment's membership @heavy", async () => {
   const bigSegments = opened(await startFakeBigSegments());
   const { tableName, endpoint } = opened(await startTable());
   const store = { USE_DYNAMODB: 'true', DYNAMODB_TABLE: tableName, DYNAMODB_URL: endpoint };

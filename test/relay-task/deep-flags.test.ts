@@ -86,7 +86,7 @@ test('a value too deep for the stack is named once in the log, in the status and
   expect(await failedItems()).toEqual([]);
 });
 
-test('a wrong type that nests too deeply for the stack is an unreadable item', async () => {
+test('a wrong type that nests too deeply for the stack is an unreadable item @heavy', async () => {
   const { upstream, relay, stream } = await start();
   const reader = opened(await stream());
   await reader.next();

@@ -62,7 +62,7 @@ function knock(port: number, path: string): Promise<boolean> {
   });
 }
 
-test('clients get all descriptors but a reserve; further ones are refused, counted and named in one line', async () => {
+test('clients get all descriptors but a reserve; further ones are refused, counted and named in one line @heavy', async () => {
   const { port, metricsPort, refusals, endsInOrder } = await start();
   const most = maxConnectionsOf(LIMIT);
   for (let i = 0; i < most; i += 1) expect(await knock(port, '/all')).toBe(true);
@@ -78,7 +78,7 @@ test('clients get all descriptors but a reserve; further ones are refused, count
   await endsInOrder();
 });
 
-test('when no descriptor is left at all, one line says so', async () => {
+test('when no descriptor is left at all, one line says so @heavy', async () => {
   const upstream = opened(await startFakeUpstream({ flags: {}, segments: {} }));
   // Each has a connection to LaunchDarkly, and nothing limits those.
   const keys = Array.from({ length: LIMIT + 10 }, (_, i) => [`LD_ENV_e${i}`, `sdk-${i}`]);

@@ -59,7 +59,7 @@ const bodies: [string, string, string?][] = [
   ['POST', '/ofrep/v1/evaluate/flags', JSON.stringify({ context: { targetingKey: 'alice' } })],
 ];
 
-test('relays that got the same items in another order send equal bytes under equal tags, and 304 to each other’s clients', async () => {
+test('relays that got the same items in another order send equal bytes under equal tags, and 304 to each other’s clients @heavy', async () => {
   const one = await startOne({ flags: { a, b }, segments: { s, t } });
   const other = await startOne({
     flags: { b: flagData('b', 1), c: flagData('c', 1) },

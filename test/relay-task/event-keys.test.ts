@@ -122,7 +122,7 @@ test.each([
   ['says that they are of two environments', true],
   ['does not say whose they are', false],
 ])(
-  'if an SDK key is corrected and LaunchDarkly %s, each event and diagnostic goes out under the key that it came with',
+  'if an SDK key is corrected and LaunchDarkly %s, each event and diagnostic goes out under the key that it came with @heavy',
   async (_what, says) => {
     if (says) saysEnvironments((key) => (key === first ? 'another' : id));
     else put('client-side-id', id);
@@ -160,7 +160,7 @@ test('events of a key that LaunchDarkly no longer accepts go out under the new o
   await eventually(() => expect([sendersOf('event-before'), sendersOf('event-grace')]).toEqual([[second], [second]]));
 });
 
-test('events of a mobile key and of a client-side ID that were replaced go to the environment of those', async () => {
+test('events of a mobile key and of a client-side ID that were replaced go to the environment of those @heavy', async () => {
   const relay = await start();
   await admitted(relay, mobile, id);
   reactTo(503, mobile, id, newMobile, newId);

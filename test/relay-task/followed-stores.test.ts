@@ -85,7 +85,7 @@ describe.each(Object.keys(stores))('a relay that is cut off, with a store in %s'
   test.each([
     ['', {}],
     [', whatever CACHE_TTL says', { CACHE_TTL: '1h' }],
-  ])('serves and sends what another relay stores, and says so until LaunchDarkly is back%s', async (_, more) => {
+  ])('serves and sends what another relay stores, and says so until LaunchDarkly is back%s @heavy', async (_, more) => {
     const [near, far] = [await start('near', store), await start('far', { ...store, ...more })];
     for (const relay of [near, far]) await untilServed(relay, { a: 1, b: 1 });
     const server = opened(await readStream({ port: far.port, path: '/all', headers: { Authorization: sdkKey } }));
@@ -116,7 +116,7 @@ describe.each(Object.keys(stores))('a relay that is cut off, with a store in %s'
     expect(await versions(far)).toEqual({ a: 2, c: 7 });
   });
 
-  test('begins with what another one stores later, if it started with an empty store', async () => {
+  test('begins with what another one stores later, if it started with an empty store @heavy', async () => {
     cutOff.add('far');
     const far = await start('far', store);
     expect(await versions(far)).toBe(503);
@@ -126,7 +126,7 @@ describe.each(Object.keys(stores))('a relay that is cut off, with a store in %s'
     await untilServed(far, { a: 2, b: 1 });
   });
 
-  test('keeps what it has while another environment writes to the place', async () => {
+  test('keeps what it has while another environment writes to the place @heavy', async () => {
     const far = await start('far', store);
     await untilServed(far, { a: 1, b: 1 });
     await eventually(async () =>
@@ -172,7 +172,7 @@ async function replicated(seed: string) {
  * one of the home region that can keeps current, serves the newest versions; at no time does a relay's version fall.
  */
 describe('random cuts', () => {
-  test.each(seedsInGroups({ ordinary: 1, long: 60, atOnce: 1 }))('schedule %i', runSchedule);
+  test.each(seedsInGroups({ ordinary: 1, long: 60, atOnce: 1 }))('schedule %i @heavy', runSchedule);
 
   async function runSchedule(seed: number): Promise<void> {
     const random = randomFrom(`followed-stores:${seed}`);

@@ -45,7 +45,7 @@ async function end({ child, exited }: RelayProcess) {
   expect(await exited).toBe(0);
 }
 
-test('it finds the port and TLS in the configuration of the relay, and exits with 1 when the relay is gone', async () => {
+test('it finds the port and TLS in the configuration of the relay, and exits with 1 when the relay is gone @heavy', async () => {
   const { relay, config } = await startFromFile();
   expect(await checked({}, ['--healthcheck', '--config', config])).toEqual({ code: 0, stderr: '' });
   await end(relay);
@@ -55,7 +55,7 @@ test('it finds the port and TLS in the configuration of the relay, and exits wit
   });
 });
 
-test('it finds a relay that lives, whatever is wrong in its configuration by now but its address', async () => {
+test('it finds a relay that lives, whatever is wrong in its configuration by now but its address @heavy', async () => {
   const { relay, config } = await startFromFile();
   appendFileSync(config, 'no setting\n[Redis]\nport = many\n[Events]\ncapacity = -5\n[Nothing "x"]\ny = 1\n');
   expect(await checked({}, ['--healthcheck', '--config', config])).toEqual({ code: 0, stderr: '' });
@@ -67,7 +67,7 @@ test('it finds a relay that lives, whatever is wrong in its configuration by now
   });
 });
 
-test('it reads the same variables, the address to listen on included', async () => {
+test('it reads the same variables, the address to listen on included @heavy', async () => {
   const variables = {
     ...{ LD_ENV_local: 'sdk-health-test', LD_FLAGS_FILE_local: exampleFile, DRAIN_WINDOW: '0' },
     ...{ PORT: String(await freePort()), LISTEN_HOST: '127.0.0.2' },

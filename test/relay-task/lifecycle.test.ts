@@ -79,7 +79,7 @@ describe('the relay process', () => {
     table = opened(await startTable());
   });
 
-  test('with EXIT_ALWAYS fills the store without listening and exits with 0, or with 1 if there is no data or no store', async () => {
+  test('with EXIT_ALWAYS fills the store without listening and exits with 0, or with 1 if there is no data or no store @heavy', async () => {
     const blocker = opened(closable(createServer()));
     const taken = String(await listen(blocker.server));
     const down = opened(await startFakeUpstream());
@@ -104,7 +104,7 @@ describe('the relay process', () => {
     );
   });
 
-  test('with EXIT_ON_ERROR exits if it gets no data in time, unless connection errors are ignored', async () => {
+  test('with EXIT_ON_ERROR exits if it gets no data in time, unless connection errors are ignored @heavy', async () => {
     upstream.answer = { status: 503 };
     const base = { STREAM_URI: upstream.uri, INIT_TIMEOUT: '300ms', EXIT_ON_ERROR: 'true' };
     const strict = run(base);
@@ -128,7 +128,7 @@ describe('the relay process', () => {
     expect(await lenient.exited).toBe(0);
   });
 
-  test('waits for its data by a clock that no step moves', async () => {
+  test('waits for its data by a clock that no step moves @heavy', async () => {
     upstream.answer = 'silent';
     const relay = run({ STREAM_URI: upstream.uri, INIT_TIMEOUT: '1h', EXIT_ON_ERROR: 'true' }, { steppedClock: true });
     await upstream.connected(1);
@@ -142,7 +142,7 @@ describe('the relay process', () => {
     expect(await relay.exited).toBe(0);
   });
 
-  test('on SIGTERM turns unready, rejects new streams, ends open ones over the drain window, flushes stores and frees the lease', async () => {
+  test('on SIGTERM turns unready, rejects new streams, ends open ones over the drain window, flushes stores and frees the lease @heavy', async () => {
     const relay = run({
       ...{ STREAM_URI: upstream.uri, ...storeVariables(table), DRAIN_WINDOW: process.env.LONG ? '5s' : '2s' },
       ...{ METRICS_EMF: 'true', METRICS_EMF_INTERVAL: '1s' },
@@ -202,7 +202,7 @@ describe('the relay process', () => {
     expect(told.some((line) => line.StreamsOpen === count)).toBe(true);
   });
 
-  test('exits cleanly on a signal during startup', async () => {
+  test('exits cleanly on a signal during startup @heavy', async () => {
     upstream.answer = 'hang';
     const hanging = opened(closable(createServer()));
     const endpoint = `http://127.0.0.1:${await listen(hanging.server)}`;
@@ -283,7 +283,7 @@ describe('with TLS,', () => {
     });
   });
 
-  test('LaunchDarkly is reached through a CONNECT proxy and trusted only with PROXY_CA_CERTS', async () => {
+  test('LaunchDarkly is reached through a CONNECT proxy and trusted only with PROXY_CA_CERTS @heavy', async () => {
     const upstream = opened(await startFakeUpstream({ flags: { a: flag(1) } }));
     const pair = await certificate('launchdarkly.example');
     const terminator = opened(
@@ -352,7 +352,7 @@ test('Prometheus has its own port, which closes with the relay', async () => {
   await expect(fetch(uri)).rejects.toThrow();
 });
 
-test('a broken flags file fails the start with its name and leaves nothing open, even if other environments are fine', async () => {
+test('a broken flags file fails the start with its name and leaves nothing open, even if other environments are fine @heavy', async () => {
   const upstream = opened(await startFakeUpstream({ flags: { a: flag(1) } }));
   const table = opened(await startTable());
   const file = join(temporaryDirectory(), 'flags.json');

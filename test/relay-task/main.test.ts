@@ -13,7 +13,7 @@ bundleRelay();
 const printOptions = `--import=data:text/javascript,${encodeURIComponent('process.stderr.write(process.execArgv.join(" "))')}`;
 
 test.each(['SIGTERM', 'SIGINT', 'SIGHUP'] as const)(
-  'on %s the relay ends an open stream cleanly and exits with 0',
+  'on %s the relay ends an open stream cleanly and exits with 0 @heavy',
   async (signal) => {
     const { child, output, exited } = run({
       PORT: '0',
@@ -37,7 +37,7 @@ test.each(['SIGTERM', 'SIGINT', 'SIGHUP'] as const)(
   },
 );
 
-test('SIGTERM to npm run relay reaches the relay, which ends its streams and leaves no process behind', async () => {
+test('SIGTERM to npm run relay reaches the relay, which ends its streams and leaves no process behind @heavy', async () => {
   const relay = run(
     {
       ...{ PORT: '0', LISTEN_HOST: '127.0.0.1', DRAIN_WINDOW: '100ms', HOME: tmpdir() },
@@ -59,7 +59,7 @@ test('SIGTERM to npm run relay reaches the relay, which ends its streams and lea
 test.each([
   ['the command of the image', (bundle: string) => [join(bundle, 'ld-relay')] as const],
   ['npm run relay', () => ['npm', 'run', '--silent', 'relay', '--'] as const],
-])('%s has a young generation for many small sockets', async (_name, command) => {
+])('%s has a young generation for many small sockets @heavy', async (_name, command) => {
   const { child, output, exited } = run(
     {
       HOME: tmpdir(),
@@ -77,7 +77,7 @@ test.each([
   expect(output().stderr).toContain('--max-semi-space-size=2');
 });
 
-test('the log says of each failing store why it fails, and no field is dropped', async () => {
+test('the log says of each failing store why it fails, and no field is dropped @heavy', async () => {
   const nowhere = '127.0.0.1:9';
   const { child, output, exited } = run({
     ...{ PORT: '0', LISTEN_HOST: '127.0.0.1', DRAIN_WINDOW: '0', GRACEFUL_SHUTDOWN_TIMEOUT: '1s' },
@@ -102,7 +102,7 @@ test('the log says of each failing store why it fails, and no field is dropped',
   expect([0, 1]).toContain(await exited);
 });
 
-test('a second signal makes the relay exit with 1 at once', async () => {
+test('a second signal makes the relay exit with 1 at once @heavy', async () => {
   const { child, output, exited } = run({
     PORT: '0',
     LISTEN_HOST: '127.0.0.1',
@@ -118,7 +118,7 @@ test('a second signal makes the relay exit with 1 at once', async () => {
   expect(await exited).toBe(1);
 });
 
-test('the relay exits within GRACEFUL_SHUTDOWN_TIMEOUT although the drain window is longer', async () => {
+test('the relay exits within GRACEFUL_SHUTDOWN_TIMEOUT although the drain window is longer @heavy', async () => {
   const { child, output, exited } = run({
     PORT: '0',
     LISTEN_HOST: '127.0.0.1',
@@ -134,7 +134,7 @@ test('the relay exits within GRACEFUL_SHUTDOWN_TIMEOUT although the drain window
   expect([0, 1]).toContain(await exited);
 });
 
-test("the relay starts with ld-relay's arguments and listens where the file says", async () => {
+test("the relay starts with ld-relay's arguments and listens where the file says @heavy", async () => {
   const directory = mkdtempSync(join(tmpdir(), 'main-'));
   const path = join(directory, 'ld-relay.conf');
   writeFileSync(
@@ -162,7 +162,7 @@ test('a missing flags file prints one line and exits with 1', async () => {
   expect(output().stderr).toBe('FLAGS_FILE_INVALID: /nowhere/flags.json: file not found\n');
 });
 
-test('--check, --version and usage errors use the right stream and exit code, and print no secret', async () => {
+test('--check, --version and usage errors use the right stream and exit code, and print no secret @heavy', async () => {
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   const check = run({ LD_ENV_a: 'sdk-check-secret', PORT: '8333', LD_FOO: '1' }, ['--check']);
   const wrong = run({ LD_ENV_a: 'sdk-check-secret', PORT: 'x', LOG_LEVEL: 'y' }, ['--check']);

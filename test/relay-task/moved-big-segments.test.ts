@@ -150,7 +150,7 @@ const stores: Record<string, () => Promise<OpenedStore>> = {
 };
 
 describe.each(Object.keys(stores))('Big Segments in %s', (name) => {
-  test('stay what they were while an environment gets another name and LaunchDarkly sends nothing', async () => {
+  test('stay what they were while an environment gets another name and LaunchDarkly sends nothing @heavy', async () => {
     const { variables } = await stores[name]!();
     const { put, remove, relay, tell, silence, speak, named, bigSegments } = await start(variables);
     put('shop', own, mobile);
@@ -190,7 +190,7 @@ describe.each(Object.keys(stores))('Big Segments in %s', (name) => {
     await eventually(async () => expect(await told('carol')).toBe('in HEALTHY'));
   });
 
-  test('stay what they were when only the prefix in stores changes', async () => {
+  test('stay what they were when only the prefix in stores changes @heavy', async () => {
     const { variables } = await stores[name]!();
     const { ssm, put, relay, tell, silence } = await start(variables);
     put('shop', own, mobile);
@@ -209,7 +209,7 @@ describe.each(Object.keys(stores))('Big Segments in %s', (name) => {
     expect([await told('carol'), await told('bob')]).toEqual(['in HEALTHY', 'out HEALTHY']);
   });
 
-  test('are never those of an environment that got the former name', async () => {
+  test('are never those of an environment that got the former name @heavy', async () => {
     const { variables } = await stores[name]!();
     const { put, remove, relay, tell, silence, named } = await start(variables);
     put('shop', own, mobile);
@@ -228,7 +228,7 @@ describe.each(Object.keys(stores))('Big Segments in %s', (name) => {
     expect(await told('alice')).toBe('in STALE');
   });
 
-  test('are kept in step once an environment gets its flags from LaunchDarkly instead of a file', async () => {
+  test('are kept in step once an environment gets its flags from LaunchDarkly instead of a file @heavy', async () => {
     const { variables } = await stores[name]!();
     const { ssm, put, relay, tell, bigSegments } = await start(variables);
     const file = join(await mkdtemp(join(tmpdir(), 'flags-')), 'flags.json');
@@ -245,7 +245,7 @@ describe.each(Object.keys(stores))('Big Segments in %s', (name) => {
     await eventually(async () => expect(await told('alice')).toBe('in HEALTHY'));
   });
 
-  test('are not those with which a file was evaluated, once the flags come from another environment', async () => {
+  test('are not those with which a file was evaluated, once the flags come from another environment @heavy', async () => {
     const { variables } = await stores[name]!();
     const { ssm, put, relay, tell } = await start(variables);
     put('shop', own, mobile);

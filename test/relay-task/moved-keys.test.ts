@@ -200,7 +200,7 @@ describe.each([
     await eventually(async () => expect(await polled(source, newMobile)).toBe(right), 90_000);
   });
 
-  test('opens nothing when it was swapped with that of a second environment while LaunchDarkly hangs, and then its own data', async () => {
+  test('opens nothing when it was swapped with that of a second environment while LaunchDarkly hangs, and then its own data @heavy', async () => {
     const source = await start();
     const both = [wrong, right];
     await source.sayBoth(wrong, right);

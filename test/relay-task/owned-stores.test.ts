@@ -92,14 +92,14 @@ describe.each(Object.keys(stores))('a task that starts while LaunchDarkly hangs,
     store = await stores[name]!();
   });
 
-  test('serves what its own key has stored', async () => {
+  test('serves what its own key has stored @heavy', async () => {
     await fill(store, production);
     answers = { [production]: 'hang' };
     const relay = opened(await start(store));
     await eventually(async () => expect(await polled(relay, production)).toBe(production));
   });
 
-  test('serves nothing of what another key has stored, and later the data of its own key', async () => {
+  test('serves nothing of what another key has stored, and later the data of its own key @heavy', async () => {
     await fill(store, staging);
     answers = { [production]: 'hang' };
     ssm.put('/relay/shop/sdk-key', production);
@@ -117,7 +117,7 @@ describe.each(Object.keys(stores))('a task that starts while LaunchDarkly hangs,
     await eventually(async () => expect(await polled(next, production)).toBe(production));
   });
 
-  test('keeps in a rotation what the new key has stored, although the earlier key would get flags', async () => {
+  test('keeps in a rotation what the new key has stored, although the earlier key would get flags @heavy', async () => {
     await fill(store, production);
     ssm.put('/relay/shop/previous-sdk-key', staging);
     ssm.put('/relay/shop/previous-sdk-key-until', new Date(Date.now() + 3_600_000).toISOString());
@@ -142,7 +142,7 @@ describe.each(Object.keys(stores))('a task that starts while LaunchDarkly hangs,
     for (let look = 0; look < 20; look++) expect(await polled(relay, production)).toBe(503);
   });
 
-  test('finds the data of its own key, though an environment got that place and key and had the data of another key', async () => {
+  test('finds the data of its own key, though an environment got that place and key and had the data of another key @heavy', async () => {
     ssm.put('/relay/shop/prefix', 'elsewhere', { type: 'String' });
     await fill(store, production);
     ssm.delete('/relay/shop/prefix');
@@ -243,17 +243,20 @@ describe('if LaunchDarkly says which environment a key belongs to', () => {
     expect(await statusOf(relay)).not.toHaveProperty('keyProblem');
   });
 
-  test.each(Object.keys(stores))('a task that starts from %s while LaunchDarkly hangs knows it, too', async (name) => {
-    const store = await stores[name]!();
-    await fill(store, staging);
-    answers = { [staging]: 'hang' };
-    const relay = opened(await start(store));
-    await eventually(async () => expect(await polled(relay, staging)).toBe(staging));
-    for (let look = 0; look < 20; look++) {
-      expect(await polled(relay, mobile)).toBe(503);
-      expect(await polled(relay, environmentId)).toBe(503);
-    }
-  });
+  test.each(Object.keys(stores))(
+    'a task that starts from %s while LaunchDarkly hangs knows it, too @heavy',
+    async (name) => {
+      const store = await stores[name]!();
+      await fill(store, staging);
+      answers = { [staging]: 'hang' };
+      const relay = opened(await start(store));
+      await eventually(async () => expect(await polled(relay, staging)).toBe(staging));
+      for (let look = 0; look < 20; look++) {
+        expect(await polled(relay, mobile)).toBe(503);
+        expect(await polled(relay, environmentId)).toBe(503);
+      }
+    },
+  );
 
   test('an SDK key that is replaced by that of another environment ends the open streams of other credentials', async () => {
     ssm.put('/relay/shop/sdk-key', production);

@@ -112,7 +112,7 @@ test('after the cache TTL expires, SDKs are still served from memory without rea
   expect(reads()).toEqual([]);
 });
 
-test('during a store outage SDKs connect and get fresh flags, and the store catches up afterwards', async () => {
+test('during a store outage SDKs connect and get fresh flags, and the store catches up afterwards @heavy', async () => {
   const relay = await start();
   const first = await connect(relay, { a: 1, b: 1 });
   await untilStored({ a: 1, b: 1 });
@@ -135,7 +135,7 @@ test('during a store outage SDKs connect and get fresh flags, and the store catc
   await eventually(async () => expect((await health()).environments.production?.dataStoreStatus.state).toBe('VALID'));
 });
 
-test('a relay started while LaunchDarkly is down serves SDKs from the store at once, and sends the changes when it is back', async () => {
+test('a relay started while LaunchDarkly is down serves SDKs from the store at once, and sends the changes when it is back @heavy', async () => {
   const before = await start();
   await untilStored({ a: 1, b: 1 });
   await before.close();
@@ -151,7 +151,7 @@ test('a relay started while LaunchDarkly is down serves SDKs from the store at o
   await untilStored({ a: 1, b: 5 });
 });
 
-test('during a LaunchDarkly outage old and new SDKs are served, and only real changes are sent and stored afterwards', async () => {
+test('during a LaunchDarkly outage old and new SDKs are served, and only real changes are sent and stored afterwards @heavy', async () => {
   const relay = await start();
   const first = await connect(relay, { a: 1, b: 1 });
   await untilStored({ a: 1, b: 1 });

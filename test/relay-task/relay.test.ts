@@ -140,7 +140,7 @@ test('an upstream reconnect sends readers nothing if the data is the same, and o
   expect(stream.events).toHaveLength(2);
 });
 
-test('a relay with a filled store serves while LaunchDarkly is down, and its status shows the disconnect', async () => {
+test('a relay with a filled store serves while LaunchDarkly is down, and its status shows the disconnect @heavy', async () => {
   const table = opened(await startTable());
   const upstream = opened(await startFakeUpstream({ flags: { a: flag('a', 5) } }));
   const first = await startTestRelay(upstreamVariables(upstream, table));
@@ -209,7 +209,7 @@ test('an invalid flag is reported by name, its previous version is kept, and the
   expect(logged).toMatchObject({ level: 'warn', fields: { environment: 'production', reason: unreadable[0].reason } });
 });
 
-test('of two relays on one table only one writes, and the other takes over when it stops', async () => {
+test('of two relays on one table only one writes, and the other takes over when it stops @heavy', async () => {
   const table = opened(await startTable());
   const upstream = opened(await startFakeUpstream({ flags: { a: flag('a', 1) } }));
   const relays = [

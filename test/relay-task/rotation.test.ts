@@ -64,7 +64,7 @@ const sources = [
 describe.each(sources)('rotation with keys from %s', (name, startSource) => {
   const asksLaunchDarkly = name !== 'the archive';
 
-  test(`${ROTATIONS} rotations under ${STREAMS} streams and ${REQUESTS_PER_SECOND} requests a second fail no request, drop no stream and lose no flag`, async () => {
+  test(`${ROTATIONS} rotations under ${STREAMS} streams and ${REQUESTS_PER_SECOND} requests a second fail no request, drop no stream and lose no flag @heavy`, async () => {
     const all = Array.from({ length: ROTATIONS + 1 }, (_, number) => keyOf(number));
     const source = opened(await startSource({ sdkKey: keyOf(0) }));
     const { door, mobileKey, environmentId } = source;

@@ -146,7 +146,7 @@ async function statusIsSilent({ uri }: { uri: string }, token?: string): Promise
   }
 }
 
-test('a relay with a proxy, three stores that are down and a restricted status leaks no secret', async () => {
+test('a relay with a proxy, three stores that are down and a restricted status leaks no secret @heavy', async () => {
   const upstream = opened(await startFakeUpstream({ flags: { a: flag(1) } }));
   const proxy = opened(await startFakeProxy(Number(new URL(upstream.uri).port)));
   const relay = await start({
@@ -197,7 +197,7 @@ test('a secret key that was pasted as client-side ID leaks nowhere', async () =>
   }
 });
 
-test('a relay with auto-configuration leaks no key during a rotation, with a bad key, a duplicate, or unreadable records', async () => {
+test('a relay with auto-configuration leaks no key during a rotation, with a bad key, a duplicate, or unreadable records @heavy', async () => {
   const record = (version: number, value: string, more = {}) =>
     environmentRep(environmentId, version, { sdkKey: { value, ...more }, mobKey: mobileKey });
   const fake = opened(await startFakeAutoConfig(record(1, sdkKey)));
@@ -235,7 +235,7 @@ test('a relay with auto-configuration leaks no key during a rotation, with a bad
   await statusIsSilent(relay);
 });
 
-test('a relay with keys from SSM leaks no key that is unreadable, malformed, duplicate or revoked', async () => {
+test('a relay with keys from SSM leaks no key that is unreadable, malformed, duplicate or revoked @heavy', async () => {
   const upstream = opened(await startFakeUpstream({ flags: { a: flag(1) } }));
   const ssm = opened(await startSsmServer());
   const put = (name: string, value: string) => ssm.put(`/relay/${name}`, value);
@@ -294,7 +294,7 @@ test('a relay with an archive leaks no key during a rotation, or from an unreada
   await statusIsSilent(relay);
 });
 
-test('the relay process leaks no secret at debug level, in --check, or in config errors', async () => {
+test('the relay process leaks no secret at debug level, in --check, or in config errors @heavy', async () => {
   const settings = {
     ...{ LISTEN_HOST: '127.0.0.1', PORT: '0', LOG_LEVEL: 'debug', DRAIN_WINDOW: '0', METRICS_EMF: 'true' },
     ...{ LD_ENV_shop: sdkKey, LD_MOBILE_KEY_shop: mobileKey, LD_CLIENT_SIDE_ID_shop: environmentId },

@@ -96,7 +96,7 @@ describe('a relay that starts with LaunchDarkly and a store', () => {
   }
 
   test.each(['cut', 'hang', { status: 503 }] as const)(
-    'serves every kind of client from a full store while LaunchDarkly is down (%j)',
+    'serves every kind of client from a full store while LaunchDarkly is down (%j) @heavy',
     async (answer) => {
       await fill();
       upstream.answer = answer;
@@ -115,7 +115,7 @@ describe('a relay that starts with LaunchDarkly and a store', () => {
     },
   );
 
-  test('answers 503 while both are down, serves once LaunchDarkly is back, and fills the store when that is back', async () => {
+  test('answers 503 while both are down, serves once LaunchDarkly is back, and fills the store when that is back @heavy', async () => {
     upstream.answer = 'cut';
     store.cut();
     const { relay, client, port } = await startAsked({ ...variables, INIT_TIMEOUT: '100ms' });
@@ -139,7 +139,7 @@ describe('a relay that starts with LaunchDarkly and a store', () => {
     await expectNothingFatal(client);
   });
 
-  test('does not wait for the store if both are slow, and ignores data that the store delivers too late', async () => {
+  test('does not wait for the store if both are slow, and ignores data that the store delivers too late @heavy', async () => {
     await fill();
     upstream.data = flagsIn(2);
     const slowUpstream = opened(await startTcpProxy(Number(new URL(upstream.uri).port)));
@@ -161,7 +161,7 @@ describe('a relay that starts with LaunchDarkly and a store', () => {
     await expectNothingFatal(client);
   });
 
-  test('answers 503 while LaunchDarkly rejects the key, shows it in the status, and serves once the key is accepted', async () => {
+  test('answers 503 while LaunchDarkly rejects the key, shows it in the status, and serves once the key is accepted @heavy', async () => {
     upstream.answer = { status: 401 };
     const { relay, client, port } = await startAsked(variables);
     await relay;
@@ -249,7 +249,7 @@ describe('a relay with keys from SSM', () => {
     },
   );
 
-  test('serves all but the environment that no store can hold, names it, and goes on with the place before if a new one cannot be had', async () => {
+  test('serves all but the environment that no store can hold, names it, and goes on with the place before if a new one cannot be had @heavy', async () => {
     const badKey = 'sdk-99999999-1111-2222-3333-444455556666';
     const aside = (name: string, value: string) => ssm.put(`/relay/bad/${name}`, value);
     put('prefix', '{shop}');
@@ -370,7 +370,7 @@ describe('a relay with two environments in SSM, one of which cannot be read at s
 describe('auto-configuration cached in the store', () => {
   const shop = environmentRep(environmentId, 1, { sdkKey: { value: sdkKey }, mobKey: mobileKey });
 
-  test('serves a relay that writes and one that only reads while LaunchDarkly is down, and both catch up later', async () => {
+  test('serves a relay that writes and one that only reads while LaunchDarkly is down, and both catch up later @heavy', async () => {
     const fake = opened(await startFakeAutoConfig(shop));
     fake.upstream.data = flagsIn(1);
     const table = opened(await startTable());
@@ -415,7 +415,7 @@ describe('auto-configuration cached in the store', () => {
 describe('keys from SSM cached in the store', () => {
   const cacheKey = 'a long random secret of the stage';
 
-  test('serve a relay that writes and one that only reads while SSM hangs, and cannot be read in the store', async () => {
+  test('serve a relay that writes and one that only reads while SSM hangs, and cannot be read in the store @heavy', async () => {
     const upstream = opened(await startFakeUpstream(flagsIn(1)));
     const ssm = opened(await startSsmServer());
     ssm.put('/relay/shop/sdk-key', sdkKey);

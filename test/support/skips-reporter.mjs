@@ -1,6 +1,8 @@
+const HEAVY = 'tests that take much processor time; `TESTS= npm test` runs them, too';
+
 /**
  * Names what was skipped, with the reason in its title, and ends with one plain line of counts.
- * A skipped suite is named once, by its title, which says what it needs.
+ * A skipped suite is named once, by its title, which says what it needs; tests that `npm test` leaves out are counted together.
  */
 export default class SkipsReporter {
   onRunComplete(_contexts, results) {
@@ -8,7 +10,7 @@ export default class SkipsReporter {
     for (const file of results.testResults) {
       for (const { status, ancestorTitles, title } of file.testResults) {
         if (status !== 'pending' && status !== 'todo') continue;
-        const name = ancestorTitles[0] ?? title;
+        const name = title.endsWith('@heavy') ? HEAVY : (ancestorTitles[0] ?? title);
         skipped.set(name, (skipped.get(name) ?? 0) + 1);
       }
     }

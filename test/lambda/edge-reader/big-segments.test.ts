@@ -112,7 +112,7 @@ const publish = (seq: number, source?: string) =>
   putSnapshot(table, prefix, items, { epoch: 1, seq }, undefined, source);
 const NOT_KNOWN = 'out STORE_ERROR';
 
-test("flags are never evaluated with another environment's members, from a corrected key until the members are loaded", async () => {
+test("flags are never evaluated with another environment's members, from a corrected key until the members are loaded @heavy", async () => {
   await publish(1, 'hash-b.b');
   await filled(relayOf('a'), 'alice');
   const { ask, now } = openReader();

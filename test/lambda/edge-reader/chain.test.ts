@@ -277,7 +277,7 @@ describe('a header is not used, and no exception', () => {
     expect(await call.variation('a', alice, 'none')).toBe('own');
   });
 
-  test('whatever comes', async () => {
+  test('whatever comes @heavy', async () => {
     const random = randomFrom(process.env.SEED ?? 'chain');
     const good = of({ d: { a: [0, 1, 'OFF'] } });
     for (let round = 0; round < (process.env.LONG ? 20_000 : 500); round += 1) {

@@ -130,7 +130,7 @@ class Environment extends RandomChoices {
   }
 }
 
-test("the keys are those of the SDK's update events, with deltas and new bodies", async () => {
+test("the keys are those of the SDK's update events, with deltas and new bodies @heavy", async () => {
   const random = randomFrom(process.env.SEED ?? 'changes');
   const environment = new Environment(random);
   const oracle = await startOracle();

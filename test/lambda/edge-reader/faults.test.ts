@@ -197,7 +197,7 @@ async function warm({ begin, says, leavesOfficial }: Fault, replicas: number): P
 }
 
 test.each(Object.entries(faults))(
-  'while %s, no reader gives a wrong answer, and all notice the end',
+  'while %s, no reader gives a wrong answer, and all notice the end @heavy',
   async (_name, fault) => {
     await Promise.all([cold(fault, 1), cold(fault, 2), warm(fault, 1), warm(fault, 2)]);
   },

@@ -132,7 +132,7 @@ describe.each(['snapshot', 'official'])('a reader of the %s layout', (form) => {
     expect(reader.status()).toMatchObject({ state: 'stale', message: expect.stringContaining('not read') });
   });
 
-  test('waits in vain once, and not again before another interval is over', async () => {
+  test('waits in vain once, and not again before another interval is over @heavy', async () => {
     await forms[form]!();
     const reader = await openSlowly({ coldDeadlineMs: 900, maxWaitMs: 600 });
     near.behave('hang');
@@ -257,7 +257,7 @@ test('a key that no item can have is no flag, and takes no good one away', async
   expect(reader.status().lastError).toBeUndefined();
 });
 
-test('flags that do not exist do not count among those for which the whole table is queried', async () => {
+test('flags that do not exist do not count among those for which the whole table is queried @heavy', async () => {
   await putOfficial(table, prefix, one(0));
   const reader = open();
   expect(await ask(reader)).toBe('old');
@@ -303,7 +303,7 @@ test.each(['prerequisite', 'segment'])('a %s that cannot be read is never treate
   });
 });
 
-test('refreshes query the whole table once many flags of the official layout are in use', async () => {
+test('refreshes query the whole table once many flags of the official layout are in use @heavy', async () => {
   const keys = Array.from({ length: 101 }, (_, index) => `f${index}`);
   await putOfficial(table, prefix, [...one(0), ...keys.map((key) => item('features', flag(0, 1, key)))]);
   const reader = open();
@@ -421,7 +421,7 @@ test('a refresh without changes takes one Query, and unchanged flags stay compil
   expect(await reader.variationDetail('a', context, null)).toBe(before);
 });
 
-test('of flags that change again and again, one version stays in memory', async () => {
+test('of flags that change again and again, one version stays in memory @heavy', async () => {
   setFlagsFromString('--expose-gc');
   const collect = runInNewContext('gc') as () => void;
   const keys = Array.from({ length: 20 }, (_, index) => `flag-${index}`);

@@ -103,7 +103,7 @@ test.each(everyNth(3, [20_000, 10_001, 70_000, 3_600_000]))(
   },
 );
 
-test('called every 3 s, it answers from what is at most 10 s old', async () => {
+test('called every 3 s, it answers from what is at most 10 s old @heavy', async () => {
   const { call, publish } = await start();
   const published: { readonly value: string; readonly atMs: number }[] = [{ value: 'odd 1', atMs: 0 }];
   await call(0);

@@ -59,7 +59,7 @@ async function answers(reader: Reader | LDClient, key: string, context: Evaluati
 }
 
 describe('an offline reader', () => {
-  test("answers as LaunchDarkly's SDK with its file data source", async () => {
+  test("answers as LaunchDarkly's SDK with its file data source @heavy", async () => {
     const sdk = await startSdk({
       updateProcessor: new integrations.FileDataSourceFactory({ paths: [exampleFile] }).getFactory(),
     });

@@ -50,7 +50,7 @@ async function compare(patterns: readonly string[], texts: readonly string[]) {
   return { differences, matched };
 }
 
-test('random patterns match what they match in the Node SDK', async () => {
+test('random patterns match what they match in the Node SDK @heavy', async () => {
   // Longer texts would stop the SDK.
   const texts = PATTERN_TEXTS.filter((text) => text.length < 20);
   const patterns = randomPatterns(process.env.LONG ? 5_000 : 300, randomFrom(seed));
@@ -147,13 +147,13 @@ describe('patterns that only a clock can bound', () => {
   }
   beforeEach(beginRequest);
 
-  test('are all given up, however many are asked, within a part of what a viewer function may take', () => {
+  test('are all given up, however many are asked, within a part of what a viewer function may take @heavy', () => {
     const [first, ...others] = Array.from({ length: 40 }, (_, index) => given(sources[index % sources.length]));
     expect(first).toBe(500);
     expect(others.reduce((sum, ms) => sum + ms, 500)).toBeLessThan(2_000);
   });
 
-  test('give the fallback with EXCEPTION if they take too long, and cost other flags and texts nothing', async () => {
+  test('give the fallback with EXCEPTION if they take too long, and cost other flags and texts nothing @heavy', async () => {
     const { reader } = readerOf(...sources, '^aaa', '^(?!/b)(/a+)+!$');
     const answers = sources.map((_, index) => reader.evaluate(`f${index}`, at(hostile), 'none'));
     expect(answers).toEqual(sources.map(() => errorOf('EXCEPTION')));
@@ -162,7 +162,7 @@ describe('patterns that only a clock can bound', () => {
     expect(await reader.allFlagsState(at(hostile))).toMatchObject({ f0: null, f4: 'canary', $valid: true });
   });
 
-  test('have all of their time for each request of the router, whatever came with the one before', async () => {
+  test('have all of their time for each request of the router, whatever came with the one before @heavy', async () => {
     const { reader } = readerOf(...sources);
     const reading = { tableName: 'flags', replicas: { default: ['eu-west-1'] } };
     const rules = sources.map((_, index) => ({ flagKey: `f${index}`, variations: { canary: {}, stable: {} } }));
@@ -182,7 +182,7 @@ describe('patterns that only a clock can bound', () => {
     expect(given()).toBeGreaterThan(400);
   });
 
-  test('get their time back while it passes', async () => {
+  test('get their time back while it passes @heavy', async () => {
     for (let times = 0; times < 12; times += 1) given();
     await eventually(() => expect(given()).toBeGreaterThan(20));
   });

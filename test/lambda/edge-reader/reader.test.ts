@@ -47,7 +47,7 @@ describe.each([
     expect(reader.status()).toMatchObject({ state: 'ready', source, replica: 'eu-west-1', message: '' });
   });
 
-  test("gives LaunchDarkly's SDK's answer for every flag and context", async () => {
+  test("gives LaunchDarkly's SDK's answer for every flag and context @heavy", async () => {
     const sdk = await startOfficialSdk(table, prefix);
     const reader = open(prefix);
     for (const flag of [...Object.keys(environment.flags), 'no-such-flag']) {
@@ -152,7 +152,7 @@ describe('a reader makes', () => {
     expect(table.consumed.requests).toEqual({ GetItem: 1 });
   });
 
-  test('as many requests as needed for more than a hundred dependencies and more than a page of flags', async () => {
+  test('as many requests as needed for more than a hundred dependencies and more than a page of flags @heavy', async () => {
     const names = Array.from({ length: 130 }, (_, index) => `s${index}`);
     const flag = flagWith({ key: 'wide', segments: names });
     const segments = names.map((key) => item('segments', { key, included: key === 's129' ? ['alice'] : [], salt: '' }));

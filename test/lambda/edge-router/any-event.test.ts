@@ -350,7 +350,7 @@ test('whatever a viewer sends, a request that a function could not handle has th
   expect(JSON.stringify(value('x-flag-decision'))).not.toContain('mine');
 });
 
-test('no exception escapes a function, whatever value its event is', async () => {
+test('no exception escapes a function, whatever value its event is @heavy', async () => {
   // An event of the right shape in which a part is something else.
   const paths = [
     ...['request', 'response', 'config'].map((part) => [part]),
@@ -392,7 +392,7 @@ test('no exception escapes a function, whatever value its event is', async () =>
   );
 });
 
-test('whatever headers a request has, no function writes one that it may not write', async () => {
+test('whatever headers a request has, no function writes one that it may not write @heavy', async () => {
   const name = fc.oneof(
     fc.constantFrom(...allForbidden.map((one) => one.toLowerCase())),
     fc.stringMatching(/^[a-z][a-z0-9-]{0,20}$/),

@@ -301,7 +301,7 @@ test('a site may allow links for longer, and over plain http the cookie has a na
   expect([header(request, 'x-flag-variant'), request.headers.cookie]).toEqual(['canary', undefined]);
 });
 
-test('whatever a link or a cookie has in it, the answer is one that CloudFront accepts and leads to no other site', async () => {
+test('whatever a link or a cookie has in it, the answer is one that CloudFront accepts and leads to no other site @heavy', async () => {
   const { click, open } = siteOf();
   const text = fc.oneof(
     fc.string(),

@@ -290,7 +290,7 @@ test('each cookie that rules set counts', () => {
   expect(messageOf({ rules: [0, 1, 2, 3, 4, 5, 6].map(cookie) })).toMatch(MOST);
 });
 
-test('what the header with the decisions says of rules that match together counts, once for each flag', () => {
+test('what the header with the decisions says of rules that match together counts, once for each flag @heavy', () => {
   const rules = (count: number, key: (n: number) => string) =>
     Array.from({ length: count }, (_, n) => ({
       flagKey: key(n),
@@ -507,7 +507,7 @@ test.each<[string, object[]]>([
   expect(messageOf({ rules })).toBe('accepted');
 });
 
-test('many redirects are checked in bounded time', () => {
+test('many redirects are checked in bounded time @heavy', () => {
   const all = (n: number) =>
     Array.from({ length: n }, (_, i) =>
       leads({ path: '/*', cookie: { [`c${i}`]: true } }, `/${i}/*`, { flagKey: `f${i}`, redirect: { query: 'drop' } }),

@@ -18,7 +18,7 @@ beforeAll(async () => {
 });
 afterAll(() => table.close());
 
-test('all flags of a request are of one revision, while every call reads the table', async () => {
+test('all flags of a request are of one revision, while every call reads the table @heavy', async () => {
   const keys = ['one', 'two', 'three'];
   const publish = (seq: number) => {
     const flags = keys.map((key) =>

@@ -38,7 +38,7 @@ describe('wildcards', () => {
     expect(compileWildcards(pattern)(text)).toBe(rest);
   });
 
-  test('match what the regular expressions of the same patterns match', () => {
+  test('match what the regular expressions of the same patterns match @heavy', () => {
     let seed = 7;
     const random = (below: number) => {
       seed = (seed * 48_271) % 2_147_483_647;

@@ -61,7 +61,7 @@ function lastOf<T>(work: Generator<void, T>): T {
 const parsed = (json: string) => JSON.parse(json) as { flags: Items; segments: Items; contexts: unknown[] };
 
 test.each(dialects)(
-  `in ${cases} random environments (seed ${seed}), flags and segments compiled in steps give the same answers in the %s dialect`,
+  `in ${cases} random environments (seed ${seed}), flags and segments compiled in steps give the same answers in the %s dialect @heavy`,
   (_, dialect) => {
     const differences: unknown[] = [];
     for (let number = 0; number < cases && differences.length === 0; number += 1) {
@@ -233,7 +233,7 @@ describe.each(dialects)('in the %s dialect', (_, dialect) => {
     }
   });
 
-  test(`in ${cases} random flags and segments (seed ${seed}), a member of the wrong type has the same effect in any list`, () => {
+  test(`in ${cases} random flags and segments (seed ${seed}), a member of the wrong type has the same effect in any list @heavy`, () => {
     const differences: unknown[] = [];
     for (let number = 0; number < cases && differences.length < 3; number += 1) {
       const random = randomFrom(`${seed}:members:${number}`);
@@ -274,7 +274,7 @@ describe.each(dialects)('in the %s dialect', (_, dialect) => {
     expect(differences).toEqual([]);
   }, 600_000);
 
-  test('a rule or target of the wrong type far behind makes the whole flag malformed', () => {
+  test('a rule or target of the wrong type far behind makes the whole flag malformed @heavy', () => {
     const rules = keys.map((key) => ({ variation: 1, clauses: [clause([key])] }));
     const targets = keys.map((key) => ({ variation: 1, values: [key] }));
     for (const more of [

@@ -298,7 +298,7 @@ describe('evaluation of prerequisites', () => {
     });
   });
 
-  test('follows a chain of 5,000 flags, wherever it begins', () => {
+  test('follows a chain of 5,000 flags, wherever it begins @heavy', () => {
     const evaluator = evaluatorOf(chain(5_000));
     const state = evaluator.allFlagsState(user, { flags: evaluator.flags.values() });
     for (const key of evaluator.flags.keys()) expect(state[key]).toBe('on');
@@ -306,7 +306,7 @@ describe('evaluation of prerequisites', () => {
     expect(evaluator.evaluate('f0', user, null)).toMatchObject({ value: 'on', reason: { kind: 'FALLTHROUGH' } });
   });
 
-  test('gives MALFORMED_FLAG where more than 20,000 looks at prerequisites are needed, and correct results afterwards', () => {
+  test('gives MALFORMED_FLAG where more than 20,000 looks at prerequisites are needed, and correct results afterwards @heavy', () => {
     const evaluator = evaluatorOf(chain(25_000));
     expect(evaluator.evaluate('f0', user, 7)).toEqual({
       value: 7,
@@ -376,7 +376,7 @@ describe('evaluation of prerequisites', () => {
     expect([...counts.values()].slice(0, -1)).toEqual(keys.slice(0, -1).map(() => 1));
   });
 
-  test('follows a chain of 5,000 segments', () => {
+  test('follows a chain of 5,000 segments @heavy', () => {
     const keys = layers(5_000);
     const segments = Object.fromEntries(
       keys.map((key, i) => {

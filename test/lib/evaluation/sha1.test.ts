@@ -16,7 +16,7 @@ test('strings of every length around block boundaries get the bucket of their SH
   }
 });
 
-test('any two strings get the bucket of the SHA-1 of their UTF-8, lone surrogates included', () => {
+test('any two strings get the bucket of the SHA-1 of their UTF-8, lone surrogates included @heavy', () => {
   const text = fc.oneof(
     fc.string(),
     fc.string({ unit: 'binary' }),

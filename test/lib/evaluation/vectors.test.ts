@@ -75,7 +75,7 @@ test.each([...dependsOnNode])(
 /** The ordinary run uses every tenth case. */
 const every = process.env.LONG ? 1 : 10;
 
-test('the evaluator gives the Node SDK’s answers in the recorded random cases', () => {
+test('the evaluator gives the Node SDK’s answers in the recorded random cases @heavy', () => {
   const lines = gunzipSync(readFileSync(join(folder, 'fuzz.ndjson.gz')))
     .toString('utf8')
     .trim()

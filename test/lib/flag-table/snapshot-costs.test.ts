@@ -93,7 +93,7 @@ function describeCosts(start: () => Promise<TestTable>): void {
     expect(await cost(() => putHead(at(1), at(1)))).toMatchObject({ write: 1 });
   });
 
-  it('is 0.5 read units in one Query and, besides the item, 2 write units for one changed flag of 2,000', async () => {
+  it('is 0.5 read units in one Query and, besides the item, 2 write units for one changed flag of 2,000 @heavy', async () => {
     const { some } = await publishBody(2200);
     const reader = createSnapshotReader({ prefix, get, query });
     const cold = await reader.cold();
@@ -113,7 +113,7 @@ function describeCosts(start: () => Promise<TestTable>): void {
     if (refresh.value.kind === 'snapshot') expect(refresh.value.snapshot.get('features', flag.key)).toEqual(changed);
   });
 
-  it('is 0.5 read units for a poll while a delta of any size is in the table, and two reads for a change of a large one', async () => {
+  it('is 0.5 read units for a poll while a delta of any size is in the table, and two reads for a change of a large one @heavy', async () => {
     const { some } = await publishBody(2200);
     const reader = createSnapshotReader({ prefix, get, query });
     const cold = await reader.cold();
@@ -145,7 +145,7 @@ function describeCosts(start: () => Promise<TestTable>): void {
     expect([sizes.some((size) => size > 2_500 && size < 3_300), sizes.at(-1)! > 4_096]).toEqual([true, true]);
   });
 
-  it('is half a read unit per 4 KiB of compressed data for a cold read of 2,000 flags', async () => {
+  it('is half a read unit per 4 KiB of compressed data for a cold read of 2,000 flags @heavy', async () => {
     const { body } = await publishBody(2200);
     const cold = await cost(() => createSnapshotReader({ prefix, get }).cold());
     expect(cold.value).toMatchObject({ kind: 'snapshot', behind: false });
@@ -155,7 +155,7 @@ function describeCosts(start: () => Promise<TestTable>): void {
     expect(Math.abs(cold.read - expected)).toBeLessThanOrEqual(1);
   });
 
-  it('is less than a quarter of the official layout’s read units for a cold read of 200 flags', async () => {
+  it('is less than a quarter of the official layout’s read units for a cold read of 200 flags @heavy', async () => {
     const some = generateEnvironment(200);
     await put((await encodeBody({ prefix, items: some, rev: at(1), bank: 0 })).body);
     await putHead(at(1), at(1));

@@ -62,7 +62,7 @@ const items = fc.uniqueArray(item, { maxLength: 60, selector: idOf });
 const byId = (all: Iterable<Item>) => new Map([...all].map((one) => [idOf(one), one]));
 
 describe('an encoded body', () => {
-  it('is decoded to the same items: any keys, versions and text, any number of blocks and parts', async () => {
+  it('is decoded to the same items: any keys, versions and text, any number of blocks and parts @heavy', async () => {
     await fc.assert(
       fc.asyncProperty(
         items,
@@ -138,7 +138,7 @@ describe('an encoded body', () => {
     expect(snapshot.get('features', 'a')).toBeUndefined();
   });
 
-  it('keeps the bytes of every block whose items did not change', async () => {
+  it('keeps the bytes of every block whose items did not change @heavy', async () => {
     const all = generateEnvironment(400, 3);
     const first = await encodeBody({ prefix: '', items: all, rev, bank: 0 });
     const changed = all.with(100, { ...all[100]!, version: 100_000, json: '{"key":"changed"}' });
@@ -150,7 +150,7 @@ describe('an encoded body', () => {
     expect(second).toEqual(await encodeBody({ prefix: '', items: changed, rev, bank: 0 }));
   });
 
-  it('keeps its number of blocks when its size varies a little, and changes it when the size changes a lot', async () => {
+  it('keeps its number of blocks when its size varies a little, and changes it when the size changes a lot @heavy', async () => {
     const limits = { dataBytes: 1_000_000, blockBytes: 4096 };
     const of = (count: number, previous?: EncodedBody) =>
       encodeBody({ prefix: '', items: generateEnvironment(200, 5).slice(0, count), rev, bank: 0, limits, previous });
@@ -164,7 +164,7 @@ describe('an encoded body', () => {
     expect(counts(await of(10, last))).toBeLessThan(start);
   });
 
-  it('is deflated by zlib’s threads, block by block, and other work runs between the blocks', async () => {
+  it('is deflated by zlib’s threads, block by block, and other work runs between the blocks @heavy', async () => {
     const onThisThread = jest.spyOn(zlib, 'deflateRawSync');
     const all = generateEnvironment(1500, 7);
     let turns = 0;

@@ -87,7 +87,7 @@ function count(outcomes: ReturnType<typeof tally>, reading: Reading, newest: Rev
 }
 
 describe('a snapshot read from a replica', () => {
-  it('is exactly one published revision, or refused, whatever mix of versions the replica has', async () => {
+  it('is exactly one published revision, or refused, whatever mix of versions the replica has @heavy', async () => {
     const outcomes = tally();
     await fc.assert(
       fc.asyncProperty(operations, fc.integer(), async (all, seed) => {
@@ -107,7 +107,7 @@ describe('a snapshot read from a replica', () => {
     }
   });
 
-  it('never goes back to an older revision on refresh, across deltas, bodies, banks and takeovers', async () => {
+  it('never goes back to an older revision on refresh, across deltas, bodies, banks and takeovers @heavy', async () => {
     const outcomes = tally();
     await fc.assert(
       fc.asyncProperty(operations, fc.integer(), async (all, seed) => {
@@ -138,7 +138,7 @@ describe('a snapshot read from a replica', () => {
     }
   });
 
-  it('is the newest revision once every item has been replicated, cold and after a refresh from any revision', async () => {
+  it('is the newest revision once every item has been replicated, cold and after a refresh from any revision @heavy', async () => {
     await fc.assert(
       fc.asyncProperty(operations, fc.integer(), async (all, seed) => {
         const random = createRandom(seed);
@@ -169,7 +169,7 @@ describe('a snapshot read from a replica', () => {
     );
   });
 
-  it('stays readable after every single write once a publication was complete, so that a crash anywhere loses nothing', async () => {
+  it('stays readable after every single write once a publication was complete, so that a crash anywhere loses nothing @heavy', async () => {
     await fc.assert(
       fc.asyncProperty(operations, async (all) => {
         const model = await runAll(all);
@@ -194,7 +194,7 @@ describe('a snapshot read from a replica', () => {
     );
   });
 
-  it('is complete or refused when attributes are corrupted, truncated, swapped between versions, retyped or lost', async () => {
+  it('is complete or refused when attributes are corrupted, truncated, swapped between versions, retyped or lost @heavy', async () => {
     const outcomes = tally();
     await fc.assert(
       fc.asyncProperty(operations, fc.integer(), async (all, seed) => {

@@ -47,11 +47,11 @@ test('docs/constructs.md has an example of every construct', () => {
   expect(examples.some((code) => code.includes('FlagTable.fromExisting('))).toBe(true);
 });
 
-test('the examples of docs/constructs.md compile, and the settings in docs/edge-router.md', async () => {
+test('the examples of docs/constructs.md compile, and the settings in docs/edge-router.md @heavy', async () => {
   expect(await run('typescript/bin/tsc', '-p', directory)).toEqual({ code: 0, said: '' });
 });
 
-test('the examples of docs/constructs.md synthesise', async () => {
+test('the examples of docs/constructs.md synthesise @heavy', async () => {
   const all = join(directory, 'all.mts');
   writeFileSync(all, examples.map((_, index) => `await import('./example-${index}.ts');`).join('\n'));
   expect(await run('tsx/dist/cli.mjs', all)).toMatchObject({ code: 0 });

@@ -113,7 +113,7 @@ describe('a router in another CDK app', () => {
     return { app, stack, router };
   }
 
-  test('creates log groups with a retention, a topic and alarms in each region where its functions run', () => {
+  test('creates log groups with a retention, a topic and alarms in each region where its functions run @heavy', () => {
     const { stack, router } = appWith({ monitoring: { logRetentionDays: 30, emails: ['team@example.com'] } });
     const regions = router.monitoring!.regions;
     expect([...regions.keys()]).toEqual(['eu-west-1', 'us-east-1', 'ap-south-1']);
@@ -136,7 +136,7 @@ describe('a router in another CDK app', () => {
     }
   });
 
-  test('has a dashboard and, once it knows the distribution, alarms on it', () => {
+  test('has a dashboard and, once it knows the distribution, alarms on it @heavy', () => {
     const { stack, router } = appWith();
     const certificateArn = 'arn:aws:acm:us-east-1:123456789012:certificate/12345678-1234-1234-1234-123456789012';
     router.monitoring!.watch({ distributionId: 'EDFDVBD6EXAMPLE', certificateArn });
@@ -166,7 +166,7 @@ describe('a router in another CDK app', () => {
     Template.fromStack(stack).resourceCountIs('AWS::CloudWatch::Dashboard', 0);
   });
 
-  test('creates nothing that cdk-nag reports', () => {
+  test('creates nothing that cdk-nag reports @heavy', () => {
     const app = createApp();
     Validations.of(app).addPlugins(new AwsSolutionsChecks(app));
     const { stack, router } = appWith({ monitoring: { regions: ['us-east-1'], emails: ['team@example.com'] } }, app);

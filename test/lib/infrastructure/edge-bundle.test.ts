@@ -57,7 +57,7 @@ async function runBundle(file: string, script: string, input: unknown = null, pr
 }
 
 test.each(['snap', 'official'])(
-  'the built reader gives the evaluator’s answers from the %s layout, and prints nothing',
+  'the built reader gives the evaluator’s answers from the %s layout, and prints nothing @heavy',
   async (prefix) => {
     const file = buildEdge({
       entry: 'reader',
@@ -78,7 +78,7 @@ test.each(['snap', 'official'])(
   },
 );
 
-test('code for Big Segments is in a bundle unless its configuration switches them off, and then they are NOT_CONFIGURED', async () => {
+test('code for Big Segments is in a bundle unless its configuration switches them off, and then they are NOT_CONFIGURED @heavy', async () => {
   const flag = { key: 'big', version: 1, on: true, salt: '', variations: [0, 1], fallthrough: { variation: 0 } };
   const clauses = [{ op: 'segmentMatch', values: ['all'] }];
   const segment = { key: 'all', version: 1, salt: '', unbounded: true, generation: 1 };
@@ -112,7 +112,7 @@ test('code for Big Segments is in a bundle unless its configuration switches the
   expect(await runBundle(bundles.without, ask)).toEqual(reason('NOT_CONFIGURED'));
 });
 
-test('the bundled router selects the variant that the flag gives', async () => {
+test('the bundled router selects the variant that the flag gives @heavy', async () => {
   const { file } = await bundleEdge({
     entry: 'viewer-request',
     config: { reader, flagKey: 'canary-checkout', variants: ['stable', 'canary'], defaultVariant: 'stable' },
@@ -150,7 +150,7 @@ describe('a router with a bootstrap', () => {
       target: 'node20',
     });
 
-  test('decides from it while the table cannot be read, and says so', async () => {
+  test('decides from it while the table cannot be read, and says so @heavy', async () => {
     const file = build('bootstrap', bootstrapOf(exampleEnvironment(), ['canary-checkout']));
     const script = `return (await bundle.handler(input)).headers['x-flag-decision'][0].value;`;
     const printed: string[] = [];
@@ -194,7 +194,7 @@ describe('a router with a bootstrap', () => {
     });
   });
 
-  test('is refused if it is larger than a viewer function may be', () => {
+  test('is refused if it is larger than a viewer function may be @heavy', () => {
     const included = Array.from({ length: 60_000 }, () => randomUUID());
     const bootstrap = { flags: { a: { key: 'a' } }, segments: { many: { key: 'many', included } } };
     expect(() => build('large', bootstrap)).toThrow(
@@ -203,7 +203,7 @@ describe('a router with a bootstrap', () => {
   });
 });
 
-test('the code of previews is in the bundle only if the configuration has them, and answers links there', async () => {
+test('the code of previews is in the bundle only if the configuration has them, and answers links there @heavy', async () => {
   const base = { reader, flagKey: 'canary-checkout', variants: ['stable', 'canary'], defaultVariant: 'stable' };
   const built = (name: string, more: object) =>
     bundleEdge({
@@ -236,7 +236,7 @@ test('the code of previews is in the bundle only if the configuration has them, 
   });
 });
 
-test('the router writes exposures of what is shown, if it is told to, and has no code for them otherwise', async () => {
+test('the router writes exposures of what is shown, if it is told to, and has no code for them otherwise @heavy', async () => {
   const config = { reader, flagKey: 'canary-checkout', variants: ['stable', 'canary'], defaultVariant: 'stable' };
   const entry = 'viewer-request';
   const without = buildEdge({ entry, config, outdir: join(directory, 'silent') });

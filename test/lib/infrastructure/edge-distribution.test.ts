@@ -24,7 +24,7 @@ const basis = {
   defaultVariant: 'old',
 } as const;
 
-test('with shadow traffic, its mark is in the cache key of what the flag routes: an origin may answer it otherwise', () => {
+test('with shadow traffic, its mark is in the cache key of what the flag routes: an origin may answer it otherwise @heavy', () => {
   const shadow = { header: 'x-load-test', value: 'a-secret-of-sixteen' };
   const { config, policy } = stackOf({
     shadow,
@@ -37,7 +37,7 @@ test('with shadow traffic, its mark is in the cache key of what the flag routes:
   expect(keyOf(config.CacheBehaviors[0])).toEqual(['authorization']);
 });
 
-test('no origin of a behavior without functions gets the cookie of previews or the secret of shadow traffic', () => {
+test('no origin of a behavior without functions gets the cookie of previews or the secret of shadow traffic @heavy', () => {
   const preview = { publicKeys: ['11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo'] };
   const shadow = { header: 'x-load-test', value: 'a-secret-of-sixteen' };
   const settings = {
@@ -122,7 +122,7 @@ test('a stage file may have previews and shadow traffic, whose values are checke
   expect(() => read({ shadow: { header: 'x-load-test' } })).toThrow(/edge\.shadow\.value/);
 });
 
-test('the function of a stage accepts preview links of this stage alone', async () => {
+test('the function of a stage accepts preview links of this stage alone @heavy', async () => {
   const { publicKey, privateKey } = generateKeyPairSync('ed25519');
   const app = createApp();
   new EdgeStack(app, 'Edge', {
@@ -301,7 +301,7 @@ test('behaviors by path have their own origins, policies and methods, and functi
   ]);
 });
 
-test('the cookies in the key are those that origins get, but the router’s own, unless it names its own', () => {
+test('the cookies in the key are those that origins get, but the router’s own, unless it names its own @heavy', () => {
   const of = (edge: Partial<EdgeSettings>) => {
     const { config, policy } = stackOf(edge);
     return policy(config.DefaultCacheBehavior.CachePolicyId).ParametersInCacheKeyAndForwardedToOrigin.CookiesConfig;
@@ -624,7 +624,7 @@ test.each<[string, Partial<EdgeSettings>, string]>([
   expect(said).toEqual([expect.stringContaining(message)]);
 });
 
-test('every edge of docs/edge-router.md is accepted, in a stage file too', () => {
+test('every edge of docs/edge-router.md is accepted, in a stage file too @heavy', () => {
   const examples = edgeExamples();
   expect(examples).toHaveLength(3);
   for (const edge of examples) {
@@ -687,7 +687,7 @@ test('the decisions of all flags are metrics, each once', () => {
   ]);
 });
 
-test('a stage with a bootstrap has its router built with the flags', () => {
+test('a stage with a bootstrap has its router built with the flags @heavy', () => {
   const stage = { homeRegion: 'eu-west-1', replicaRegions: [], tableName: 'flags', production: false };
   const edge = { ...basis, flagKey: 'canary-checkout', bootstrapFile: 'examples/flags.json' };
   expect(readStage('shop', { ...stage, edge }).edge?.bootstrapFile).toBe('examples/flags.json');

@@ -150,7 +150,7 @@ describe('the edge functions in the assembly', () => {
     const asked = [];`;
 
   // The events are those of the CloudFront Developer Guide, "Lambda@Edge event structure": see events.ts.
-  test('set the variant, its origin and the cookie for the events that AWS documents', async () => {
+  test('set the variant, its origin and the cookie for the events that AWS documents @heavy', async () => {
     const [decided, asked] = (await runAsLambda(
       fileOf(prod, 'viewer-request'),
       `${intercept()} ${decideSource} return [await decide(require(file).handler, input), asked];`,
@@ -182,7 +182,7 @@ describe('the edge functions in the assembly', () => {
     expect(answered.headers['set-cookie']![0]!.value).toContain(`flag-viewer=${viewer}; Path=/;`);
   });
 
-  test('identify viewers and set the cookie as the stage says', async () => {
+  test('identify viewers and set the cookie as the stage says @heavy', async () => {
     const first = requestEvent('viewer-request', { Cookie: 'consent=yes' });
     const [decided] = (await runAsLambda(
       fileOf(everything, 'viewer-request'),

@@ -48,7 +48,7 @@ function allowed(template: Template): [string, string][] {
   );
 }
 
-test('a collector gets the lines with exposures of each log, and only these logs may call it', () => {
+test('a collector gets the lines with exposures of each log, and only these logs may call it @heavy', () => {
   const template = collector();
   const filters = Object.values(template.findResources('AWS::Logs::SubscriptionFilter')).map(
     ({ Properties }) => Properties,

@@ -479,7 +479,7 @@ describe('an additional store', () => {
     everything.template('Relay-us-west-2').resourceCountIs('AWS::ElastiCache::ServerlessCache', 0);
   });
 
-  test('can be an existing Redis', () => {
+  test('can be an existing Redis @heavy', () => {
     const { environment } = taskOf(oddStage('plain').template('Relay'));
     expect(environment).toMatchObject({ USE_REDIS: 'true', REDIS_URL: 'rediss://cache.example.com:6380' });
     expect(parseConfig(environment).warnings).toEqual([]);

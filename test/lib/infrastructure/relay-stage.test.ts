@@ -187,7 +187,7 @@ describe('the network', () => {
   });
 });
 
-test('an existing table is used without creating or changing one', () => {
+test('an existing table is used without creating or changing one @heavy', () => {
   const stage = oddStage('adopted');
   expect(stage.stacks.map(({ node }) => node.id)).not.toContain('Data');
   for (const [, template] of templatesOf(stage)) template.resourceCountIs('AWS::DynamoDB::GlobalTable', 0);
@@ -209,7 +209,7 @@ test('two stages in one app share no resource name', () => {
   expect(names(made.prod).filter((name) => dev.has(name) && !/(ServiceName relay|Metric)/.test(name))).toEqual([]);
 });
 
-test('synthesis gives the same files in any output directory', () => {
+test('synthesis gives the same files in any output directory @heavy', () => {
   const contents = ({ outdir }: Synthesised) =>
     filesBelow(outdir)
       .filter((file) => !/(tree\.json|validation-report\.json|\.metadata\.json)$/.test(file))
@@ -237,7 +237,7 @@ describe('the validators', () => {
     expect(findingsIn(made[name])).toEqual([]);
   });
 
-  test('find a bucket without logs and an invalid layer, so they do run', () => {
+  test('find a bucket without logs and an invalid layer, so they do run @heavy', () => {
     const app = createCheckedApp();
     const stack = new Stack(app, 'stack');
     new Bucket(stack, 'Stray');
@@ -272,7 +272,7 @@ describe('the CDK app', () => {
       env: { ...process.env, CDK_CONTEXT_JSON: JSON.stringify(context), CDK_OUTDIR: createApp().outdir },
     });
 
-  test('exits with one message for an invalid stage', async () => {
+  test('exits with one message for an invalid stage @heavy', async () => {
     const context = { stage: 'prod', stages: { prod: { relay: { tasks: 1, drain: 'slow' } } } };
     await expect(run(context)).rejects.toMatchObject({
       code: 1,
@@ -282,7 +282,7 @@ describe('the CDK app', () => {
     });
   });
 
-  test('warns about the example account in a shipped stage', () => {
+  test('warns about the example account in a shipped stage @heavy', () => {
     const warnings: string[] = [];
     const error = jest.spyOn(console, 'error').mockImplementation((text) => void warnings.push(String(text)));
     synthesise('prod', stages.prod);
@@ -401,7 +401,7 @@ describe('the region stacks', () => {
         'import',
         'await import(require("node:url").pathToFileURL(process.env.NODE_PATH + "/edge-flag-reader/index.mjs").href)',
       ],
-    ])('gives the same answers as LaunchDarkly’s SDK when loaded with %s', async (_, load) => {
+    ])('gives the same answers as LaunchDarkly’s SDK when loaded with %s @heavy', async (_, load) => {
       const table = await startTable();
       try {
         await putSnapshot(table, 'production', itemsOf(exampleEnvironment()), { epoch: 1, seq: 1 });

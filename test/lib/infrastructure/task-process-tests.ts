@@ -39,7 +39,7 @@ describe('the relay’s process', () => {
     await Promise.all([table?.close(), ssm?.close(), upstream?.close()]);
   });
 
-  test('the relay from the image, started as the task definition says, serves, fills the table and exits on SIGTERM', async () => {
+  test('the relay from the image, started as the task definition says, serves, fills the table and exits on SIGTERM @heavy', async () => {
     const { container, environment } = taskOf(made.dev.template('Relay'));
     upstream.data = exampleEnvironment() as unknown as FakeUpstream['data'];
     ssm.put('/edge-flag-relay/dev/environments/test/sdk-key', sdkKey);

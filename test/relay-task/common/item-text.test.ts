@@ -228,7 +228,7 @@ test.each(['a', "$&$1$'", '1234567890123', '"\\u0001"', '\u0001', '"key":"x"', '
         );
   },
 );
-test('an object with very many unknown fields is sorted and written in slices, equal in every byte', () => {
+test('an object with very many unknown fields is sorted and written in slices, equal in every byte @heavy', () => {
   const names = Array.from({ length: 20_000 }, (_, at) => `${(at * 7_919) % 20_000}-é\ud83d\ude00"`);
   const data = { ...segment, ...Object.fromEntries(names.map((name) => [name, 1])) };
   const sort = jest.spyOn(Array.prototype, 'sort');

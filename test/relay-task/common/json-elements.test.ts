@@ -40,7 +40,7 @@ test.each(['', ' ', '{}', '"[]"', '[', '[1', '[1,', '["a', '["a\\', '[1}', '[1]]
   },
 );
 
-test('elements are those of JSON.parse, and large arrays are read in pieces', () => {
+test('elements are those of JSON.parse, and large arrays are read in pieces @heavy', () => {
   const random = randomFrom('elements');
   const value = (depth: number): unknown => {
     const kind = Math.floor(random() * (depth > 3 ? 3 : 5));

@@ -41,7 +41,7 @@ test('array elements are returned exactly as written', () => {
   );
 });
 
-test('object members are returned exactly as written, and the last duplicate wins', () => {
+test('object members are returned exactly as written, and the last duplicate wins @heavy', () => {
   fc.assert(
     fc.property(fc.array(fc.tuple(fc.string({ unit: 'binary' }), values)), spaces, (members, space) => {
       const texts = members.map(([name, text]) => `${JSON.stringify(name)}${space}:${space}${text}${space}`);

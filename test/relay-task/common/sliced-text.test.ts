@@ -49,7 +49,7 @@ describe('a text', () => {
     expect(() => resultOf(parseTextInSlices(text))).toThrow(SyntaxError);
   });
 
-  test('that is long is what JSON.parse makes of it, whatever is in it, or refused with it', () => {
+  test('that is long is what JSON.parse makes of it, whatever is in it, or refused with it @heavy', () => {
     const filling = fc.constantFrom(...['"x"', '[]', '{}', '{"a":[1]}', '[[[]]]'], JSON.stringify('y'.repeat(5_000)));
     const padded = fc
       .tuple(fc.array(fc.oneof(fc.json(), filling), { minLength: 1 }), fc.nat(3), fc.constantFrom(',', ' , ', '\n,\t'))
@@ -93,7 +93,7 @@ describe('a text', () => {
 describe('bytes', () => {
   const PIECE_BYTES = 256 * 1024;
 
-  test('are decoded as in one go, wherever a piece ends, valid or not', () => {
+  test('are decoded as in one go, wherever a piece ends, valid or not @heavy', () => {
     const part = fc.oneof(
       fc.constantFrom('x', 'é', '字', '🙂').map((character) => Buffer.from(character)),
       fc.uint8Array({ minLength: 1, maxLength: 3 }),

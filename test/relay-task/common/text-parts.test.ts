@@ -49,7 +49,7 @@ describe('membersInSlices', () => {
     expect(resultOf(membersInSlices('{"a":1,"a":[1,2,3,4]}', ['a'], 8))).toEqual(new Map());
   });
 
-  test('yields within long space and long names as within long values', () => {
+  test('yields within long space and long names as within long values @heavy', () => {
     const long = 1_000_000;
     for (const text of [
       `{${' '.repeat(long)}"a":1}`,
@@ -74,7 +74,7 @@ describe('membersInSlices', () => {
     expect(() => membersOf(text, ['a'])).toThrow(SyntaxError);
   });
 
-  test('finds the members that JSON.parse finds, with equal values', () => {
+  test('finds the members that JSON.parse finds, with equal values @heavy', () => {
     const space = fc.constantFrom('', ' ', '\n', '\t\r\n  ');
     fc.assert(
       fc.property(fc.dictionary(fc.string({ unit: 'binary' }), fc.jsonValue()), space, (object, gap) => {
@@ -157,7 +157,7 @@ describe('takeApart', () => {
   test.each([
     ['beside them', `{${others(100_000)}"data":{"flags":{"a":1}}}`],
     ['in their object', `{"data":{${others(100_000)}"flags":{"a":1}}}`],
-  ])('what is no part is read in slices, and refused as soon as it is too much: %s', (_, text) => {
+  ])('what is no part is read in slices, and refused as soon as it is too much: %s @heavy', (_, text) => {
     const all = watch(takeApart(text, ['data'], ['flags']));
     expect(all.steps).toBeGreaterThan(200);
     expect(all.longest).toBeLessThan(20_000);
@@ -169,7 +169,7 @@ describe('takeApart', () => {
     expect(refused.longest).toBe(0);
   });
 
-  test('the names of many parts are parsed in slices', () => {
+  test('the names of many parts are parsed in slices @heavy', () => {
     const { steps, longest } = watch(takeApart(`{"data":{"flags":{${others(20_000)}"a":1}}}`, ['data'], ['flags']));
     expect([steps > 20_000, longest < 20_000]).toEqual([true, true]);
   });
@@ -206,9 +206,9 @@ describe('takeApart', () => {
     .record({ path: fc.jsonValue(), data: fc.record({ segments: members, flags: members, other: members }) })
     .map((set) => JSON.stringify(set));
 
-  test('frame and parts together are the whole', () => property(sets), 600_000);
+  test('frame and parts together are the whole @heavy', () => property(sets), 600_000);
 
-  test('one of them is invalid exactly when the text is', () => {
+  test('one of them is invalid exactly when the text is @heavy', () => {
     const almost = fc
       .tuple(sets, fc.nat(), fc.constantFrom('', '"', '{', '}', ']', ',', ':', '\\', '0', ' ', '\u0001'))
       .map(([text, at, put]) => text.slice(0, at % (text.length + 1)) + put + text.slice((at % (text.length + 1)) + 1));

@@ -42,7 +42,7 @@ const large = createMemory(flag('f', 1, { variations: ['x'.repeat(ANSWER_BYTES),
 const poll = (address: string) =>
   `GET /sdk/evalx/64a0/contexts/${context} HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: ${address}\r\n\r\n`;
 
-test('answers that are not read count, an address gets no more than its share, and others get theirs', async () => {
+test('answers that are not read count, an address gets no more than its share, and others get theirs @heavy', async () => {
   const { port, answers } = await start({ view: large });
   const idle: Socket[] = [];
   for (let i = 0; i < 2; i++) {
@@ -62,7 +62,7 @@ test('answers that are not read count, an address gets no more than its share, a
   await eventually(() => expect(answers.usedBytes).toBe(0));
 });
 
-test('what all server SDKs get is counted for none of them', async () => {
+test('what all server SDKs get is counted for none of them @heavy', async () => {
   const { port, answers } = await start({ view: large });
   const idle = open(port).pause();
   idle.write('GET /sdk/latest-all HTTP/1.1\r\nHost: a\r\nAuthorization: sdk-key\r\n\r\n');

@@ -78,7 +78,7 @@ describe('no poll takes long in one turn:', () => {
     ['one flag of many rules', '/sdk/flags/{key}', [flag('f', 1, { rules })], { key: 'f' }],
     ['a tag of ld-relay', '/sdk/flags', flags(500), { headers: { 'if-none-match': 'relay-b8788ef94d38151' } }],
   ];
-  test.each(cases)('%s (%s), when nothing was hashed yet', async (_title, path, items, options) => {
+  test.each(cases)('%s (%s), when nothing was hashed yet @heavy', async (_title, path, items, options) => {
     const { view, ask } = start();
     view.boot(items);
     const sliced = countSlicedTurns();
@@ -90,7 +90,7 @@ describe('no poll takes long in one turn:', () => {
     expect(again.turns).toBeLessThan(2);
   });
 
-  test('what changed since an old state (/sdk/poll)', async () => {
+  test('what changed since an old state (/sdk/poll) @heavy', async () => {
     const { put, ask } = start();
     put(flags(500));
     const [, state = ''] = /"state":"(\w+)"/.exec((await ask('/sdk/poll')).text) ?? [];
@@ -102,7 +102,7 @@ describe('no poll takes long in one turn:', () => {
   });
 });
 
-test('what changed since a state is made once for all who hold it', async () => {
+test('what changed since a state is made once for all who hold it @heavy', async () => {
   const { view, put, ask } = start();
   put(flags(500));
   const [, state = ''] = /"state":"(\w+)"/.exec((await ask('/sdk/poll')).text) ?? [];
@@ -126,7 +126,7 @@ test('what changed since a state is made once for all who hold it', async () => 
 });
 
 test.each([1, 2, 3])(
-  'after any changes, bodies are those of the set, whatever is left of the ones before (seed %i)',
+  'after any changes, bodies are those of the set, whatever is left of the ones before (seed %i) @heavy',
   async (seed) => {
     const random = randomFrom(String(seed));
     const { view, put, ask } = start();
@@ -164,7 +164,7 @@ test.each([1, 2, 3])(
   },
 );
 
-test('an answer is of one state, and never of an earlier one than when it was asked for', async () => {
+test('an answer is of one state, and never of an earlier one than when it was asked for @heavy', async () => {
   const { put, ask } = start();
   const many = (version: number) => flags(500, version);
   put(many(1));
@@ -221,7 +221,7 @@ describe('the memory of polls', () => {
     expect(budget.usedBytes - usedBytes).toBeGreaterThan(30 * KIB);
   });
 
-  test('what is only kept takes an eighth, whatever is asked for by however many environments', async () => {
+  test('what is only kept takes an eighth, whatever is asked for by however many environments @heavy', async () => {
     const budget = createBudget(8 * MIB);
     const handlers = handlersOf(budget);
     const environments = Array.from({ length: 12 }, () => start({ handlers }));
@@ -283,7 +283,7 @@ describe('the memory of polls', () => {
     expect((await greedy.ask('/sdk/latest-all')).status).toBe(200);
   });
 
-  test('an environment that is larger than the budget gets its answers', async () => {
+  test('an environment that is larger than the budget gets its answers @heavy', async () => {
     const budget = createBudget(MIB);
     const { put, ask } = start({ budget });
     for (let version = 1; version < 4; version++) {

@@ -150,7 +150,7 @@ test('while all are busy, each newcomer has one end with its present answer, of 
   expect(few.text).not.toMatch(/^connection: close/im);
 });
 
-test('a connection that is chosen while its answer is being sent ends after all of it', async () => {
+test('a connection that is chosen while its answer is being sent ends after all of it @heavy', async () => {
   const filler = 'x'.repeat(16 * 1024 * 1024);
   const { open, openIdle } = await start({ view: createMemory(flag('f', 1, { filler })) }, 16 * 1024);
   const large = open();
@@ -165,7 +165,7 @@ test('a connection that is chosen while its answer is being sent ends after all 
   expect((await openIdle()).text).toContain('alive');
 });
 
-test('clients that leave their answers unread make room, and others do not', async () => {
+test('clients that leave their answers unread make room, and others do not @heavy', async () => {
   const filler = 'x'.repeat(16 * 1024 * 1024);
   const { open, openIdle } = await start({ view: createMemory(flag('f', 1, { filler })) });
   const unread = ['127.0.0.2', '127.0.0.2', '127.0.0.3'].map((address) => open(address));
@@ -208,7 +208,7 @@ test('an open stream is no such connection', async () => {
   expect(connections.usedBytes).toBe(0);
 });
 
-test('with TLS, a connection counts from before its handshake until it is gone', async () => {
+test('with TLS, a connection counts from before its handshake until it is gone @heavy', async () => {
   const { cert, private: key } = await generate([{ name: 'commonName', value: 'x' }], { keySize: 2048 });
   const { port, connections, open } = await start({ server: { tls: { cert, key } } }, 3 * 48 * 1024);
   open();

@@ -135,7 +135,7 @@ test('commas and brackets in strings are no values', async () => {
   expect((await ask(port, 'POST', POLL, { headers: json, body })).status).toBe(200);
 });
 
-test('a context of thousands of kinds has each of them', () => {
+test('a context of thousands of kinds has each of them @heavy', () => {
   for (const count of [2, 15, 16, 17, 3_000]) {
     const kinds = Array.from({ length: count - 1 }, (_, i) => `kind-${i}`);
     const value = Object.fromEntries([...kinds, 'user'].map((kind) => [kind, { key: `${kind}'s` }]));

@@ -76,7 +76,7 @@ async function start(longMs = Number.POSITIVE_INFINITY) {
   return { state, send, statusOn, bodies, server };
 }
 
-test('few evaluations are in progress at once, and what they hold counts until their end', async () => {
+test('few evaluations are in progress at once, and what they hold counts until their end @heavy', async () => {
   const { state, send, statusOn, bodies } = await start();
   const sockets = await Promise.all(Array.from({ length: 24 }, (_, index) => send(`192.0.2.${index % 12}`)));
   const statuses = await Promise.all(sockets.map(statusOn));
@@ -93,7 +93,7 @@ test('of one address an evaluation that has begun comes to its end before the ne
   expect(state.most).toBe(1);
 });
 
-test('long evaluations of other addresses hold up nobody', async () => {
+test('long evaluations of other addresses hold up nobody @heavy', async () => {
   // Each is a long one after its first slice.
   const { state, send, statusOn } = await start(0);
   state.held = true;

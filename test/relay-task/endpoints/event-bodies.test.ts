@@ -46,7 +46,7 @@ async function start(budgetBytes: number) {
 }
 
 test.each(['gzip', 'identity'] as const)(
-  'a flood of large bodies (%s) with one key gets 503 at its share, and small ones and other keys are served',
+  'a flood of large bodies (%s) with one key gets 503 at its share, and small ones and other keys are served @heavy',
   async (encoding) => {
     // Of which bodies of client-side SDKs get three quarters.
     const { eventBodies, reading, post, readAll } = await start(8 * MIB);

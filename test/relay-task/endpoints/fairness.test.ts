@@ -79,7 +79,7 @@ describe('a flood of requests from one address', () => {
       () => 'GET /sdk/latest-all HTTP/1.1\r\nHost: x\r\nAuthorization: a\r\n\r\n',
     ],
     ['somebody who asks for the status', () => 'GET /status HTTP/1.1\r\nHost: x\r\n\r\n'],
-  ])('leaves the requests of %s their turn', async (_, other) => {
+  ])('leaves the requests of %s their turn @heavy', async (_, other) => {
     const { evalx, flooded } = await start();
     const { status, meanwhile, flood } = await flooded(other(evalx));
     expect(status).toBe(200);
@@ -124,7 +124,7 @@ async function startStepwise(during: (step: number, server: TestServer) => void,
 
 const asked = `GET /sdk/evalx/a/contexts/${context} HTTP/1.1\r\nHost: x\r\n\r\n`;
 
-test('a server SDK does not wait for a single one of the requests of browsers that wait', async () => {
+test('a server SDK does not wait for a single one of the requests of browsers that wait @heavy', async () => {
   const { flooded } = await start();
   const { status, meanwhile } = await flooded('GET /sdk/latest-all HTTP/1.1\r\nHost: x\r\nAuthorization: a\r\n\r\n');
   expect(status).toBe(200);

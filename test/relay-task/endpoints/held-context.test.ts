@@ -30,7 +30,7 @@ test('a context that would take much memory is kept in little, and reads as the 
 test.each([
   ['empty objects', () => ({})],
   ['long texts', (index: number) => `${index}`.padEnd(20, 'x')],
-])('a context of many %s takes about what it counts', async (_, element) => {
+])('a context of many %s takes about what it counts @heavy', async (_, element) => {
   const held: unknown[] = [];
   const one = () =>
     holdContext(read({ kind: 'user', key: 'a', list: Array.from({ length: 2_500 }, (__, i) => element(i)) }));
@@ -67,7 +67,7 @@ test.each([
   ['an empty array each', () => []],
   ['a number each', (index: number) => index + 0.5],
   ['a short text each', (index: number) => `${index}`],
-])('a list with %s takes less in the heap than the estimate', (_, element) => {
+])('a list with %s takes less in the heap than the estimate @heavy', (_, element) => {
   const text = JSON.stringify(Array.from({ length: 50_000 }, (__, index) => element(index)));
   const copies: unknown[] = [];
   const before = heapBytes();

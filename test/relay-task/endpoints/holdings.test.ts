@@ -36,19 +36,22 @@ test.each([
   ['gzip', gzipSync],
   ['deflate', deflateSync],
   ['br', brotliCompressSync],
-] as const)('a small body in %s that becomes a large one is refused where its memory ends', async (encoding, pack) => {
-  const { port, bodies, environment } = await start(16 * MIB);
-  const body = pack(Buffer.alloc(60 * MIB, '{},'));
-  expect(body.length).toBeLessThan(MIB / 4);
-  const answer = await events(port, body, encoding);
-  // More than it could ever get: there is no sense in trying again.
-  expect(answer.status).toBe(413);
-  expect(answer.json().message).toContain(`${Math.floor((16 * MIB) / 3)} bytes`);
-  expect(environment.delivered).toEqual([]);
-  await eventually(() => expect(bodies.usedBytes).toBe(0));
-  const ordinary = await events(port, pack(Buffer.from('[{"kind":"identify"}]')), encoding);
-  expect(ordinary.status).toBe(202);
-});
+] as const)(
+  'a small body in %s that becomes a large one is refused where its memory ends @heavy',
+  async (encoding, pack) => {
+    const { port, bodies, environment } = await start(16 * MIB);
+    const body = pack(Buffer.alloc(60 * MIB, '{},'));
+    expect(body.length).toBeLessThan(MIB / 4);
+    const answer = await events(port, body, encoding);
+    // More than it could ever get: there is no sense in trying again.
+    expect(answer.status).toBe(413);
+    expect(answer.json().message).toContain(`${Math.floor((16 * MIB) / 3)} bytes`);
+    expect(environment.delivered).toEqual([]);
+    await eventually(() => expect(bodies.usedBytes).toBe(0));
+    const ordinary = await events(port, pack(Buffer.from('[{"kind":"identify"}]')), encoding);
+    expect(ordinary.status).toBe(202);
+  },
+);
 
 test('the window of a brotli body counts', async () => {
   const { port } = await start(6 * MIB);

@@ -108,7 +108,7 @@ test.each(polls)('a client of %s that leaves as soon as it has asked', async (_t
   await noneLeft();
 });
 
-test.each(polls)('a client of %s that leaves before it has read its answer', async (_title, bytes) => {
+test.each(polls)('a client of %s that leaves before it has read its answer @heavy', async (_title, bytes) => {
   const { open, memory, noneLeft } = await start({ largeBytes: 24 * 1024 * 1024 });
   const socket = open(bytes).pause();
   await eventually(() => expect(memory.answers.usedBytes).toBeGreaterThan(8 * 1024 * 1024));

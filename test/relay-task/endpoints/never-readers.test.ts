@@ -31,7 +31,7 @@ test.each([
   ['pipelined answers', GET.repeat(20)],
   ['an answer before a stream', `${GET}${GET.replace('sdk/latest-all', 'all')}`],
   ['an answer before what is no request', `${GET}nonsense\r\n\r\n`],
-])('a client that reads nothing of %s is cut', async (_title, bytes) => {
+])('a client that reads nothing of %s is cut @heavy', async (_title, bytes) => {
   const { port, answers, hub } = await start({ stalledMs: 300, minBytesPerSecond: 1_000 });
   const client = ask(port, bytes);
   await eventually(() => {
@@ -42,7 +42,7 @@ test.each([
   expect([answers.length, hub.connections]).toEqual([1, 0]);
 });
 
-test('a client that reads too slowly is cut, although it goes on reading', async () => {
+test('a client that reads too slowly is cut, although it goes on reading @heavy', async () => {
   const { port } = await start({ stalledMs: 1_000, minBytesPerSecond: Number.POSITIVE_INFINITY });
   const client = ask(port, GET);
   let read = 0;

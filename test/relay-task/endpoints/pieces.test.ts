@@ -118,7 +118,7 @@ test('a body that comes byte by byte is fine', async () => {
   expect(environment.delivered).toHaveLength(1);
 });
 
-test('any number of small bodies in a few pieces each, and large ones in small pieces, are fine', async () => {
+test('any number of small bodies in a few pieces each, and large ones in small pieces, are fine @heavy', async () => {
   const { port, environment } = opened(await startServer());
   const client = talk(port);
   const answers = () => client.heard().split('HTTP/1.1 202').length - 1;
@@ -132,7 +132,7 @@ test('any number of small bodies in a few pieces each, and large ones in small p
   expect(environment.delivered).toHaveLength(301);
 });
 
-test('bodies of browsers leave memory for those of server SDKs', async () => {
+test('bodies of browsers leave memory for those of server SDKs @heavy', async () => {
   const bodies = createBudget(4 * 1024 * 1024);
   const unlimited = createBudget(Infinity);
   const memory = { connections: unlimited, bodies, answers: unlimited };

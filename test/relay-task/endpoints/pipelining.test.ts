@@ -68,7 +68,7 @@ test('a stream waits for a slow answer, and later streams and requests are dropp
   expect(heard.text).not.toContain('"alive"');
 });
 
-test('a large answer is written completely before a stream begins', async () => {
+test('a large answer is written completely before a stream begins @heavy', async () => {
   const filler = 'x'.repeat(8 * 1024 * 1024);
   const { port, hub } = await start({ view: createMemory(flag('banner', 1, { filler })) });
   const heard = talk(port, `${get('/sdk/latest-all')}${get('/nothing')}${get('/all')}`);
@@ -186,7 +186,7 @@ test('a stream opens behind an answer whatever comes after it', async () => {
   expect(statuses(heard.text)).toEqual(['200', '200']);
 });
 
-test('answers are made one at a time, so that a client that reads none costs one', async () => {
+test('answers are made one at a time, so that a client that reads none costs one @heavy', async () => {
   const filler = 'x'.repeat(8 * 1024 * 1024);
   const { port, answers, environment } = await start({ view: createMemory(flag('banner', 1, { filler })) });
   const path = `/sdk/evalx/contexts/${Buffer.from(alice).toString('base64url')}`;

@@ -131,7 +131,7 @@ test('polls above 1 KB are compressed if the client accepts it, under their own 
   }
 });
 
-test('a hundred polls of the same data serialise it once', async () => {
+test('a hundred polls of the same data serialise it once @heavy', async () => {
   const before = server.view.walks;
   await Promise.all(Array.from({ length: 100 }, () => ask('/sdk/latest-all', { 'accept-encoding': 'gzip' })));
   expect(server.view.walks - before).toBe(2);

@@ -10,7 +10,7 @@ const { opened } = closeAfterEach();
 
 const unlimited = createHoldings(createBudget(Infinity)).open(['anyone', 'anywhere']);
 
-test('a body in pieces of one byte takes hardly more memory than its bytes', () => {
+test('a body in pieces of one byte takes hardly more memory than its bytes @heavy', () => {
   const slab = Buffer.alloc(64 * 1024, 'x');
   const collector = createCollector(2_000_000, unlimited);
   const before = heapBytes();

@@ -103,7 +103,7 @@ function knownOf(given: Context): unknown {
 }
 
 const seed = process.env.SEED ?? String(Date.now());
-test(`random contexts with the same canonical text are the same, and it reads as the same context again (SEED=${seed})`, () => {
+test(`random contexts with the same canonical text are the same, and it reads as the same context again (SEED=${seed}) @heavy`, () => {
   const contexts = new Contexts(randomFrom(seed));
   const known = new Map<string, unknown>();
   let shared = 0;

@@ -57,16 +57,19 @@ const statusOf = ({ heard }: Sent) => /^HTTP\/1.1 (\d+)/.exec(heard())?.[1];
 test.each([
   ['with their lengths', 0],
   ['in chunks', 20_000],
-])('60 bodies of 1 MB from one address at the same moment, %s, are all accepted', async (_framing, chunkBytes) => {
-  const { port, bodies, environment, mostBytes } = await start();
-  const body = bodyOf(1_000_000);
-  const sent = Array.from({ length: 60 }, () => post(port, body, { chunkBytes }));
-  await eventually(() => expect(sent.map(statusOf)).toEqual(sent.map(() => '202')));
-  expect(environment.delivered).toHaveLength(60);
-  expect(mostBytes()).toBeGreaterThan(bodies.maxBytes / 4);
-  expect(mostBytes()).toBeLessThanOrEqual(bodies.maxBytes);
-  await eventually(() => expect(bodies.usedBytes).toBe(0));
-});
+])(
+  '60 bodies of 1 MB from one address at the same moment, %s, are all accepted @heavy',
+  async (_framing, chunkBytes) => {
+    const { port, bodies, environment, mostBytes } = await start();
+    const body = bodyOf(1_000_000);
+    const sent = Array.from({ length: 60 }, () => post(port, body, { chunkBytes }));
+    await eventually(() => expect(sent.map(statusOf)).toEqual(sent.map(() => '202')));
+    expect(environment.delivered).toHaveLength(60);
+    expect(mostBytes()).toBeGreaterThan(bodies.maxBytes / 4);
+    expect(mostBytes()).toBeLessThanOrEqual(bodies.maxBytes);
+    await eventually(() => expect(bodies.usedBytes).toBe(0));
+  },
+);
 
 /** Bodies of 500 KB of which one half never comes, so that others of the address wait. */
 async function crowded(options: Parameters<typeof start>[0] = {}) {
@@ -105,7 +108,7 @@ test('while large bodies wait, small ones of their address and large ones of oth
   await eventually(() => expect(bodies.usedBytes).toBe(0));
 });
 
-test('a body that waits too long gets 503 with Retry-After, and gives back what it held', async () => {
+test('a body that waits too long gets 503 with Retry-After, and gives back what it held @heavy', async () => {
   const { port, bodies, held, slow } = await crowded({ bodyWaitMs: 100 });
   const waiting = Array.from({ length: 3 }, () => post(port, bodyOf(900_000)));
   await eventually(() => expect(waiting.map(statusOf)).toEqual(['503', '503', '503']));

@@ -37,7 +37,7 @@ const rules = Array.from({ length: RULES }, (_, rule) => rule);
 const expected = (value: unknown, rule: number) =>
   `{"value":${JSON.stringify(value)},"variation":0,"version":1,"flagVersion":1,"reason":{"kind":"RULE_MATCH","ruleIndex":${rule},"ruleId":"r${rule}"}}`;
 
-test('a large value is written once for all rules that lead to it, and each answer adds a short text', () => {
+test('a large value is written once for all rules that lead to it, and each answer adds a short text @heavy', () => {
   const { answer, budget } = start(1_000_000, [ruled(large)]);
   const answers = rules.map((rule) => answer(rule));
   expect(answers.map(({ json }) => json)).toEqual(rules.map((rule) => expected(large, rule)));
@@ -50,7 +50,7 @@ test('a large value is written once for all rules that lead to it, and each answ
 test.each([
   ['short', 'a'],
   ['large', large],
-])('answers with a %s value are right and stay the same objects when their texts were forgotten', (_, value) => {
+])('answers with a %s value are right and stay the same objects when their texts were forgotten @heavy', (_, value) => {
   const { answer, budget } = start(10_000, [ruled(value)]);
   const first = rules.map((rule) => answer(rule));
   for (let round = 0; round < 2; round++) {
@@ -65,7 +65,7 @@ test.each([
 });
 
 test.each([true, false])(
-  'answers that name prerequisites count, too, and stay the same objects when their texts were forgotten (reasons: %s)',
+  'answers that name prerequisites count, too, and stay the same objects when their texts were forgotten (reasons: %s) @heavy',
   (withReasons) => {
     const needs = { prerequisites: [{ key: 'p', variation: 0 }] };
     const { answer, budget } = start(10_000, [flag('p', 1), ruled(large, needs)]);

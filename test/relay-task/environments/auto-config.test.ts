@@ -447,7 +447,7 @@ describe('auto-configuration of many environments', () => {
     expect(keysOf('e1')).toEqual(['sdk-new', 'mob-e1', 'e1']);
   });
 
-  test('delivers a put whole, and what follows it afterwards, however long it takes', async () => {
+  test('delivers a put whole, and what follows it afterwards, however long it takes @heavy', async () => {
     const fake = await launchDarkly();
     const { lists, answered, find } = start(fake);
     await answered();

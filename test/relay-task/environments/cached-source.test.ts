@@ -143,7 +143,7 @@ test.each([
     'format is 9',
   ],
   ['a piece of it', (bytes: Uint8Array) => bytes.subarray(0, 20), 'rel-secret', 'too short'],
-])('a cached state with %s is ignored and replaced by the next good one', async (_, spoil, secret, reason) => {
+])('a cached state with %s is ignored and replaced by the next good one @heavy', async (_, spoil, secret, reason) => {
   const { keeper, fake } = await learn(environmentRep('e1', 7));
   keeper.bytes = spoil(keeper.bytes!);
   fake.upstream.answer = { status: 503 };
@@ -180,7 +180,7 @@ test('a store that comes back late is still read while LaunchDarkly is down', as
   await eventually(() => expect(ids()).toEqual(['e1']));
 });
 
-test('a store that was down during changes gets the latest state in one write', async () => {
+test('a store that was down during changes gets the latest state in one write @heavy', async () => {
   const { keeper, fake } = await learn(environmentRep('e1', 7));
   const { ids, lines } = start(fake, keeper);
   await eventually(() => expect(ids()).toEqual(['e1']));

@@ -338,7 +338,7 @@ test('a pattern that RE2 refuses is named once in the log with the number of the
 test.each([
   [1, 1],
   [5_000, 40],
-])('40 flags that compare versions with a list of %i are evaluated in %i steps or one more', (length, most) => {
+])('40 flags that compare versions with a list of %i are evaluated in %i steps or one more @heavy', (length, most) => {
   const clause = { contextKind: 'user', attribute: 'list', op: 'semVerLessThan', values: ['1.0.0'] };
   const flags = Array.from({ length: 40 }, (_, i) =>
     flag(`f${i}`, 1, { rules: [{ id: 'r', variation: 1, clauses: [clause] }] }),
@@ -384,7 +384,7 @@ test('of many patterns that RE2 refuses ten of an item and a hundred in all are 
   expect(counts()).toEqual(Array.from({ length: 10 }, () => 10));
 });
 
-test('many flags that nobody has needed yet are compiled in slices, once for all who wait', async () => {
+test('many flags that nobody has needed yet are compiled in slices, once for all who wait @heavy', async () => {
   const flags = Array.from({ length: 2_000 }, (_, i) => ruled(`f${i}`, matching('(?=a)')));
   const { environment, keys, lines } = start(flags);
   const { clientView } = environment;
@@ -470,7 +470,7 @@ test.each<[string, readonly Item[], string]>([
   expect([answer(key), answer('nobody')]).toEqual([true, false]);
 });
 
-test('a flag that is replaced, or needed at once, while it is compiled is the present one', async () => {
+test('a flag that is replaced, or needed at once, while it is compiled is the present one @heavy', async () => {
   const { environment, one } = start([flag('f', 1, { rules: manyRules }), flag('g', 1, { rules: manyRules })]);
   const compiling = environment.clientView.compile();
   expect(JSON.parse(one('g') ?? '{}')).toMatchObject({ version: 1 });
@@ -485,7 +485,7 @@ test.each<[string, unknown]>([
   ['objects with names of their own', everyone.map((name) => ({ [name]: 1 }))],
   ['many names', Object.fromEntries(everyone.map((name) => [name, [name]]))],
   ['a long text', 'é"'.repeat(20_000)],
-])('a large value of %s is neither frozen nor written as JSON in one turn', async (_, value) => {
+])('a large value of %s is neither frozen nor written as JSON in one turn @heavy', async (_, value) => {
   const { environment, one } = start([flag('f', 1, { variations: ['small', value], fallthrough: { variation: 1 } })]);
   const frozen = jest.spyOn(Object, 'freeze');
   const written = jest.spyOn(JSON, 'stringify');
@@ -536,7 +536,7 @@ test.each<[string, (version: number) => Item]>([
   ],
   ['segment', (version) => segment('s', version, { included: everyone })],
 ])(
-  'a large %s that changes faster than it is compiled counts in an earlier version, and streams hear of each',
+  'a large %s that changes faster than it is compiled counts in an earlier version, and streams hear of each @heavy',
   async (_, make) => {
     const user = ruled('f', { attribute: '', op: 'segmentMatch', values: ['s'] });
     const { environment, one, refreshed } = start([user, make(1), flag('other', 1)]);
@@ -603,7 +603,7 @@ test("a large flag of a whole set, which may be another environment's, does not 
   expect(JSON.parse(one('f') ?? '{}')).toMatchObject({ value: 'theirs', version: 2 });
 });
 
-test("a whole set, which may be another environment's, ends what counts in an earlier version", async () => {
+test("a whole set, which may be another environment's, ends what counts in an earlier version @heavy", async () => {
   const make = (version: number) => flag('f', version, { targets: [{ variation: 1, values: everyone }], ...offOn });
   const { environment, one } = start([make(1)]);
   const { clientView } = environment;
@@ -619,7 +619,7 @@ test("a whole set, which may be another environment's, ends what counts in an ea
   expect(JSON.parse(one('f') ?? '{}')).toMatchObject({ value: 'theirs', version: last + 1 });
 });
 
-test('streams hear of changed Big Segments once everything large is compiled, also the first time', async () => {
+test('streams hear of changed Big Segments once everything large is compiled, also the first time @heavy', async () => {
   const bigSegments: BigSegments = { load: async () => undefined, status: () => undefined };
   const user = ruled('f', { attribute: '', op: 'segmentMatch', values: ['s'] });
   const large = flag('large', 1, { rules: manyRules });

@@ -67,7 +67,7 @@ test.each([
   ],
   ['its prerequisites', flag('f7', 2, { prerequisites: [{ key: 'f3', variation: 0 }] }), 0],
   ['that it is gone', tombstone('features', 'f7', 2), 1],
-])('one flag of 3,000 changes, %s: what the others are is not looked up again', (_, changed, fewer) => {
+])('one flag of 3,000 changes, %s: what the others are is not looked up again @heavy', (_, changed, fewer) => {
   const environment = createEnvironment({ name: 'test', log: silentLog, onChange() {} });
   const items = Array.from({ length: 3_000 }, (_, index) =>
     flag(`f${index}`, 1, index % 10 === 0 ? { prerequisites: [{ key: `f${index + 1}`, variation: 0 }] } : {}),
@@ -90,7 +90,7 @@ test.each([
   expect(environment.flags('environmentId')).toHaveLength(3_000 - fewer);
 });
 
-test('lists follow any number of changes in steps, and those that come in between', () => {
+test('lists follow any number of changes in steps, and those that come in between @heavy', () => {
   const items = new Map<string, Flag>();
   let looks = 0;
   const lists = createFlagLists({

@@ -131,7 +131,7 @@ describe('the sealed last good keys', () => {
     return { server, keeper, list: first.lists.at(-1)!.environments };
   }
 
-  test('are served while SSM is away, and confirmed later without decrypting anything again', async () => {
+  test('are served while SSM is away, and confirmed later without decrypting anything again @heavy', async () => {
     const { server, keeper, list } = await learnt();
     expect(Buffer.from(keeper.bytes!).toString('latin1')).not.toContain('sdk-1');
     server.down();
@@ -145,7 +145,7 @@ describe('the sealed last good keys', () => {
     expect(lists).toHaveLength(1);
   });
 
-  test('give way to what SSM says: revocations, changed keys, and environments that are new', async () => {
+  test('give way to what SSM says: revocations, changed keys, and environments that are new @heavy', async () => {
     const { server, keeper } = await learnt();
     server.put(`${path}/e001/revoked`, '*');
     server.put(`${path}/e002/sdk-key`, 'sdk-changed');
@@ -187,7 +187,7 @@ describe('the sealed last good keys', () => {
 const long = process.env.LONG !== undefined;
 const [relays, environments] = long ? [20, 400] : [5, 50];
 
-test(`${relays} relays that start at once serve ${environments} environments before SSM answers, then confirm them with one listing each`, async () => {
+test(`${relays} relays that start at once serve ${environments} environments before SSM answers, then confirm them with one listing each @heavy`, async () => {
   const server = await serverOf(environments);
   const keeper = createMemoryKeeper();
   const first = start(server, sealed(keeper));

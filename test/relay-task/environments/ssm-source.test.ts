@@ -144,7 +144,7 @@ describe.each([
     writer.destroy();
   }
 
-  testIf('reads every setting of every environment across all pages', async () => {
+  testIf('reads every setting of every environment across all pages @heavy', async () => {
     const settings = {
       prefix: 'shop',
       'table-name': 'shop-flags',
@@ -202,7 +202,7 @@ describe.each([
     ]);
   });
 
-  testIf('applies added, changed and removed parameters without a restart', async () => {
+  testIf('applies added, changed and removed parameters without a restart @heavy', async () => {
     await put('production/sdk-key', sdkKey, 'SecureString');
     const source = watch(endpoint);
     await eventually(() => expect(source.ids()).toEqual(['production']));
@@ -817,7 +817,7 @@ describe('the SSM source', () => {
     expect(source.unread()).toBeGreaterThan(0);
   });
 
-  test('keys that cannot be decrypted count for the grace time, however many there are', async () => {
+  test('keys that cannot be decrypted count for the grace time, however many there are @heavy', async () => {
     const ids = Array.from({ length: 12 }, (_, number) => `env-${number}`);
     for (const id of ids) {
       put(`${id}/sdk-key`, `sdk-of-${id}`);
@@ -864,7 +864,7 @@ describe('the SSM source', () => {
     ['is invalid', () => put('production/sdk-key', 'two words')],
     ['was deleted', () => remove('production/sdk-key')],
   ])(
-    'a starting task serves an earlier key, with everything that came with it, if the present one %s, however much there is to read',
+    'a starting task serves an earlier key, with everything that came with it, if the present one %s, however much there is to read @heavy',
     async (_, spoil) => {
       for (let number = 0; number < 12; number++) {
         put(`env-${number}/sdk-key`, `sdk-${number}`);
@@ -998,7 +998,7 @@ describe('the SSM source', () => {
     expect(lists() - before).toBeLessThan(40);
   });
 
-  test('a task that starts knows what was in force before, and grants nothing that was put beside an invalid key', async () => {
+  test('a task that starts knows what was in force before, and grants nothing that was put beside an invalid key @heavy', async () => {
     const keeper = createMemoryKeeper();
     const cache = { keeper, secret: 'a-secret-of-the-deployment' };
     const first = await started({ cache });
@@ -1157,7 +1157,7 @@ describe('the SSM source', () => {
   )('with one environment out of reach', ({ bad, why, fault, reason }) => {
     const faulty = (...names: string[]) => fault(...names.map((name) => `${path}/${bad}/${name}`));
 
-    test(`an environment ${bad} ${why} keeps its keys without end, and every change of the others is applied`, async () => {
+    test(`an environment ${bad} ${why} keeps its keys without end, and every change of the others is applied @heavy`, async () => {
       put(`${bad}/sdk-key`, newKey);
       put(`${bad}/mobile-key`, 'mob-bad');
       put('other/sdk-key', 'sdk-other');
@@ -1201,7 +1201,7 @@ describe('the SSM source', () => {
     });
   });
 
-  test('more broken parameters than a request holds do not hold up the others, whatever their names', async () => {
+  test('more broken parameters than a request holds do not hold up the others, whatever their names @heavy', async () => {
     const broken = Array.from({ length: 23 }, (_, number) => `aaa-${number}/sdk-key`);
     for (const name of broken) put(name, `sdk-${name}`);
     put('shop/sdk-key', 'sdk-shop');

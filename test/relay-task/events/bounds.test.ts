@@ -141,7 +141,7 @@ test.each([
   expect(await measured('relay_events_dropped_total', { reason: 'memory' })).toBe(lost);
 });
 
-test('a thousand different tags create no more queues than allowed, and lose no event', async () => {
+test('a thousand different tags create no more queues than allowed, and lose no event @heavy', async () => {
   const launchDarkly = await startLaunchDarkly(() => 503);
   const { intake } = startEnvironment(launchDarkly.uri, { flushIntervalMs: 20 });
   for (let app = 0; app < 1_000; app++) {
@@ -154,7 +154,7 @@ test('a thousand different tags create no more queues than allowed, and lose no 
   expect(new Set(tags.filter((of) => of !== undefined)).size).toBe(64);
 });
 
-test('idle queues make room for those of other SDKs', async () => {
+test('idle queues make room for those of other SDKs @heavy', async () => {
   const launchDarkly = await startLaunchDarkly();
   const { intake, measured } = startEnvironment(launchDarkly.uri, { flushIntervalMs: 5 });
   for (let app = 0; app < 130; app++) {
@@ -241,7 +241,7 @@ describe('what is remembered of contexts and payloads', () => {
     return { ...environment, parentBudget };
   }
 
-  test('counts against the memory of events, and is bounded for all kinds of SDK together', async () => {
+  test('counts against the memory of events, and is bounded for all kinds of SDK together @heavy', async () => {
     const { parentBudget, forwarding } = await remembering();
     // 6,400 contexts were described.
     expect(parentBudget.usedBytes).toBe((4_000 + 64) * ENTRY_BYTES);
@@ -249,13 +249,13 @@ describe('what is remembered of contexts and payloads', () => {
     expect(parentBudget.usedBytes).toBe(0);
   });
 
-  test('takes no more than its share of a small memory', async () => {
+  test('takes no more than its share of a small memory @heavy', async () => {
     const maxBytes = 800_000;
     const { parentBudget } = await remembering({ maxBytes });
     expect(parentBudget.usedBytes).toBe(maxBytes / 8 / 2);
   });
 
-  test('is given back when its credential was not used for long', async () => {
+  test('is given back when its credential was not used for long @heavy', async () => {
     const { parentBudget } = await remembering({ timings: { idleQueueMs: 1 } });
     await eventually(() => expect(parentBudget.usedBytes).toBe(0));
   });

@@ -197,7 +197,7 @@ describe('a payload that LaunchDarkly rejects', () => {
     expect(later.sort()).toEqual(['event-0', 'event-bad', 'event-bad,event-of the suspect', 'event-of the suspect']);
   });
 
-  test('because of many senders costs none of the good ones anything, and few requests', async () => {
+  test('because of many senders costs none of the good ones anything, and few requests @heavy', async () => {
     const launchDarkly = await startLaunchDarkly(rejectsBad);
     const { intake, measured } = startEnvironment(launchDarkly.uri, { flushIntervalMs: NEVER_MS });
     for (let id = 0; id < 80; id++) {
@@ -226,7 +226,7 @@ describe('a payload that LaunchDarkly rejects', () => {
   });
 });
 
-test('nobody fills the log with events that are rejected, dropped and delivered in turn', async () => {
+test('nobody fills the log with events that are rejected, dropped and delivered in turn @heavy', async () => {
   const launchDarkly = await startLaunchDarkly(({ text }) => (text.includes('"event-bad"') ? 400 : 202));
   const { intake, lines, measured } = startEnvironment(launchDarkly.uri, { flushIntervalMs: 5 });
   for (let round = 1; round <= 30; round++) {
@@ -355,7 +355,7 @@ describe('closing the event forwarding', () => {
   });
 });
 
-test(`every event arrives once and in order whatever fails (SEED=${SEED})`, async () => {
+test(`every event arrives once and in order whatever fails (SEED=${SEED}) @heavy`, async () => {
   const rounds = process.env.LONG ? 40 : 4;
   for (let round = 0; round < rounds; round++) {
     const random = randomFrom(`${SEED} ${round}`);

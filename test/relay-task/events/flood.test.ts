@@ -94,7 +94,7 @@ const eventsOf = (sender: string, count: number, more: object = {}) =>
   Array.from({ length: count }, (_, id) => JSON.stringify({ of: sender, id, ...more }));
 const counts = (of: ReadonlyMap<string, Event[]>) => new Map(Array.from(of, ([name, events]) => [name, events.length]));
 
-test('a flood from 40 addresses costs no event of the others', async () => {
+test('a flood from 40 addresses costs no event of the others @heavy', async () => {
   const launchDarkly = await startLaunchDarkly(() => 503);
   const timings = { firstRetryMs: 100, longestRetryMs: 200 };
   const { intake, measured } = startEnvironment(launchDarkly.uri, { timings });
@@ -339,25 +339,28 @@ test.each([
   [60, 'the same', 0],
   [150, 'the same', 0],
   [150, 'new', 150],
-])('bad events of %d addresses, %s ones each time, cost the good ones nothing', async (addresses, _, newOnes) => {
-  const { queue, delivered, answer } = answeredQueue(1_000);
-  const good = Array.from({ length: 20 }, (_, id) => `good ${id}`);
-  const rounds = 30;
-  for (let round = 0; round < rounds; round += 1) {
-    for (let id = 0; id < addresses; id += 1) {
-      const name = `bad ${id + round * newOnes}`;
-      queue.add(eventsOf(name, 1), name);
+])(
+  'bad events of %d addresses, %s ones each time, cost the good ones nothing @heavy',
+  async (addresses, _, newOnes) => {
+    const { queue, delivered, answer } = answeredQueue(1_000);
+    const good = Array.from({ length: 20 }, (_, id) => `good ${id}`);
+    const rounds = 30;
+    for (let round = 0; round < rounds; round += 1) {
+      for (let id = 0; id < addresses; id += 1) {
+        const name = `bad ${id + round * newOnes}`;
+        queue.add(eventsOf(name, 1), name);
+      }
+      for (const name of good) queue.add(eventsOf(name, 1), name);
+      queue.flush();
+      await answer(40);
     }
-    for (const name of good) queue.add(eventsOf(name, 1), name);
-    queue.flush();
-    await answer(40);
-  }
-  while (!queue.idle) {
-    queue.flush();
-    await answer();
-  }
-  expect(delivered).toHaveLength(rounds * good.length);
-});
+    while (!queue.idle) {
+      queue.flush();
+      await answer();
+    }
+    expect(delivered).toHaveLength(rounds * good.length);
+  },
+);
 
 test('a suspect with many bad events does not keep the others from having their turns', async () => {
   const { queue, suspects, delivered, requests, answer } = answeredQueue(1_000);
@@ -421,7 +424,7 @@ describe('whoever lost events has as much as anyone who has most', () => {
   test.each([
     ['places', { maxBytes: Infinity }],
     ['memory', { maxBytes: 20_000 }],
-  ])('%s', async (what, { maxBytes }) => {
+  ])('%s @heavy', async (what, { maxBytes }) => {
     await fc.assert(
       fc.asyncProperty(fc.array(body, { maxLength: 60 }), fc.integer({ min: 1, max: 60 }), async (bodies, places) => {
         const capacity = what === 'places' ? places : Infinity;

@@ -34,7 +34,7 @@ async function startHolding(
   return { ...launchDarkly, held: () => waiting.length, letGo };
 }
 
-test('while LaunchDarkly holds one payload, all later ones are delivered, and that one once when it lets go', async () => {
+test('while LaunchDarkly holds one payload, all later ones are delivered, and that one once when it lets go @heavy', async () => {
   const launchDarkly = await startHolding(({ text }) => text.includes('"event-0"'));
   const { intake, measured } = startEnvironment(launchDarkly.uri, HANGING);
   send(intake, [custom(0)]);

@@ -31,7 +31,7 @@ async function turnsDuring(work: () => Promise<unknown>): Promise<number> {
   return counted.turns;
 }
 
-test('a body of a million empty objects is read in slices, and each counts as malformed', async () => {
+test('a body of a million empty objects is read in slices, and each counts as malformed @heavy', async () => {
   const launchDarkly = await startLaunchDarkly();
   const { intake, measured } = startEnvironment(launchDarkly.uri, { flushIntervalMs: NEVER_MS });
   const turns = await turnsDuring(() => send(intake, arrayOf('{}', 1_000_000)));
@@ -41,7 +41,7 @@ test('a body of a million empty objects is read in slices, and each counts as ma
   expect(launchDarkly.requests).toEqual([]);
 });
 
-test('a body of one string of 10 MiB is read in slices', async () => {
+test('a body of one string of 10 MiB is read in slices @heavy', async () => {
   const launchDarkly = await startLaunchDarkly();
   const { intake, measured } = startEnvironment(launchDarkly.uri);
   const turns = await turnsDuring(() => send(intake, `["${'x'.repeat(10 * 1024 * 1024)}"]`));
@@ -49,7 +49,7 @@ test('a body of one string of 10 MiB is read in slices', async () => {
   expect(await measured('relay_events_dropped_total', { reason: 'too-large' })).toBe(1);
 });
 
-test('5,000 events of an SDK that does not summarise are summarised in slices', async () => {
+test('5,000 events of an SDK that does not summarise are summarised in slices @heavy', async () => {
   const launchDarkly = await startLaunchDarkly();
   const { intake, measured, forwarding } = startEnvironment(launchDarkly.uri, { flushIntervalMs: NEVER_MS });
   const events = Array.from({ length: 5_000 }, (_, id) => ({
@@ -174,7 +174,7 @@ test.each([
   ['before its brackets', (space: string) => `${space}[]`],
   ['between them', (space: string) => `[${space}]`],
   ['behind them', (space: string) => `[]${space}`],
-])('10 MiB of white space %s are read in slices', async (_where, around) => {
+])('10 MiB of white space %s are read in slices @heavy', async (_where, around) => {
   const launchDarkly = await startLaunchDarkly();
   const { intake, measured } = startEnvironment(launchDarkly.uri);
   const turns = await turnsDuring(() => send(intake, around(' '.repeat(10 * 1024 * 1024))));

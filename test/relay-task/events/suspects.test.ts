@@ -66,7 +66,7 @@ test('whose time is over can be suspected again', () => {
   expect(suspects.of('a')).toBe('unknown');
 });
 
-test('whoever is suspected in another way than before is named, by each way to get there', () => {
+test('whoever is suspected in another way than before is named, by each way to get there @heavy', () => {
   const name = fc.constantFrom('0', '1');
   const many = fc.constantFrom('', 'a', 'b').map((prefix) => (id: number) => `${prefix}${id}`);
   const act = fc.oneof(

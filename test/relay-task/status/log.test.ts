@@ -112,7 +112,7 @@ test('errors keep message, code, stack and cause, and cycles and big integers do
   });
 });
 
-test('outside Lambda all levels go to stdout', () => {
+test('outside Lambda all levels go to stdout @heavy', () => {
   const script = `
     import { createLog } from ${JSON.stringify(resolve('relay-task/status/log.ts'))};
     const log = createLog({ level: 'info' });

@@ -20,7 +20,7 @@ function createExample(environments: number): Registry {
   return registry;
 }
 
-test("the text is that of prom-client's own", async () => {
+test("the text is that of prom-client's own @heavy", async () => {
   const registry = createExample(700);
   expect(await prometheusText(registry)).toBe(await registry.metrics());
 });

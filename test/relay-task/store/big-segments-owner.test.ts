@@ -135,7 +135,7 @@ function promises(place: () => Place): void {
     expect(await place().members()).toEqual(ofA);
   });
 
-  test('are deleted and loaded again for another environment, and no relay of the former one applies another patch', async () => {
+  test('are deleted and loaded again for another environment, and no relay of the former one applies another patch @heavy', async () => {
     const a = await filledByA();
     const b = await place().open({ environment: 'b' });
     await ownAtLast(b);
@@ -151,7 +151,7 @@ function promises(place: () => Place): void {
     expect(await place().members()).toEqual(['+bob', '-eve']);
   });
 
-  test('of which there are many are deleted completely, by several relays at once as well', async () => {
+  test('of which there are many are deleted completely, by several relays at once as well @heavy', async () => {
     const many = process.env.LONG ? 200 : 3 * inFlight;
     const a = await filledByA();
     await a.apply(
@@ -168,7 +168,7 @@ function promises(place: () => Place): void {
     expect(await relays[0]!.metadata()).toEqual({ cursor: '', synchronizedOn: undefined, environment: 'b' });
   });
 
-  test('are right after a relay died at any request of the deletion, and never look right before', async () => {
+  test('are right after a relay died at any request of the deletion, and never look right before @heavy', async () => {
     let requests = 0;
     for (let done = false; !done; requests += process.env.LONG ? 1 : 2) {
       await filledByA();
@@ -196,7 +196,7 @@ function promises(place: () => Place): void {
     expect(requests).toBeGreaterThan(5);
   });
 
-  test('go on being deleted at once after an interruption, however long a store must be left alone', async () => {
+  test('go on being deleted at once after an interruption, however long a store must be left alone @heavy', async () => {
     const now = performance.now.bind(performance);
     let laterMs = 0;
     const clock = jest.spyOn(performance, 'now').mockImplementation(() => now() + laterMs);
@@ -225,7 +225,7 @@ function promises(place: () => Place): void {
     expect(interruptions).toBeGreaterThan(2);
   });
 
-  test('of another environment are no memberships for an evaluation, not even while they are deleted', async () => {
+  test('of another environment are no memberships for an evaluation, not even while they are deleted @heavy', async () => {
     const a = await place().open({ environment: 'a', quietMs: 1e9 });
     await a.own();
     await a.apply(patch('', 'a1', [hashOf('alice')]));
@@ -322,17 +322,20 @@ describe('Big Segments in DynamoDB', () => {
   test.each([
     ['an update', undefined],
     ['an update again that was throttled', 'ProvisionedThroughputExceededException'],
-  ])('are not changed by a relay of the former one that was frozen meanwhile and then sends %s', async (_, refusal) => {
-    const hashes = Array.from({ length: 3 * inFlight }, (_, index) => `hash-${index}`);
-    const { outcome, goOn } = await writing('answers', hashes, refusal);
-    const { store } = await openBehindProxy({ environment: 'b' }, { patchDrainMs: 100 });
-    await ownAtLast(store);
-    expect(await store.apply(patch('', 'b1', ['bob'], ['eve']))).toBe('applied');
-    goOn();
-    expect(await outcome).toBe('out-of-order');
-    expect(await members()).toEqual(['+bob', '-eve']);
-    expect(await store.metadata()).toEqual({ cursor: 'b1', synchronizedOn: undefined, environment: 'b' });
-  });
+  ])(
+    'are not changed by a relay of the former one that was frozen meanwhile and then sends %s @heavy',
+    async (_, refusal) => {
+      const hashes = Array.from({ length: 3 * inFlight }, (_, index) => `hash-${index}`);
+      const { outcome, goOn } = await writing('answers', hashes, refusal);
+      const { store } = await openBehindProxy({ environment: 'b' }, { patchDrainMs: 100 });
+      await ownAtLast(store);
+      expect(await store.apply(patch('', 'b1', ['bob'], ['eve']))).toBe('applied');
+      goOn();
+      expect(await outcome).toBe('out-of-order');
+      expect(await members()).toEqual(['+bob', '-eve']);
+      expect(await store.metadata()).toEqual({ cursor: 'b1', synchronizedOn: undefined, environment: 'b' });
+    },
+  );
 
   test('are deleted together with what a relay of the former one sent before and what arrives after the beginning', async () => {
     /** Whether it arrived while the deletion was waiting, which a machine that stalls can miss. */

@@ -76,7 +76,7 @@ function byRole(relays: readonly BigSegmentRelay[]) {
 }
 
 test.each(everyNth(2, [3, 2]))(
-  'of %i relays one writes each member of each patch, and all are told of it',
+  'of %i relays one writes each member of each patch, and all are told of it @heavy',
   async (count) => {
     const { stores, launchDarkly, relays } = await start(count);
     const hashes: string[] = [];
@@ -104,7 +104,7 @@ test.each(everyNth(2, [3, 2]))(
   },
 );
 
-test('a burst of patches that all relays get at once is written by one of them', async () => {
+test('a burst of patches that all relays get at once is written by one of them @heavy', async () => {
   const { stores, launchDarkly, relays } = await start(3);
   const hashes = hashesOf('burst', process.env.LONG ? 30 : 12);
   for (const hash of hashes) launchDarkly.push(next(launchDarkly, [`+${hash}`]));
@@ -149,7 +149,7 @@ async function interruptLargePatch() {
   return { stores, launchDarkly, relays, writer, heir: idle[0]!, hashes, second: groups[1]! };
 }
 
-test('the patch of a relay that dies at work is continued by another, after what is known to be written', async () => {
+test('the patch of a relay that dies at work is continued by another, after what is known to be written @heavy', async () => {
   const { stores, writer, heir, hashes, second } = await interruptLargePatch();
   writer.proxy.cut();
   await isAt(stores, 'v2');
@@ -158,7 +158,7 @@ test('the patch of a relay that dies at work is continued by another, after what
   expect(new Set(writesOf(heir).map(({ key }) => key))).toEqual(new Set(second));
 });
 
-test('a relay that freezes at work undoes nothing when it wakes up, and lets its heir go on writing', async () => {
+test('a relay that freezes at work undoes nothing when it wakes up, and lets its heir go on writing @heavy', async () => {
   const { stores, launchDarkly, relays, writer, heir, hashes } = await interruptLargePatch();
   writer.proxy.hang();
   await isAt(stores, 'v2');
@@ -181,7 +181,7 @@ test('a relay that freezes at work undoes nothing when it wakes up, and lets its
   expect(writesOf(writer)).toEqual([]);
 });
 
-test('a relay that only is slow loses nothing to a hasty one, which stops when the other is first', async () => {
+test('a relay that only is slow loses nothing to a hasty one, which stops when the other is first @heavy', async () => {
   const { stores, launchDarkly, relays } = await start(2, { ...brief, patchBeatMs: 1e6, patchExpireMs: 200 });
   launchDarkly.push(next(launchDarkly, ['+first']));
   await isAt(stores, 'v1');
@@ -197,7 +197,7 @@ test('a relay that only is slow loses nothing to a hasty one, which stops when t
   expect(await membersOf(stores)).toEqual(['first', ...hashes.slice(2)].sort());
 });
 
-test('a relay that shuts down lets the next one write at once', async () => {
+test('a relay that shuts down lets the next one write at once @heavy', async () => {
   // 30 s would be longer than `eventually` waits.
   const { stores, launchDarkly, relays } = await start(2, { patchExpireMs: 120_000 });
   launchDarkly.push(next(launchDarkly, ['+a']));
@@ -208,7 +208,7 @@ test('a relay that shuts down lets the next one write at once', async () => {
   expect(await membersOf(stores)).toEqual(['a', 'b']);
 });
 
-test('a relay that did not write says nothing when it shuts down', async () => {
+test('a relay that did not write says nothing when it shuts down @heavy', async () => {
   const { stores, launchDarkly, relays } = await start(2);
   launchDarkly.push(next(launchDarkly, ['+a']));
   await isAt(stores, 'v1');
@@ -224,7 +224,7 @@ test('a relay that did not write says nothing when it shuts down', async () => {
   expect((await metadataOf(stores)).writer).toBeUndefined();
 });
 
-test('a patch that the writer does not get is written by another, which goes on writing', async () => {
+test('a patch that the writer does not get is written by another, which goes on writing @heavy', async () => {
   const { stores, launchDarkly, relays } = await start(1, brief);
   launchDarkly.push(next(launchDarkly, ['+a']));
   await isAt(stores, 'v1');
@@ -246,7 +246,7 @@ test('a patch that the writer does not get is written by another, which goes on 
   expect(writesOf(heir).map(({ key }) => key)).toEqual(['b', 'c', 'd']);
 });
 
-test('ld-relay beside our relays moves the cursor, and nobody writes what it wrote', async () => {
+test('ld-relay beside our relays moves the cursor, and nobody writes what it wrote @heavy', async () => {
   const { stores, launchDarkly, relays } = await start(2, brief);
   launchDarkly.push(next(launchDarkly, ['+a']));
   await isAt(stores, 'v1');

@@ -203,7 +203,7 @@ function promises(bench: () => Bench): void {
     expect((await store.metadata()).cursor).toBe('v"1 ü');
   });
 
-  test('are safe when two relays apply the same patches at the same time', async () => {
+  test('are safe when two relays apply the same patches at the same time @heavy', async () => {
     const [one, two] = [await bench().open(), await bench().open()];
     const patches = [1, 2, 3, 4].map((n) =>
       patch(n === 1 ? '' : `v${n - 1}`, `v${n}`, [`${n % 2 ? '+' : '-'}a`, `+${n}`]),
@@ -320,7 +320,7 @@ describe('Big Segments in DynamoDB', () => {
     expect({ ...(await membershipIn(store, 'a')) }).toEqual({ 'old.g1': true, 'vip.g3': false });
   });
 
-  test('are the same after a patch is interrupted at any request and retried', async () => {
+  test('are the same after a patch is interrupted at any request and retried @heavy', async () => {
     const next = patch('v1', 'v2', ['-a', '+b', '+c'], ['+a', '-d']);
     for (const cutAt of process.env.LONG ? [0, 1, 2, 3, 4, 5] : [0, 2, 4, 5]) {
       prefix = `cut-${round}-${cutAt}`;
@@ -397,7 +397,7 @@ describe('Big Segments in DynamoDB', () => {
     expect({ ...(await membershipIn(store, 'b')) }).toEqual({ 'vip.g3': true });
   });
 
-  test('lose no write to throttling', async () => {
+  test('lose no write to throttling @heavy', async () => {
     const { store, refuse } = await openStore();
     const attempts = new Map<string, number>();
     // The first two attempts of each write.
@@ -421,7 +421,7 @@ describe('Big Segments in DynamoDB', () => {
     expect(Object.keys(rows).sort()).toEqual(many(60).sort());
   });
 
-  test('continue an interrupted patch where it failed', async () => {
+  test('continue an interrupted patch where it failed @heavy', async () => {
     const hashesAtOnce = 64;
     const { store, passed, cutAfter, heal } = await openStore({ hashesAtOnce });
     // Just enough for two parts of about the same size.
@@ -468,7 +468,7 @@ describe('Big Segments in DynamoDB', () => {
       expect(lines[0]).toMatch(/STALE.*"hash":"b","segment":"x+\.g1"/);
     });
 
-    test('name only so many contexts, and every context if there are more', async () => {
+    test('name only so many contexts, and every context if there are more @heavy', async () => {
       const { store } = await openStore();
       const hashes = many(51);
       for (const hash of hashes) await full(hash);

@@ -84,7 +84,7 @@ describe('the Consul store, on a fake server', () => {
     expect(Object.keys(stored('launchdarkly'))).toEqual(['launchdarkly/features/a']);
   });
 
-  test('keeps environments apart whose prefixes start alike', async () => {
+  test('keeps environments apart whose prefixes start alike @heavy', async () => {
     const [one, ten] = [createMemory(flag('a', 1)), createMemory(flag('b', 1), segment('s', 1))];
     const timings = { ...quickReplica, reconcileMs: 40, secondLookMs: 20 };
     await openWriter(ten, { prefix: 'app10', timings });
@@ -148,7 +148,7 @@ describe('the Consul store, on a fake server', () => {
     expect(stored()).toEqual(wanted(memory));
   });
 
-  test('keeps values up to 512 KB, even those too large for a transaction', async () => {
+  test('keeps values up to 512 KB, even those too large for a transaction @heavy', async () => {
     const large = flag('large', 1, { description: 'x'.repeat(500_000) });
     const memory = createMemory(large, flag('a', 1));
     const store = await openWriter(memory);

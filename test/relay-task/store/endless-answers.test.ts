@@ -74,7 +74,7 @@ const stores: Record<string, Ask> = {
 test.each([
   ['DynamoDB', 32 * MiB],
   ['Consul', 128 * MiB],
-])('%s that answers without end is left at its limit of %i bytes', async (name, limit) => {
+])('%s that answers without end is left at its limit of %i bytes @heavy', async (name, limit) => {
   const server = await startServer(endless);
   const asked = stores[name]!(server.uri, 60_000);
   await expect(asked).rejects.toThrow(new RegExp(`^(DynamoDB|127.*) answered with more than ${limit} bytes$`));
@@ -99,12 +99,12 @@ test.each(
     [name, 'two million arrays in one another', () => '['.repeat(2_000_000), 'nests more than 100 deep'] as const,
     [name, 'a million empty objects', () => `[${'{},'.repeat(1_000_000)}{}]`, 'more than 1000000 parts'] as const,
   ]),
-)('%s that answers with %s is left before they are parsed', async (name, _, text, reason) => {
+)('%s that answers with %s is left before they are parsed @heavy', async (name, _, text, reason) => {
   const server = await startServer((response) => void response.end(text()));
   await expect(stores[name]!(server.uri, 60_000)).rejects.toThrow(reason);
 });
 
-test('DynamoDB whose pages never end is left once they are larger than any environment', async () => {
+test('DynamoDB whose pages never end is left once they are larger than any environment @heavy', async () => {
   let pages = 0;
   const server = await startServer((response) => {
     pages += 1;
@@ -123,7 +123,7 @@ test('DynamoDB whose pages never end is left once they are larger than any envir
   expect(pages).toBe(8);
 });
 
-test('answers that are read at the same time share a memory, and what they leave is free for the next', async () => {
+test('answers that are read at the same time share a memory, and what they leave is free for the next @heavy', async () => {
   const memory = createBudget(8 * MiB);
   const server = await startServer(endless);
   const client = opened(createConsulClient({ address: server.uri, timeoutMs: 60_000, memory }));

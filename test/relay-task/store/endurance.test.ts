@@ -125,7 +125,7 @@ const alike = new Set([
 ]);
 const chosen = Object.keys(faults).filter((name) => LONG || !alike.has(name));
 
-test.each(chosen)('the table equals memory after a fault: %s', async (name) => {
+test.each(chosen)('the table equals memory after a fault: %s @heavy', async (name) => {
   const memory = createMemory(...flags(10), segment('s', 1), ...still);
   const all = [
     await stores.open(memory, { timings: watchful, random: seededRandom(1) }),
@@ -148,7 +148,7 @@ test.each(chosen)('the table equals memory after a fault: %s', async (name) => {
   await eventually(() => expect(all.map((store) => store.status().state)).toEqual(['VALID', 'VALID']));
 });
 
-test('a missing table is filled once it exists', async () => {
+test('a missing table is filled once it exists @heavy', async () => {
   await dropTable();
   const memory = createMemory(...flags(10), segment('s', 1));
   const store = await stores.open(memory);
@@ -191,7 +191,7 @@ test('expired credentials are renewed and writing continues', async () => {
   client.destroy();
 });
 
-test('a holder without upstream hands over to one with upstream, which writes the missed changes', async () => {
+test('a holder without upstream hands over to one with upstream, which writes the missed changes @heavy', async () => {
   const truth = createMemory(...flags(5));
   const stale = createMemory(...flags(5));
   const holder = await stores.open(stale, { timings: quick });
@@ -207,7 +207,7 @@ test('a holder without upstream hands over to one with upstream, which writes th
 });
 
 test.each([-86_400_000, 86_400_000])(
-  'wall clock steps of %i ms affect neither the holder nor its successor',
+  'wall clock steps of %i ms affect neither the holder nor its successor @heavy',
   async (stepMs) => {
     const memory = createMemory(...flags(5));
     let offsetMs = 0;

@@ -23,7 +23,7 @@ async function openHolder(memory: Memory, options = {}): Promise<OpenStore> {
   return store;
 }
 
-test('with 30 % of writes throttled all items are written, each once', async () => {
+test('with 30 % of writes throttled all items are written, each once @heavy', async () => {
   const count = process.env.LONG ? 100 : 30;
   const memory = createMemory(...flags(count), segment('s', 1));
   const registry = new Registry();
@@ -45,7 +45,7 @@ test('with 30 % of writes throttled all items are written, each once', async () 
   expect(metrics).toMatch(/store_lease_held\{table="flags",prefix=""\} 1/);
 });
 
-test('the status shows an outage, and only differences are written afterwards', async () => {
+test('the status shows an outage, and only differences are written afterwards @heavy', async () => {
   const memory = createMemory(...flags(50));
   const store = await openHolder(memory);
   store.proxy.cut();
@@ -74,7 +74,7 @@ test('after an outage the whole table is compared, not only pending changes', as
   await eventually(() => expectTableToEqual(stores, memory));
 });
 
-test('a database that never answers blocks nothing', async () => {
+test('a database that never answers blocks nothing @heavy', async () => {
   const memory = createMemory(...flags(5));
   const store = await openHolder(memory, { timings: { ...quick, requestTimeoutMs: 1_000 } });
   store.proxy.hang();
@@ -112,7 +112,7 @@ test('the status names a table that does not exist yet', async () => {
   expect(store.status().state).toBe('INTERRUPTED');
 });
 
-test('lost answers leave the table equal to memory', async () => {
+test('lost answers leave the table equal to memory @heavy', async () => {
   const memory = createMemory(...flags(30));
   const store = await openHolder(memory, { random: seededRandom(7) });
   store.proxy.loseAnswers(0.3);
@@ -154,7 +154,7 @@ describe('a successor completes the work of a writer that dies in the middle', (
         2,
         Array.from({ length: requests }, (_, index) => index),
       ),
-    )(`${what}, after %i writes`, async (count) => {
+    )(`${what}, after %i writes @heavy`, async (count) => {
       const first = what === 'of the first fill';
       const inParts = what === 'of a body in parts';
       const memory = createMemory(...(inParts ? bulky(1) : flags(3)), segment('s', 1));

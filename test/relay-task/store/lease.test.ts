@@ -24,7 +24,7 @@ async function openEligible(count: number, memory = createMemory(flag('a', 1)), 
   return opened;
 }
 
-test('of three eligible stores exactly one writes', async () => {
+test('of three eligible stores exactly one writes @heavy', async () => {
   const memory = createMemory(flag('a', 1));
   const all = await openEligible(3, memory);
   await eventually(() => expect(writers(all)).toHaveLength(1));
@@ -41,7 +41,7 @@ test('of three eligible stores exactly one writes', async () => {
   await expectTableToEqual(stores, memory);
 });
 
-test('a holder that dies is replaced with a higher epoch, and its unfinished work is done', async () => {
+test('a holder that dies is replaced with a higher epoch, and its unfinished work is done @heavy', async () => {
   const memory = createMemory(flag('a', 1));
   const [first, second] = (await openEligible(2, memory, hasty)) as [OpenStore, OpenStore];
   await eventually(() => expect(writers([first, second])).toHaveLength(1));
@@ -58,7 +58,7 @@ test('a holder that dies is replaced with a higher epoch, and its unfinished wor
   await expectTableToEqual(stores, memory);
 });
 
-test('a lease whose holder keeps beating is never taken', async () => {
+test('a lease whose holder keeps beating is never taken @heavy', async () => {
   const memory = createMemory(flag('a', 1));
   const [first] = (await openEligible(1, memory, hasty)) as [OpenStore];
   await first.flush(60_000);
@@ -70,7 +70,7 @@ test('a lease whose holder keeps beating is never taken', async () => {
   expect(second.status().writer).toBe(false);
 });
 
-test('a holder stops writing before anyone may take over, counting from when its last successful renewal was sent', async () => {
+test('a holder stops writing before anyone may take over, counting from when its last successful renewal was sent @heavy', async () => {
   const memory = createMemory(flag('a', 1));
   const [store] = (await openEligible(1, memory, hasty)) as [OpenStore];
   await store.flush(60_000);
@@ -82,7 +82,7 @@ test('a holder stops writing before anyone may take over, counting from when its
   await eventually(() => expect(store.status()).toMatchObject({ writer: true, state: 'VALID' }));
 });
 
-test('a holder resumes work if the answer to its renewal arrives late', async () => {
+test('a holder resumes work if the answer to its renewal arrives late @heavy', async () => {
   const memory = createMemory(flag('a', 1));
   const timings = { ...quick, renewMs: 1_000, stopMs: 1_500 };
   const [holder] = (await openEligible(1, memory, timings)) as [OpenStore];
@@ -118,7 +118,7 @@ test('a store that is not eligible takes no lease, not even a free one', async (
   expect(idle.proxy.passed.filter(({ operation }) => operation !== 'GetItem')).toEqual([]);
 });
 
-test('a holder that lost upstream keeps the lease until another store is eligible, then yields it', async () => {
+test('a holder that lost upstream keeps the lease until another store is eligible, then yields it @heavy', async () => {
   const memory = createMemory(flag('a', 1));
   const [holder] = (await openEligible(1, memory, { ...quick, expireMs: 1e9 })) as [OpenStore];
   await holder.flush(60_000);
@@ -135,7 +135,7 @@ test('a holder that lost upstream keeps the lease until another store is eligibl
   await expectTableToEqual(stores, memory);
 });
 
-test('a holder whose upstream recovers in time keeps the lease', async () => {
+test('a holder whose upstream recovers in time keeps the lease @heavy', async () => {
   const memory = createMemory(flag('a', 1));
   const [holder] = (await openEligible(1, memory)) as [OpenStore];
   await holder.flush(60_000);
@@ -153,7 +153,7 @@ test.each([
   ['has published', [flag('new', 1)]],
   ['found nothing to publish', []],
 ])(
-  'a store with a lost lease cannot publish even if it believes to hold it, after its successor %s',
+  'a store with a lost lease cannot publish even if it believes to hold it, after its successor %s @heavy',
   async (_, news) => {
     const memory = createMemory(...flags(5));
     let frozen: number | undefined;
@@ -207,7 +207,7 @@ test('orphaned revisions from the future are overwritten if the head is missing'
   await expectTableToEqual(stores, memory);
 });
 
-test('an unreadable head is replaced once it stops changing, except for one in a newer format', async () => {
+test('an unreadable head is replaced once it stops changing, except for one in a newer format @heavy', async () => {
   const memory = createMemory(flag('a', 1));
   await stores.put({ namespace: { S: '$snapshot' }, key: { S: 'head' }, format: { N: '99' }, owner: { S: 'newer' } });
   const [store] = (await openEligible(1, memory, { ...quick, expireMs: 600 })) as [OpenStore];

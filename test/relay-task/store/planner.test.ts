@@ -35,7 +35,7 @@ function createOverRows() {
   };
 }
 
-test('any number of rows that memory does not know waits for the second look', () => {
+test('any number of rows that memory does not know waits for the second look @heavy', () => {
   const { planner } = createOverRows();
   // More than a function takes as arguments.
   for (let index = 0; index < 200_000; index += 1) {

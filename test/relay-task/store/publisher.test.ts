@@ -55,7 +55,7 @@ test('writes are conditional: items need an older version, the snapshot an older
   expect(publication?.condition).toMatch(/^\(owner = :ce0 AND epoch = :ce1\) AND .*rev < :cRev/);
 });
 
-test('a start on an unchanged table writes only the lease', async () => {
+test('a start on an unchanged table writes only the lease @heavy', async () => {
   const memory = createMemory(...flags(process.env.LONG ? 500 : 40), segment('s', 1), tombstone('features', 'gone', 4));
   const first = await openHolder(memory);
   await first.close();
@@ -65,7 +65,7 @@ test('a start on an unchanged table writes only the lease', async () => {
   expect(written(second).reduce((sum, { writeUnits }) => sum + writeUnits, 0)).toBe(1);
 });
 
-test('with three stores a change costs one write each of item, delta and head', async () => {
+test('with three stores a change costs one write each of item, delta and head @heavy', async () => {
   const memory = createMemory(...flags(20));
   const holder = await openHolder(memory);
   const others = [await stores.open(memory), await stores.open(memory)];
@@ -79,7 +79,7 @@ test('with three stores a change costs one write each of item, delta and head', 
   await expectTableToEqual(stores, memory);
 });
 
-test('both layouts follow at once if versions fall or content changes under a version', async () => {
+test('both layouts follow at once if versions fall or content changes under a version @heavy', async () => {
   const memory = createMemory(flag('fell', 9), flag('same', 5), flag('rose', 1), segment('s', 4));
   const store = await openHolder(memory);
   memory.set(flag('fell', 3), flag('same', 5, { on: false }), flag('rose', 2), tombstone('segments', 's', 2));
@@ -90,7 +90,7 @@ test('both layouts follow at once if versions fall or content changes under a ve
   expect(last('rose')).toBe('attribute_not_exists(namespace) OR version < :cVersion');
 });
 
-test('unchanged content is not published', async () => {
+test('unchanged content is not published @heavy', async () => {
   const memory = createMemory(...flags(20));
   const store = await openHolder(memory);
   store.proxy.passed.length = 0;
@@ -101,7 +101,7 @@ test('unchanged content is not published', async () => {
   expect(names(store)).toEqual([]);
 });
 
-test('500 changes cause at most one publication per publishGapMs, and two more', async () => {
+test('500 changes cause at most one publication per publishGapMs, and two more @heavy', async () => {
   const memory = createMemory(...flags(50));
   const store = await openHolder(memory, { timings: { ...quick, publishGapMs: 1_000, bodyGapMs: 0 } });
   const start = Number((await head()).rev?.toString().split('.')[1]);
@@ -122,7 +122,7 @@ test('500 changes cause at most one publication per publishGapMs, and two more',
   await expectTableToEqual(stores, memory);
 });
 
-test('changes too large for a delta cause a new body, with a minimum interval between bodies', async () => {
+test('changes too large for a delta cause a new body, with a minimum interval between bodies @heavy', async () => {
   const memory = createMemory(...flags(20));
   const store = await openHolder(memory, { timings: { ...quick, bodyGapMs: 1_000 } });
   const bodies = () => store.proxy.passed.filter(({ key }) => key === 'body').length;
@@ -143,7 +143,7 @@ test('changes too large for a delta cause a new body, with a minimum interval be
   await expectTableToEqual(stores, memory);
 });
 
-test('an old delta is folded into a body without any further change', async () => {
+test('an old delta is folded into a body without any further change @heavy', async () => {
   const memory = createMemory(...flags(5));
   const store = await openHolder(memory, { timings: { ...quick, deltaAgeMs: 400 } });
   memory.set(flag('flag-0', 2));
@@ -160,7 +160,7 @@ test('an old delta is folded into a body without any further change', async () =
   expect(names(store)).toHaveLength(writes);
 });
 
-test('a reader that holds the last revision never reads a body again', async () => {
+test('a reader that holds the last revision never reads a body again @heavy', async () => {
   const memory = createMemory(...flags(20));
   const store = await openHolder(memory, { timings: { ...quick, bodyGapMs: 0 } });
   const asked: string[] = [];
@@ -196,7 +196,7 @@ test('a failed body does not delay the next one', async () => {
   await eventually(() => expectTableToEqual(stores, memory));
 });
 
-test('a body larger than one item is written in parts, in alternating banks, with the body last', async () => {
+test('a body larger than one item is written in parts, in alternating banks, with the body last @heavy', async () => {
   const large = (version: number) =>
     flags(12).map(({ key }) => flag(key, version, { note: noise(90_000, `${key}.${version}`) }));
   const memory = createMemory(...large(1));
@@ -210,7 +210,7 @@ test('a body larger than one item is written in parts, in alternating banks, wit
   await expectTableToEqual(stores, memory);
 });
 
-test('an item that does not fit keeps its old copy, marked as stale, and is complete in the snapshot', async () => {
+test('an item that does not fit keeps its old copy, marked as stale, and is complete in the snapshot @heavy', async () => {
   const memory = createMemory(flag('big', 1), flag('small', 1));
   const store = await openHolder(memory);
   const big = flag('big', 2, { note: 'x'.repeat(401_000) });

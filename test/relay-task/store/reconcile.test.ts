@@ -23,7 +23,7 @@ async function openHolder(memory: Memory, timings = quick): Promise<OpenStore> {
 
 const putForeign = (item: Item) => stores.put(encodeOfficialItem('', item));
 
-test('changes by another writer are repaired item by item', async () => {
+test('changes by another writer are repaired item by item @heavy', async () => {
   const memory = createMemory(flag('lower', 5), flag('same', 5), flag('gone', 5), segment('junk', 5), flag('fine', 5));
   const store = await openHolder(memory, watchful);
   const { DeleteItemCommand } = await import('@aws-sdk/client-dynamodb');
@@ -41,7 +41,7 @@ test('changes by another writer are repaired item by item', async () => {
   expect(order.at(-1)).toBe('$inited');
 });
 
-test('a repair only overwrites exactly what was read', async () => {
+test('a repair only overwrites exactly what was read @heavy', async () => {
   const memory = createMemory(flag('a', 5));
   const store = await openHolder(memory, watchful);
   await putForeign(flag('a', 5, { on: false }));
@@ -51,7 +51,7 @@ test('a repair only overwrites exactly what was read', async () => {
   expect(repair?.condition).toMatch(/version = :c\d/);
 });
 
-test('a version above memory is replaced only if it is still there at the second look', async () => {
+test('a version above memory is replaced only if it is still there at the second look @heavy', async () => {
   const memory = createMemory(flag('stays', 5), flag('heard', 5), flag('other', 1));
   await openHolder(memory, { ...watchful, secondLookMs: 1_500 });
   await putForeign(flag('stays', 9, { on: false }));
@@ -63,7 +63,7 @@ test('a version above memory is replaced only if it is still there at the second
   await eventually(() => expectTableToEqual(stores, memory));
 });
 
-test('an unknown flag is removed at the second look, and tombstones of other writers are kept', async () => {
+test('an unknown flag is removed at the second look, and tombstones of other writers are kept @heavy', async () => {
   const memory = createMemory(flag('a', 1));
   await openHolder(memory, watchful);
   await putForeign(flag('stranger', 3));
@@ -71,7 +71,7 @@ test('an unknown flag is removed at the second look, and tombstones of other wri
   await eventually(async () => expect(await stores.versions()).toEqual({ a: 1, buried: 8 }));
 });
 
-test('a tombstone leaves the table and the snapshot once it has been there long enough', async () => {
+test('a tombstone leaves the table and the snapshot once it has been there long enough @heavy', async () => {
   const memory = createMemory(flag('a', 1), tombstone('features', 'gone', 2));
   await putForeign(tombstone('segments', 'buried', 8));
   const timings = { ...watchful, tombstoneMs: 500 };
@@ -84,7 +84,7 @@ test('a tombstone leaves the table and the snapshot once it has been there long 
   expect(Object.keys(await stores.rows('$inited'))).toEqual(['$inited']);
 });
 
-test('an unknown flag that arrives in memory before the second look is kept', async () => {
+test('an unknown flag that arrives in memory before the second look is kept @heavy', async () => {
   const memory = createMemory(flag('a', 1));
   const store = await openHolder(memory, { ...watchful, secondLookMs: 60_000 });
   store.proxy.passed.length = 0;
@@ -98,7 +98,7 @@ test('an unknown flag that arrives in memory before the second look is kept', as
   expect(store.proxy.passed.filter(({ operation }) => operation === 'DeleteItem')).toEqual([]);
 });
 
-test.each(['body', 'delta', 'head'])('a damaged %s of a snapshot is rewritten', async (key) => {
+test.each(['body', 'delta', 'head'])('a damaged %s of a snapshot is rewritten @heavy', async (key) => {
   const memory = createMemory(...flags(10));
   // A holder that found its head damaged takes the lease again when nobody renewed it for this long.
   const store = await openHolder(memory, { ...watchful, expireMs: 1_000 });
@@ -108,7 +108,7 @@ test.each(['body', 'delta', 'head'])('a damaged %s of a snapshot is rewritten', 
   await eventually(() => expectTableToEqual(stores, memory));
 });
 
-test('a body that replaces an unusable one uses the other bank, since readers may be reading its parts', async () => {
+test('a body that replaces an unusable one uses the other bank, since readers may be reading its parts @heavy', async () => {
   const memory = createMemory(...flags(10));
   const store = await openHolder(memory, watchful);
   const { bank } = (await stores.rows('$snapshot')).body ?? {};
@@ -118,7 +118,7 @@ test('a body that replaces an unusable one uses the other bank, since readers ma
   await expectTableToEqual(stores, memory);
 });
 
-test('a reconciliation without differences writes nothing', async () => {
+test('a reconciliation without differences writes nothing @heavy', async () => {
   const memory = createMemory(...flags(30), segment('s', 1));
   const store = await openHolder(memory, watchful);
   memory.set(flag('flag-3', 2));
@@ -156,7 +156,7 @@ test('reading uses the snapshot, else a complete official layout without unreada
   expect(store.status().writer).toBe(true);
 });
 
-test('reading follows all pages of a large table', async () => {
+test('reading follows all pages of a large table @heavy', async () => {
   for (let index = 0; index < 15; index++) await putForeign(flag(`big-${index}`, 1, { note: 'x'.repeat(100_000) }));
   await stores.put({ namespace: { S: '$inited' }, key: { S: '$inited' } });
   const reader = await stores.open(createMemory(), { writer: 'never' });

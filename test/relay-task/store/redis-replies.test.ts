@@ -101,7 +101,7 @@ test('a connection whose answers drip is closed, so that no commands pile up on 
   await eventually(() => expect(server.ended).toBe(1));
 });
 
-test('a scan that never ends is left once it is larger than any environment', async () => {
+test('a scan that never ends is left once it is larger than any environment @heavy', async () => {
   const value = 'x'.repeat(8 * 1024 * 1024);
   let pages = 0;
   const server = await startServer((socket, bytes) => {

@@ -52,7 +52,7 @@ test('a relay outside the home region boots from its replica and never writes, e
   await close();
 });
 
-test('after the home region moves, both regions have the data of the new one', async () => {
+test('after the home region moves, both regions have the data of the new one @heavy', async () => {
   const { drained, regions, close } = await openRegions(seededRandom(2), 30);
   const [first, second] = regions;
   const memory = createMemory(...flags(10), segment('s', 1));
@@ -142,7 +142,7 @@ async function runSchedule(seed: number): Promise<void> {
 }
 
 test.each(groups.map((group) => [group.join(', '), group] as const))(
-  'after the schedules %s both regions equal upstream',
+  'after the schedules %s both regions equal upstream @heavy',
   async (_, group) => {
     await allToTheirEnd(group.map(runSchedule));
   },

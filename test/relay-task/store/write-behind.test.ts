@@ -290,7 +290,7 @@ describe('an item changed by another writer', () => {
     expect(applies(database).join(' ')).not.toContain('fine');
   });
 
-  test('is kept at first if it is newer, and replaced only if it is still there at the second look', async () => {
+  test('is kept at first if it is newer, and replaced only if it is still there at the second look @heavy', async () => {
     const database = createFakeDatabase();
     const memory = createMemory(flag('stays', 5), flag('heard', 5), flag('other', 1));
     await openWriter(database, memory, { timings: { ...watchful, secondLookMs: 1_500 } });

@@ -49,7 +49,7 @@ describe('in DynamoDB, where items are written one by one', () => {
     await expectTableToEqual(stores, memory);
   });
 
-  test('while a prerequisite is throttled, the flags that depend on it wait, and nothing else', async () => {
+  test('while a prerequisite is throttled, the flags that depend on it wait, and nothing else @heavy', async () => {
     const [others, changed] = [1, 2].map((version) =>
       Array.from({ length: 40 }, (_, index) => flag(`other-${index}`, version)),
     ) as [Item[], Item[]];
@@ -73,7 +73,7 @@ describe('in DynamoDB, where items are written one by one', () => {
     await expectTableToEqual(stores, memory);
   });
 
-  test('a flag is written beside a version of its prerequisite that another writer put and that is newer still', async () => {
+  test('a flag is written beside a version of its prerequisite that another writer put and that is newer still @heavy', async () => {
     const memory = createMemory(naming('d', 1, 'p'), naming('p', 1));
     const { store } = await openHolder(memory);
     await stores.put(encodeOfficialItem('', naming('p', 9)));
@@ -82,7 +82,7 @@ describe('in DynamoDB, where items are written one by one', () => {
     expect(store.status().state).toBe('VALID');
   });
 
-  test('no reader finds a new version of a flag beside an old one of what it depends on, while a third of the writes is throttled', async () => {
+  test('no reader finds a new version of a flag beside an old one of what it depends on, while a third of the writes is throttled @heavy', async () => {
     const depth = 6;
     const chain = (version: number) =>
       Array.from({ length: depth }, (_, level) =>

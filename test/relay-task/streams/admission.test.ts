@@ -95,7 +95,7 @@ test('those that gave up or were withdrawn hold no places in the queue', () => {
   expect(enter(of('d', 'd'))).toBe('now');
 });
 
-test('after any sequence of asking, leaving and giving up, all that is left gets its turn', () => {
+test('after any sequence of asking, leaving and giving up, all that is left gets its turn @heavy', () => {
   let seed = 7;
   const random = (below: number) => {
     seed = (seed * 1_103_515_245 + 12_345) % 2_147_483_648;

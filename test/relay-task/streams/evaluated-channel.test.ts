@@ -456,7 +456,7 @@ describe('the evaluation work', () => {
     expect(new Set(at).size).toBeGreaterThan(5);
   });
 
-  test('for first answers begins again after a change, so that nobody gets answers of two states', async () => {
+  test('for first answers begins again after a change, so that nobody gets answers of two states @heavy', async () => {
     let changes = 0;
     const { put, upsert, evaluated } = await start({
       wrap: slowly((step) => {
@@ -498,7 +498,7 @@ describe('the evaluation work', () => {
     expect(begun).toEqual([false, false]);
   });
 
-  test('for first answers leaves turns to others while changes keep coming, and what changed follows', async () => {
+  test('for first answers leaves turns to others while changes keep coming, and what changed follows @heavy', async () => {
     let turns = 0;
     let version = 1;
     const at: number[] = [];
@@ -553,7 +553,7 @@ describe('the evaluation work', () => {
     expect(new Set(at).size).toBe(20);
   });
 
-  test('after a change of many flags leaves turns to others in the middle of a context, and whoever joins then has the newest', async () => {
+  test('after a change of many flags leaves turns to others in the middle of a context, and whoever joins then has the newest @heavy', async () => {
     let turns = 0;
     let opening: Promise<StreamReader> | undefined;
     const at: number[] = [];
@@ -786,7 +786,7 @@ describe('the evaluation work', () => {
 describe('a slow reader of evaluated flags', () => {
   const big = (version: number) => flag('big', version, { variations: [`${version} ${'x'.repeat(400_000)}`] });
 
-  test('is owed one put instead of a queue, and the others never wait for it', async () => {
+  test('is owed one put instead of a queue, and the others never wait for it @heavy', async () => {
     const { put, upsert, evaluated, hub } = await start({ stallMs: 60_000 });
     put(big(1));
     const [slow, quick] = [await evaluated(user('slow')), await evaluated(user('quick'))];
@@ -860,7 +860,7 @@ describe('Big Segments on a stream of evaluated flags', () => {
     expect(loads.length).toBeLessThanOrEqual(3);
   });
 
-  test('are looked up again after a change, which is a put where answers differ', async () => {
+  test('are looked up again after a change, which is a put where answers differ @heavy', async () => {
     const { put, upsert, evaluated, environment } = await start({ bigSegments });
     put(...items);
     const readers = await Promise.all(Array.from({ length: 200 }, (_, i) => evaluated(user(`u${i}`))));
@@ -1074,7 +1074,7 @@ describe('Big Segments on a stream of evaluated flags', () => {
   });
 });
 
-test('streams whose contexts take long to read delay no change for the others', async () => {
+test('streams whose contexts take long to read delay no change for the others @heavy', async () => {
   const { put, upsert, evaluated } = await start();
   const serving = (version: number) =>
     flag('f', version, { variations: [0, 1, 2, 3, 4], fallthrough: { variation: version } });

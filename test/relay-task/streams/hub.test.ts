@@ -167,7 +167,7 @@ describe.each(['all', 'flags'] as const)('a stream of %s that opens while others
     expect(second.events).toHaveLength(2);
   });
 
-  test('starts with the set of the moment at which its turn comes, if it had to wait for its first payload', async () => {
+  test('starts with the set of the moment at which its turn comes, if it had to wait for its first payload @heavy', async () => {
     const view = createMemory(large('large', 1), flag('a', 1));
     const { read, hub, streams } = await start(view, { maxInitialInFlight: 1, maxInitialWaiting: 1 });
     const first = await read(kind);
@@ -301,7 +301,7 @@ describe('the order of events', () => {
     }
   });
 
-  test('is not affected by streams that close during a pass', async () => {
+  test('is not affected by streams that close during a pass @heavy', async () => {
     const view = createMemory(flag('a', 1));
     const { read, streams } = await start(view);
     const readers = await Promise.all(Array.from({ length: 700 }, () => read()));
@@ -366,7 +366,7 @@ describe('a slow client', () => {
     await until('it is disconnected', () => hub.connections === 0);
   });
 
-  test('holds one piece in memory, however much it missed', async () => {
+  test('holds one piece in memory, however much it missed @heavy', async () => {
     const view = createMemory(large('a', 1));
     const { read, streams, hub } = await start(view);
     const reader = await read();
@@ -382,7 +382,7 @@ describe('a slow client', () => {
     expect(reader.events.map(({ event }) => event)).toEqual(['put', 'put']);
   });
 
-  test('behind the log gets a put instead of the changes', async () => {
+  test('behind the log gets a put instead of the changes @heavy', async () => {
     const view = createMemory(large('a', 1));
     const { read, streams } = await start(view, { logMessages: 10 });
     const slow = await read();
@@ -424,7 +424,7 @@ describe('a first payload', () => {
     expect(hub.waiting).toBe(0);
   });
 
-  test('whose client gives up waiting does not affect the others', async () => {
+  test('whose client gives up waiting does not affect the others @heavy', async () => {
     const view = createMemory(large('a', 1));
     const { read, hub, port } = await start(view, { maxInitialInFlight: 1, maxInitialWaiting: 10 });
     const first = await read();

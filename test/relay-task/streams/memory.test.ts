@@ -61,7 +61,7 @@ describe('the budget for streams', () => {
     expect((await started.read('/sdk/stream?basis=')).status).toBe(200);
   });
 
-  test('counts what a client has not read, until it has read it or is gone', async () => {
+  test('counts what a client has not read, until it has read it or is gone @heavy', async () => {
     const memory = budgets(3 * LARGE_BYTES);
     started = await startClientHub({ memory, stallMs: 600_000 });
     const { hub, put, evaluated } = started;
@@ -83,7 +83,7 @@ describe('the budget for streams', () => {
   });
 });
 
-test('first answers for which there is no room any more are not made, and their streams are closed', async () => {
+test('first answers for which there is no room any more are not made, and their streams are closed @heavy', async () => {
   const memory = budgets(LARGE_BYTES);
   started = await startClientHub({ memory });
   const { put, evaluated, hub } = started;
@@ -289,7 +289,7 @@ describe('first payloads that are not read', () => {
 });
 
 describe('the places for first payloads', () => {
-  test('of browsers that never read are none of the server SDKs’', async () => {
+  test('of browsers that never read are none of the server SDKs’ @heavy', async () => {
     started = await startClientHub({ maxInitialInFlight: 1, maxInitialWaiting: 1, placeMs: 3_600_000 });
     const { put, evaluated, read, hub } = started;
     put(flag('f', 1, { variations: ['x'.repeat(LARGE_BYTES), 'y'] }));
@@ -305,7 +305,7 @@ describe('the places for first payloads', () => {
     expect((await (await waiting).next()).event).toBe('put');
   });
 
-  test('are lost by whoever does not read', async () => {
+  test('are lost by whoever does not read @heavy', async () => {
     started = await startClientHub({ maxInitialInFlight: 1, maxInitialWaiting: 1, placeMs: 50 });
     const { put, evaluated } = started;
     put(flag('f', 1, { variations: ['x'.repeat(LARGE_BYTES), 'y'] }));

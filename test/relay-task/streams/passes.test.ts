@@ -157,7 +157,7 @@ test('what changed is forgotten while one address is never through', async () =>
 const seed = process.env.SEED ?? 'passes';
 const ROUNDS = process.env.LONG ? 500 : 20;
 
-test(`every subject is visited after the last change of each flag, whoever comes and leaves meanwhile (seed ${JSON.stringify(seed)})`, async () => {
+test(`every subject is visited after the last change of each flag, whoever comes and leaves meanwhile (seed ${JSON.stringify(seed)}) @heavy`, async () => {
   for (let round = 0; round < ROUNDS; round++) {
     const choices = new Choices(randomFrom(`${seed} ${round}`));
     /** By subject, the flags' last changes that it has to be visited for, and was. */

@@ -79,7 +79,7 @@ class Changes extends RandomChoices {
 
 const seed = process.env.SEED ?? 'snapshots';
 
-test(`every snapshot has exactly the live items of its moment, after any changes (seed ${JSON.stringify(seed)})`, () => {
+test(`every snapshot has exactly the live items of its moment, after any changes (seed ${JSON.stringify(seed)}) @heavy`, () => {
   for (let round = 0; round < (process.env.LONG ? 200 : 2); round++) {
     const changes = new Changes(randomFrom(`${seed} ${round}`));
     const view = createMemory(changes.item());

@@ -330,7 +330,7 @@ test('patches whose versions go round in a circle do not cause a tight loop', as
   expect(fake.polls()).toBeLessThan(20);
 });
 
-test('patches that wait for the store take no more than their part of the memory, and are polled instead', async () => {
+test('patches that wait for the store take no more than their part of the memory, and are polled instead @heavy', async () => {
   const fake = await launchDarkly(v(0, '+a'));
   const target = createTarget();
   fake.pageSize = 2;

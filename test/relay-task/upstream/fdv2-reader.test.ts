@@ -236,7 +236,7 @@ test('a goodbye has its reason, and may ask for FDv1', () => {
 });
 
 /** Expected values come from the handler of LaunchDarkly's SDKs, which sees the same events. */
-test('random events give the payloads that the official handler gives', () => {
+test('random events give the payloads that the official handler gives @heavy', () => {
   for (let seed = 1; seed <= (process.env.LONG ? 3_000 : 100); seed++) {
     const random = seededRandom(seed);
     const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)]!;

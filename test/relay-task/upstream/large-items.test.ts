@@ -118,7 +118,7 @@ test('a large object that is still being read when its connection ends belongs t
   expect(resultOf(read(transferred('now')))).toMatchObject({ kind: 'full', items: [{ key: 'f' }] });
 });
 
-test('the prerequisites of a large flag that was read are known without parsing it again', () => {
+test('the prerequisites of a large flag that was read are known without parsing it again @heavy', () => {
   const reader = createFDv2Reader({});
   const read = (event: FDv2Event) => resultOf(reader.read(event.event, JSON.stringify(event.data)));
   read(intent('xfer-full'));
@@ -143,7 +143,7 @@ describe.each(['fdv1', 'fdv2-streaming'] as const)('a whole set that comes by %s
     ['many flags', numbered(200).map((at) => flagData(`f${at}`, 1, { prerequisites: [{ key: 'f', variation: 0 }] }))],
     ['a flag with a value of many names', [flagData('f', 1, large.at(-1)?.[1] as Record<string, unknown>)]],
   ])(
-    'with the versions that memory holds, in other bytes, is not compared in the turn that applies it: %s',
+    'with the versions that memory holds, in other bytes, is not compared in the turn that applies it: %s @heavy',
     async (_, flags) => {
       const upstream = await startFakeUpstream({ flags: {}, segments: {} });
       behind(() => upstream.close());

@@ -47,7 +47,7 @@ const objects = (count: number) =>
     putObject('flag', flagData(`f${at}`, 1, { description: 'x'.repeat(2_000) })),
   );
 
-test('a transfer that finds no room is given up with a reason and begun again, and others go on', async () => {
+test('a transfer that finds no room is given up with a reason and begun again, and others go on @heavy', async () => {
   const received = memoryFor({ patienceMs: NEVER_MS });
   const [endless, other] = [await startFake(), await startFake()];
   endless.script = () => [intent('xfer-full'), ...objects(10)];
@@ -260,7 +260,7 @@ describe('the answer to a poll', () => {
     await expect(answer).rejects.toThrow('makes room for another environment');
   });
 
-  test('that is large is worked on alone, however many arrive together', async () => {
+  test('that is large is worked on alone, however many arrive together @heavy', async () => {
     const fake = await startFakeUpstream();
     behind(() => fake.close());
     const events = [intent('xfer-full'), ...objects(200), { event: 'payload-transferred', data: { state: 's' } }];

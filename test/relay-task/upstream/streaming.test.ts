@@ -307,7 +307,7 @@ describe('an upstream message', () => {
     expect(told).toEqual([nothing, nothing, previous]);
   });
 
-  test('with many invalid items names ten of them and counts the others, once', async () => {
+  test('with many invalid items names ten of them and counts the others, once @heavy', async () => {
     const flags = Object.fromEntries(
       Array.from({ length: 1_000 }, (_, at) => [`f${at}`, flagData(`f${at}`, 1, { rules: 5 })]),
     );
@@ -423,7 +423,7 @@ describe('an upstream message', () => {
     expect(upstream.connections).toBe(1);
   });
 
-  test('of many small events is read over many turns of the event loop', async () => {
+  test('of many small events is read over many turns of the event loop @heavy', async () => {
     const upstream = await startUpstream();
     upstream.answerNext('silent');
     const { upserts } = listen(upstream);
@@ -469,7 +469,7 @@ describe('a large set', () => {
   const patchOf = (key: string, version: number) =>
     `event: patch\ndata: ${JSON.stringify({ path: `/flags/${key}`, data: flagData(key, version) })}\n\n`;
 
-  test('is read over many turns of the event loop, before what follows it and before the end of its stream', async () => {
+  test('is read over many turns of the event loop, before what follows it and before the end of its stream @heavy', async () => {
     const upstream = await startUpstream();
     upstream.answerNext('silent');
     const arrivals: string[] = [];
@@ -498,7 +498,7 @@ describe('a large set', () => {
     expect(arrivals.slice(0, 6).map((line) => line.replace(/ after.*/, ''))).toEqual(expected);
   });
 
-  test('is read alone, however many streams have one at the same time', async () => {
+  test('is read alone, however many streams have one at the same time @heavy', async () => {
     const upstream = await startUpstream({ flags: many(0, 1_000) });
     upstream.greetChunkBytes = 50_000;
     const reads: number[] = [];
@@ -526,7 +526,7 @@ describe('a large set', () => {
   const large = putOf({ x: flagData('x', 1, { description: 'x'.repeat(400_000) }) });
   const halves = [large.slice(0, 300_000), large.slice(300_000)] as const;
 
-  test('that stops in its middle is given up', async () => {
+  test('that stops in its middle is given up @heavy', async () => {
     const [stopping, other] = [await startUpstream(), await startUpstream({ flags: many(0, 2_000) })];
     stopping.answerNext('silent');
     const { lines } = listen(stopping, { stallMs: 50, placeMs: 3_600_000 });
@@ -582,7 +582,7 @@ describe('a large set', () => {
     },
   );
 
-  test('that waits for others says so', async () => {
+  test('that waits for others says so @heavy', async () => {
     const [holder, waiting] = [await startUpstream(), await startUpstream({ flags: many(0, 2_000) })];
     holder.answerNext('silent');
     listen(holder, { placeMs: 3_600_000, stallMs: 3_600_000 });

@@ -411,7 +411,7 @@ describe('a list of many environments', () => {
   const many = (count: number) => Array.from({ length: count }, (_, i) => describeOne(`e${i}`));
   const settled = (tenants: { readonly settled: boolean }) => eventually(() => expect(tenants.settled).toBe(true));
 
-  test('costs no work for the environments that are described as before', async () => {
+  test('costs no work for the environments that are described as before @heavy', async () => {
     const { tenants, touched } = open();
     const list = many(300);
     tenants.replace(list);

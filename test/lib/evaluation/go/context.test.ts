@@ -47,7 +47,7 @@ test.each([
   expect(canonicalKey(parseGoContext(value)!)).toBe(key);
 });
 
-test('a context of very many kinds is decided at once', () => {
+test('a context of very many kinds is decided at once @heavy', () => {
   const kinds = Array.from({ length: process.env.LONG ? 200_000 : 50_000 }, (_, index) => [`k${index}`, { key: 'a' }]);
   const context = { kind: 'multi', ...Object.fromEntries(kinds) };
   expect(describeGoContextProblem(context)).toBeUndefined();

@@ -49,7 +49,7 @@ const recorded = gunzipSync(readFileSync(join(folder, 'go.ndjson.gz')))
   .split('\n')
   .map((line) => JSON.parse(line) as [object, GoResponse]);
 
-test('in the Go dialect, the evaluator gives the answers that the Go evaluator gave in the recorded random cases', () => {
+test('in the Go dialect, the evaluator gives the answers that the Go evaluator gave in the recorded random cases @heavy', () => {
   const environments = recorded.filter(([request]) => 'cases' in request);
   expect(environments).toHaveLength(121);
   const differences: GoDifference[] = [];
@@ -156,7 +156,7 @@ test('a pattern that takes V8 exponential time is decided at once', () => {
   expect(compileRe2('^(a+)+$')?.test(`${'a'.repeat(100_000)}!`)).toBe(false);
 });
 
-test('a text that is too long for a pattern does not match, and ordinary patterns are searched for in ten thousand characters', () => {
+test('a text that is too long for a pattern does not match, and ordinary patterns are searched for in ten thousand characters @heavy', () => {
   const ends = compileRe2('b$')!;
   expect([64 * 1024, 4 * 1024 * 1024].map((length) => ends.test(`${'a'.repeat(length)}b`))).toEqual([true, false]);
   const found = (count: number, length: number) => {

@@ -80,7 +80,7 @@ test('runbooks link to runbooks that exist', () => {
   expect(links.filter((anchor) => !known.has(anchor))).toEqual([]);
 });
 
-test('alarms link to runbooks on another page if one is given', () => {
+test('alarms link to runbooks on another page if one is given @heavy', () => {
   const elsewhere = 'https://wiki.example.com/relay';
   const found = alarmsIn(observe(full, createApp(), elsewhere).home);
   expect(found.length).toBeGreaterThan(20);
@@ -189,7 +189,7 @@ test('each environment has its own alarms', () => {
   }
 });
 
-test('a stage with more than 50 environments has alarms for the whole stage instead', () => {
+test('a stage with more than 50 environments has alarms for the whole stage instead @heavy', () => {
   for (const environments of [['a'], Array.from({ length: 51 }, (_, index) => `e${index}`)]) {
     const found = ids(observe({ ...full, environments, edge: undefined }).home);
     const whole = environments.length > 50;

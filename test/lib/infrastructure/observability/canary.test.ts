@@ -128,7 +128,7 @@ describe('the canary’s built reader', () => {
     expect(code.length).toBeLessThan(8_000);
   });
 
-  test('opens a stream to a relay and finds the same flags in the table', async () => {
+  test('opens a stream to a relay and finds the same flags in the table @heavy', async () => {
     const [bundle, layer] = [directory(), directory()];
     buildCanary('reader', bundle);
     buildLayer(layer);

@@ -86,7 +86,7 @@ test('the infrastructure’s tables of metrics match what relays and the synthet
   ]);
 });
 
-test('every metric that edge functions write is in a widget or an alarm, and no other', () => {
+test('every metric that edge functions write is in a widget or an alarm, and no other @heavy', () => {
   const isEdge = ({ namespace }: { namespace: string }) => namespace === 'EdgeFlagRelayEdge/full';
   const alarms = alarmsIn(observe(full).region('us-east-1')).flatMap(metricsOf);
   const looked = new Set([...asked(), ...alarms].filter(isEdge).map(({ name }) => name));
@@ -113,7 +113,7 @@ test('a metric that relays do not publish with these dimensions fails synthesis'
   expect(() => relaySearch(observed, 'Up', 'Sum', 'Kind')).toThrow('does not report Up by Kind');
 });
 
-test('widgets fill rows of 24 and do not overlap', () => {
+test('widgets fill rows of 24 and do not overlap @heavy', () => {
   const cells = new Set<string>();
   for (const { x, y, width, height } of widgets) {
     expect(x + width).toBeLessThanOrEqual(24);
