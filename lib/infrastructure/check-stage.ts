@@ -1,6 +1,6 @@
 import { edgeProblems } from './check-edge.ts';
 import { EDGE_REGION } from './regions.ts';
-import { describeFargateProblem, describeTimeoutProblem, managedVariables } from './relay-contract.ts';
+import { describeFargateProblem, describeTimeoutProblem, LEAST_TASKS, managedVariables } from './relay-contract.ts';
 import type { Network, Stage } from './stage.ts';
 import type { Problems } from './stage-readers.ts';
 import type { StageSettings } from './stage-settings.ts';
@@ -62,10 +62,9 @@ function checkNetwork(stage: Stage, region: string, network: Network, problems: 
   const [zones, path] = vpc ? [vpc.zones, `${at}.vpc.zones`] : [network.zones, `${at}.zones`];
   const foreign = zones?.find((zone) => zone.slice(0, -1) !== region);
   if (foreign) problems.mustBe(path, zones, `zones of ${region}`);
-  // Load balancers need two zones. With three, losing one leaves two thirds of the tasks.
-  const least = stage.production && !vpc ? 3 : 2;
-  if (zones && zones.length < least) {
-    problems.mustBe(path, zones, `at least ${least} zones`);
+  // Load balancers need two. That is enough in production too, with at least three tasks.
+  if (zones && zones.length < 2) {
+    problems.mustBe(path, zones, 'at least 2 zones');
     return;
   }
   if (!vpc) {
@@ -89,7 +88,9 @@ function checkNetwork(stage: Stage, region: string, network: Network, problems: 
 
 function checkRelay(stage: Stage, given: StageSettings, problems: Problems): void {
   const { relay, production } = stage;
-  if (production && relay.tasks < 3) problems.mustBe('relay.tasks', given.relay?.tasks, 'at least 3 in production');
+  if (production && relay.tasks < LEAST_TASKS) {
+    problems.mustBe('relay.tasks', given.relay?.tasks, `at least ${LEAST_TASKS} in production`);
+  }
   if (relay.maxTasks < relay.tasks) {
     const why = relay.expectedStreams ? ' (twice expectedStreams divided by streamsPerTask)' : '';
     problems.mustBe(

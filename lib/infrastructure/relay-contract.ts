@@ -30,6 +30,23 @@ export const drains = {
   gentle: { deregistrationSeconds: 660, connectionSeconds: 600 },
 } as const;
 
+/** The fewest tasks of a production relay. LaunchDarkly: at least three instances, in at least two zones. */
+export const LEAST_TASKS = 3;
+
+/**
+ * ECS's maximumPercent: how many tasks, old and new, a deployment may run at a time. It replaces what is above 100 %, rounded down.
+ *
+ * - It must let even the smallest fleet start a task, or the deployment would wait for ever; and that fleet may still have the
+ *   size from before the deployment, since the scaling target is updated after the service. So it does not depend on the size.
+ * - A large fleet must not take longer than CloudFormation waits, three hours, however gently its tasks drain.
+ *
+ * In production, with three tasks or more, a fleet is replaced by a quarter to a third at a time, and three tasks one by one. Elsewhere
+ * fleets may have one task, so all of them are replaced at once.
+ */
+export function maximumPercent(tasks: number, production: boolean): number {
+  return production && tasks >= LEAST_TASKS ? Math.ceil((100 * (LEAST_TASKS + 1)) / LEAST_TASKS) : 200;
+}
+
 /** The SSM path of the keys and settings of a stage's environments. */
 export function environmentsPath(stage: string): string {
   return `/edge-flag-relay/${stage}/environments/`;

@@ -11,6 +11,7 @@ import { fillRelay } from './parse-stage.ts';
 import {
   clusterName,
   describeFargateProblem,
+  maximumPercent,
   metricsNamespace,
   SERVICE_NAME,
   STREAMS_METRIC,
@@ -56,9 +57,9 @@ export interface RelayServiceProps
 }
 
 /**
- * The relay on Fargate, behind a load balancer configured for streams. Tasks are replaced one at a time, and a deployment
- * whose tasks do not become healthy is rolled back. Throws an Error for a size that Fargate does not offer or for conflicting
- * timeouts.
+ * The relay on Fargate, behind a load balancer configured for streams. A deployment replaces at most a third of the tasks at a
+ * time and never stops one before its successor is healthy; if its tasks do not become healthy, it is rolled back. Throws an
+ * Error for a size that Fargate does not offer or for conflicting timeouts.
  */
 export class RelayService extends Construct {
   readonly cluster: ecs.Cluster;
@@ -101,10 +102,10 @@ export class RelayService extends Construct {
       taskDefinition: this.taskDefinition.task,
       vpcSubnets: taskSubnets,
       assignPublicIp: props.assignPublicIp ?? false,
-      desiredCount: relay.tasks,
+      // No desiredCount: every deployment would set it, and stop the tasks that were added since. A new service starts with one
+      // task, which the scaling target's minimum raises as soon as it is created.
       minHealthyPercent: 100,
-      // One task more than the minimum; a fleet that has scaled out replaces more at a time.
-      maxHealthyPercent: Math.ceil(((relay.tasks + 1) / relay.tasks) * 100),
+      maxHealthyPercent: maximumPercent(relay.tasks, production),
       availabilityZoneRebalancing: ecs.AvailabilityZoneRebalancing.ENABLED,
       circuitBreaker: { enable: true, rollback: true },
       // Longer than INIT_TIMEOUT, for which readiness waits for LaunchDarkly.

@@ -51,7 +51,7 @@ export interface NetworkSettings {
   readonly vpc?: ExistingVpc;
   /** The address range of a new VPC. Default 10.0.0.0/16. */
   readonly cidr?: string;
-  /** Names of a new VPC's availability zones. Default: three zones of the region. */
+  /** Names of a new VPC's availability zones, at least two. Default: three zones of the region, or two where it has no more. */
   readonly zones?: readonly string[];
   /**
    * How tasks reach LaunchDarkly. `per-zone`: a NAT gateway in each zone; `one`: one for all; `none`: tasks are in public
@@ -122,7 +122,7 @@ export interface RelaySettings {
   readonly secrets?: Readonly<Record<string, string>>;
   /** KMS keys of SSM parameters that are not encrypted with the AWS managed key, by region. */
   readonly encryptionKeys?: Readonly<Record<string, string>>;
-  /** Change this string to replace all tasks, one at a time. */
+  /** Change this string to replace all tasks, as a deployment does: in production, a third of them at a time. */
   readonly redeploy?: string;
 }
 

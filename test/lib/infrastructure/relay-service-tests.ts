@@ -157,8 +157,9 @@ describe('a relay task', () => {
 
 describe('the relay service', () => {
   test('runs at least three tasks in three zones, for twice the expected streams', () => {
-    const desired = (template: Template) => propertiesOf(template, 'AWS::ECS::Service')[0]?.DesiredCount;
-    expect(relays().map(([, template]) => desired(template))).toEqual([8, 8, 3, 3]);
+    const least = (template: Template) =>
+      propertiesOf(template, 'AWS::ApplicationAutoScaling::ScalableTarget')[0]?.MinCapacity;
+    expect(relays().map(([, template]) => least(template))).toEqual([8, 8, 3, 3]);
     const subnets = (template: Template) =>
       Match.objectLike({
         NetworkConfiguration: {
@@ -172,11 +173,19 @@ describe('the relay service', () => {
     elsewhere.hasResourceProperties('AWS::ECS::Service', subnets(elsewhere));
   });
 
-  test('replaces one task at a time, never below the desired count, and rolls back if new tasks do not become healthy', () => {
-    for (const [, template] of relays()) {
+  // aws/aws-cdk#3919: a deployment would stop the tasks that autoscaling has added.
+  test('has the number of tasks that autoscaling gave it, whatever is deployed', () => {
+    for (const [name, template] of relays()) {
+      const [service] = propertiesOf(template, 'AWS::ECS::Service');
+      expect([name, service]).not.toEqual([name, expect.objectContaining({ DesiredCount: expect.anything() })]);
+    }
+  });
+
+  test('replaces tasks without stopping one before its successor is healthy, and rolls back if new ones do not become healthy', () => {
+    for (const [name, template] of relays()) {
       const [service] = propertiesOf(template, 'AWS::ECS::Service') as unknown as [Service];
       const { MaximumPercent, MinimumHealthyPercent } = service.DeploymentConfiguration;
-      expect(Math.floor((service.DesiredCount * MaximumPercent) / 100)).toBe(service.DesiredCount + 1);
+      expect([name, MaximumPercent]).toEqual([name, name === 'dev' ? 200 : 134]);
       expect(MinimumHealthyPercent).toBe(100);
       expect(service).toMatchObject({
         DeploymentConfiguration: { DeploymentCircuitBreaker: { Enable: true, Rollback: true } },
@@ -511,7 +520,6 @@ describe('the RelayService construct', () => {
 });
 
 interface Service {
-  DesiredCount: number;
   HealthCheckGracePeriodSeconds: number;
   DeploymentConfiguration: { MaximumPercent: number; MinimumHealthyPercent: number };
   NetworkConfiguration: { AwsvpcConfiguration: { AssignPublicIp: string } };

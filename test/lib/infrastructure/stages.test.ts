@@ -128,8 +128,8 @@ test.each<[string, object, string]>([
   ],
   [
     'too few zones',
-    network({ zones: ['eu-west-1a', 'eu-west-1b'] }),
-    'networks.eu-west-1.zones=["eu-west-1a","eu-west-1b"] is invalid: expected at least 3 zones',
+    network({ zones: ['eu-west-1a'] }),
+    'networks.eu-west-1.zones=["eu-west-1a"] is invalid: expected at least 2 zones',
   ],
   [
     'zones of another region',
@@ -474,9 +474,11 @@ describe('a stage with defaults', () => {
     expect(tasks({ expectedStreams: 100_000, streamsPerTask: 20_000 })).toBe(10);
   });
 
-  test('gets three zones that its region offers', () => {
+  test('gets three zones that its region offers, or two where it has no more, in production too', () => {
     const zones = (homeRegion: string) =>
-      parseStage('x', { x: { ...good, homeRegion, production: false, relay: {} } }).networks[homeRegion]?.zones;
+      parseStage('x', { x: { ...good, homeRegion, relay: { certificates: { [homeRegion]: arn(homeRegion) } } } })
+        .networks[homeRegion]?.zones;
+    expect(zones('us-west-1')).toEqual(['us-west-1a', 'us-west-1c']);
     expect(zones('eu-west-1')).toEqual(['eu-west-1a', 'eu-west-1b', 'eu-west-1c']);
     expect(zones('ap-northeast-1')).toEqual(['ap-northeast-1a', 'ap-northeast-1c', 'ap-northeast-1d']);
   });
