@@ -1,0 +1,281 @@
+/**
+ * What would go wrong if a stage's stacks were updated: from the deployed templates and the new ones alone. CloudFormation finds some of
+ * it in the middle of a deployment, some never, such as a cut of all streams.
+ */
+import type { ReplacementRules } from './replacement-rules.ts';
+import {
+  exportsOf,
+  importsOf,
+  referencesIn,
+  type StackTemplate,
+  type Template,
+  type TemplateResource,
+  textOf,
+} from './template.ts';
+import { changeRefused, describeRemoved, KEPT_TYPES, NAMES } from './update-rules.ts';
+
+export interface UpdateProblem {
+  /**
+   * `replaced`, `removed`: something with data or an address that clients use. `taken`: a name or an address range that another resource
+   * has while this one is created. `import`: an export that another stack uses changes or disappears. `replicas`: more than one change
+   * of the table's replicas. `stalls`: ECS could start no task. `fewer-tasks`: the scaling target's maximum falls.
+   */
+  readonly kind: 'replaced' | 'removed' | 'taken' | 'import' | 'replicas' | 'stalls' | 'fewer-tasks';
+  /** Whether the deployment would fail, or cut or lose something that the stage does not ask for. Otherwise: worth knowing. */
+  readonly refused: boolean;
+  readonly stackName: string;
+  /** The resource's logical ID. */
+  readonly resource?: string;
+  /** One sentence: what would happen. It names the stage's property if one is to blame. */
+  readonly what: string;
+  readonly advice: string;
+}
+
+/**
+ * `deployed` are the stage's stacks that exist, `next` its new ones in the order of deployment; a stack that is not among the new
+ * ones stays as it is. Templates are compared as texts, so a property that is written differently counts as changed.
+ */
+export function describeUpdateProblems(
+  deployed: readonly StackTemplate[],
+  next: readonly StackTemplate[],
+  rules: ReplacementRules,
+): UpdateProblem[] {
+  const problems: UpdateProblem[] = [];
+  const current = new Map(deployed.map((stack) => [keyOf(stack), stack]));
+  for (const stack of next) {
+    const old = current.get(keyOf(stack));
+    const changes = changesOf(old?.template ?? {}, stack.template, rules);
+    const update: Update = { stack, old, changes, current: [...current.values()], rules };
+    problems.push(...importProblems(update), ...nameProblems(update), ...rangeProblems(update));
+    problems.push(...lossProblems(update), ...replicaProblems(update), ...fleetProblems(update));
+    current.set(keyOf(stack), stack);
+  }
+  return problems;
+}
+
+interface Update {
+  readonly stack: StackTemplate;
+  /** Absent for a new stack. */
+  readonly old: StackTemplate | undefined;
+  readonly changes: Changes;
+  /** All stacks before this update. */
+  readonly current: readonly StackTemplate[];
+  readonly rules: ReplacementRules;
+}
+
+interface Changes {
+  /** Logical IDs of resources that are replaced, with the property that is to blame. */
+  readonly replaced: ReadonlyMap<string, string>;
+  readonly removed: ReadonlySet<string>;
+  readonly added: ReadonlySet<string>;
+}
+
+function keyOf({ region, stackName }: StackTemplate): string {
+  return `${region} ${stackName}`;
+}
+
+/** A replaced resource has new attributes, so what depends on it may have to be replaced too. */
+function changesOf(old: Template, next: Template, rules: ReplacementRules): Changes {
+  const before = old.Resources ?? {};
+  const after = next.Resources ?? {};
+  const replaced = new Map<string, string>();
+  const removed = new Set(Object.keys(before).filter((id) => !Object.hasOwn(after, id)));
+  const added = new Set(Object.keys(after).filter((id) => !Object.hasOwn(before, id)));
+  let size = -1;
+  while (size !== replaced.size) {
+    size = replaced.size;
+    for (const [id, { Type: type, Properties: properties = {} }] of Object.entries(after)) {
+      const was = before[id];
+      if (!was || replaced.has(id)) continue;
+      if (was.Type !== type) replaced.set(id, 'Type');
+      const names = new Set([...Object.keys(properties), ...Object.keys(was.Properties ?? {})]);
+      for (const name of names) {
+        if (!rules.replaces(type, name)) continue;
+        const refersToNew = [...referencesIn(properties[name])].some((one) => replaced.has(one));
+        if (refersToNew || textOf(was.Properties?.[name]) !== textOf(properties[name])) replaced.set(id, name);
+      }
+    }
+  }
+  return { replaced, removed, added };
+}
+
+/** An export can neither change nor disappear while another stack imports it (aws/aws-cdk#7602). */
+function importProblems({ stack, old, changes, current }: Update): UpdateProblem[] {
+  const others = current.filter((one) => one.region === stack.region && keyOf(one) !== keyOf(stack));
+  const after = exportsOf(stack.template);
+  const problems: UpdateProblem[] = [];
+  for (const [name, value] of exportsOf(old?.template ?? {})) {
+    const same =
+      textOf(after.get(name)) === textOf(value) && ![...referencesIn(value)].some((one) => changes.replaced.has(one));
+    const user = same ? undefined : others.find(({ template }) => importsOf(template).has(name));
+    if (!user) continue;
+    problems.push({
+      ...{ kind: 'import', refused: true, stackName: stack.stackName },
+      what: `the export ${name} of stack ${stack.stackName} would change while stack ${user.stackName} uses it`,
+      advice: `deploy first what makes ${user.stackName} use something else`,
+    });
+  }
+  const exported = new Set(others.flatMap(({ template }) => [...exportsOf(template).keys()]));
+  for (const name of importsOf(stack.template)) {
+    if (exported.has(name)) continue;
+    problems.push({
+      ...{ kind: 'import', refused: true, stackName: stack.stackName },
+      what: `stack ${stack.stackName} imports ${name}, which no stack exports`,
+      advice: 'deploy all stacks of the stage',
+    });
+  }
+  return problems;
+}
+
+/** CloudFormation creates before it deletes, so a name must be free even if this same update would free it. */
+function nameProblems({ stack, changes, current, rules }: Update): UpdateProblem[] {
+  const taken = new Map<string, { readonly stackName: string; readonly id: string }>();
+  for (const one of current) {
+    for (const [id, resource] of Object.entries(one.template.Resources ?? {})) {
+      const place = physicalName(one, resource, rules, changes)?.place;
+      if (place !== undefined) taken.set(place, { stackName: one.stackName, id });
+    }
+  }
+  const { stackName, region } = stack;
+  return Object.entries(stack.template.Resources ?? {}).flatMap(([id, resource]): UpdateProblem[] => {
+    if (!changes.added.has(id) && !changes.replaced.has(id)) return [];
+    const physical = physicalName(stack, resource, rules, changes);
+    const holder = physical && taken.get(physical.place);
+    if (!holder) return [];
+    const property = changes.replaced.get(id);
+    const known = property === undefined ? undefined : changeRefused(resource.Type, property, region);
+    const itself = holder.id === id && holder.stackName === stackName;
+    const why = itself
+      ? `it must be replaced, since ${property} changes, and has the name ${physical.name} itself`
+      : `${holder.id} of stack ${holder.stackName} has the name ${physical.name}`;
+    const what = known?.what ?? `${id} (${resource.Type}) cannot be created in stack ${stackName}: ${why}`;
+    const advice = known?.advice ?? 'deploy without it first, or give it another name';
+    return [{ kind: 'taken', refused: true, stackName, resource: id, what, advice }];
+  });
+}
+
+/**
+ * A resource's name, and `place`: the name with everything within which it must be unique. Undefined if AWS chooses the name, or if a part of
+ * it is created anew.
+ */
+export function physicalName(
+  { stackName, region }: Pick<StackTemplate, 'stackName' | 'region'>,
+  { Type: type, Properties: properties = {} }: TemplateResource,
+  rules: ReplacementRules,
+  { replaced, added }: Pick<Changes, 'replaced' | 'added'> = { replaced: new Map(), added: new Set() },
+): { readonly name: string; readonly place: string } | undefined {
+  const paths = NAMES[type] ?? rules.identity(type);
+  const parts = paths?.map((path) =>
+    path.split('.').reduce<unknown>((at, key) => (at as Record<string, unknown> | undefined)?.[key], properties),
+  );
+  if (!parts || parts.some((part) => part === undefined)) return undefined;
+  const within = parts.flatMap((part) => [...referencesIn(part)]).filter((one) => !one.startsWith('AWS::'));
+  if (within.some((one) => replaced.has(one) || added.has(one))) return undefined;
+  const name = parts.map((part) => (typeof part === 'string' ? part : textOf(part))).join(' ');
+  const everywhere = /^AWS::(IAM|CloudFront)::|^AWS::CloudWatch::Dashboard$/.test(type);
+  return { name, place: [everywhere ? '' : region, within.length > 0 ? stackName : '', type, name].join(' ') };
+}
+
+/** Subnets of one VPC may not overlap, not even for the time of an update. */
+function rangeProblems({ stack, old, changes }: Update): UpdateProblem[] {
+  const subnets = ({ Resources = {} }: Template) =>
+    Object.entries(Resources).flatMap(([id, { Type: type, Properties: properties = {} }]) => {
+      const { VpcId: vpc, CidrBlock: range } = properties;
+      return type === 'AWS::EC2::Subnet' && typeof range === 'string' ? [{ id, vpc, range }] : [];
+    });
+  const before = subnets(old?.template ?? {});
+  return subnets(stack.template).flatMap(({ id, vpc, range }): UpdateProblem[] => {
+    if (!changes.added.has(id) && !changes.replaced.has(id)) return [];
+    if ([...referencesIn(vpc)].some((one) => changes.replaced.has(one) || changes.added.has(one))) return [];
+    const other = before.find((one) => textOf(one.vpc) === textOf(vpc) && overlap(one.range, range));
+    if (!other) return [];
+    return [
+      {
+        ...{ kind: 'taken', refused: true, stackName: stack.stackName, resource: id },
+        what: `subnet ${id} cannot be created: ${other.id} has ${other.range}, which overlaps with ${range}`,
+        advice: `leave networks.${stack.region}.zones as it is`,
+      },
+    ];
+  });
+}
+
+function overlap(one: string, other: string): boolean {
+  const [a, b] = [one, other].map((range) => {
+    const [address = '', bits = '32'] = range.split('/');
+    const first = address.split('.').reduce((sum, part) => sum * 256 + Number(part), 0);
+    return { first, last: first + 2 ** (32 - Number(bits)) - 1 };
+  });
+  return a !== undefined && b !== undefined && a.first <= b.last && b.first <= a.last;
+}
+
+/** What has data, or an address that clients use, must stay. */
+function lossProblems({ stack, old, changes }: Update): UpdateProblem[] {
+  const { stackName, region } = stack;
+  return Object.entries(old?.template.Resources ?? {}).flatMap(([id, was]): UpdateProblem[] => {
+    if (!KEPT_TYPES.has(was.Type)) return [];
+    const property = changes.replaced.get(id);
+    if (property !== undefined) {
+      const known = changeRefused(was.Type, property, region);
+      const what =
+        known?.what ?? `${id} (${was.Type}) of stack ${stackName} would be replaced, since ${property} changes`;
+      const advice = known?.advice ?? 'keep it as it is, or deploy another stage and move over';
+      return [{ kind: 'replaced', refused: true, stackName, resource: id, what, advice }];
+    }
+    if (!changes.removed.has(id)) return [];
+    const { what, advice, refused } = describeRemoved(was, id, stack);
+    return [{ kind: 'removed', refused, stackName, resource: id, what, advice }];
+  });
+}
+
+/** DynamoDB: one change of replicas in each update of a table. */
+function replicaProblems({ stack, old }: Update): UpdateProblem[] {
+  const regionsOf = ({ Properties: properties }: TemplateResource) => {
+    const { Replicas: replicas } = properties ?? {};
+    return new Set((Array.isArray(replicas) ? replicas : []).map(({ Region: region }) => textOf(region)));
+  };
+  return Object.entries(stack.template.Resources ?? {}).flatMap(([id, resource]): UpdateProblem[] => {
+    const was = old?.template.Resources?.[id];
+    if (!was || resource.Type !== 'AWS::DynamoDB::GlobalTable') return [];
+    const [before, after] = [regionsOf(was), regionsOf(resource)];
+    const changed = [...before, ...after].filter((region) => !before.has(region) || !after.has(region));
+    if (changed.length < 2) return [];
+    return [
+      {
+        ...{ kind: 'replicas', refused: true, stackName: stack.stackName, resource: id },
+        what: `replicaRegions: ${changed.join(' and ').replaceAll('"', '')} change at once, but DynamoDB accepts one change of replicas in each deployment`,
+        advice: 'change one region, deploy, then change the next',
+      },
+    ];
+  });
+}
+
+/** A deployment may neither stop tasks nor wait for ever to start one. */
+function fleetProblems({ stack, old }: Update): UpdateProblem[] {
+  const of = (template: Template | undefined, type: string) =>
+    Object.entries(template?.Resources ?? {}).find(([, resource]) => resource.Type === type);
+  const numberIn = (value: unknown) => (typeof value === 'number' ? value : undefined);
+  const [, wasTarget] = of(old?.template, 'AWS::ApplicationAutoScaling::ScalableTarget') ?? [];
+  const [targetId, target] = of(stack.template, 'AWS::ApplicationAutoScaling::ScalableTarget') ?? [];
+  const [serviceId, service] = of(stack.template, 'AWS::ECS::Service') ?? [];
+  const [wasLeast, wasMost] = [wasTarget?.Properties?.MinCapacity, wasTarget?.Properties?.MaxCapacity].map(numberIn);
+  const most = numberIn(target?.Properties?.MaxCapacity);
+  const deployment = service?.Properties?.DeploymentConfiguration as { readonly MaximumPercent?: unknown } | undefined;
+  const percent = numberIn(deployment?.MaximumPercent) ?? 200;
+  const { stackName } = stack;
+  const problems: UpdateProblem[] = [];
+  if (serviceId && wasLeast && Math.floor((wasLeast * percent) / 100) <= wasLeast) {
+    problems.push({
+      ...{ kind: 'stalls', refused: true, stackName, resource: serviceId },
+      what: `production: while the ${wasLeast} tasks that always run now are replaced, ${percent} % of them leaves no room for another task, and the deployment would wait for ever`,
+      advice: 'raise relay.tasks to 3 and deploy, then set production: true',
+    });
+  }
+  if (targetId && wasMost !== undefined && most !== undefined && most < wasMost) {
+    problems.push({
+      ...{ kind: 'fewer-tasks', refused: false, stackName, resource: targetId },
+      what: `relay.maxTasks falls from ${wasMost} to ${most}: tasks above that are stopped at once, with their streams`,
+      advice: `deploy it while no more than ${most} tasks run`,
+    });
+  }
+  return problems;
+}

@@ -1,0 +1,194 @@
+/** What is found in small templates; updates.test.ts compares those of whole stages. */
+import { readReplacementRules } from '../../../lib/infrastructure/replacement-rules.ts';
+import type { StackTemplate, Template } from '../../../lib/infrastructure/template.ts';
+import { describeUpdateProblems } from '../../../lib/infrastructure/update-problems.ts';
+
+const rules = readReplacementRules();
+const stack = (stackName: string, template: Template, region = 'eu-west-1'): StackTemplate => ({
+  stackName,
+  region,
+  template,
+});
+const one = (Type: string, Properties: Record<string, unknown> = {}, more = {}) => ({ Type, Properties, ...more });
+const resources = (Resources: Template['Resources']): Template => ({ Resources: Resources ?? {} });
+const problemsOf = (before: Template, after: Template) =>
+  describeUpdateProblems([stack('s', before)], [stack('s', after)], rules);
+
+test('AWS’s rules: what is replaced, and what identifies a resource', () => {
+  expect(rules.replaces('AWS::ECS::Service', 'LaunchType')).toBe(true);
+  expect(rules.replaces('AWS::ECS::Service', 'TaskDefinition')).toBe(false);
+  expect(rules.identity('AWS::SSM::Parameter')).toEqual(['Name']);
+  expect(rules.identity('AWS::SNS::Topic')).toBeUndefined();
+  expect(rules.replaces('Custom::Mine', 'Anything')).toBe(false);
+});
+
+test('nothing is wrong with a new stage, nor with one that did not change', () => {
+  const network = stack('network', {
+    ...resources({ Vpc: one('AWS::EC2::VPC', { CidrBlock: '10.0.0.0/16' }) }),
+    Outputs: { Vpc: { Value: { Ref: 'Vpc' }, Export: { Name: 'vpc' } } },
+  });
+  const relay = stack(
+    'relay',
+    resources({ Group: one('AWS::EC2::SecurityGroup', { VpcId: { 'Fn::ImportValue': 'vpc' } }) }),
+  );
+  expect(describeUpdateProblems([], [network, relay], rules)).toEqual([]);
+  expect(describeUpdateProblems([network, relay], [network, relay], rules)).toEqual([]);
+});
+
+describe('an export', () => {
+  const exporting = (value: unknown, more: Template['Resources'] = {}) =>
+    stack('a', { Resources: more, Outputs: { X: { Value: value, Export: { Name: 'x' } } } });
+  const importing = stack('b', resources({ P: one('AWS::SSM::Parameter', { Value: { 'Fn::ImportValue': 'x' } }) }));
+  const without = stack('b', resources({ P: one('AWS::SSM::Parameter', { Value: 'y' }) }));
+
+  test('that another stack uses until it is deployed itself can neither disappear nor change', () => {
+    for (const next of [stack('a', resources({})), exporting('other')]) {
+      const problems = describeUpdateProblems([exporting('value'), importing], [next, without], rules);
+      expect(problems).toEqual([expect.objectContaining({ kind: 'import', refused: true, stackName: 'a' })]);
+    }
+  });
+
+  test('may disappear when its user is deployed before, is in another region, or never used it', () => {
+    const gone = stack('a', resources({}));
+    expect(describeUpdateProblems([exporting('value'), importing], [without, gone], rules)).toEqual([]);
+    expect(describeUpdateProblems([exporting('value'), { ...importing, region: 'us-east-1' }], [gone], rules)).toEqual(
+      [],
+    );
+    expect(describeUpdateProblems([exporting('value'), without], [gone], rules)).toEqual([]);
+  });
+
+  test('changes with a resource that is replaced', () => {
+    const vpc = (CidrBlock: string) => exporting({ Ref: 'Vpc' }, { Vpc: one('AWS::EC2::VPC', { CidrBlock }) });
+    const kinds = describeUpdateProblems([vpc('10.0.0.0/16'), importing], [vpc('10.1.0.0/16')], rules);
+    expect(kinds.map(({ kind }) => kind)).toEqual(['import', 'replaced']);
+  });
+
+  test('that is imported must exist', () => {
+    expect(describeUpdateProblems([], [importing], rules)).toMatchObject([{ kind: 'import', stackName: 'b' }]);
+  });
+});
+
+describe('a name', () => {
+  const topic = (TopicName: unknown) => one('AWS::SNS::Topic', { TopicName });
+
+  test('cannot pass to a resource with another logical ID, in the same stack or in another one', () => {
+    const before = resources({ Old: topic('alarms') });
+    const after = resources({ New: topic('alarms') });
+    expect(problemsOf(before, after)).toMatchObject([{ kind: 'taken', resource: 'New' }, { kind: 'removed' }]);
+    const moved = describeUpdateProblems([stack('s', before)], [stack('t', after), stack('s', resources({}))], rules);
+    expect(moved).toMatchObject([
+      { kind: 'taken', stackName: 't' },
+      { kind: 'removed', stackName: 's' },
+    ]);
+    expect(describeUpdateProblems([stack('s', before)], [stack('t', after, 'us-east-1')], rules)).toEqual([]);
+  });
+
+  test('is taken by the resource itself when that has to be replaced', () => {
+    const cluster = (LaunchType: string) =>
+      resources({ S: one('AWS::ECS::Service', { Cluster: 'c', ServiceName: 'relay', LaunchType }) });
+    expect(problemsOf(cluster('FARGATE'), cluster('EC2'))).toMatchObject([{ kind: 'taken', resource: 'S' }]);
+    expect(problemsOf(cluster('FARGATE'), cluster('FARGATE'))).toEqual([]);
+  });
+
+  test('that changes with the resource is free', () => {
+    expect(problemsOf(resources({ A: topic('a') }), resources({ A: topic('b') }))).toMatchObject([
+      { kind: 'replaced' },
+    ]);
+    const route = (VpcId: string) =>
+      resources({
+        Table: one('AWS::EC2::RouteTable', { VpcId }),
+        Route: one('AWS::EC2::Route', { RouteTableId: { Ref: 'Table' }, DestinationCidrBlock: '0.0.0.0/0' }),
+      });
+    expect(problemsOf(route('vpc-1'), route('vpc-2'))).toEqual([]);
+  });
+
+  test('of a distribution’s policies and of dashboards is taken in every region', () => {
+    const policy = resources({ P: one('AWS::CloudFront::CachePolicy', { CachePolicyConfig: { Name: 'p' } }) });
+    expect(describeUpdateProblems([stack('s', policy)], [stack('t', policy, 'us-east-1')], rules)).toMatchObject([
+      { kind: 'taken', what: expect.stringContaining('P of stack s has the name p') },
+    ]);
+  });
+
+  test('so an address range of the same VPC is taken until its subnet is gone', () => {
+    const subnet = (CidrBlock: string, AvailabilityZone = 'eu-west-1a') =>
+      one('AWS::EC2::Subnet', { VpcId: 'vpc-1', CidrBlock, AvailabilityZone });
+    const before = resources({ A: subnet('10.0.0.0/19'), B: subnet('10.0.32.0/19') });
+    const problems = problemsOf(before, resources({ A: subnet('10.0.0.0/18') }));
+    expect(problems).toMatchObject([{ kind: 'taken', resource: 'A', advice: expect.stringContaining('networks') }]);
+    expect(problemsOf(before, resources({ A: subnet('10.0.0.0/19'), C: subnet('10.0.64.0/19') }))).toEqual([]);
+    expect(problemsOf(before, resources({ A: subnet('10.0.0.0/19', 'eu-west-1b') }))).toMatchObject([
+      { resource: 'A' },
+    ]);
+  });
+});
+
+describe('what has data or an address', () => {
+  const table = (TableName: string, regions = ['eu-west-1']) =>
+    one('AWS::DynamoDB::GlobalTable', { TableName, Replicas: regions.map((Region) => ({ Region })) });
+
+  test('is not replaced, and the stage’s property is named', () => {
+    expect(problemsOf(resources({ T: table('a') }), resources({ T: table('b') }))).toEqual([
+      {
+        kind: 'replaced',
+        refused: true,
+        stackName: 's',
+        resource: 'T',
+        what: expect.stringMatching(/^tableName cannot change/),
+        advice: expect.stringContaining('another name'),
+      },
+    ]);
+    const vpc = (CidrBlock: string) => resources({ V: one('AWS::EC2::VPC', { CidrBlock }) });
+    expect(problemsOf(vpc('10.0.0.0/16'), vpc('10.1.0.0/16'))).toMatchObject([
+      { kind: 'replaced', what: expect.stringContaining('networks.eu-west-1.cidr') },
+    ]);
+    const cache = (...SubnetIds: string[]) =>
+      resources({ C: one('AWS::ElastiCache::ServerlessCache', { ServerlessCacheName: 'c', SubnetIds }) });
+    expect(problemsOf(cache('a', 'b'), cache('b', 'c'))).toMatchObject([
+      { kind: 'taken', what: expect.stringContaining('networks.eu-west-1.zones') },
+      { kind: 'replaced', what: expect.stringContaining('networks.eu-west-1.zones') },
+    ]);
+  });
+
+  test('is refused if it would be lost or could not be deleted, and told otherwise', () => {
+    const balancer = (value: string) =>
+      resources({
+        Public: one('AWS::ElasticLoadBalancingV2::LoadBalancer', {
+          LoadBalancerAttributes: [{ Key: 'deletion_protection.enabled', Value: value }],
+        }),
+      });
+    const empty = resources({});
+    expect(problemsOf(resources({ T: table('a') }), empty)).toMatchObject([{ kind: 'removed', refused: true }]);
+    expect(problemsOf(balancer('true'), empty)).toMatchObject([{ kind: 'removed', refused: true }]);
+    expect(problemsOf(balancer('false'), empty)).toMatchObject([{ kind: 'removed', refused: false }]);
+    const log = resources({ L: one('AWS::Logs::LogGroup', {}, { DeletionPolicy: 'Retain' }) });
+    expect(problemsOf(log, empty)).toMatchObject([{ refused: false, what: expect.stringContaining('stays') }]);
+  });
+
+  test('changes one replica at a time', () => {
+    const before = resources({ T: table('a', ['eu-west-1', 'us-east-1']) });
+    expect(problemsOf(before, resources({ T: table('a', ['eu-west-1', 'us-east-1', 'us-west-2']) }))).toEqual([]);
+    expect(problemsOf(before, resources({ T: table('a', ['eu-west-1', 'us-west-2']) }))).toMatchObject([
+      { kind: 'replicas', what: expect.stringContaining('us-east-1 and us-west-2 change at once') },
+    ]);
+  });
+});
+
+describe('a fleet', () => {
+  const fleet = (MinCapacity: number, MaxCapacity: number, MaximumPercent: number) =>
+    resources({
+      S: one('AWS::ECS::Service', { DeploymentConfiguration: { MaximumPercent } }),
+      T: one('AWS::ApplicationAutoScaling::ScalableTarget', { MinCapacity, MaxCapacity }),
+    });
+
+  test('that is too small for the percentage of its next deployment could never be replaced', () => {
+    expect(problemsOf(fleet(2, 8, 200), fleet(3, 12, 134))).toMatchObject([{ kind: 'stalls', refused: true }]);
+    expect(problemsOf(fleet(3, 12, 200), fleet(20, 80, 134))).toEqual([]);
+  });
+
+  test('loses tasks when its maximum falls, which is told', () => {
+    expect(problemsOf(fleet(20, 80, 134), fleet(3, 12, 134))).toMatchObject([
+      { kind: 'fewer-tasks', refused: false, what: expect.stringContaining('from 80 to 12') },
+    ]);
+    expect(problemsOf(fleet(3, 12, 134), fleet(20, 80, 134))).toEqual([]);
+  });
+});
