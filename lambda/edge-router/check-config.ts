@@ -114,7 +114,7 @@ export function routerProblems(config: RouterConfig): ConfigProblem[] {
   if (variants && config.flagKey === undefined && !config.rules?.length)
     problems.push(problem('flagKey', undefined, `${FLAG_KEY(undefined)}, or rules`));
   problems.push(...cookieProblems(config), ...nestedCookieProblems(config.cookie));
-  problems.push(...viewerProblems(config.viewer), ...exposuresProblems(config.exposures));
+  problems.push(...viewerProblems(config), ...exposuresProblems(config.exposures));
   problems.push(...rulesProblems(config, names ?? []), ...contextProblems(config), ...hiddenProblems(config));
   problems.push(...previewProblems(config.preview), ...shadowProblems(config));
   return [...problems, ...originProblems(origins, 'origins', config.variantHeader)];
@@ -157,7 +157,7 @@ function cookieProblems(config: RouterConfig): ConfigProblem[] {
 }
 
 /** `viewer` and its properties. */
-function viewerProblems(viewer: unknown): ConfigProblem[] {
+function viewerProblems({ viewer, variantHeader }: { viewer?: unknown; variantHeader?: unknown }): ConfigProblem[] {
   if (viewer === undefined) return [];
   if (!isObject(viewer)) return [problem('viewer', viewer, 'expected an object')];
   const { ids = ['cookie'], without = 'new-id', consent, epoch } = viewer;
@@ -165,7 +165,7 @@ function viewerProblems(viewer: unknown): ConfigProblem[] {
   if (unknown.length > 0) return unknown;
   if (!Array.isArray(ids) || ids.length > 8) return [problem('viewer.ids', ids, 'expected a list of at most 8 places')];
   const problems = ids.flatMap((from, index) =>
-    from === 'cookie' ? [] : placeProblems(`viewer.ids[${index}]`, from, ['cookie', 'header']),
+    from === 'cookie' ? [] : placeProblems(`viewer.ids[${index}]`, from, ['cookie', 'header'], variantHeader),
   );
   const known = ['new-id', 'default-variant', 'address', 'per-request'];
   if (!known.includes(without as string))
@@ -176,7 +176,7 @@ function viewerProblems(viewer: unknown): ConfigProblem[] {
       problem('viewer.without', without, "expected another value, or 'cookie' among viewer.ids: the id would be lost"),
     );
   if (consent !== undefined) {
-    problems.push(...placeProblems('viewer.consent', consent, ['cookie', 'header', 'includes']));
+    problems.push(...placeProblems('viewer.consent', consent, ['cookie', 'header', 'includes'], variantHeader));
     if (!ids.includes('cookie'))
       problems.push(
         problem('viewer.consent', consent, "expected 'cookie' among viewer.ids, or no consent: no cookie is set"),

@@ -15,6 +15,7 @@ import {
   NAME,
   PLACES,
   pattern,
+  placeNames,
   placeProblems,
   problem,
   problemsOf,
@@ -78,11 +79,16 @@ export function rulesProblems(config: RulesConfig, origins: readonly string[]): 
 }
 
 /** `attributes` and `contexts`. */
-export function contextProblems({ attributes, contexts }: ContextSettings): ConfigProblem[] {
-  if (contexts === undefined) return attributesProblems('attributes', attributes);
+export function contextProblems({
+  attributes,
+  contexts,
+  variantHeader,
+}: ContextSettings & Pick<RulesConfig, 'variantHeader'>): ConfigProblem[] {
+  const own = attributesProblems('attributes', attributes, variantHeader);
+  if (contexts === undefined) return own;
   if (!isObject(contexts)) return [problem('contexts', contexts, 'expected an object of contexts by kind')];
   return [
-    ...attributesProblems('attributes', attributes),
+    ...own,
     ...Object.entries(contexts).flatMap(([kind, context]) => {
       const at = `contexts.${kind}`;
       if (!NAME.test(kind) || ['kind', 'multi', 'user'].includes(kind))
@@ -91,14 +97,14 @@ export function contextProblems({ attributes, contexts }: ContextSettings): Conf
         return [problem(at, context, 'expected { key: { cookie: name } } or another place for the key')];
       return [
         ...unknownProblems(at, context, ['key', 'attributes']),
-        ...placeProblems(`${at}.key`, context.key, Object.keys(PLACES)),
-        ...attributesProblems(`${at}.attributes`, context.attributes),
+        ...placeProblems(`${at}.key`, context.key, PLACES, variantHeader),
+        ...attributesProblems(`${at}.attributes`, context.attributes, variantHeader),
       ];
     }),
   ];
 }
 
-function attributesProblems(at: string, attributes: unknown): ConfigProblem[] {
+function attributesProblems(at: string, attributes: unknown, variantHeader: unknown): ConfigProblem[] {
   if (attributes === undefined) return [];
   if (!isObject(attributes)) return [problem(at, attributes, 'expected an object of places by attribute')];
   const names = Object.keys(attributes);
@@ -112,7 +118,7 @@ function attributesProblems(at: string, attributes: unknown): ConfigProblem[] {
           'is no name: expected 1 to 64 characters from a-z A-Z 0-9 _ - . (not key, kind, anonymous, _meta)',
         ),
       ];
-    return placeProblems(`${at}.${name}`, attributes[name], Object.keys(PLACES));
+    return placeProblems(`${at}.${name}`, attributes[name], PLACES, variantHeader);
   });
 }
 
@@ -121,7 +127,7 @@ function ruleProblems(at: string, rule: unknown, site: Site): ConfigProblem[] {
   const { when, flagKey, variations, otherwise } = rule;
   const problems = [
     ...unknownProblems(at, rule, ['when', 'flagKey', 'variations', 'otherwise']),
-    ...whenProblems(`${at}.when`, when),
+    ...whenProblems(`${at}.when`, when, site),
     ...problemsOf(`${at}.flagKey`, flagKey ?? null, FLAG_KEY),
   ];
   const names = isObject(variations) ? Object.keys(variations) : [];
@@ -164,21 +170,22 @@ const METHOD: Check = (value) =>
   (METHODS as readonly unknown[]).includes(value) ? undefined : `expected ${METHODS.join(', ')}`;
 const VALUE = pattern(/^[ -~]{0,256}$/, 'expected a pattern of at most 256 ASCII characters, or true or false');
 
-function whenProblems(at: string, when: unknown): ConfigProblem[] {
+function whenProblems(at: string, when: unknown, { variantHeader }: Site): ConfigProblem[] {
   if (when === undefined) return [];
   if (!isObject(when)) return [problem(at, when, 'expected an object')];
   const { path, host, method } = when;
+  const names = placeNames(variantHeader);
   return [
-    ...unknownProblems(at, when, ['path', 'host', 'method', ...['header', 'cookie', 'query']]),
+    ...unknownProblems(at, when, ['path', 'host', 'method', 'header', 'cookie', 'query']),
     ...patternProblems(`${at}.path`, path, PATH_PATTERN),
     ...patternProblems(`${at}.host`, host, HOST_PATTERN),
     ...patternProblems(`${at}.method`, method, METHOD),
-    ...(['header', 'cookie', 'query'] as const).flatMap((kind) => {
+    ...PLACES.flatMap((kind) => {
       const wanted = when[kind];
       if (wanted === undefined) return [];
       if (!isObject(wanted)) return [problem(`${at}.${kind}`, wanted, 'expected an object of patterns by name')];
       return Object.entries(wanted).flatMap(([name, value]) => {
-        const wrong = PLACES[kind](name);
+        const wrong = names[kind](name);
         if (wrong !== undefined) return [remark(`${at}.${kind}.${name}`, wrong)];
         return typeof value === 'boolean' ? [] : patternProblems(`${at}.${kind}.${name}`, value, VALUE, true);
       });

@@ -9,7 +9,7 @@ export interface ConfigProblem {
 }
 
 /** The problem or, of several, their number and each on a line of its own. */
-export function inLines(problems: readonly ConfigProblem[]): string {
+export function inLines(problems: readonly Pick<ConfigProblem, 'message'>[]): string {
   const messages = problems.map(({ message }) => message);
   return messages.length === 1 ? messages.join() : [`${messages.length} problems:`, ...messages].join('\n  ');
 }
@@ -71,23 +71,34 @@ export function notOfPreviews(check: Check): Check {
       : check(value);
 }
 
-/** What may name a place in a request. */
-export const PLACES: Readonly<Record<'cookie' | 'header' | 'query', Check>> = {
-  cookie: notOfPreviews(pattern(/^[\w!#$%&'*+.^`|~-]{1,64}$/, 'expected the name of a cookie')),
-  header: describeReadHeaderProblem,
-  query: pattern(/^[!-~]{1,128}$/, 'expected the name of a query parameter: 1 to 128 visible ASCII characters'),
-};
+/** The kinds of places in a request. */
+export const PLACES = ['cookie', 'header', 'query'] as const;
+
+/** What may name a place of each kind. `variantHeader` is the router's own. */
+export function placeNames(variantHeader: unknown): Readonly<Record<(typeof PLACES)[number], Check>> {
+  return {
+    cookie: notOfPreviews(pattern(/^[\w!#$%&'*+.^`|~-]{1,64}$/, 'expected the name of a cookie')),
+    header: (name) => describeReadHeaderProblem(name, variantHeader),
+    query: pattern(/^[!-~]{1,128}$/, 'expected the name of a query parameter: 1 to 128 visible ASCII characters'),
+  };
+}
 
 /** A cookie, a header or a query parameter by name, as far as `properties` name them. */
-export function placeProblems(at: string, place: unknown, properties: readonly string[]): ConfigProblem[] {
+export function placeProblems(
+  at: string,
+  place: unknown,
+  properties: readonly string[],
+  variantHeader: unknown,
+): ConfigProblem[] {
   const names = isObject(place) ? Object.keys(place) : [];
-  const known = Object.keys(PLACES).filter((kind) => properties.includes(kind)) as (keyof typeof PLACES)[];
+  const known = PLACES.filter((kind) => properties.includes(kind));
+  const checks = placeNames(variantHeader);
   const kinds = known.filter((kind) => names.includes(kind));
   if (!isObject(place) || kinds.length !== 1 || names.some((name) => !properties.includes(name)))
     return [problem(at, place, `expected ${known.map((kind) => `{ ${kind}: name }`).join(' or ')}`)];
   const { includes } = place;
   return [
-    ...kinds.flatMap((kind) => problemsOf(`${at}.${kind}`, place[kind], PLACES[kind])),
+    ...kinds.flatMap((kind) => problemsOf(`${at}.${kind}`, place[kind], checks[kind])),
     ...problemsOf(`${at}.includes`, includes, pattern(/^[\s\S]{1,256}$/, 'expected a part of the value')),
   ];
 }

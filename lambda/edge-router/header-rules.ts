@@ -137,14 +137,17 @@ export function isHeaderValue(value: unknown): boolean {
   return typeof value === 'string' && value.length <= 1_783 && /^[\x21-\x7e]([\t\x20-\x7e]*[\x21-\x7e])?$/.test(value);
 }
 
-/** Why a function cannot read the viewer's id or consent from a header of this name; undefined if it can. */
-export function describeReadHeaderProblem(name: unknown): string | undefined {
+/** Why a function cannot read anything from a header of this name; undefined if it can. `variantHeader` is the router's, which viewers may send. */
+export function describeReadHeaderProblem(
+  name: unknown,
+  variantHeader: unknown = DEFAULT_VARIANT_HEADER,
+): string | undefined {
   if (typeof name !== 'string' || !TOKEN.test(name) || name.length > 64)
     return 'expected a header name in lower case, of at most 64 characters';
   if (DISALLOWED.test(name)) return 'expected another header (CloudFront does not show this one to edge functions)';
   if (/^cloudfront-/.test(name)) return 'expected another header (CloudFront adds this one after viewer-request)';
   if (name === 'cookie') return 'expected the name of a cookie instead: { cookie: name }';
-  if (name === DEFAULT_VARIANT_HEADER || ROUTER_HEADERS.includes(name))
+  if ([variantHeader, DEFAULT_VARIANT_HEADER, ...ROUTER_HEADERS].includes(name))
     return 'expected another header (the router writes this one)';
   return undefined;
 }

@@ -3,6 +3,7 @@ import { type EdgeLambda, LambdaEdgeEventType } from 'aws-cdk-lib/aws-cloudfront
 import { CompositePrincipal, PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import { Construct } from 'constructs';
+import { inLines } from '../../lambda/edge-router/check-config.ts';
 import type {
   OriginRequestConfig,
   ViewerRequestConfig,
@@ -89,7 +90,7 @@ export class EdgeFlagFunction extends Construct {
     });
     this.function.applyRemovalPolicy(removalPolicy);
     const problems = this.problems(region);
-    if (problems.length > 0) throw new Error(problems.join('; '));
+    if (problems.length > 0) throw new Error(inLines(problems.map((message) => ({ message }))));
     this.node.addValidation({ validate: () => this.problems(region) });
     this.association = { functionVersion: this.function.currentVersion, eventType: eventTypes[this.eventType] };
   }

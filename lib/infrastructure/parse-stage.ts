@@ -1,3 +1,4 @@
+import { inLines } from '../../lambda/edge-router/check-config.ts';
 import { holdsKey } from '../../relay-task/common/secrets.ts';
 import { checkStage } from './check-stage.ts';
 import { defaultZones } from './regions.ts';
@@ -29,7 +30,7 @@ export function readStage(name: string, raw: unknown): Stage {
     checkStage(stage, settings, problems);
     if (problems.list().length === 0) return stage;
   }
-  throw new Error(`stage ${name}: ${problems.list().join('; ')}`);
+  throw new Error(`stage ${name}: ${inLines(problems.list().map((message) => ({ message })))}`);
 }
 
 function fill(name: string, settings: StageSettings): Stage {

@@ -195,6 +195,24 @@ test('an answer has at most 40 KB, with its headers and those of the router', ()
   expect(answer(20_000, 'ä')).toMatch(/has 41\d{3} bytes/);
 });
 
+test.each<[object, string]>([
+  [{ rules: [rule({ when: { header: { 'x-arm': 'canary' } } })] }, 'rules[0].when.header.x-arm: '],
+  [{ viewer: { ids: [{ header: 'x-arm' }], without: 'address' } }, 'viewer.ids[0].header="x-arm" is invalid: '],
+  [{ viewer: { consent: { header: 'x-arm' } } }, 'viewer.consent.header="x-arm" is invalid: '],
+  [{ attributes: { arm: { header: 'x-arm' } } }, 'attributes.arm.header="x-arm" is invalid: '],
+  [{ contexts: { org: { key: { header: 'x-arm' } } } }, 'contexts.org.key.header="x-arm" is invalid: '],
+  [
+    { contexts: { org: { key: { cookie: 'a' }, attributes: { arm: { header: 'x-arm' } } } } },
+    'contexts.org.attributes.arm.header="x-arm" is invalid: ',
+  ],
+])('nothing is read from the header that holds the variant, whatever its name: %j', (more, at) => {
+  const variantHeader = { variantHeader: 'x-arm' };
+  expect(messageOf({ flagKey: 'site', ...variantHeader, ...more })).toBe(
+    `${at}expected another header (the router writes this one)`,
+  );
+  expect(messageOf({ flagKey: 'site', ...more })).toBe('accepted');
+});
+
 /** Headers of about so many characters. */
 const headers = (n: number, characters: number) =>
   Object.fromEntries(

@@ -277,7 +277,7 @@ describe('the CDK app', () => {
     await expect(run(context)).rejects.toMatchObject({
       code: 1,
       stderr: expect.stringMatching(
-        /^stage prod: relay\.drain="slow" is invalid: expected one of quick, gentle; relay\.tasks=1 is invalid: expected at least 3 in production\n$/,
+        /^stage prod: 2 problems:\n {2}relay\.drain="slow" is invalid: expected one of quick, gentle\n {2}relay\.tasks=1 is invalid: expected at least 3 in production\n$/,
       ),
     });
   });

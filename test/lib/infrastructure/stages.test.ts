@@ -392,7 +392,7 @@ test.each<[string, object, string]>([
   const said = messageOf(wrong);
   expect(said).toContain(message);
   expect(said).toMatch(/^stage x: /);
-  expect(said.split('; ')).toHaveLength(1);
+  expect(said.split('\n')).toHaveLength(1);
 });
 
 describe('a key pasted into a stage file', () => {
@@ -420,12 +420,15 @@ test.each<[string, object]>([
   expect(messageOf(wrong)).not.toContain('hunter2');
 });
 
-test('all problems of a stage file are reported at once, each once', () => {
+test('all problems of a stage file are reported at once, each once, one in a line', () => {
   const wrong = { account: 'x', replicaRegions: ['eu-west-1'], relay: { tasks: 1, drain: 'no' }, edge: undefined };
   expect(messageOf(wrong)).toBe(
-    'stage x: account="x" is invalid: expected twelve digits, as a string; relay.drain="no" is invalid: expected one of quick, gentle; ' +
-      'replicaRegions must not contain the home region eu-west-1; relay.tasks=1 is invalid: expected at least 3 in production; ' +
-      'relay.certificates has no certificate for eu-west-1: keys and flags must be encrypted in transit',
+    `stage x: 5 problems:
+  account="x" is invalid: expected twelve digits, as a string
+  relay.drain="no" is invalid: expected one of quick, gentle
+  replicaRegions must not contain the home region eu-west-1
+  relay.tasks=1 is invalid: expected at least 3 in production
+  relay.certificates has no certificate for eu-west-1: keys and flags must be encrypted in transit`,
   );
 });
 
