@@ -113,7 +113,8 @@ export async function startRelay(config: Config, options: RelayOptions): Promise
       const { registry } = metrics;
       const write = options.output?.write;
       const properties = { host: hostname() };
-      running.emf = startEmf({ registry, namespace, intervalMs: emfIntervalMs, properties, ...(write && { write }) });
+      const interval = { intervalMs: emfIntervalMs };
+      running.emf = startEmf({ registry, namespace, ...interval, properties, log, ...(write && { write }) });
     }
     await source.start(tenants);
     // Where the configuration itself names the environments, a flags file that cannot be read is a mistake in it.

@@ -104,6 +104,7 @@ const shapes: Readonly<Record<string, Shape>> = {
   LeasesHeld: () => 1,
   KeyProblems: none,
   KeySourceDown: none,
+  EnvironmentsUntold: none,
   BigSegmentsStale: none,
   EventsReceived: whole((minute, wobble) => 900 * daily(minute) * (1 + 0.1 * wobble)),
   EventsForwarded: whole((minute, wobble) => 890 * daily(minute) * (1 + 0.1 * wobble) * (inOutage(minute) ? 0.1 : 1)),

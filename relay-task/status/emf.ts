@@ -2,7 +2,8 @@
  * Publishes the registry as CloudWatch metrics: JSON lines on stdout that CloudWatch Logs turns into metrics.
  * Source: AWS, "Specification: Embedded metric format" (at most 100 metrics per line and 100 values per metric).
  */
-import type { MetricObject, MetricObjectWithValues, MetricValue, Registry } from 'prom-client';
+import { Gauge, type MetricObject, type MetricObjectWithValues, type MetricValue, type Registry } from 'prom-client';
+import type { Log } from '../ports.ts';
 import { type Dimension, dimensionLabels, type PublishedMetric, published } from './published.ts';
 
 export interface EmfOptions {
@@ -13,6 +14,8 @@ export interface EmfOptions {
   /** Added to each line for searches; not dimensions. */
   readonly properties?: Readonly<Record<string, string>>;
   readonly rows?: readonly PublishedMetric[];
+  /** Is told which environments CloudWatch is not told of. */
+  readonly log?: Log;
   /** Receives each line with its line feed; stdout by default. */
   write?(line: string): void;
   /** Unix ms. */
@@ -20,7 +23,7 @@ export interface EmfOptions {
 }
 
 export interface Emf {
-  /** Writes one line per combination of dimensions that has values. Never rejects. */
+  /** Writes one line per combination of dimensions that has values, for the first 200 environments by name. Never rejects. */
   emit(): Promise<void>;
   /** Emits the last interval and stops. */
   close(): Promise<void>;
@@ -29,20 +32,29 @@ export interface Emf {
 type Measure = MetricObjectWithValues<MetricValue<string> & { metricName?: string }>;
 
 const MAX_VALUES = 100;
-/** More combinations are a mistake, and each is billed. */
-const MAX_LINES = 200;
+/** Each environment's metrics are billed. The others count in those of the whole relay. */
+const MAX_ENVIRONMENTS = 200;
+const NAMED_IN_LOG = 10;
+const UNTOLD = 'relay_environments_untold';
 
 export function startEmf(options: EmfOptions): Emf {
   const { registry, namespace, intervalMs = 60_000, properties = {}, rows = published, now = Date.now } = options;
   const write = options.write ?? ((line: string) => void process.stdout.write(line));
   /** The values of counters and buckets at the previous emit. */
   const before = new Map<string, number>();
+  const untoldGauge = new Gauge({
+    name: UNTOLD,
+    help: 'Environments without metrics of their own in CloudWatch',
+    registers: [registry],
+  });
+  let untoldBefore = '';
   let emitting: Promise<void> = Promise.resolve();
 
   async function emitOnce(): Promise<void> {
     const measures = new Map(
       ((await registry.getMetricsAsJSON()) as (MetricObject & Measure)[]).map((measure) => [measure.name, measure]),
     );
+    const untold = untoldIn(measures);
     const lines = new Map<string, { dimensions: Record<string, string>; values: Map<PublishedMetric, Value> }>();
     for (const row of rows) {
       const measure = measures.get(row.from);
@@ -51,7 +63,7 @@ export function startEmf(options: EmfOptions): Emf {
         if (!Object.entries(row.where ?? {}).every(([label, wanted]) => labels[label] === wanted)) continue;
         for (const by of row.by) {
           const dimensions = dimensionsOf(by, labels);
-          if (!dimensions) continue;
+          if (!dimensions || untold.has(dimensions.Environment ?? '')) continue;
           const id = JSON.stringify(dimensions);
           const line = lines.get(id) ?? { dimensions, values: new Map() };
           lines.set(id, line);
@@ -61,10 +73,36 @@ export function startEmf(options: EmfOptions): Emf {
     }
     // Updated last, since two rows may read one counter.
     for (const [id, value] of standings(measures.values())) before.set(id, value);
-    for (const { dimensions, values } of [...lines.values()].slice(0, MAX_LINES)) {
+    for (const { dimensions, values } of lines.values()) {
       const text = lineOf(dimensions, values);
       if (text) write(text);
     }
+  }
+
+  /** The environments above the limit. By name, so that all relays tell of the same ones and their sums are right. */
+  function untoldIn(measures: Map<string, Measure>): ReadonlySet<string> {
+    const names = new Set<string>();
+    for (const { from, by } of rows) {
+      if (!by.flat().includes('Environment')) continue;
+      for (const { labels } of measures.get(from)?.values ?? [])
+        names.add(String(labels[dimensionLabels.Environment] ?? ''));
+    }
+    names.delete('');
+    const untold = [...names].sort().slice(MAX_ENVIRONMENTS);
+    untoldGauge.set(untold.length);
+    // Its value was read before it was known.
+    const values = [{ labels: {}, value: untold.length }];
+    measures.set(UNTOLD, { ...measures.get(UNTOLD), name: UNTOLD, values } as Measure);
+    const now = untold.join();
+    if (untold.length > 0 && now !== untoldBefore) {
+      options.log?.warn('CloudWatch gets no metrics of some environments; they count in those of the whole relay', {
+        environments: untold.slice(0, NAMED_IN_LOG),
+        ...(untold.length > NAMED_IN_LOG && { more: untold.length - NAMED_IN_LOG }),
+        limit: MAX_ENVIRONMENTS,
+      });
+    }
+    untoldBefore = now;
+    return new Set(untold);
   }
 
   function lineOf(dimensions: Record<string, string>, values: Map<PublishedMetric, Value>): string | undefined {

@@ -26,7 +26,6 @@ export const dimensionLabels: Readonly<Record<Dimension, string>> = {
 };
 
 const WHOLE = [[]] as const;
-const EACH = [['Environment']] as const;
 const BOTH = [[], ['Environment']] as const;
 
 export const published: readonly PublishedMetric[] = [
@@ -38,10 +37,10 @@ export const published: readonly PublishedMetric[] = [
   { name: 'Answers', unit: 'Count', from: 'relay_http_answers_total', by: WHOLE },
   { name: 'Answers5xx', unit: 'Count', from: 'relay_http_failures_total', by: WHOLE },
   { name: 'UpstreamDisconnected', unit: 'Count', from: 'relay_upstream_disconnected', by: BOTH },
-  { name: 'UpstreamRefused', unit: 'Count', from: 'relay_upstream_refused', by: EACH },
+  { name: 'UpstreamRefused', unit: 'Count', from: 'relay_upstream_refused', by: BOTH },
   { name: 'DataAge', unit: 'Seconds', from: 'relay_data_age_seconds', by: BOTH, combine: 'max' },
   { name: 'EnvironmentsWithoutData', unit: 'Count', from: 'relay_environments_without_data', by: WHOLE },
-  { name: 'UnreadableItems', unit: 'Count', from: 'relay_unreadable_items', by: EACH },
+  { name: 'UnreadableItems', unit: 'Count', from: 'relay_unreadable_items', by: BOTH },
   { name: 'PropagationToStreams', unit: 'Seconds', from: 'relay_broadcast_seconds', by: WHOLE },
   { name: 'PropagationToTable', unit: 'Seconds', from: 'store_publication_seconds', by: WHOLE },
   { name: 'StoreDown', unit: 'Count', from: 'relay_store_down', by: [[], ['Environment', 'Database']] },
@@ -61,11 +60,12 @@ export const published: readonly PublishedMetric[] = [
   { name: 'LeasesHeld', unit: 'Count', from: 'store_lease_held', by: WHOLE },
   { name: 'KeyProblems', unit: 'Count', from: 'relay_key_problems', by: BOTH },
   { name: 'KeySourceDown', unit: 'Count', from: 'relay_key_source_down', by: WHOLE },
-  { name: 'BigSegmentsStale', unit: 'Count', from: 'relay_big_segments_stale', by: EACH },
+  { name: 'BigSegmentsStale', unit: 'Count', from: 'relay_big_segments_stale', by: BOTH },
   { name: 'EventsReceived', unit: 'Count', from: 'relay_events_received_total', by: WHOLE },
   { name: 'EventsForwarded', unit: 'Count', from: 'relay_events_forwarded_total', by: WHOLE },
   { name: 'EventsDropped', unit: 'Count', from: 'relay_events_dropped_total', by: [[], ['Reason']] },
   { name: 'EventLoopDelay', unit: 'Seconds', from: 'nodejs_eventloop_lag_max_seconds', by: WHOLE, combine: 'max' },
   { name: 'MemoryBytes', unit: 'Bytes', from: 'process_resident_memory_bytes', by: WHOLE, combine: 'max' },
+  { name: 'EnvironmentsUntold', unit: 'Count', from: 'relay_environments_untold', by: WHOLE },
   { name: 'Up', unit: 'Count', from: 'relay_up', by: WHOLE },
 ];

@@ -15,10 +15,10 @@ export const relayMetrics = {
   Answers5xx: [[]],
   Requests: [['Environment']],
   UpstreamDisconnected: [[], ['Environment']],
-  UpstreamRefused: [['Environment']],
+  UpstreamRefused: [[], ['Environment']],
   DataAge: [[], ['Environment']],
   EnvironmentsWithoutData: [[]],
-  UnreadableItems: [['Environment']],
+  UnreadableItems: [[], ['Environment']],
   PropagationToStreams: [[]],
   PropagationToTable: [[]],
   StoreDown: [[]],
@@ -32,7 +32,8 @@ export const relayMetrics = {
   LeasesHeld: [[]],
   KeyProblems: [[], ['Environment']],
   KeySourceDown: [[]],
-  BigSegmentsStale: [['Environment']],
+  EnvironmentsUntold: [[]],
+  BigSegmentsStale: [[], ['Environment']],
   EventsReceived: [[]],
   EventsForwarded: [[]],
   EventsDropped: [[], ['Reason']],
@@ -208,8 +209,13 @@ export function certificateMetric(certificateArn: string): Metric {
   );
 }
 
-export function expression(text: string, usingMetrics: Record<string, IMetric>, label: string): MathExpression {
-  return new MathExpression({ expression: text, usingMetrics, label, period: MINUTE });
+export function expression(
+  text: string,
+  usingMetrics: Record<string, IMetric>,
+  label: string,
+  period: Duration = MINUTE,
+): MathExpression {
+  return new MathExpression({ expression: text, usingMetrics, label, period });
 }
 
 /** The relay's own metrics, with labels for the legend. */

@@ -182,6 +182,7 @@ export function isDataFresh(observed: Observed): IWidget[][] {
         [
           relay('KeyProblems', 'Maximum', 'environments with unconfirmed keys'),
           relay('KeySourceDown', 'Maximum', 'key source down'),
+          relay('EnvironmentsUntold', 'Maximum', 'environments without own metrics'),
         ],
         { height: QUIET },
       ),

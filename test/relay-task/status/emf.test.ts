@@ -18,6 +18,7 @@ interface Line {
 
 let registry: Registry;
 let written: string[];
+let logged: unknown[][];
 let emf: Emf;
 
 function start(rows?: readonly PublishedMetric[]): Emf {
@@ -27,6 +28,7 @@ function start(rows?: readonly PublishedMetric[]): Emf {
     properties: { TaskId: 'task-1' },
     now: () => 1_760_000_000_000,
     write: (line) => written.push(line),
+    log: { debug() {}, info() {}, error() {}, warn: (...all) => void logged.push(all) },
     ...(rows && { rows }),
   });
 }
@@ -40,6 +42,7 @@ async function tell(): Promise<Line[]> {
 beforeEach(() => {
   registry = new Registry();
   written = [];
+  logged = [];
 });
 afterEach(() => emf.close());
 
@@ -107,11 +110,61 @@ test('the maximum of several environments is published where a sum would be mean
   expect(await tell()).toMatchObject([{ Age: 50 }]);
 });
 
-test('the number of lines is limited to bound the cost', async () => {
-  const open = new Gauge({ name: 'open', help: '-', labelNames: ['env'], registers: [registry] });
-  for (let i = 0; i < 1_000; i++) open.set({ env: `e${i}` }, 1);
-  emf = start([{ name: 'Open', unit: 'Count', from: 'open', by: [['Environment']] }]);
-  expect(await tell()).toHaveLength(200);
+describe('with more environments than CloudWatch is told of', () => {
+  const rows: readonly PublishedMetric[] = [
+    { name: 'Open', unit: 'Count', from: 'open', by: [[], ['Environment'], ['Kind']] },
+    { name: 'EnvironmentsUntold', unit: 'Count', from: 'relay_environments_untold', by: [[]] },
+  ];
+  const nameOf = (index: number) => `e${String(index).padStart(3, '0')}`;
+  let open: Gauge<'env' | 'kind'>;
+  beforeEach(() => {
+    open = new Gauge({ name: 'open', help: '-', labelNames: ['env', 'kind'], registers: [registry] });
+  });
+  const fill = (indices: Iterable<number>) => {
+    for (const index of indices) open.set({ env: nameOf(index), kind: index % 2 === 0 ? 'all' : 'eval' }, 1);
+  };
+  const first = (count: number) => Array.from({ length: count }, (_, index) => index);
+
+  test('the whole relay and each kind count all, and one metric and one log line say which have none of their own', async () => {
+    fill(first(250));
+    emf = start(rows);
+    const lines = await tell();
+    expect(lines[0]).toMatchObject({ Open: 250, EnvironmentsUntold: 50 });
+    expect(lines.filter(({ Kind }) => Kind).map(({ Kind, Open }) => [Kind, Open])).toEqual([
+      ['all', 125],
+      ['eval', 125],
+    ]);
+    const told = lines.flatMap(({ Environment }) => Environment ?? []);
+    expect(told).toEqual(first(200).map(nameOf));
+    expect(await registry.getSingleMetricAsString('relay_environments_untold')).toContain(
+      'relay_environments_untold 50',
+    );
+    const environments = first(210).slice(200).map(nameOf);
+    expect(logged).toEqual([
+      [
+        'CloudWatch gets no metrics of some environments; they count in those of the whole relay',
+        { environments, more: 40, limit: 200 },
+      ],
+    ]);
+    // Nothing new, no further line.
+    await tell();
+    expect(logged).toHaveLength(1);
+  });
+
+  test('every relay tells of the same ones, in whatever order they came', async () => {
+    fill(first(250).reverse());
+    emf = start(rows);
+    expect((await tell()).flatMap(({ Environment }) => Environment ?? []).sort()).toEqual(first(200).map(nameOf));
+  });
+
+  test('up to the limit each has its own, and nothing is said', async () => {
+    fill(first(200));
+    emf = start(rows);
+    const lines = await tell();
+    expect(lines[0]).toMatchObject({ EnvironmentsUntold: 0 });
+    expect(lines.filter(({ Environment }) => Environment)).toHaveLength(200);
+    expect(logged).toEqual([]);
+  });
 });
 
 test('closing publishes what was counted in the last interval', async () => {

@@ -1,6 +1,7 @@
 /** Everything published to CloudWatch comes from an existing metric and its labels. */
 import type { Counter, Gauge, Histogram } from 'prom-client';
 import { createEventMeter } from '../../../relay-task/events/metrics.ts';
+import { startEmf } from '../../../relay-task/status/emf.ts';
 import { createMetrics } from '../../../relay-task/status/metrics.ts';
 import { dimensionLabels, published } from '../../../relay-task/status/published.ts';
 import { createStoreMetrics } from '../../../relay-task/store/metrics.ts';
@@ -13,6 +14,7 @@ function registryOfEverything() {
   const { registry } = metrics;
   metrics.watch({ environments: () => [] });
   createEventMeter(registry);
+  void startEmf({ registry, namespace: 'test', write() {} }).close();
   const zero = () => 0;
   const tableGauges = { lease_held: zero, snapshot_bytes: zero, revision_epoch: zero, revision_seq: zero };
   createStoreMetrics(registry, { table: 'flags', prefix: '' }, { ...tableGauges, oversized_items: zero });
