@@ -67,7 +67,7 @@ export function dashboardOf(stage: Stage): DashboardBody {
           targetGroupFullName: `targetgroup/${one}/0123456789abcdef`,
         })),
       },
-      topic: Topic.fromTopicArn(given, 'Topic', `arn:aws:sns:${region}:${account}:alarms`),
+      alarms: () => ({ topics: [Topic.fromTopicArn(given, 'Topic', `arn:aws:sns:${region}:${account}:alarms`)] }),
       canary: (scope) =>
         environments[0] === undefined
           ? undefined

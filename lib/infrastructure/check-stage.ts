@@ -1,4 +1,5 @@
 import { edgeProblems } from './check-edge.ts';
+import { checkRecipients } from './observability/recipients.ts';
 import { EDGE_REGION } from './regions.ts';
 import { describeFargateProblem, describeTimeoutProblem, LEAST_TASKS, managedVariables } from './relay-contract.ts';
 import type { Network, Stage } from './stage.ts';
@@ -15,6 +16,7 @@ export function checkStage(stage: Stage, given: StageSettings, problems: Problem
   checkRelay(stage, given, problems);
   checkVariables(stage, problems);
   checkEdge(stage, problems);
+  checkRecipients(stage, problems);
   for (const name of ['application', 'stage']) {
     if (Object.hasOwn(stage.tags, name)) problems.say(`tags.${name}`, `tags.${name} is set by the app: remove it`);
   }

@@ -18,10 +18,11 @@ export {
 } from './exposures.ts';
 export { FlagReaderLayer, type FlagReaderLayerProps, layerParameterName } from './flag-reader-layer.ts';
 export { FlagTable, type FlagTableProps, type GrantReadOptions, type IFlagTable } from './flag-table.ts';
-export { type HomeAlarmsProps, RelayAlarms } from './observability/alarms.ts';
+export { type AlarmOptions, RelayAlarms, type RelayAlarmsProps } from './observability/alarms.ts';
 export { RelayCanary, type RelayCanaryProps } from './observability/canary.ts';
 export { RelayDashboard, type RelayDashboardProps } from './observability/dashboard.ts';
 export type { Observed } from './observability/observed.ts';
+export type { Thresholds } from './observability/thresholds.ts';
 export { nearestReplicas } from './regions.ts';
 export { addressParameterName, type LoadBalancerAddress } from './relay-addresses.ts';
 export { RelayService, type RelayServiceProps } from './relay-service.ts';

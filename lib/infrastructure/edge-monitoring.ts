@@ -1,11 +1,11 @@
 import { Stack, Stage } from 'aws-cdk-lib';
 import type { RetentionDays } from 'aws-cdk-lib/aws-logs';
-import { Topic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
 import type { IFlagTable } from './flag-table.ts';
-import { EdgeAlarms, RegionAlarms } from './observability/alarms.ts';
-import { EdgeDashboard } from './observability/edge-dashboard.ts';
-import { RegionStack, topicName } from './region-stack.ts';
+import { type AlarmOptions, dashboardAddress, EdgeAlarms, RegionAlarms } from './observability/alarms.ts';
+import { EdgeDashboard, edgeDashboardName } from './observability/edge-dashboard.ts';
+import type { Thresholds } from './observability/thresholds.ts';
+import { RegionStack, topicsFor } from './region-stack.ts';
 import { EDGE_REGION } from './regions.ts';
 
 export interface EdgeMonitoringOptions {
@@ -15,8 +15,16 @@ export interface EdgeMonitoringOptions {
   readonly logRetentionDays?: RetentionDays;
   /** Who is notified of alarms. @default nobody: subscribe to the topics */
   readonly emails?: readonly string[];
-  /** The address of the page of runbooks. @default docs/operations.md */
+  /** Who is paged. @default `emails` */
+  readonly pageEmails?: readonly string[];
+  /** ARNs of existing SNS topics that alarms of their regions notify too. @default none */
+  readonly topics?: readonly string[];
+  /** The same for pages. @default `topics` */
+  readonly pageTopics?: readonly string[];
+  /** The address of the page of runbooks. @default its place in this repository, and a link to the dashboard */
   readonly runbooks?: string;
+  /** By alarm. @default those of docs/operations.md */
+  readonly thresholds?: Thresholds;
 }
 
 export interface EdgeMonitoringProps extends EdgeMonitoringOptions {
@@ -41,6 +49,7 @@ export class EdgeMonitoring extends Construct {
     super(scope, id);
     this.props = props;
     const { stage, flagTable, functionNames, decisions, logRetentionDays = 90, emails = [], runbooks } = props;
+    const { pageEmails = emails } = props;
     const stack = Stack.of(this);
     const places = props.regions ?? [flagTable.homeRegion, ...flagTable.replicaRegions];
     const regions = [...new Set([...places, EDGE_REGION])];
@@ -56,11 +65,12 @@ export class EdgeMonitoring extends Construct {
           readerLayer: false,
           logRetentionDays,
           emails,
+          pageEmails,
         });
         // The table has alarms of its own, in the app that deployed it.
         const edge = { functionNames, regions, decisions, checked: false };
         const observed = { stage, tableName: '', homeRegion: '', replicaRegions: [], edge };
-        new RegionAlarms(one, 'RegionAlarms', { observed, region, topic: one.topic, runbooks });
+        new RegionAlarms(one, 'RegionAlarms', { observed, region, ...this.alarmOptions(one) });
         // Log groups first: a function would create them without a retention.
         stack.addStackDependency(one);
         return [region, one];
@@ -77,11 +87,15 @@ export class EdgeMonitoring extends Construct {
     readonly distributionId: string;
     readonly certificateArn?: string;
   }): void {
-    const { stage, runbooks } = this.props;
-    // By name: a reference would tie the region's stack to this one.
-    const arn = Stack.of(this).formatArn({ service: 'sns', resource: topicName(stage, 'alarms') });
-    const topic = Topic.fromTopicArn(this, 'Topic', arn);
-    new EdgeAlarms(this, 'Distribution', { stage, topic, runbooks, distributionId, certificateArn });
+    const { stage } = this.props;
+    const options = this.alarmOptions(this);
+    new EdgeAlarms(this, 'Distribution', { stage, distributionId, certificateArn, ...options });
     this.dashboard.addDistribution(distributionId);
+  }
+
+  private alarmOptions(scope: Construct): AlarmOptions {
+    const { stage, runbooks, thresholds, topics = [], pageTopics = topics } = this.props;
+    const dashboard = dashboardAddress(EDGE_REGION, edgeDashboardName(stage));
+    return { ...topicsFor(scope, { stage, topics, pageTopics }), runbooks, thresholds, dashboard };
   }
 }

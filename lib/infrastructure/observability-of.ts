@@ -1,11 +1,11 @@
-import type { Stack, StackProps } from 'aws-cdk-lib';
+import { Annotations, type Stack, type StackProps } from 'aws-cdk-lib';
 import { SecurityGroup } from 'aws-cdk-lib/aws-ec2';
 import { LayerVersion } from 'aws-cdk-lib/aws-lambda';
-import { type ITopic, Topic } from 'aws-cdk-lib/aws-sns';
 import { StringParameter } from 'aws-cdk-lib/aws-ssm';
 import type { Construct } from 'constructs';
 import { layerParameterName } from './flag-reader-layer.ts';
-import { EdgeAlarms, RegionAlarms, RelayAlarms } from './observability/alarms.ts';
+import { type AlarmOptions, dashboardAddress, EdgeAlarms, RegionAlarms, RelayAlarms } from './observability/alarms.ts';
+import { dashboardName } from './observability/dashboard.ts';
 import { checkedAddress, EdgeCheck } from './observability/edge-check.ts';
 import {
   type CanaryNeeds,
@@ -14,7 +14,8 @@ import {
   observeStage,
   observeTable,
 } from './observability/observability-stack.ts';
-import { topicName } from './region-stack.ts';
+import { describeUntold } from './observability/recipients.ts';
+import { topicsFor } from './region-stack.ts';
 import { addressOf, type LoadBalancerAddress, type LoadBalancerName, publishedAddress } from './relay-addresses.ts';
 import { clusterName, relayLogGroupName, SERVICE_NAME } from './relay-contract.ts';
 import type { RelayStack } from './relay-stack.ts';
@@ -38,8 +39,7 @@ export function addObservability(stage: StageStacks, props: StackProps): Observa
     ...props,
     stage: config,
     relay: (scope) => observedRelay(config, (one) => publishedAddress(scope, name, one)),
-    topic: topicOf(homeStack, name, 'alarms'),
-    pages: topicOf(homeStack, name, 'pages'),
+    alarms: (scope) => alarmOptions(config, scope),
     ...(config.environments.length > 0 && config.readerLayer && { canary: (scope) => canaryNeeds(scope, stage, home) }),
   });
   stack.addStackDependency(home);
@@ -54,11 +54,12 @@ export function addObservability(stage: StageStacks, props: StackProps): Observa
     );
     // Replication latency is reported in the home region.
     const own = { ...observed, replicaRegions: [] };
-    new RelayAlarms(other, 'Alarms', { observed: own, topic: topicOf(other, name, 'alarms') });
+    const { availabilityPercent } = config.alarms;
+    new RelayAlarms(other, 'Alarms', { observed: own, availabilityPercent, ...alarmOptions(config, other) });
     other.addStackDependency(regions.get(region)!);
   }
   for (const [region, one] of regions) {
-    new RegionAlarms(one, 'RegionAlarms', { observed: observeTable(config), region, topic: one.topic });
+    new RegionAlarms(one, 'RegionAlarms', { observed: observeTable(config), region, ...alarmOptions(config, one) });
   }
   if (edge) {
     const checked = config.edge && checkedAddress(config.edge);
@@ -73,10 +74,21 @@ export function addObservability(stage: StageStacks, props: StackProps): Observa
       distributionId: edge.distributionId,
       certificateArn: config.edge?.certificateArn,
       checked: checked !== undefined,
-      topic: topicOf(edge, name, 'alarms'),
+      ...alarmOptions(config, edge),
     });
   }
+  const untold = config.production ? describeUntold(config) : undefined;
+  if (untold !== undefined) {
+    Annotations.of(stack).addWarningV2('edge-flag-relay:nobodyIsTold', `stage ${name}: ${untold}`);
+  }
   return stack;
+}
+
+/** What alarms in a stack say, and to whom. */
+function alarmOptions({ name, homeRegion, alarms }: Stage, scope: Stack): AlarmOptions {
+  const { topics, pageTopics, runbooks, thresholds } = alarms;
+  const dashboard = dashboardAddress(homeRegion, dashboardName(name));
+  return { ...topicsFor(scope, { stage: name, topics, pageTopics }), runbooks, thresholds, dashboard };
 }
 
 function observedRelay(
@@ -114,9 +126,4 @@ function canaryNeeds(
     readerLayer: LayerVersion.fromLayerVersionArn(scope, 'ReaderLayer', layerArn),
     encryptionKeyArn: relay.encryptionKeys[region],
   };
-}
-
-function topicOf(scope: Stack, stage: string, kind: 'alarms' | 'pages'): ITopic {
-  const arn = scope.formatArn({ service: 'sns', resource: topicName(stage, kind) });
-  return Topic.fromTopicArn(scope, `Named-${kind}`, arn);
 }

@@ -5,7 +5,7 @@ import { defaultZones } from './regions.ts';
 import type { Network, Relay, Stage } from './stage.ts';
 import { isRecord, Problems, textsIn } from './stage-readers.ts';
 import { readSettings } from './stage-schema.ts';
-import type { RelaySettings, StageSettings } from './stage-settings.ts';
+import type { AlarmSettings, RelaySettings, StageSettings } from './stage-settings.ts';
 
 /**
  * Reads a stage file. Throws one Error that lists every problem: the property, its value and what was expected. A key in the
@@ -54,10 +54,20 @@ function fill(name: string, settings: StageSettings): Stage {
     relayRegions,
     networks: Object.fromEntries([...placed].map((region) => [region, network(region)])),
     relay: withEvents(fillRelay(settings.relay, production), settings),
-    alarms: {
-      emails: settings.alarms?.emails ?? [],
-      pageEmails: settings.alarms?.pageEmails ?? settings.alarms?.emails ?? [],
-    },
+    alarms: fillAlarms(settings.alarms),
+  };
+}
+
+function fillAlarms(given: AlarmSettings = {}): Stage['alarms'] {
+  const { emails = [], topics = [], ...alarms } = defined(given);
+  return {
+    pageEmails: emails,
+    pageTopics: topics,
+    thresholds: {},
+    availabilityPercent: 99.99,
+    ...alarms,
+    emails,
+    topics,
   };
 }
 

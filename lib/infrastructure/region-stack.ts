@@ -1,11 +1,12 @@
 import { RemovalPolicy, Stack, type StackProps } from 'aws-cdk-lib';
 import { PolicyStatement, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { LogGroup, type RetentionDays } from 'aws-cdk-lib/aws-logs';
-import { Topic } from 'aws-cdk-lib/aws-sns';
+import { type ITopic, Topic } from 'aws-cdk-lib/aws-sns';
 import { EmailSubscription } from 'aws-cdk-lib/aws-sns-subscriptions';
 import type { Construct } from 'constructs';
 import { edgeLogGroupName } from './edge-flag-function.ts';
 import { FlagReaderLayer } from './flag-reader-layer.ts';
+import { topicsIn } from './observability/recipients.ts';
 
 export interface RegionStackProps extends StackProps {
   readonly stage: string;
@@ -20,6 +21,34 @@ export interface RegionStackProps extends StackProps {
 
 export function topicName(stage: string, kind: 'alarms' | 'pages'): string {
   return `edge-flag-relay-${stage}-${kind}`;
+}
+
+/** Whom alarms in a region notify and page: the stage's own topics there, and existing ones. */
+export interface RegionTopics {
+  readonly topics: readonly ITopic[];
+  readonly pages: readonly ITopic[];
+}
+
+/**
+ * The topics for alarms in a stack. Those of another stack are by name: a reference would tie the stacks to each other. `topics` and
+ * `pageTopics` are the ARNs of existing ones, of all regions.
+ */
+export function topicsFor(
+  scope: Construct,
+  given: { readonly stage: string; readonly topics: readonly string[]; readonly pageTopics: readonly string[] },
+): RegionTopics {
+  const stack = Stack.of(scope);
+  const own = (kind: 'alarms' | 'pages') => {
+    if (stack instanceof RegionStack) return kind === 'alarms' ? [stack.topic] : stack.pages ? [stack.pages] : [];
+    const arn = stack.formatArn({ service: 'sns', resource: topicName(given.stage, kind) });
+    return [Topic.fromTopicArn(scope, `Named-${kind}`, arn)];
+  };
+  const existing = (kind: 'alarms' | 'pages', arns: readonly string[]) =>
+    topicsIn(stack.region, arns).map((arn, index) => Topic.fromTopicArn(scope, `Given-${kind}-${index}`, arn));
+  return {
+    topics: [...own('alarms'), ...existing('alarms', given.topics)],
+    pages: [...own('pages'), ...existing('pages', given.pageTopics)],
+  };
 }
 
 /**

@@ -1,5 +1,5 @@
 import { Duration, RemovalPolicy, Stack } from 'aws-cdk-lib';
-import { Metric, Stats } from 'aws-cdk-lib/aws-cloudwatch';
+import { type Alarm, Metric, Stats } from 'aws-cdk-lib/aws-cloudwatch';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as ecs from 'aws-cdk-lib/aws-ecs';
 import type { RetentionDays } from 'aws-cdk-lib/aws-logs';
@@ -7,7 +7,9 @@ import * as s3 from 'aws-cdk-lib/aws-s3';
 import { Construct } from 'constructs';
 import type { IFlagTable } from './flag-table.ts';
 import { literalRegion } from './literal-region.ts';
+import { rollBackOnFailures } from './observability/deployment-alarm.ts';
 import { fillRelay } from './parse-stage.ts';
+import { addressOf } from './relay-addresses.ts';
 import {
   clusterName,
   describeFargateProblem,
@@ -50,6 +52,8 @@ export interface RelayServiceProps
   readonly encryptionKeyArn?: string;
   /** An additional store that the relay in the home region fills. */
   readonly redis?: { readonly url: string; readonly cluster: boolean };
+  /** The share of requests answered with 5xx above which ECS rolls a deployment back. @default 10 */
+  readonly deploymentFailedPercent?: number | undefined;
   /** Production sizes, deletion protection and Container Insights. @default true */
   readonly production?: boolean;
   /** @default 90 */
@@ -69,6 +73,8 @@ export class RelayService extends Construct {
   readonly public?: RelayLoadBalancer;
   /** Scales the number of tasks; add your own scaling policies here. */
   readonly scaling: ecs.ScalableTaskCount;
+  /** While it is on, ECS rolls a deployment back. */
+  readonly deploymentAlarm: Alarm;
   /** Open streams per task, on which the service scales. */
   readonly streamsPerTask: Metric;
 
@@ -142,6 +148,13 @@ export class RelayService extends Construct {
     for (const { targetGroup } of [this.internal, ...(this.public ? [this.public] : [])]) {
       this.service.attachToApplicationTargetGroup(targetGroup);
     }
+    this.deploymentAlarm = rollBackOnFailures(this, 'DeploymentAlarm', {
+      ...{ stage, service: this.service, failedPercent: props.deploymentFailedPercent },
+      loadBalancers: [
+        { name: 'internal', ...addressOf(this.internal) },
+        ...(this.public ? [{ name: 'public', ...addressOf(this.public) }] : []),
+      ],
+    });
 
     this.streamsPerTask = new Metric({
       namespace: metricsNamespace(stage),

@@ -43,6 +43,7 @@ export class RelayStack extends ZonedStack {
       stage: stage.name,
       production: stage.production,
       logRetentionDays: stage.logRetentionDays,
+      deploymentFailedPercent: stage.alarms.thresholds['deployment-5xx'],
       flagTable,
       vpc,
       taskSubnets: network.taskSubnets,

@@ -6,6 +6,7 @@ import { EdgeStack } from './edge-stack.ts';
 import { ExposureCollector, ExposureSender } from './exposures.ts';
 import { FlagTable, type IFlagTable } from './flag-table.ts';
 import type { ObservabilityStack } from './observability/observability-stack.ts';
+import { alarmRegions, pagingRegions } from './observability/recipients.ts';
 import { addObservability } from './observability-of.ts';
 import { RegionStack } from './region-stack.ts';
 import { EDGE_REGION, edgeLogRegions } from './regions.ts';
@@ -82,13 +83,12 @@ export class RelayStage extends Stage implements StageStacks {
 
   private regionStacks(): Map<string, RegionStack> {
     const { config } = this;
-    const { homeRegion, replicaRegions, edge } = config;
+    const { homeRegion, replicaRegions } = config;
     const withReplica = [homeRegion, ...replicaRegions];
+    const paging = pagingRegions(config);
     const withLogs = edgeLogRegions(config);
-    const edgeRegion = edge ? [EDGE_REGION] : [];
-    const regions = [...new Set([...withReplica, ...withLogs, ...edgeRegion])];
     return new Map(
-      regions.map((region) => [
+      alarmRegions(config).map((region) => [
         region,
         new RegionStack(this, `Region-${region}`, {
           ...this.stackProps(`region-${region}`, region, 'reader layer, edge logs, topics, alarms'),
@@ -97,7 +97,7 @@ export class RelayStage extends Stage implements StageStacks {
           readerLayer: config.readerLayer && withReplica.includes(region),
           logRetentionDays: config.logRetentionDays,
           emails: config.alarms.emails,
-          pageEmails: region === homeRegion ? config.alarms.pageEmails : undefined,
+          pageEmails: paging.includes(region) ? config.alarms.pageEmails : undefined,
         }),
       ]),
     );

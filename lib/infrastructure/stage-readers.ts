@@ -48,6 +48,13 @@ export function integer(min: number, max = Number.MAX_SAFE_INTEGER, unit = ''): 
       : problems.mustBe(at, value, `an integer ${range}${unit && ` (${unit})`}`);
 }
 
+export function number(min: number, max: number, unit: string): Read<number> {
+  return (value, at, problems) =>
+    typeof value === 'number' && value >= min && value <= max
+      ? value
+      : problems.mustBe(at, value, `a number from ${min} to ${max} (${unit})`);
+}
+
 export const boolean: Read<boolean> = (value, at, problems) =>
   typeof value === 'boolean' ? value : problems.mustBe(at, value, 'true or false');
 

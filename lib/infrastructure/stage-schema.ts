@@ -13,8 +13,9 @@ import type {
   ForwardSettings,
   PathBehaviorSettings,
 } from './edge-settings.ts';
+import { settableThresholds, type Thresholds } from './observability/thresholds.ts';
 import { EDGE_REGION, REGION } from './regions.ts';
-import { boolean, group, integer, isRecord, list, mapOf, oneOf, type Read, text } from './stage-readers.ts';
+import { boolean, group, integer, isRecord, list, mapOf, number, oneOf, type Read, text } from './stage-readers.ts';
 import type {
   AlarmSettings,
   EdgeSettings,
@@ -40,6 +41,10 @@ const certificateArn = text(/^arn:aws[\w-]*:acm:[a-z\d-]+:\d{12}:certificate\/[\
 const certificates = mapOf(REGION, certificateArn, 'a map of regions to ACM certificate ARNs');
 const email = text(/^[^\s@]+@[^\s@]+\.[^\s@]+$/, 'an e-mail address');
 const emails = list(email, 'a list of e-mail addresses');
+const topics = list(
+  text(/^arn:aws[\w-]*:sns:[a-z\d-]+:\d{12}:[\w-]{1,256}$/, 'the ARN of an SNS topic that is not FIFO'),
+  'a list of ARNs of SNS topics',
+);
 const subnet = text(/^subnet-([\da-f]{8}|[\da-f]{17})$/, 'a subnet ID');
 const subnets = list(subnet, 'a list of subnet IDs');
 /** Environment variable names, as ld-relay and this relay read them. */
@@ -247,6 +252,21 @@ const edge = group<EdgeSettings>(
   ['prefix', 'origins', 'defaultVariant'],
 );
 
+const alarms = group<AlarmSettings>({
+  emails,
+  pageEmails: emails,
+  topics,
+  pageTopics: topics,
+  runbooks: text(/^https:\/\/[^\s#]{1,500}$/, 'an https address without an anchor'),
+  thresholds: group<Thresholds>(
+    Object.fromEntries(
+      Object.entries(settableThresholds).map(([name, { unit, from, to }]) => [name, number(from, to, unit)]),
+    ) as { readonly [Name in keyof Thresholds]-?: Read<number> },
+  ),
+  // Below 90 % there is nothing to page about; at 100 % there is no budget.
+  availabilityPercent: number(90, 99.999, '%'),
+});
+
 // CloudWatch Logs: PutRetentionPolicy.
 const RETENTION_DAYS = [
   1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
@@ -271,7 +291,7 @@ export const readSettings = group<StageSettings>(
     redis,
     edge,
     readerLayer: boolean,
-    alarms: group<AlarmSettings>({ emails, pageEmails: emails }),
+    alarms,
     logRetentionDays: oneOf(...RETENTION_DAYS),
     tags: mapOf(
       /^(?!aws:)[\w\s.:/=+@-]{1,128}$/,

@@ -8,6 +8,7 @@ import type {
   ViewerSettings,
 } from '../../lambda/edge-router/config.ts';
 import type { BehaviorSettings, ExposureSettings, PathBehaviorSettings } from './edge-settings.ts';
+import type { Thresholds } from './observability/thresholds.ts';
 
 /**
  * One deployment of the app, as a stage file describes it. Regions, zones and names are literals, so that synthesis needs no
@@ -216,8 +217,21 @@ export interface EdgeSettings {
 }
 
 export interface AlarmSettings {
-  /** Who is notified of every alarm. */
+  /** Who is notified of every alarm. SNS asks each of them to confirm, once per region with alarms. */
   readonly emails?: readonly string[];
   /** Who is paged. Default: `emails`. */
   readonly pageEmails?: readonly string[];
+  /**
+   * ARNs of existing SNS topics that the alarms of their regions notify, in addition to the stage's own topics. Their policies must let
+   * CloudWatch and EventBridge publish. Default none.
+   */
+  readonly topics?: readonly string[];
+  /** The same for pages. Default: `topics`. */
+  readonly pageTopics?: readonly string[];
+  /** The https address of your page of runbooks, to which alarms link with their name as the anchor. Default: alarms link to the dashboard. */
+  readonly runbooks?: string;
+  /** Thresholds of alarms, by their names in docs/operations.md. */
+  readonly thresholds?: Thresholds;
+  /** The share of requests that succeed in 30 days, on whose error budget the burn-rate alarms are. Default 99.99. */
+  readonly availabilityPercent?: number;
 }

@@ -20,5 +20,5 @@ export interface Stage extends Filled<StageSettings, 'account' | 'redis' | 'edge
   /** For the home region and each relay region. */
   readonly networks: Readonly<Record<string, Network>>;
   readonly relay: Relay;
-  readonly alarms: Required<AlarmSettings>;
+  readonly alarms: Filled<AlarmSettings, 'runbooks'>;
 }

@@ -69,10 +69,12 @@ export function synthesise(name: string, raw: unknown, app: App = createApp()): 
   };
 }
 
-/** The stages in the repository, production with a real account number so that there is no warning. */
-export const shipped = JSON.parse(JSON.stringify(stages).replaceAll('111122223333', '123456789012')) as Readonly<
-  Record<'dev' | 'prod', StageSettings>
->;
+const real = JSON.parse(JSON.stringify(stages).replaceAll('111122223333', '123456789012')) as typeof shipped;
+/** The stages in the repository, production with a real account number and somebody to notify, so that there is no warning. */
+export const shipped: Readonly<Record<'dev' | 'prod', StageSettings>> = {
+  ...real,
+  prod: { ...real.prod, alarms: { emails: ['team@example.com'] } },
+};
 
 const arn = (region: string, last: string) =>
   `arn:aws:acm:${region}:123456789012:certificate/12345678-1234-1234-1234-${last.padStart(12, '0')}`;
@@ -144,6 +146,11 @@ export const full: StageSettings = {
     reader: { refreshMs: 5_000 },
     exposures: { environment: 'production', indexEvents: false },
   },
-  alarms: { emails: ['team@example.com'], pageEmails: ['oncall@example.com'] },
+  alarms: {
+    emails: ['team@example.com'],
+    pageEmails: ['oncall@example.com'],
+    topics: ['arn:aws:sns:us-west-2:123456789012:chat'],
+    pageTopics: ['arn:aws:sns:us-west-2:123456789012:incidents'],
+  },
   tags: { team: 'platform' },
 };

@@ -6,6 +6,7 @@ export interface AlarmRow {
   readonly id: string;
   /** Distinguishes alarms with the same `id`. */
   readonly subject?: string;
+  /** `{threshold}` stands for the threshold in force. */
   readonly says: string;
   readonly runbook?: string;
   readonly metric: IMetric;
@@ -19,7 +20,7 @@ export interface AlarmRow {
   readonly of?: number;
   /** `fine`: no data means no activity. `breaching`: missing data is the problem. */
   readonly missing: 'fine' | 'breaching';
-  /** Whether it affects users now or soon. */
+  /** Whether it affects users now or soon, and so pages. */
   readonly pages?: true;
 }
 
@@ -30,7 +31,7 @@ export function certificateRow(arn: string, subject?: string): AlarmRow {
     datapoints: 1,
     missing: 'fine',
     // ACM starts to renew 60 days before expiry and retries for 15.
-    says: 'A certificate expires within 44 days and has not been renewed.',
+    says: 'A certificate expires in less than {threshold} days and has not been renewed.',
     metric: certificateMetric(arn),
     below: 45,
   };

@@ -18,7 +18,7 @@ function freshnessRows(observed: Observed): AlarmRow[] {
       pages: true,
       datapoints: 3,
       missing: 'fine',
-      says: 'No relay has confirmed an environment as current with LaunchDarkly for 10 minutes: changes reach no SDK.',
+      says: 'No relay has confirmed an environment as current with LaunchDarkly for {threshold} s: changes reach no SDK.',
       // Each task reports its oldest environment. The minimum, since another alarm covers a single disconnected task.
       metric: relayMetric(observed, 'DataAge', 'Minimum'),
       above: 600,
@@ -37,7 +37,7 @@ function freshnessRows(observed: Observed): AlarmRow[] {
       datapoints: 3,
       of: 5,
       missing: 'fine',
-      says: 'Changes take more than 0.5 s from LaunchDarkly to the last stream (p99; target 0.1 s).',
+      says: 'Changes take more than {threshold} s from LaunchDarkly to the last stream (p99; target 0.1 s).',
       metric: relayMetric(observed, 'PropagationToStreams', 'p99'),
       above: 0.5,
     },
@@ -46,7 +46,7 @@ function freshnessRows(observed: Observed): AlarmRow[] {
       datapoints: 3,
       of: 5,
       missing: 'fine',
-      says: 'Changes take more than 5 s from LaunchDarkly to the flag table (p99; target 1 s).',
+      says: 'Changes take more than {threshold} s from LaunchDarkly to the flag table (p99; target 1 s).',
       metric: relayMetric(observed, 'PropagationToTable', 'p99'),
       above: 5,
     },
@@ -56,7 +56,7 @@ function freshnessRows(observed: Observed): AlarmRow[] {
         subject: region,
         datapoints: 5,
         missing: 'fine',
-        says: `Writes take more than 10 s to replicate to ${region}.`,
+        says: `Writes take more than {threshold} ms to replicate to ${region}.`,
         metric: tableMetric(observed, 'ReplicationLatency', 'Average', { receivingRegion: region }),
         above: 10_000,
       }),
@@ -64,47 +64,41 @@ function freshnessRows(observed: Observed): AlarmRow[] {
   ];
 }
 
-/** Each task reports 0 while all is well, so the maximum shows whether any task has the problem. */
-function environmentRows(observed: Observed): AlarmRow[] {
-  const { environments } = observed;
-  const own = environments.length <= MAX_ENVIRONMENTS ? environments : [];
-  const each = (row: Omit<AlarmRow, 'metric' | 'missing'>, name: RelayMetricName): AlarmRow[] =>
-    own.map((environment) => ({
-      ...row,
-      missing: 'fine',
-      subject: environment,
-      says: `${environment}: ${row.says}`,
-      metric: relayMetric(observed, name, 'Maximum', { environment }),
-    }));
-  const eachOrWhole = (row: Omit<AlarmRow, 'metric' | 'missing'>, name: RelayMetricName): AlarmRow[] =>
-    own.length > 0 ? each(row, name) : [{ ...row, missing: 'fine', metric: relayMetric(observed, name, 'Maximum') }];
-  return [
-    ...eachOrWhole(
-      {
-        id: 'upstream-disconnected',
-        above: 0,
-        datapoints: 5,
-        says: 'a relay has had no connection to LaunchDarkly for 5 minutes.',
-      },
-      'UpstreamDisconnected',
-    ),
-    ...each(
-      { id: 'upstream-refused', above: 0, datapoints: 2, says: 'LaunchDarkly rejects its SDK key.' },
-      'UpstreamRefused',
-    ),
-    ...eachOrWhole(
-      { id: 'key-problem', above: 0, datapoints: 3, says: 'its keys are missing from SSM or cannot be read.' },
-      'KeyProblems',
-    ),
-    ...each(
-      { id: 'unreadable-items', above: 0, datapoints: 2, says: 'some flags or segments are invalid.' },
-      'UnreadableItems',
-    ),
-    ...each(
-      { id: 'big-segments-stale', above: 0, datapoints: 5, says: 'Big Segments may be out of date.' },
-      'BigSegmentsStale',
-    ),
+/** What may be wrong with an environment. Each task reports 0 while all is well, so the maximum shows whether any task has the problem. */
+const ENVIRONMENT_ROWS: readonly (Pick<AlarmRow, 'id' | 'datapoints' | 'says'> & { readonly name: RelayMetricName })[] =
+  [
+    {
+      id: 'upstream-disconnected',
+      datapoints: 5,
+      says: 'a relay has had no connection to LaunchDarkly for 5 minutes.',
+      name: 'UpstreamDisconnected',
+    },
+    { id: 'upstream-refused', datapoints: 2, says: 'LaunchDarkly rejects the SDK key.', name: 'UpstreamRefused' },
+    {
+      id: 'key-problem',
+      datapoints: 3,
+      says: 'the keys are missing from SSM or cannot be read.',
+      name: 'KeyProblems',
+    },
+    { id: 'unreadable-items', datapoints: 2, says: 'some flags or segments are invalid.', name: 'UnreadableItems' },
+    { id: 'big-segments-stale', datapoints: 5, says: 'Big Segments may be out of date.', name: 'BigSegmentsStale' },
   ];
+
+/** Of each environment, and of all together where some have no alarms of their own. */
+function environmentRows(observed: Observed): AlarmRow[] {
+  const { environments, otherEnvironments = false } = observed;
+  const own = environments.length <= MAX_ENVIRONMENTS ? environments : [];
+  const together = own.length === 0 || otherEnvironments ? [undefined] : [];
+  return ENVIRONMENT_ROWS.flatMap(({ name, says, ...row }) =>
+    [...own, ...together].map((environment) => ({
+      ...row,
+      above: 0,
+      missing: 'fine',
+      ...(environment !== undefined && { subject: environment }),
+      says: `${environment ?? 'At least one environment'}: ${says}`,
+      metric: relayMetric(observed, name, 'Maximum', environment === undefined ? {} : { environment }),
+    })),
+  );
 }
 
 function storeRows(observed: Observed): AlarmRow[] {

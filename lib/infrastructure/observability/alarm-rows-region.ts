@@ -38,10 +38,11 @@ export function regionRows(
       (functionName): AlarmRow => ({
         id: 'edge-errors',
         subject: functionName,
+        pages: true,
         datapoints: 3,
         of: 5,
         missing: 'fine',
-        says: `More than 1 % of ${functionName} invocations in ${region} fail.`,
+        says: `More than {threshold} % of ${functionName} invocations in ${region} fail.`,
         metric: expression(
           'IF(errors >= 5, 100 * errors / calls, 0)',
           {
@@ -75,10 +76,11 @@ function decisionRows(stage: string, region: string): AlarmRow[] {
   return [
     {
       id: 'edge-fallbacks',
+      pages: true,
       datapoints: 3,
       of: 5,
       missing: 'fine',
-      says: `More than 1 % of viewers in ${region} get the default variant because the flag cannot be evaluated.`,
+      says: `More than {threshold} % of viewers in ${region} get the default variant because the flag cannot be evaluated.`,
       metric: expression(
         'IF(fallbacks >= 5, 100 * fallbacks / decisions, 0)',
         { fallbacks: of('Fallbacks'), decisions: of('Decisions') },
@@ -92,7 +94,7 @@ function decisionRows(stage: string, region: string): AlarmRow[] {
       of: 5,
       missing: 'fine',
       // Where data is fresh, some process always says so.
-      says: `Every edge function in ${region} decides with flags that are more than 2 minutes old.`,
+      says: `Every edge function in ${region} decides with flags that are more than {threshold} s old.`,
       metric: decisionMetric({ stage }, 'DataAge', 'Minimum'),
       above: 120,
     },
@@ -108,6 +110,7 @@ export function edgeRows(observed: {
   const { stage, distributionId, certificateArn, checked } = observed;
   const check: AlarmRow = {
     id: 'edge-check',
+    pages: true,
     datapoints: 3,
     of: 5,
     missing: 'breaching',
@@ -121,7 +124,7 @@ export function edgeRows(observed: {
       id: 'distribution-5xx',
       datapoints: 5,
       missing: 'fine',
-      says: 'CloudFront returns 5xx for more than 5 % of requests.',
+      says: 'CloudFront returns 5xx for more than {threshold} % of requests.',
       metric: distributionMetric(distributionId, '5xxErrorRate', 'Average'),
       above: 5,
     },

@@ -18,13 +18,6 @@ function loadBalancerRows({ tasks }: Observed): (one: ObservedLoadBalancer) => A
   return (one) => {
     const { name: subject } = one;
     const of = (name: string, statistic: Statistic) => loadBalancerMetric(one, name, statistic);
-    /** Percentage of requests; zero below five failures, so that quiet minutes raise no alarm. */
-    const rate = (failures: string, label: string) =>
-      expression(
-        'IF(failed >= 5, 100 * failed / (answered + failed), 0)',
-        { failed: of(failures, 'Sum'), answered: of('RequestCount', 'Sum') },
-        label,
-      );
     return [
       {
         id: 'too-few-healthy-tasks',
@@ -44,28 +37,6 @@ function loadBalancerRows({ tasks }: Observed): (one: ObservedLoadBalancer) => A
         says: 'A relay is not becoming ready.',
         metric: of('UnHealthyHostCount', 'Minimum'),
         above: 0,
-      },
-      {
-        id: 'load-balancer-5xx',
-        subject,
-        pages: true,
-        datapoints: 3,
-        of: 5,
-        missing: 'fine',
-        says: 'The load balancer itself returns 5xx for more than 1 % of requests.',
-        metric: rate('HTTPCode_ELB_5XX_Count', 'load balancer 5xx, %'),
-        above: 1,
-      },
-      {
-        id: 'relay-5xx',
-        subject,
-        pages: true,
-        datapoints: 3,
-        of: 5,
-        missing: 'fine',
-        says: 'Relays return 5xx for more than 1 % of requests.',
-        metric: rate('HTTPCode_Target_5XX_Count', 'relay 5xx, %'),
-        above: 1,
       },
       {
         id: 'rejected-connections',
@@ -102,7 +73,7 @@ function serviceRows(observed: Observed): AlarmRow[] {
       id: 'cpu',
       datapoints: 5,
       missing: 'fine',
-      says: 'Tasks use more than 70 % of their CPU, although scaling adds tasks at 50 %.',
+      says: 'Tasks use more than {threshold} % of their CPU, although scaling adds tasks sooner.',
       metric: serviceMetric(observed, 'CPUUtilization', 'Average'),
       above: 70,
     },
@@ -110,7 +81,7 @@ function serviceRows(observed: Observed): AlarmRow[] {
       id: 'memory',
       datapoints: 5,
       missing: 'fine',
-      says: 'A task uses more than 80 % of its memory.',
+      says: 'A task uses more than {threshold} % of its memory.',
       metric: serviceMetric(observed, 'MemoryUtilization', 'Maximum'),
       above: 80,
     },
@@ -127,7 +98,7 @@ function serviceRows(observed: Observed): AlarmRow[] {
       datapoints: 3,
       of: 5,
       missing: 'fine',
-      says: "A relay's event loop was blocked for more than a second.",
+      says: "A relay's event loop was blocked for more than {threshold} s.",
       metric: relayMetric(observed, 'EventLoopDelay', 'Maximum'),
       above: 1,
     },

@@ -1,4 +1,11 @@
-import { Alarm, AlarmRule, ComparisonOperator, CompositeAlarm, TreatMissingData } from 'aws-cdk-lib/aws-cloudwatch';
+import {
+  Alarm,
+  AlarmRule,
+  ComparisonOperator,
+  CompositeAlarm,
+  type IAlarm,
+  TreatMissingData,
+} from 'aws-cdk-lib/aws-cloudwatch';
 import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
 import { Rule, RuleTargetInput } from 'aws-cdk-lib/aws-events';
 import { SnsTopic } from 'aws-cdk-lib/aws-events-targets';
@@ -7,45 +14,50 @@ import { Construct } from 'constructs';
 import type { AlarmRow } from './alarm-row.ts';
 import { homeRows } from './alarm-rows.ts';
 import { edgeRows, type RegionObserved, regionRows } from './alarm-rows-region.ts';
+import { type BurnRate, burnRates, describeBurnRate, failedPercentAt, failedRequests } from './burn-rates.ts';
 import type { Observed } from './observed.ts';
+import type { Thresholds } from './thresholds.ts';
 
-/** The default page of runbooks, relative to the repository's root. */
+/** The page of runbooks, relative to the repository's root. */
 const RUNBOOKS = 'docs/operations.md';
 
-export interface AlarmsProps {
-  readonly observed: Observed;
-  /** Is notified when any alarm fires and when it ends. */
-  readonly topic: ITopic;
-  /** The address of the page of runbooks, without an anchor. @default docs/operations.md */
+/** Who is told of alarms, and what they are told. */
+export interface AlarmOptions {
+  /** Are notified when any alarm fires and when it ends; at most five, all in the alarms' region. */
+  readonly topics: readonly ITopic[];
+  /** Are notified when the first alarm that affects users fires, and when the last one ends. @default the topics */
+  readonly pages?: readonly ITopic[] | undefined;
+  /** The address of the page of runbooks, without an anchor. @default its place in the repository, and the link of the dashboard */
   readonly runbooks?: string | undefined;
+  /** The dashboard's address. @default none */
+  readonly dashboard?: string | undefined;
+  /** By alarm. @default those of docs/operations.md */
+  readonly thresholds?: Thresholds | undefined;
 }
 
-export interface HomeAlarmsProps extends AlarmsProps {
-  /** Is notified once, when the first alarm that affects users fires. @default the topic */
-  readonly pages?: ITopic | undefined;
+export interface RelayAlarmsProps extends AlarmOptions {
+  readonly observed: Observed;
+  /** The share of requests that succeed in 30 days. @default 99.99 */
+  readonly availabilityPercent?: number | undefined;
 }
 
 /**
- * The alarms of the relay's region. Each tells the topic what is wrong and where its runbook is. Alarms that affect users are
+ * The alarms of the relays of one region. Each tells the topics what is wrong and where its runbook is. Alarms that affect users are
  * combined into one alarm, the only one that pages.
  */
 export class RelayAlarms extends Construct {
-  readonly alarms: readonly Alarm[];
+  readonly alarms: readonly IAlarm[];
   readonly impaired: CompositeAlarm;
 
-  constructor(scope: Construct, id: string, { observed, topic, pages = topic, runbooks }: HomeAlarmsProps) {
+  constructor(scope: Construct, id: string, { observed, availabilityPercent = 99.99, ...options }: RelayAlarmsProps) {
     super(scope, id);
-    const { stage, clusterName, serviceName } = observed;
-    const rows = homeRows(observed);
-    const made = rows.map((row) => ({ row, alarm: alarmOf(this, stage, row, topic, runbooks) }));
-    this.alarms = made.map(({ alarm }) => alarm);
-    this.impaired = new CompositeAlarm(this, 'Impaired', {
-      compositeAlarmName: `edge-flag-relay-${stage}-impaired`,
-      alarmDescription: describe('Users are affected now or soon.', 'impaired', runbooks),
-      alarmRule: AlarmRule.anyOf(...made.filter(({ row }) => row.pages).map(({ alarm }) => alarm)),
-    });
-    this.impaired.addAlarmAction(new SnsAction(pages));
-    this.impaired.addOkAction(new SnsAction(pages));
+    const { stage, clusterName, serviceName, loadBalancers } = observed;
+    const made = alarmsOf(this, stage, homeRows(observed), options);
+    // Without a load balancer nothing counts requests.
+    const budget = loadBalancers.length > 0 ? burnRates : [];
+    const burning = budget.map((row) => ({ row, alarm: this.burning(row, observed, availabilityPercent, options) }));
+    this.alarms = [...made, ...burning].map(({ alarm }) => alarm);
+    this.impaired = impairedOf(this, `edge-flag-relay-${stage}-impaired`, [...burning, ...made], options)!;
 
     // No metric shows a rollback: it leaves a healthy service behind.
     new Rule(this, 'DeploymentFailed', {
@@ -57,78 +69,158 @@ export class RelayAlarms extends Construct {
         detail: { eventName: ['SERVICE_DEPLOYMENT_FAILED'] },
         resources: [{ suffix: `:service/${clusterName}/${serviceName}` }] as unknown as string[],
       },
-      targets: [
-        new SnsTopic(topic, {
-          message: RuleTargetInput.fromText(
-            describe(`A deployment of the relay of stage ${stage} was rolled back.`, 'deployment-failed', runbooks),
-          ),
-        }),
-      ],
+      targets: options.topics.map(
+        (topic) =>
+          new SnsTopic(topic, {
+            message: RuleTargetInput.fromText(
+              describe(`A deployment of the relay of stage ${stage} was rolled back.`, 'deployment-failed', options),
+            ),
+          }),
+      ),
     });
+  }
+
+  /** Fires while both windows are above the rate; their own alarms notify nobody. */
+  private burning(row: BurnRate, { stage, loadBalancers }: Observed, available: number, options: AlarmOptions): IAlarm {
+    const windows = (['long', 'short'] as const).map(
+      (window) =>
+        new Alarm(this, `${row.id}-${window}`, {
+          alarmName: `edge-flag-relay-${stage}-${row.id}-${window}`,
+          alarmDescription: describe(`One of the two windows of ${row.id}.`, 'error-budget', options),
+          metric: failedRequests(loadBalancers, row[window]),
+          threshold: failedPercentAt(row.rate, available),
+          comparisonOperator: ComparisonOperator.GREATER_THAN_THRESHOLD,
+          evaluationPeriods: 1,
+          treatMissingData: TreatMissingData.NOT_BREACHING,
+        }),
+    );
+    const both = new CompositeAlarm(this, row.id, {
+      compositeAlarmName: `edge-flag-relay-${stage}-${row.id}`,
+      alarmDescription: describe(describeBurnRate(row, available), 'error-budget', options),
+      alarmRule: AlarmRule.allOf(...windows),
+    });
+    notify(both, options.topics);
+    return both;
   }
 }
 
-export interface RegionAlarmsProps extends Omit<AlarmsProps, 'observed'> {
+export interface RegionAlarmsProps extends AlarmOptions {
   readonly observed: RegionObserved;
   readonly region: string;
 }
 
 /** The alarms of a region with a replica or with edge functions: alarms cannot use metrics of other regions. */
 export class RegionAlarms extends Construct {
-  readonly alarms: readonly Alarm[];
+  readonly alarms: readonly IAlarm[];
+  /** Absent if nothing in this region affects users by itself. */
+  readonly impaired?: CompositeAlarm;
 
-  constructor(scope: Construct, id: string, { observed, topic, runbooks, region }: RegionAlarmsProps) {
+  constructor(scope: Construct, id: string, { observed, region, ...options }: RegionAlarmsProps) {
     super(scope, id);
-    this.alarms = regionRows(observed, region).map((row) =>
-      alarmOf(this, `${observed.stage}-${region}`, row, topic, runbooks),
-    );
+    const prefix = `${observed.stage}-${region}`;
+    const made = alarmsOf(this, prefix, regionRows(observed, region), options);
+    this.alarms = made.map(({ alarm }) => alarm);
+    const impaired = impairedOf(this, `edge-flag-relay-${prefix}-edge-impaired`, made, options);
+    if (impaired) this.impaired = impaired;
   }
+}
+
+export interface EdgeAlarmsProps extends AlarmOptions {
+  readonly stage: string;
+  readonly distributionId: string;
+  readonly certificateArn?: string | undefined;
+  /** Whether the synthetic check asks the distribution. @default false */
+  readonly checked?: boolean | undefined;
 }
 
 /** The alarms of a distribution and its certificate, in us-east-1, where CloudFront reports metrics. */
 export class EdgeAlarms extends Construct {
-  readonly alarms: readonly Alarm[];
+  readonly alarms: readonly IAlarm[];
+  /** Absent without the synthetic check. */
+  readonly impaired?: CompositeAlarm;
 
-  constructor(
-    scope: Construct,
-    id: string,
-    {
-      stage,
-      topic,
-      runbooks,
-      ...observed
-    }: Pick<AlarmsProps, 'topic' | 'runbooks'> & {
-      readonly stage: string;
-      readonly distributionId: string;
-      readonly certificateArn?: string | undefined;
-      /** Whether the synthetic check asks the distribution. @default false */
-      readonly checked?: boolean | undefined;
-    },
-  ) {
+  constructor(scope: Construct, id: string, props: EdgeAlarmsProps) {
     super(scope, id);
-    this.alarms = edgeRows({ stage, ...observed }).map((row) => alarmOf(this, `${stage}-edge`, row, topic, runbooks));
+    const { stage, distributionId, certificateArn, checked, ...options } = props;
+    const made = alarmsOf(this, `${stage}-edge`, edgeRows({ stage, distributionId, certificateArn, checked }), options);
+    this.alarms = made.map(({ alarm }) => alarm);
+    const impaired = impairedOf(this, `edge-flag-relay-${stage}-edge-impaired`, made, options);
+    if (impaired) this.impaired = impaired;
   }
 }
 
-function alarmOf(scope: Construct, prefix: string, row: AlarmRow, topic: ITopic, runbooks: string | undefined): Alarm {
+/** The address of a dashboard in the console. */
+export function dashboardAddress(region: string, name: string): string {
+  const [, host = 'console.aws.amazon.com'] = CONSOLES.find(([prefix]) => region.startsWith(prefix)) ?? [];
+  return `https://${host}/cloudwatch/home?region=${region}#dashboards/dashboard/${name}`;
+}
+
+/** Of partitions that have their own. */
+const CONSOLES = [
+  ['cn-', 'console.amazonaws.cn'],
+  ['us-gov-', 'console.amazonaws-us-gov.com'],
+] as const;
+
+interface Made {
+  readonly row: { readonly pages?: true };
+  readonly alarm: IAlarm;
+}
+
+function alarmsOf(scope: Construct, prefix: string, rows: readonly AlarmRow[], options: AlarmOptions): Made[] {
+  return rows.map((row) => ({ row, alarm: alarmOf(scope, prefix, row, options) }));
+}
+
+function alarmOf(scope: Construct, prefix: string, row: AlarmRow, options: AlarmOptions): Alarm {
   const { id, subject, says, runbook, metric, above, below, datapoints, of = datapoints, missing } = row;
   const name = subject === undefined ? id : `${id}-${subject}`;
+  const given = (options.thresholds as Readonly<Record<string, number | undefined>> | undefined)?.[id];
+  const threshold = given ?? (above ?? below)!;
+  const text = says.includes('{threshold}')
+    ? says.replace('{threshold}', String(threshold))
+    : given === undefined
+      ? says
+      : `${says} Threshold: ${threshold}.`;
   const alarm = new Alarm(scope, name, {
     alarmName: `edge-flag-relay-${prefix}-${name}`,
-    alarmDescription: describe(says, runbook ?? id, runbooks),
+    alarmDescription: describe(text, runbook ?? id, options),
     metric,
-    threshold: (above ?? below)!,
+    threshold,
     comparisonOperator:
       above === undefined ? ComparisonOperator.LESS_THAN_THRESHOLD : ComparisonOperator.GREATER_THAN_THRESHOLD,
     evaluationPeriods: of,
     datapointsToAlarm: datapoints,
     treatMissingData: missing === 'breaching' ? TreatMissingData.BREACHING : TreatMissingData.NOT_BREACHING,
   });
-  alarm.addAlarmAction(new SnsAction(topic));
-  alarm.addOkAction(new SnsAction(topic));
+  notify(alarm, options.topics);
   return alarm;
 }
 
-function describe(says: string, anchor: string, runbooks = RUNBOOKS): string {
-  return `${says} Runbook: ${runbooks}#${anchor}`;
+/** One alarm of all that page; undefined if none does. */
+function impairedOf(
+  scope: Construct,
+  name: string,
+  made: readonly Made[],
+  options: AlarmOptions,
+): CompositeAlarm | undefined {
+  const paging = made.filter(({ row }) => row.pages).map(({ alarm }) => alarm);
+  if (paging.length === 0) return undefined;
+  const impaired = new CompositeAlarm(scope, 'Impaired', {
+    compositeAlarmName: name,
+    alarmDescription: describe('Users are affected now or soon.', 'impaired', options),
+    alarmRule: AlarmRule.anyOf(...paging),
+  });
+  notify(impaired, options.pages ?? options.topics);
+  return impaired;
+}
+
+function notify(alarm: Alarm | CompositeAlarm, topics: readonly ITopic[]): void {
+  const actions = topics.map((topic) => new SnsAction(topic));
+  alarm.addAlarmAction(...actions);
+  alarm.addOkAction(...actions);
+}
+
+function describe(says: string, anchor: string, { runbooks, dashboard }: AlarmOptions): string {
+  if (runbooks !== undefined) return `${says} Runbook: ${runbooks}#${anchor}`;
+  const link = dashboard === undefined ? '' : ` Dashboard: ${dashboard}`;
+  return `${says} Runbook: ${RUNBOOKS}#${anchor}${link}`;
 }

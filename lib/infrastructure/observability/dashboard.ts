@@ -13,6 +13,10 @@ export interface RelayDashboardProps extends Observed {
   readonly runbooks?: string | undefined;
 }
 
+export function dashboardName(stage: string): string {
+  return `edge-flag-relay-${stage}`;
+}
+
 /** One stage in all its regions, ordered by the questions that an operator asks. */
 export class RelayDashboard extends Construct {
   readonly dashboard: Dashboard;
@@ -20,7 +24,7 @@ export class RelayDashboard extends Construct {
   constructor(scope: Construct, id: string, props: RelayDashboardProps) {
     super(scope, id);
     this.dashboard = new Dashboard(this, 'Dashboard', {
-      dashboardName: `edge-flag-relay-${props.stage}`,
+      dashboardName: dashboardName(props.stage),
       defaultInterval: Duration.hours(3),
       // Tasks report once a minute, so sums are only meaningful per minute, whatever range is shown.
       periodOverride: PeriodOverride.INHERIT,

@@ -11,6 +11,10 @@ export interface EdgeDashboardProps extends Pick<ObservedEdge, 'functionNames' |
   readonly runbooks?: string | undefined;
 }
 
+export function edgeDashboardName(stage: string): string {
+  return `edge-flag-relay-${stage}-edge`;
+}
+
 /** The edge functions of a router in all regions, for apps without the relay's dashboard. */
 export class EdgeDashboard extends Construct {
   readonly dashboard: Dashboard;
@@ -21,7 +25,7 @@ export class EdgeDashboard extends Construct {
     const each = (name: 'Invocations' | 'Throttles' | 'Duration', statistic: 'Sum' | 'p99') =>
       edge.regions.map((region) => edgeFunctionMetric(decides!, name, statistic, { region, label: region }));
     this.dashboard = new Dashboard(this, 'Dashboard', {
-      dashboardName: `edge-flag-relay-${stage}-edge`,
+      dashboardName: edgeDashboardName(stage),
       defaultInterval: Duration.hours(3),
       periodOverride: PeriodOverride.INHERIT,
       widgets: [

@@ -1,12 +1,11 @@
 import { Stack, type StackProps } from 'aws-cdk-lib';
-import type { ITopic } from 'aws-cdk-lib/aws-sns';
 import type { Construct } from 'constructs';
 import { decisionMetricNames } from '../edge-configs.ts';
 import { edgeFunctionNames } from '../edge-router.ts';
 import { edgeLogRegions } from '../regions.ts';
 import { metricsNamespace } from '../relay-contract.ts';
 import type { Stage } from '../stage.ts';
-import { RelayAlarms } from './alarms.ts';
+import { type AlarmOptions, RelayAlarms } from './alarms.ts';
 import { RelayCanary, type RelayCanaryProps } from './canary.ts';
 import { RelayDashboard } from './dashboard.ts';
 import { checkedAddress } from './edge-check.ts';
@@ -26,14 +25,10 @@ export interface ObservabilityStackProps extends StackProps {
   readonly stage: Stage;
   /** Literals, tokens of the same region, or created in this stack. */
   readonly relay: ObservedRelay | ((scope: Stack) => ObservedRelay);
-  /** Is notified of every alarm of the home region. */
-  readonly topic: ITopic;
-  /** Is notified when users are affected. @default the topic */
-  readonly pages?: ITopic | undefined;
+  /** What alarms say, and to whom. */
+  readonly alarms: (scope: Stack) => AlarmOptions;
   /** The inputs of the synthetic check, created in this stack. @default no synthetic check */
   readonly canary?: ((scope: Stack) => CanaryNeeds | undefined) | undefined;
-  /** The address of the page of runbooks. @default docs/operations.md */
-  readonly runbooks?: string | undefined;
 }
 
 export type CanaryNeeds = Omit<RelayCanaryProps, 'stage' | 'logRetentionDays'>;
@@ -45,7 +40,7 @@ export class ObservabilityStack extends Stack {
   readonly canary?: RelayCanary;
 
   constructor(scope: Construct, id: string, all: ObservabilityStackProps) {
-    const { stage, relay: given, topic, pages, canary: needed, runbooks, ...props } = all;
+    const { stage, relay: given, alarms: alarmOptions, canary: needed, ...props } = all;
     super(scope, id, props);
     const relay = typeof given === 'function' ? given(this) : given;
     const canary = needed?.(this);
@@ -54,10 +49,12 @@ export class ObservabilityStack extends Stack {
       const { name, logRetentionDays } = stage;
       this.canary = new RelayCanary(this, 'Canary', { ...canary, stage: name, logRetentionDays });
     }
-    this.alarms = new RelayAlarms(this, 'Alarms', { observed, topic, pages, runbooks });
+    const options = alarmOptions(this);
+    const { availabilityPercent } = stage.alarms;
+    this.alarms = new RelayAlarms(this, 'Alarms', { observed, availabilityPercent, ...options });
     new LogQueries(this, 'Queries', { stage: stage.name, logGroup: relay });
     const alarms = [this.alarms.impaired, ...this.alarms.alarms];
-    this.dashboard = new RelayDashboard(this, 'Dashboard', { ...observed, alarms, runbooks });
+    this.dashboard = new RelayDashboard(this, 'Dashboard', { ...observed, alarms, runbooks: options.runbooks });
   }
 }
 
@@ -74,6 +71,7 @@ export function observeStage(
     ...observeTable(stage),
     namespace: metricsNamespace(stage.name),
     environments: stage.environments,
+    otherEnvironments: Object.hasOwn(stage.relay.secrets, 'AUTO_CONFIG_KEY'),
     tasks: stage.relay.tasks,
     containerInsights: stage.production,
     certificateArns: [...new Set([certificate, publicCertificate].filter((arn) => arn !== undefined))],

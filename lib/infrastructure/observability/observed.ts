@@ -3,8 +3,10 @@ export interface Observed {
   readonly stage: string;
   /** The namespace of the relay's own metrics: its METRICS_NAMESPACE. */
   readonly namespace: string;
-  /** Environments with their own alarms; others, such as those of auto-configuration, count in the relay's overall alarms. */
+  /** Environments with their own alarms. */
   readonly environments: readonly string[];
+  /** Whether relays serve others too, such as those of auto-configuration: adds alarms on all together. @default false */
+  readonly otherEnvironments?: boolean;
   readonly clusterName: string;
   readonly serviceName: string;
   readonly logGroupName: string;

@@ -10,6 +10,7 @@ import { settings, settingsIn } from '../../../relay-task/config/settings.ts';
 import { published } from '../../../relay-task/status/published.ts';
 import { attributesOf, propertiesOf, taskOf, withRedisOf } from '../../support/relay-task.ts';
 import { createApp, full, type Synthesised } from '../../support/synthesise.ts';
+import { type CfnAlarm, metricsOf } from './observability/observe.ts';
 import { made, oddStage } from './whole-stages.ts';
 
 let everything: Synthesised;
@@ -192,6 +193,32 @@ describe('the relay service', () => {
         AvailabilityZoneRebalancing: 'ENABLED',
         LaunchType: 'FARGATE',
       });
+    }
+  });
+
+  test('is rolled back if ready relays answer many requests with 5xx, and never because nothing was asked yet', () => {
+    for (const [name, template] of relays()) {
+      const alarmName = `edge-flag-relay-${name.split(',')[0]}-deployment-5xx`;
+      const alarms = template.findResources('AWS::CloudWatch::Alarm', { Properties: { AlarmName: alarmName } });
+      const [[id, { Properties: alarm }]] = Object.entries(alarms) as [[string, { Properties: CfnAlarm }]];
+      expect(alarm).toMatchObject({
+        Threshold: 10,
+        ComparisonOperator: 'GreaterThanThreshold',
+        TreatMissingData: 'notBreaching',
+      });
+      // It needs nothing of the service, which must be created after it.
+      const [service] = Object.values(template.findResources('AWS::ECS::Service'));
+      expect(service!.Properties.DeploymentConfiguration.Alarms).toEqual({
+        AlarmNames: [alarmName],
+        Enable: true,
+        Rollback: true,
+      });
+      expect(service!.DependsOn).toContain(id);
+      // A load balancer answers 503 by itself until the first tasks are ready.
+      const asked = metricsOf(alarm).map(({ name }) => name);
+      expect(new Set(asked)).toEqual(new Set(['HTTPCode_Target_5XX_Count', 'RequestCount']));
+      expect(asked).toHaveLength(name === 'full' || name.startsWith('full,') ? 4 : 2);
+      expect(alarm.Metrics?.[0]?.Expression).toMatch(/^IF\(\(FILL\(failed0, 0\).*\) >= 10, 100 \* .*, 0\)$/);
     }
   });
 

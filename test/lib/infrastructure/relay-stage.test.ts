@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { promisify } from 'node:util';
 import { CfnResource, Stack, Validations } from 'aws-cdk-lib';
-import { Template } from 'aws-cdk-lib/assertions';
+import { Match, Template } from 'aws-cdk-lib/assertions';
 import { Bucket } from 'aws-cdk-lib/aws-s3';
 import { stages } from '../../../lib/infrastructure/stages.ts';
 import { published } from '../../../relay-task/status/published.ts';
@@ -147,6 +147,12 @@ test('docs/deploying.md states the number of billed metrics and alarms', () => {
       .flatMap(([, template]) => alarmsIn(template))
       .reduce((sum, alarm) => sum + metricsOf(alarm).length, 0);
   expect(numbers('| alarms')).toEqual([looks(made.dev), looks(made.prod)]);
+  const combined = (synthesised: Synthesised) =>
+    templatesOf(synthesised).flatMap(([, template]) =>
+      Object.keys(template.findResources('AWS::CloudWatch::CompositeAlarm')),
+    ).length;
+  const composites = page.match(/\d+(?= × 0\.50)/g)?.map(Number);
+  expect(composites).toEqual([combined(made.dev), combined(made.prod)]);
   const told = (dimension?: string) => published.filter(({ by }) => by.some(([first]) => first === dimension)).length;
   expect(page).toContain(`| metrics: ${told()} of the relay, ${told('Environment')} of each environment`);
 });
@@ -282,13 +288,16 @@ describe('the CDK app', () => {
     });
   });
 
-  test('warns about the example account in a shipped stage @heavy', () => {
+  test('warns about the example account in a shipped stage, and that nobody is told of its alarms @heavy', () => {
     const warnings: string[] = [];
     const error = jest.spyOn(console, 'error').mockImplementation((text) => void warnings.push(String(text)));
     synthesise('prod', stages.prod);
     error.mockRestore();
     expect(warnings.join('\n')).toContain(
       "AWS's example account 111122223333: replace it with your own before deploying",
+    );
+    expect(warnings.join('\n')).toContain(
+      'stage prod: nobody is notified of alarms: set alarms.emails or alarms.topics',
     );
   });
 });
@@ -346,15 +355,15 @@ describe('the region stacks', () => {
     }
   });
 
-  test('have an alarm topic that CloudWatch may publish to and, in the home region, one for pages', () => {
+  test('have an alarm topic that CloudWatch may publish to, and one for pages where relays or edge functions run', () => {
     for (const region of regions) {
       const template = made.full.template(`Region-${region}`);
       const topics = Object.values(template.findResources('AWS::SNS::Topic')).map(
         ({ Properties }) => Properties.TopicName,
       );
-      const pages = region === 'eu-west-1' ? ['edge-flag-relay-full-pages'] : [];
-      expect(topics).toEqual(['edge-flag-relay-full-alarms', ...pages]);
+      expect(topics).toEqual(['edge-flag-relay-full-alarms', 'edge-flag-relay-full-pages']);
       template.hasResourceProperties('AWS::SNS::Subscription', { Protocol: 'email', Endpoint: 'team@example.com' });
+      template.hasResourceProperties('AWS::SNS::Subscription', { Endpoint: 'oncall@example.com' });
       for (const { Properties } of Object.values(template.findResources('AWS::SNS::TopicPolicy'))) {
         const allowed = Properties.PolicyDocument.Statement.find(
           ({ Effect }: { Effect: string }) => Effect === 'Allow',
@@ -366,9 +375,6 @@ describe('the region stacks', () => {
         });
       }
     }
-    made.full
-      .template('Region-eu-west-1')
-      .hasResourceProperties('AWS::SNS::Subscription', { Endpoint: 'oncall@example.com' });
   });
 
   test('have no log groups without an edge, and no layer if layers are switched off', () => {
@@ -498,9 +504,13 @@ describe('monitoring', () => {
     expect([...readBy(made.dev.template('Observability')).values()].join()).not.toContain('/public/');
   });
 
-  test('has alarms that notify the topic of their region, and a paging alarm that notifies its own', () => {
+  test('has alarms that notify the topics of their region, and in each region one that pages', () => {
     const topic = (region: string, kind = 'alarms') => [
       `arn:aws:sns:${region}:123456789012:edge-flag-relay-full-${kind}`,
+      // One that exists already.
+      ...(region === 'us-west-2'
+        ? [`arn:aws:sns:us-west-2:123456789012:${kind === 'alarms' ? 'chat' : 'incidents'}`]
+        : []),
     ];
     /** Fills in the partition, as CloudFormation does. */
     const actionsOf = (actions: unknown) =>
@@ -514,12 +524,24 @@ describe('monitoring', () => {
     ] as const) {
       const alarms = alarmsIn(made.full.template(id));
       expect(alarms.length).toBeGreaterThan(1);
-      for (const { AlarmActions } of alarms) expect([id, actionsOf(AlarmActions)]).toEqual([id, topic(region)]);
+      for (const { AlarmName, AlarmActions } of alarms) {
+        // These are parts of others, or have ECS roll back.
+        if (/error-budget-|deployment-5xx/.test(AlarmName)) expect(AlarmActions).toBeUndefined();
+        else expect([id, actionsOf(AlarmActions)]).toEqual([id, topic(region)]);
+      }
+      const composites = Object.values(made.full.template(id).findResources('AWS::CloudWatch::CompositeAlarm'));
+      const [impaired, ...others] = composites
+        .map(({ Properties }) => Properties)
+        .sort((a) => (a.AlarmName.endsWith('impaired') ? -1 : 1));
+      expect(actionsOf(impaired!.AlarmActions)).toEqual(topic(region, 'pages'));
+      for (const { AlarmActions } of others) expect(actionsOf(AlarmActions)).toEqual(topic(region));
     }
-    const [composite] = Object.values(
-      made.full.template('Observability').findResources('AWS::CloudWatch::CompositeAlarm'),
-    );
-    expect(actionsOf(composite!.Properties.AlarmActions)).toEqual(topic('eu-west-1', 'pages'));
+    for (const region of ['eu-west-1', 'us-east-1', 'ap-northeast-1', 'us-west-2']) {
+      made.full.template(`Region-${region}`).hasResourceProperties('AWS::CloudWatch::CompositeAlarm', {
+        AlarmName: `edge-flag-relay-full-${region}-edge-impaired`,
+        AlarmActions: Match.arrayWith([{ Ref: Match.stringLikeRegexp('^Pages') }]),
+      });
+    }
     const topics = Object.values(made.full.template('Region-eu-west-1').findResources('AWS::SNS::Topic'));
     expect(topics.map(({ Properties }) => Properties.TopicName)).toEqual([
       'edge-flag-relay-full-alarms',
@@ -530,7 +552,8 @@ describe('monitoring', () => {
   test('has the same alarms for a relay in another region, except for writing, replication and the synthetic check', () => {
     const elsewhere = alarmsIn(made.full.template('Relay-us-west-2')).map(short);
     const home = alarmsIn(made.full.template('Observability')).map(short);
-    expect(elsewhere.filter((name) => !home.includes(name))).toEqual([]);
+    // This one is in the relay's stack at home too.
+    expect(elsewhere.filter((name) => !home.includes(name))).toEqual(['deployment-5xx']);
     expect(home.filter((name) => !elsewhere.includes(name)).sort()).toEqual([
       'canary',
       'canary-differs',

@@ -103,6 +103,36 @@ test.each<[string, object, string]>([
     'alarms.emails[0]="ops" is invalid: expected an e-mail address',
   ],
   [
+    'a topic that is no ARN',
+    { alarms: { topics: ['ops'] } },
+    'alarms.topics[0]="ops" is invalid: expected the ARN of an SNS topic that is not FIFO',
+  ],
+  [
+    'a FIFO topic, which alarms cannot notify',
+    { alarms: { topics: ['arn:aws:sns:eu-west-1:123456789012:ops.fifo'] } },
+    'is invalid: expected the ARN of an SNS topic that is not FIFO',
+  ],
+  [
+    'runbooks with an anchor',
+    { alarms: { runbooks: 'https://wiki.example.com/relay#cpu' } },
+    'alarms.runbooks="https://wiki.example.com/relay#cpu" is invalid: expected an https address without an anchor',
+  ],
+  [
+    'a threshold of a misspelt alarm',
+    { alarms: { thresholds: { 'edge-eror': 5 } } },
+    'alarms.thresholds.edge-eror is unknown: did you mean edge-errors?',
+  ],
+  [
+    'a threshold above its range',
+    { alarms: { thresholds: { cpu: 101 } } },
+    'alarms.thresholds.cpu=101 is invalid: expected a number from 0 to 100 (%)',
+  ],
+  [
+    'an objective without an error budget',
+    { alarms: { availabilityPercent: 100 } },
+    'alarms.availabilityPercent=100 is invalid: expected a number from 90 to 99.999 (%)',
+  ],
+  [
     "a tag of AWS's",
     { tags: { 'aws:x': 'y' } },
     'tags={"aws:x":"y"} is invalid: expected a map of tag names to values',
@@ -447,7 +477,7 @@ describe('cdk.json', () => {
   test('overrides a stage file property by property', () => {
     const stage = parseStage('prod', stages, { prod: { relay: { tasks: 5 }, alarms: { emails: ['a@example.com'] } } });
     expect(stage.relay).toMatchObject({ tasks: 5, certificates: stages.prod!.relay!.certificates });
-    expect(stage.alarms).toEqual({ emails: ['a@example.com'], pageEmails: ['a@example.com'] });
+    expect(stage.alarms).toMatchObject({ emails: ['a@example.com'], pageEmails: ['a@example.com'] });
   });
 
   test('can define a new stage', () => {

@@ -2,8 +2,9 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Template } from 'aws-cdk-lib/assertions';
 import { metricUnits } from '../../../../lambda/canary/metrics.ts';
+import { settableThresholds } from '../../../../lib/infrastructure/observability/thresholds.ts';
 import { published } from '../../../../relay-task/status/published.ts';
-import { createApp, full } from '../../../support/synthesise.ts';
+import { full } from '../../../support/synthesise.ts';
 import { alarmsIn, type CfnAlarm, metricsOf, type Observability, observe, pages, tickets } from './observe.ts';
 
 const page = readFileSync(join(import.meta.dirname, '../../../../docs/operations.md'), 'utf8');
@@ -30,7 +31,14 @@ const runbooks = () => {
   const until = page.indexOf('\n## ', from + 4);
   return [...page.slice(from, until).matchAll(/^### ([\w-]+)$/gm)].map(([, anchor]) => anchor!);
 };
-const anchorOf = (text: string) => /Runbook: docs\/operations\.md#([\w-]+)$/.exec(text)?.[1];
+const anchorOf = (text: string) =>
+  /Runbook: docs\/operations\.md#([\w-]+) Dashboard: https:\/\/console\.aws\.amazon\.com\/cloudwatch\/home\?region=eu-west-1#dashboards\/dashboard\/edge-flag-relay-full$/.exec(
+    text,
+  )?.[1];
+const compositesIn = (template: Template) =>
+  Object.values(template.findResources('AWS::CloudWatch::CompositeAlarm')).map(({ Properties }) => Properties);
+/** The windows of burn rates notify nobody, but the alarms on both of them do. */
+const isWindow = ({ AlarmName }: CfnAlarm) => /-error-budget-\d+[hd]-(long|short)$/.test(AlarmName);
 
 const ids = (template: Template) =>
   alarmsIn(template).map(({ AlarmName }) => AlarmName.replace(/^edge-flag-relay-full-/, ''));
@@ -38,9 +46,15 @@ const ids = (template: Template) =>
 test('every alarm notifies its topic when it starts and ends, and defines how missing data is treated', () => {
   expect(everyAlarm.length).toBeGreaterThan(40);
   for (const [region, template] of templates) {
+    const topic = tickets.replace('eu-west-1', region);
+    for (const one of compositesIn(template)) {
+      const told = one.AlarmName.endsWith('impaired') ? pages.replace('eu-west-1', region) : topic;
+      expect(one).toMatchObject({ AlarmActions: [told], OKActions: [told] });
+    }
     for (const alarm of alarmsIn(template)) {
-      const topic = tickets.replace('eu-west-1', region);
-      expect(alarm).toMatchObject({ AlarmActions: [topic], OKActions: [topic] });
+      const actions = isWindow(alarm) ? undefined : [topic];
+      expect(alarm).toMatchObject({ ...(actions && { AlarmActions: actions, OKActions: actions }) });
+      expect(alarm.AlarmActions).toEqual(actions);
       expect(['breaching', 'notBreaching']).toContain(alarm.TreatMissingData);
       const periods = [alarm.Period, ...(alarm.Metrics ?? []).map(({ MetricStat }) => MetricStat?.Period)];
       // CloudWatch: 10, 20, 30 or whole minutes, and at most one day in total.
@@ -48,44 +62,38 @@ test('every alarm notifies its topic when it starts and ends, and defines how mi
         expect(period % 60).toBe(0);
         expect(period * alarm.EvaluationPeriods).toBeLessThanOrEqual(86_400);
       }
-      expect(alarm.DatapointsToAlarm).toBeLessThanOrEqual(alarm.EvaluationPeriods);
+      expect(alarm.DatapointsToAlarm ?? 1).toBeLessThanOrEqual(alarm.EvaluationPeriods);
     }
   }
 });
 
 test('alarm names are unique, and no alarm uses metrics of another region', () => {
   // Names contain the region or the word edge, since a region may have three stacks.
-  expect(new Set(everyAlarm.map(({ AlarmName }) => AlarmName)).size).toBe(everyAlarm.length);
+  const all = [...everyAlarm, ...templates.flatMap(([, template]) => compositesIn(template))];
+  expect(new Set(all.map(({ AlarmName }) => AlarmName)).size).toBe(all.length);
   for (const [, template] of templates) expect(JSON.stringify(alarmsIn(template))).not.toContain('"Region":"');
 });
 
 test('every alarm has a runbook, and every runbook an alarm', () => {
-  const [composite] = Object.values(all.home.findResources('AWS::CloudWatch::CompositeAlarm'));
+  const composites = templates.flatMap(([, template]) => compositesIn(template));
   const [rule] = Object.values(all.home.findResources('AWS::Events::Rule')).filter(
     ({ Properties }) => Properties.EventPattern,
   );
   const message = JSON.stringify(rule!.Properties.Targets[0].InputTemplate ?? rule!.Properties.Targets[0].Input);
   const anchors = [
     ...everyAlarm.map(({ AlarmDescription }) => anchorOf(AlarmDescription)),
-    anchorOf(composite!.Properties.AlarmDescription),
+    ...composites.map(({ AlarmDescription }) => anchorOf(AlarmDescription)),
     /Runbook: docs\/operations\.md#([\w-]+)/.exec(message)?.[1],
   ];
   expect([...new Set(anchors)].sort()).toEqual(runbooks().sort());
 });
 
-test('runbooks link to runbooks that exist', () => {
-  const known = new Set(runbooks());
+test('runbooks link to parts of the page that exist', () => {
+  const headings = [...page.matchAll(/^#+ (.+)$/gm)].map(([, heading]) => heading!.toLowerCase().replaceAll(' ', '-'));
+  const known = new Set([...runbooks(), ...headings]);
   const links = [...page.matchAll(/\]\(#([\w-]+)\)/g)].map(([, anchor]) => anchor!);
   expect(links.length).toBeGreaterThan(20);
   expect(links.filter((anchor) => !known.has(anchor))).toEqual([]);
-});
-
-test('alarms link to runbooks on another page if one is given @heavy', () => {
-  const elsewhere = 'https://wiki.example.com/relay';
-  const found = alarmsIn(observe(full, createApp(), elsewhere).home);
-  expect(found.length).toBeGreaterThan(20);
-  for (const { AlarmDescription } of found)
-    expect(AlarmDescription).toMatch(/Runbook: https:\/\/wiki\.example\.com\/relay#[\w-]+$/);
 });
 
 test('every relay metric in an alarm is published by relays with exactly these dimensions', () => {
@@ -132,35 +140,120 @@ test('every AWS metric in an alarm has the dimensions with which AWS publishes i
 });
 
 test('alarms that affect users page through one alarm, and the others do not', () => {
-  const [composite] = Object.values(all.home.findResources('AWS::CloudWatch::CompositeAlarm'));
-  expect(composite!.Properties).toMatchObject({
-    AlarmName: 'edge-flag-relay-full-impaired',
-    AlarmActions: [pages],
-    OKActions: [pages],
-  });
-  const names = new Map(
-    Object.entries(all.home.findResources('AWS::CloudWatch::Alarm')).map(([id, { Properties }]) => [
-      id,
-      Properties.AlarmName,
-    ]),
-  );
-  const rule = JSON.stringify(composite!.Properties.AlarmRule);
-  const paging = [...rule.matchAll(/"Fn::GetAtt":\["(\w+)","Arn"\]/g)].map(([, id]) => names.get(id!));
+  const paging = partsOf(all.home, 'edge-flag-relay-full-impaired');
   expect(paging.map((name) => name.replace('edge-flag-relay-full-', '')).sort()).toEqual([
     'canary',
     'data-stale',
-    'load-balancer-5xx-internal',
-    'load-balancer-5xx-public',
+    'error-budget-1h',
+    'error-budget-6h',
     'no-data',
     'no-writer',
-    'relay-5xx-internal',
-    'relay-5xx-public',
     'too-few-healthy-tasks-internal',
     'too-few-healthy-tasks-public',
   ]);
-  const marked = [...page.matchAll(/^### ([\w-]+)\n\n\*Pages\.\*/gm)].map(([, anchor]) => anchor);
-  const expected = new Set(paging.map((name) => name.replace(/^edge-flag-relay-full-|-internal$|-public$/g, '')));
-  expect(new Set(marked)).toEqual(new Set([...expected, 'impaired']));
+  const atEdge = partsOf(all.edge, 'edge-flag-relay-full-edge-impaired');
+  expect(atEdge).toEqual(['edge-flag-relay-full-edge-edge-check']);
+  const inRegion = partsOf(all.region('us-west-2'), 'edge-flag-relay-full-us-west-2-edge-impaired');
+  expect(inRegion.map((name) => name.replace('edge-flag-relay-full-us-west-2-', ''))).toEqual([
+    ...['viewer-request', 'origin-request', 'viewer-response'].map(
+      (kind) => `edge-errors-edge-flag-relay-full-${kind}`,
+    ),
+    'edge-fallbacks',
+  ]);
+  const marked = [...page.matchAll(/^### ([\w-]+)\n\n\*Pages\.\*/gm)].map(([, anchor]) => anchor!);
+  const names = [...paging, ...atEdge, ...inRegion].join(' ');
+  // One runbook for all burn rates.
+  expect(marked.filter((anchor) => anchor !== 'impaired' && !names.includes(anchor))).toEqual([]);
+  for (const name of names.split(' ')) expect(marked.some((anchor) => name.includes(anchor))).toBe(true);
+});
+
+/** The names of the alarms that a composite alarm combines. */
+function partsOf(template: Template, name: string): string[] {
+  const alarms = { ...template.findResources('AWS::CloudWatch::Alarm') };
+  const composites = template.findResources('AWS::CloudWatch::CompositeAlarm');
+  const [composite] = Object.values(composites).filter(({ Properties }) => Properties.AlarmName === name);
+  const rule = JSON.stringify(composite?.Properties.AlarmRule ?? '');
+  return [...rule.matchAll(/"Fn::GetAtt":\["(\w+)","Arn"\]/g)].map(
+    ([, id]) => (alarms[id!] ?? composites[id!])!.Properties.AlarmName,
+  );
+}
+
+test('burn rates of the error budget are those of the SRE workbook, with both windows', () => {
+  const [home] = templates;
+  const composites = compositesIn(home![1]).filter(({ AlarmName }) => AlarmName.includes('error-budget'));
+  // Google, The Site Reliability Workbook, chapter 5: 2 % of the budget in an hour, 5 % in six, 10 % in a day; the short window is a twelfth.
+  const expected = [
+    ['1h', 3_600, 0.02],
+    ['6h', 21_600, 0.05],
+    ['1d', 86_400, 0.1],
+  ] as const;
+  expect(composites.map(({ AlarmName }) => AlarmName)).toEqual(
+    expected.map(([name]) => `edge-flag-relay-full-error-budget-${name}`),
+  );
+  for (const [name, seconds, share] of expected) {
+    const id = `edge-flag-relay-full-error-budget-${name}`;
+    const windows = alarmsIn(home![1]).filter(({ AlarmName }) => AlarmName.startsWith(id));
+    const threshold = (share * 30 * 86_400 * 0.01) / seconds;
+    expect(windows.map((one) => [one.AlarmName, one.Metrics?.[1]?.MetricStat?.Period])).toEqual([
+      [`${id}-long`, seconds],
+      [`${id}-short`, seconds / 12],
+    ]);
+    for (const { Threshold, Metrics } of windows) {
+      expect(Threshold).toBeCloseTo(threshold, 9);
+      const [{ Expression } = {}] = Metrics ?? [];
+      const failed = '(FILL(refused0, 0) + FILL(refused1, 0) + FILL(failed0, 0) + FILL(failed1, 0))';
+      const asked = '(FILL(requests0, 0) + FILL(requests1, 0) + FILL(refused0, 0) + FILL(refused1, 0))';
+      expect(Expression).toBe(`IF(${failed} >= 10, 100 * ${failed} / ${asked}, 0)`);
+    }
+    expect(partsOf(home![1], id)).toEqual(windows.map(({ AlarmName }) => AlarmName));
+    expect(page).toContain(`= ${Number(threshold.toFixed(6))} % |`);
+  }
+});
+
+describe('a stage with settings of its own @heavy', () => {
+  const value = 7;
+  const runbooks = 'https://wiki.example.com/relay';
+  const idOf = ({ AlarmDescription }: CfnAlarm) => AlarmDescription.split(`${runbooks}#`)[1];
+  let found: CfnAlarm[];
+  beforeAll(() => {
+    const thresholds = Object.fromEntries(Object.keys(settableThresholds).map((name) => [name, value]));
+    const stage = observe({ ...full, alarms: { ...full.alarms, thresholds, runbooks, availabilityPercent: 99.9 } });
+    found = [stage.home, stage.region('eu-west-1'), stage.region('us-east-1'), stage.edge].flatMap(alarmsIn);
+  });
+
+  test('has alarms that link to its own page of runbooks', () => {
+    for (const { AlarmDescription } of found) {
+      expect(AlarmDescription).toMatch(/Runbook: https:\/\/wiki\.example\.com\/relay#[\w-]+$/);
+    }
+  });
+
+  test('has the burn rates of its own objective', () => {
+    expect(found.filter(isWindow).map(({ Threshold }) => Threshold)).toEqual([1.44, 1.44, 0.6, 0.6, 0.3, 0.3]);
+  });
+
+  test.each(Object.keys(settableThresholds).filter((name) => name !== 'deployment-5xx'))(
+    'has its own threshold of %s, and the alarm says which one is in force',
+    (name) => {
+      const own = found.filter((alarm) => idOf(alarm) === name);
+      expect(own.length).toBeGreaterThan(0);
+      for (const { Threshold, AlarmDescription } of own) {
+        expect(Threshold).toBe(value);
+        expect(AlarmDescription).toMatch(/\b7\b/);
+      }
+    },
+  );
+
+  test('has the default thresholds of alarms that it does not name, and no alarm has a placeholder in its text', () => {
+    for (const { AlarmName, AlarmDescription } of [...everyAlarm, ...found]) {
+      expect([AlarmName, AlarmDescription]).toEqual([AlarmName, expect.not.stringContaining('{')]);
+    }
+    const unnamed = (alarm: CfnAlarm) => !isWindow(alarm) && !Object.hasOwn(settableThresholds, idOf(alarm) ?? '');
+    const before = new Map(everyAlarm.map(({ AlarmName, Threshold }) => [AlarmName, Threshold]));
+    const kept = found.filter(unnamed);
+    expect(kept.length).toBeGreaterThan(10);
+    for (const { AlarmName, Threshold } of kept)
+      expect([AlarmName, Threshold]).toEqual([AlarmName, before.get(AlarmName)]);
+  });
 });
 
 test('only alarms that treat missing data as a failure fire when data is missing', () => {
@@ -182,20 +275,23 @@ test('too-few-healthy-tasks fires when fewer relays are ready than always run', 
   expect(Properties).toMatchObject({ Threshold: 8, ComparisonOperator: 'LessThanThreshold', Statistic: 'Minimum' });
 });
 
+const kinds = ['upstream-disconnected', 'upstream-refused', 'key-problem', 'unreadable-items', 'big-segments-stale'];
+
 test('each environment has its own alarms', () => {
-  const kinds = ['upstream-disconnected', 'upstream-refused', 'key-problem', 'unreadable-items', 'big-segments-stale'];
   for (const kind of kinds) {
-    expect(ids(all.home).filter((id) => id.startsWith(kind))).toEqual([`${kind}-production`, `${kind}-staging`]);
+    // And those that auto-configuration brings, together.
+    const found = ids(all.home).filter((id) => id.startsWith(kind));
+    expect(found).toEqual([`${kind}-production`, `${kind}-staging`, kind]);
   }
 });
 
 test('a stage with more than 50 environments has alarms for the whole stage instead @heavy', () => {
+  const relay = { ...full.relay!, secrets: {} };
   for (const environments of [['a'], Array.from({ length: 51 }, (_, index) => `e${index}`)]) {
-    const found = ids(observe({ ...full, environments, edge: undefined }).home);
-    const whole = environments.length > 50;
-    expect(found.includes('upstream-disconnected')).toBe(whole);
-    expect(found.includes('key-problem')).toBe(whole);
-    expect(found.filter((id) => id.startsWith('upstream-refused'))).toHaveLength(whole ? 0 : 1);
+    const found = ids(observe({ ...full, relay, environments, edge: undefined }).home);
+    for (const kind of kinds) {
+      expect(found.filter((id) => id.startsWith(kind))).toEqual([environments.length > 50 ? kind : `${kind}-a`]);
+    }
   }
 });
 

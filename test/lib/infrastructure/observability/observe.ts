@@ -5,7 +5,12 @@ import { SecurityGroup, Vpc } from 'aws-cdk-lib/aws-ec2';
 import { LayerVersion } from 'aws-cdk-lib/aws-lambda';
 import { Topic } from 'aws-cdk-lib/aws-sns';
 import { FlagTable } from '../../../../lib/infrastructure/flag-table.ts';
-import { EdgeAlarms, RegionAlarms } from '../../../../lib/infrastructure/observability/alarms.ts';
+import {
+  type AlarmOptions,
+  dashboardAddress,
+  EdgeAlarms,
+  RegionAlarms,
+} from '../../../../lib/infrastructure/observability/alarms.ts';
 import { ObservabilityStack, observeTable } from '../../../../lib/infrastructure/observability/observability-stack.ts';
 import { readStage } from '../../../../lib/infrastructure/parse-stage.ts';
 import type { StageSettings } from '../../../../lib/infrastructure/stage-settings.ts';
@@ -14,6 +19,8 @@ import { createApp } from '../../../support/synthesise.ts';
 const account = '123456789012';
 export const tickets = `arn:aws:sns:eu-west-1:${account}:alarms`;
 export const pages = `arn:aws:sns:eu-west-1:${account}:pages`;
+
+const DASHBOARD = dashboardAddress('eu-west-1', 'edge-flag-relay-full');
 
 export interface Observability {
   readonly app: App;
@@ -24,7 +31,7 @@ export interface Observability {
   readonly edge: Template;
 }
 
-export function observe(settings: StageSettings, app = createApp(), runbooks?: string): Observability {
+export function observe(settings: StageSettings, app = createApp()): Observability {
   const stage = readStage('full', { ...settings, account });
   const { homeRegion: region, replicaRegions, tableName, environments } = stage;
   const env = { account, region };
@@ -44,9 +51,13 @@ export function observe(settings: StageSettings, app = createApp(), runbooks?: s
         targetGroupFullName: `targetgroup/${name}/1`,
       })),
     },
-    topic: Topic.fromTopicArn(given, 'Topic', tickets),
-    pages: Topic.fromTopicArn(given, 'Pages', pages),
-    runbooks,
+    alarms: () => ({
+      topics: [Topic.fromTopicArn(given, 'Topic', tickets)],
+      pages: [Topic.fromTopicArn(given, 'Pages', pages)],
+      runbooks: stage.alarms.runbooks,
+      thresholds: stage.alarms.thresholds,
+      dashboard: DASHBOARD,
+    }),
     canary: (scope) => ({
       environment: environments[0]!,
       relayUrl: 'https://relay.internal',
@@ -62,14 +73,20 @@ export function observe(settings: StageSettings, app = createApp(), runbooks?: s
       readerLayer: LayerVersion.fromLayerVersionArn(scope, 'Layer', `arn:aws:lambda:${region}:${account}:layer:r:1`),
     }),
   });
-  const topicOf = (scope: Stack) => Topic.fromTopicArn(scope, 'Topic', tickets.replace('eu-west-1', scope.region));
+  const optionsOf = (scope: Stack): AlarmOptions => {
+    const named = (kind: 'Topic' | 'Pages', arn: string) =>
+      Topic.fromTopicArn(scope, kind, arn.replace('eu-west-1', scope.region));
+    const { thresholds, runbooks } = stage.alarms;
+    const told = { topics: [named('Topic', tickets)], pages: [named('Pages', pages)] };
+    return { ...told, thresholds, runbooks, dashboard: DASHBOARD };
+  };
   const regions = new Map<string, Stack>();
   /** Each in its own app, created on demand. */
   const regionOf = (name: string) => {
     const known = regions.get(name);
     if (known) return known;
     const scope = new Stack(createApp(), 'Region', { env: { account, region: name } });
-    new RegionAlarms(scope, 'Alarms', { observed: observeTable(stage), region: name, topic: topicOf(scope) });
+    new RegionAlarms(scope, 'Alarms', { observed: observeTable(stage), region: name, ...optionsOf(scope) });
     regions.set(name, scope);
     return scope;
   };
@@ -80,7 +97,7 @@ export function observe(settings: StageSettings, app = createApp(), runbooks?: s
     distributionId: 'E1',
     certificateArn,
     checked: true,
-    topic: topicOf(edge),
+    ...optionsOf(edge),
   });
   const templates = new Map<Stack, Template>();
   const templateOf = (one: Stack) => {
