@@ -140,6 +140,7 @@ const OF_DISTRIBUTION = [
   'behaviors',
   'domainNames',
   'certificateArn',
+  'hostedZone',
   'priceClass',
   'webAclArn',
   'defaultRootObject',

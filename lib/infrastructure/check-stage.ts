@@ -1,10 +1,11 @@
 import { edgeProblems } from './check-edge.ts';
+import { certifies, isInZone } from './hosted-zone.ts';
 import { checkRecipients } from './observability/recipients.ts';
 import { EDGE_REGION } from './regions.ts';
 import { describeFargateProblem, describeTimeoutProblem, LEAST_TASKS, managedVariables } from './relay-contract.ts';
 import type { Network, Stage } from './stage.ts';
 import type { Problems } from './stage-readers.ts';
-import type { StageSettings } from './stage-settings.ts';
+import type { HostedZoneSettings, StageSettings } from './stage-settings.ts';
 
 /** Checks properties against each other, after each was checked by itself; `given` is the stage without its defaults. */
 export function checkStage(stage: Stage, given: StageSettings, problems: Problems): void {
@@ -106,16 +107,50 @@ function checkRelay(stage: Stage, given: StageSettings, problems: Problems): voi
   const timeout = describeTimeoutProblem(relay);
   if (timeout) problems.mustBe('relay.idleTimeoutSeconds', relay.idleTimeoutSeconds, timeout);
 
-  checkCertificates(stage, 'relay.certificates', relay.certificates, production, problems);
+  checkZone('relay', 'hostName', relay.hostedZone, namesOf(relay), problems);
+  checkCertificates(
+    stage,
+    'relay.certificates',
+    relay.certificates,
+    production && !certifies(relay.hostedZone),
+    problems,
+  );
   for (const [region, arn] of Object.entries(relay.encryptionKeys)) {
     if (arn.split(':')[3] !== region) problems.mustBe(`relay.encryptionKeys.${region}`, arn, `a key in ${region}`);
   }
   if (relay.publicAccess) {
-    const { certificates } = relay.publicAccess;
-    checkCertificates(stage, 'relay.publicAccess.certificates', certificates, true, problems);
+    const { certificates, hostName, hostedZone } = relay.publicAccess;
+    checkZone('relay.publicAccess', 'hostName', hostedZone, namesOf(relay.publicAccess), problems);
+    if (hostName !== undefined && hostName === relay.hostName && hostedZone?.id === relay.hostedZone?.id) {
+      problems.mustBe('relay.publicAccess.hostName', hostName, 'another name than relay.hostName in the same zone');
+    }
+    const made = certifies(hostedZone) || certifies(relay.hostedZone);
+    checkCertificates(stage, 'relay.publicAccess.certificates', certificates, !made, problems);
   }
   if (stage.redis && 'url' in stage.redis && production && stage.redis.url.startsWith('redis:')) {
     problems.mustBe('redis.url', stage.redis.url, 'rediss:// in production: flags must be encrypted in transit');
+  }
+}
+
+function namesOf({ hostName }: { readonly hostName?: string | undefined }): string[] {
+  return hostName === undefined ? [] : [hostName];
+}
+
+/** `names`: what gets records in the zone, the values of `property`. */
+function checkZone(
+  at: string,
+  property: string,
+  hostedZone: HostedZoneSettings | undefined,
+  names: readonly string[],
+  problems: Problems,
+): void {
+  if (!hostedZone) return;
+  if (names.length === 0) {
+    problems.say(`${at}.${property}`, `${at}.${property} is missing: ${at}.hostedZone has no use without it`);
+  }
+  const outside = names.filter((name) => !isInZone(name, hostedZone));
+  if (outside.length > 0) {
+    problems.mustBe(`${at}.hostedZone.name`, hostedZone.name, `a zone that contains ${outside.join(', ')}`);
   }
 }
 
@@ -193,7 +228,11 @@ function checkEdge(stage: Stage, problems: Problems): void {
   } else if (edge.certificateArn && account && owner !== account) {
     problems.mustBe('edge.certificateArn', edge.certificateArn, `a certificate in the stage's account ${account}`);
   }
-  if (edge.domainNames?.length && !edge.certificateArn) {
+  checkZone('edge', 'domainNames', edge.hostedZone, edge.domainNames ?? [], problems);
+  if (edge.hostedZone?.private) {
+    problems.mustBe('edge.hostedZone.private', true, 'a public zone: viewers are outside any VPC');
+  }
+  if (edge.domainNames?.length && !edge.certificateArn && !edge.hostedZone) {
     problems.say('edge.certificateArn', 'edge.certificateArn is missing: edge.domainNames need a certificate');
   }
   if (edge.certificateArn && !edge.domainNames?.length) {

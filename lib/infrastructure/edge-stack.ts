@@ -1,11 +1,14 @@
 import { Annotations, CfnOutput, Stack, type StackProps } from 'aws-cdk-lib';
 import { Certificate } from 'aws-cdk-lib/aws-certificatemanager';
 import * as cloudfront from 'aws-cdk-lib/aws-cloudfront';
+import { CloudFrontTarget } from 'aws-cdk-lib/aws-route53-targets';
 import type { Construct } from 'constructs';
 import { flagKeysOf } from '../../lambda/edge-router/config.ts';
 import { EdgeOrigins } from './edge-origins.ts';
 import { EdgeRouter } from './edge-router.ts';
 import type { IFlagTable } from './flag-table.ts';
+import { certifies } from './hosted-zone.ts';
+import { NamesInZone } from './names-in-zone.ts';
 import type { EdgeSettings } from './stage-settings.ts';
 
 export interface EdgeStackProps extends StackProps {
@@ -27,12 +30,14 @@ export class EdgeStack extends Stack {
   /** Absent if the site has one already, which others attach the functions to. */
   readonly distribution?: cloudfront.Distribution;
   readonly distributionId: string;
+  /** The one given, or the one made in the hosted zone. */
+  readonly certificateArn?: string | undefined;
   /** Whether the site has its own domain names, and so its own certificate. */
   readonly hasOwnName: boolean;
 
   constructor(scope: Construct, id: string, { stage, flagTable, edge, retain, ...props }: EdgeStackProps) {
     super(scope, id, props);
-    const { certificateArn, distributionId } = edge;
+    const { certificateArn, distributionId, hostedZone, domainNames = [] } = edge;
     this.router = new EdgeRouter(this, 'Router', {
       stage,
       flagTable,
@@ -42,16 +47,28 @@ export class EdgeStack extends Stack {
       monitoring: false,
     });
     for (const [what, value] of Object.entries(this.router.published)) new CfnOutput(this, outputName(what), { value });
-    this.hasOwnName = certificateArn !== undefined;
+    const names =
+      hostedZone &&
+      new NamesInZone(this, 'Names', {
+        zone: hostedZone,
+        names: domainNames,
+        certificate: certificateArn === undefined && certifies(hostedZone),
+      });
+    this.certificateArn = certificateArn ?? names?.certificateArn;
+    this.hasOwnName = this.certificateArn !== undefined;
     if (distributionId === undefined) {
-      this.distribution = this.createDistribution(stage, edge);
+      this.distribution = this.createDistribution(stage, { ...edge, certificateArn: this.certificateArn });
+      names?.leadTo(new CloudFrontTarget(this.distribution), { ipv6: true });
       new CfnOutput(this, 'DistributionAddress', { value: this.distribution.distributionDomainName });
       new CfnOutput(this, 'DistributionArn', { value: this.distribution.distributionArn });
     }
     this.distributionId = distributionId ?? this.distribution!.distributionId;
   }
 
-  private createDistribution(stage: string, edge: EdgeSettings): cloudfront.Distribution {
+  private createDistribution(
+    stage: string,
+    edge: Omit<EdgeSettings, 'certificateArn'> & { readonly certificateArn: string | undefined },
+  ): cloudfront.Distribution {
     const { certificateArn, domainNames, priceClass = 'all', webAclArn, defaultRootObject } = edge;
     const { behavior = {}, behaviors = [] } = edge;
     const origins = new EdgeOrigins(this, 'Origins', edge);

@@ -4,6 +4,7 @@ import { LayerVersion } from 'aws-cdk-lib/aws-lambda';
 import { StringParameter } from 'aws-cdk-lib/aws-ssm';
 import type { Construct } from 'constructs';
 import { layerParameterName } from './flag-reader-layer.ts';
+import { usesTls } from './hosted-zone.ts';
 import { type AlarmOptions, dashboardAddress, EdgeAlarms, RegionAlarms, RelayAlarms } from './observability/alarms.ts';
 import { dashboardName } from './observability/dashboard.ts';
 import { checkedAddress, EdgeCheck } from './observability/edge-check.ts';
@@ -16,7 +17,13 @@ import {
 } from './observability/observability-stack.ts';
 import { describeUntold } from './observability/recipients.ts';
 import { topicsFor } from './region-stack.ts';
-import { addressOf, type LoadBalancerAddress, type LoadBalancerName, publishedAddress } from './relay-addresses.ts';
+import {
+  addressOf,
+  type LoadBalancerAddress,
+  type LoadBalancerName,
+  publishedAddress,
+  publishedCertificate,
+} from './relay-addresses.ts';
 import { clusterName, relayLogGroupName, SERVICE_NAME } from './relay-contract.ts';
 import type { RelayStack } from './relay-stack.ts';
 import type { Stage } from './stage.ts';
@@ -38,7 +45,12 @@ export function addObservability(stage: StageStacks, props: StackProps): Observa
   const stack = new ObservabilityStack(stage, 'Observability', {
     ...props,
     stage: config,
-    relay: (scope) => observedRelay(config, (one) => publishedAddress(scope, name, one)),
+    relay: (scope) => ({
+      ...observedRelay(config, (one) => publishedAddress(scope, name, one)),
+      madeCertificateArns: Object.keys(home.madeCertificates).map((one) =>
+        publishedCertificate(scope, name, one as LoadBalancerName),
+      ),
+    }),
     alarms: (scope) => alarmOptions(config, scope),
     ...(config.environments.length > 0 && config.readerLayer && { canary: (scope) => canaryNeeds(scope, stage, home) }),
   });
@@ -49,7 +61,10 @@ export function addObservability(stage: StageStacks, props: StackProps): Observa
     const { region } = other;
     const observed = observeStage(
       config,
-      observedRelay(config, (one) => addressOf(other.relay[one]!)),
+      {
+        ...observedRelay(config, (one) => addressOf(other.relay[one]!)),
+        madeCertificateArns: Object.values(other.madeCertificates),
+      },
       { canary: false, region },
     );
     // Replication latency is reported in the home region.
@@ -72,7 +87,7 @@ export function addObservability(stage: StageStacks, props: StackProps): Observa
     new EdgeAlarms(edge, 'EdgeAlarms', {
       stage: name,
       distributionId: edge.distributionId,
-      certificateArn: config.edge?.certificateArn,
+      certificateArn: edge.certificateArn,
       checked: checked !== undefined,
       ...alarmOptions(config, edge),
     });
@@ -117,7 +132,7 @@ function canaryNeeds(
   const layerArn = StringParameter.valueForStringParameter(scope, layerParameterName(name));
   return {
     environment: environments[0]!,
-    relayUrl: `${relay.certificates[region] ? 'https' : 'http'}://${dnsName}`,
+    relayUrl: `${usesTls(relay, region) ? 'https' : 'http'}://${dnsName}`,
     ...(relay.hostName && { serverName: relay.hostName }),
     loadBalancer: SecurityGroup.fromSecurityGroupId(scope, 'LoadBalancer', securityGroupId),
     vpc: network.vpc,

@@ -1,6 +1,7 @@
 import { inLines } from '../../lambda/edge-router/check-config.ts';
 import { holdsKey } from '../../relay-task/common/secrets.ts';
 import { checkStage } from './check-stage.ts';
+import { certifies } from './hosted-zone.ts';
 import { defaultZones } from './regions.ts';
 import type { Network, Relay, Stage } from './stage.ts';
 import { isRecord, Problems, textsIn } from './stage-readers.ts';
@@ -103,7 +104,12 @@ export function fillRelay(given: RelaySettings = {}, production: boolean): Relay
     streamsPerTask,
     tasks,
     ...(publicAccess && {
-      publicAccess: { certificates, requestsPerFiveMinutes: 3_000, paths: [], ...defined(publicAccess) },
+      publicAccess: {
+        certificates: certifies(publicAccess.hostedZone) ? {} : certificates,
+        requestsPerFiveMinutes: 3_000,
+        paths: [],
+        ...defined(publicAccess),
+      },
     }),
   };
 }

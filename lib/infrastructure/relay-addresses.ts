@@ -51,6 +51,23 @@ export function publishAddress(stack: Stack, stage: string, name: LoadBalancerNa
   }
 }
 
+function certificateParameterName(stage: string, one: LoadBalancerName): string {
+  return `/edge-flag-relay/${stage}/load-balancers/${one}/certificate`;
+}
+
+/** Stores the ARN of a certificate that the relay's stack made, as `publishAddress` does. */
+export function publishCertificate(stack: Stack, stage: string, name: LoadBalancerName, stringValue: string): void {
+  new StringParameter(stack, `Address-${name}-certificate`, {
+    parameterName: certificateParameterName(stage, name),
+    description: `The relay's ${name} load balancer: certificate`,
+    stringValue,
+  });
+}
+
+export function publishedCertificate(scope: Construct, stage: string, name: LoadBalancerName): string {
+  return StringParameter.valueForStringParameter(scope, certificateParameterName(stage, name));
+}
+
 /** What `publishAddress` stored in the same region. CloudFormation reads it again on every deployment. */
 export function publishedAddress(scope: Construct, stage: string, name: LoadBalancerName): LoadBalancerAddress {
   const read = (what: keyof LoadBalancerAddress) =>

@@ -24,7 +24,7 @@ import { RelayWebAcl } from './relay-web-acl.ts';
 import type { RelaySettings } from './stage-settings.ts';
 
 export interface RelayServiceProps
-  extends Omit<RelaySettings, 'hostName' | 'certificates' | 'encryptionKeys' | 'publicAccess'> {
+  extends Omit<RelaySettings, 'hostName' | 'hostedZone' | 'certificates' | 'encryptionKeys' | 'publicAccess'> {
   /** Part of resource names and of the SSM path of keys: `/edge-flag-relay/<stage>/environments/`. */
   readonly stage: string;
   /** The relay writes in this table's home region and only reads elsewhere. */

@@ -1,13 +1,17 @@
 import { CfnOutput, type StackProps } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import { CfnServerlessCache } from 'aws-cdk-lib/aws-elasticache';
+import { LoadBalancerTarget } from 'aws-cdk-lib/aws-route53-targets';
 import type { Construct } from 'constructs';
 import type { IFlagTable } from './flag-table.ts';
-import { publishAddress } from './relay-addresses.ts';
+import { certifies } from './hosted-zone.ts';
+import { NamesInZone } from './names-in-zone.ts';
+import { type LoadBalancerName, publishAddress, publishCertificate } from './relay-addresses.ts';
+import type { RelayLoadBalancer } from './relay-load-balancer.ts';
 import { type RelayNetwork, ZonedStack } from './relay-network.ts';
 import { RelayService } from './relay-service.ts';
 import type { Stage } from './stage.ts';
-import type { RedisSettings } from './stage-settings.ts';
+import type { RedisSettings, RelaySettings } from './stage-settings.ts';
 
 export interface RelayStackProps extends StackProps {
   readonly stage: Stage;
@@ -23,6 +27,8 @@ export class RelayStack extends ZonedStack {
   readonly relay: RelayService;
   readonly network: RelayNetwork;
   readonly cache?: CfnServerlessCache;
+  /** ARNs of the certificates that this stack made in a hosted zone. */
+  readonly madeCertificates: Readonly<Partial<Record<LoadBalancerName, string>>>;
 
   constructor(scope: Construct, id: string, { stage, flagTable, network: given, ...props }: RelayStackProps) {
     super(scope, id, props);
@@ -31,7 +37,14 @@ export class RelayStack extends ZonedStack {
     const { vpc, cidr } = network;
     const { region } = this;
     const home = region === stage.homeRegion;
-    const { hostName: _, certificates, encryptionKeys, publicAccess, ...settings } = stage.relay;
+    const { hostName, hostedZone, certificates, encryptionKeys, publicAccess, ...settings } = stage.relay;
+    const internalNames = this.namesFor('Names', { hostName, hostedZone }, certificates[region]);
+    const publicNames = publicAccess && this.namesFor('PublicNames', publicAccess, publicAccess.certificates[region]);
+    const certificateArn = certificates[region] ?? internalNames?.certificateArn;
+    this.madeCertificates = {
+      ...(internalNames?.certificateArn && { internal: internalNames.certificateArn }),
+      ...(publicNames?.certificateArn && { public: publicNames.certificateArn }),
+    };
 
     const redis = home ? stage.redis : undefined;
     const cacheGroup = redis && 'serverless' in redis ? this.cacheGroup(vpc) : undefined;
@@ -50,26 +63,43 @@ export class RelayStack extends ZonedStack {
       internalSubnets: network.internalSubnets,
       assignPublicIp: network.assignPublicIp,
       allowedCidrs: settings.allowedCidrs ?? [cidr],
-      ...(certificates[region] && { certificateArn: certificates[region] }),
+      ...(certificateArn && { certificateArn }),
       ...(encryptionKeys[region] && { encryptionKeyArn: encryptionKeys[region] }),
       ...(publicAccess && {
         publicAccess: {
-          certificateArn: publicAccess.certificates[region] ?? '',
+          certificateArn: publicAccess.certificates[region] ?? publicNames?.certificateArn ?? certificateArn ?? '',
           requestsPerFiveMinutes: publicAccess.requestsPerFiveMinutes,
           paths: publicAccess.paths,
         },
       }),
       ...(redis && { redis: this.redisOf(redis) }),
     });
+    const leadTo = (names: NamesInZone | undefined, { loadBalancer }: RelayLoadBalancer) =>
+      names?.leadTo(new LoadBalancerTarget(loadBalancer, { evaluateTargetHealth: true }), { region, ipv6: false });
+    leadTo(internalNames, this.relay.internal);
+    if (this.relay.public) leadTo(publicNames, this.relay.public);
     cacheGroup?.connections.allowFrom(this.relay.service, ec2.Port.tcp(REDIS_PORT), 'the relay');
 
     publishAddress(this, stage.name, 'internal', this.relay.internal);
     if (this.relay.public) publishAddress(this, stage.name, 'public', this.relay.public);
+    for (const [name, arn] of Object.entries(this.madeCertificates)) {
+      publishCertificate(this, stage.name, name as LoadBalancerName, arn);
+    }
     new CfnOutput(this, 'InternalAddress', { value: this.relay.internal.loadBalancer.loadBalancerDnsName });
     if (this.relay.public) {
       new CfnOutput(this, 'PublicAddress', { value: this.relay.public.loadBalancer.loadBalancerDnsName });
     }
     if (this.cache) new CfnOutput(this, 'RedisAddress', { value: this.cache.attrEndpointAddress });
+  }
+
+  private namesFor(
+    id: string,
+    { hostName, hostedZone }: Pick<RelaySettings, 'hostName' | 'hostedZone'>,
+    given: string | undefined,
+  ): NamesInZone | undefined {
+    if (!hostedZone || hostName === undefined) return undefined;
+    const certificate = given === undefined && certifies(hostedZone);
+    return new NamesInZone(this, id, { zone: hostedZone, names: [hostName], certificate });
   }
 
   private redisOf(redis: RedisSettings): { url: string; cluster: boolean } {

@@ -5,6 +5,7 @@ import { edgeFunctionNames } from './edge-router.ts';
 import { EdgeStack } from './edge-stack.ts';
 import { ExposureCollector, ExposureSender } from './exposures.ts';
 import { FlagTable, type IFlagTable } from './flag-table.ts';
+import { usesTls } from './hosted-zone.ts';
 import type { ObservabilityStack } from './observability/observability-stack.ts';
 import { alarmRegions, pagingRegions } from './observability/recipients.ts';
 import { addObservability } from './observability-of.ts';
@@ -124,7 +125,7 @@ export class RelayStage extends Stage implements StageStacks {
     const { loadBalancer } = home.relay.internal;
     new ExposureSender(home, 'Exposures', {
       stage,
-      relayUrl: `${relay.certificates[homeRegion] ? 'https' : 'http'}://${loadBalancer.loadBalancerDnsName}`,
+      relayUrl: `${usesTls(relay, homeRegion) ? 'https' : 'http'}://${loadBalancer.loadBalancerDnsName}`,
       serverName: relay.hostName,
       loadBalancer,
       vpc: home.network.vpc,

@@ -20,6 +20,7 @@ import type {
   AlarmSettings,
   EdgeSettings,
   ExistingVpc,
+  HostedZoneSettings,
   NetworkSettings,
   PublicAccessSettings,
   RedisSettings,
@@ -49,7 +50,17 @@ const subnet = text(/^subnet-([\da-f]{8}|[\da-f]{17})$/, 'a subnet ID');
 const subnets = list(subnet, 'a list of subnet IDs');
 /** Environment variable names, as ld-relay and this relay read them. */
 const VARIABLE = /^[A-Z][A-Z0-9_]*$/;
+const plainHostName = text(/^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$/, 'a lower-case host name');
 const hostName = text(/^(\*\.)?([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$/, 'a lower-case host name');
+
+const hostedZone = group<HostedZoneSettings>(
+  {
+    id: text(/^Z[A-Z\d]{5,31}$/, 'the ID of a hosted zone, such as Z0123456789ABCDEFGHIJ'),
+    name: text(/^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$/, 'a lower-case domain name without a dot at its end'),
+    private: boolean,
+  },
+  ['id', 'name'],
+);
 
 const vpc = group<ExistingVpc>(
   {
@@ -70,6 +81,8 @@ const network = group<NetworkSettings>({
 });
 
 const publicAccess = group<PublicAccessSettings>({
+  hostName: plainHostName,
+  hostedZone,
   certificates,
   // AWS WAF: a rate-based rule's limit.
   requestsPerFiveMinutes: integer(10, 2_000_000_000),
@@ -86,7 +99,8 @@ const relay = group<RelaySettings>({
     /^[a-z0-9][\w.-]*(:\d+)?(\/[\w.-]+)*(:[\w.-]+|@sha256:[\da-f]{64})$/,
     'an image URI with a tag or digest',
   ),
-  hostName: text(/^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$/, 'a lower-case host name'),
+  hostName: plainHostName,
+  hostedZone,
   certificates,
   allowedCidrs: list(cidr, 'a list of CIDR blocks'),
   heartbeatSeconds: integer(5, 120, 's'),
@@ -231,6 +245,7 @@ const edge = group<EdgeSettings>(
     }),
     domainNames: list(hostName, 'a list of host names'),
     certificateArn,
+    hostedZone,
     priceClass: oneOf('100', '200', 'all'),
     webAclArn: text(
       new RegExp(`^arn:aws:wafv2:${EDGE_REGION}:\\d{12}:global/webacl/[\\w-]+/[\\da-f-]{36}$`),

@@ -86,10 +86,13 @@ export interface RelaySettings {
   /** The URI of a prebuilt image. Default: built from `relay-task/Dockerfile` during deployment. */
   readonly image?: string;
   /**
-   * The relay's host name inside the VPC: your DNS record points it at the internal load balancer, and the certificate contains
-   * it. The synthetic check uses it. Default: the check verifies the certificate's issuer but not its name.
+   * The relay's host name inside the VPC, the same in every region: the certificate contains it, and a DNS record, yours or that of
+   * `hostedZone`, points it at the internal load balancer. The synthetic check uses it. Default: the check verifies the certificate's
+   * issuer but not its name.
    */
   readonly hostName?: string;
+  /** Where `hostName` gets its record and, in regions without one in `certificates`, its certificate. Default: you make both. */
+  readonly hostedZone?: HostedZoneSettings;
   /** ACM certificates of the internal load balancers, by region. Required in production; without one, plain HTTP. */
   readonly certificates?: Readonly<Record<string, string>>;
   /** Address ranges that may reach the internal load balancer. Default: the VPC's own. */
@@ -127,9 +130,26 @@ export interface RelaySettings {
   readonly redeploy?: string;
 }
 
+/** A Route 53 hosted zone in the stage's account, given literally: there is no lookup. */
+export interface HostedZoneSettings {
+  /** Such as Z0123456789ABCDEFGHIJ. */
+  readonly id: string;
+  /** The zone's domain name, without a dot at its end. */
+  readonly name: string;
+  /**
+   * Whether it is a private zone, which you associate with the VPCs of your applications. ACM cannot validate names in it: certificates
+   * are given. Default false.
+   */
+  readonly private?: boolean;
+}
+
 /** Only accepts the paths of browser and mobile SDKs, behind a web ACL. */
 export interface PublicAccessSettings {
-  /** ACM certificates by region. Default: those of the internal load balancers. */
+  /** Its host name, the same in every region. Only needed for `hostedZone`. */
+  readonly hostName?: string;
+  /** Where `hostName` gets its record and, in regions without one in `certificates`, its certificate. Default: you make both. */
+  readonly hostedZone?: HostedZoneSettings;
+  /** ACM certificates by region. Default: those of the internal load balancers, or made in `hostedZone`. */
   readonly certificates?: Readonly<Record<string, string>>;
   /** Requests per address in five minutes. Default 3,000. */
   readonly requestsPerFiveMinutes?: number;
@@ -193,8 +213,10 @@ export interface EdgeSettings {
   readonly defaultRootObject?: string;
   /** The site's own domain names, in addition to CloudFront's. */
   readonly domainNames?: readonly string[];
-  /** The certificate for those names, in us-east-1. */
+  /** The certificate for those names, in us-east-1. Default: made in `hostedZone`. */
   readonly certificateArn?: string;
+  /** Where `domainNames` get their records and, without `certificateArn`, their certificate. Default: you make both. */
+  readonly hostedZone?: HostedZoneSettings;
   /** Default all. */
   readonly priceClass?: '100' | '200' | 'all';
   /** The ARN of a web ACL with CloudFront scope. Default none. */

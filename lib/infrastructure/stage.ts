@@ -11,8 +11,8 @@ type Filled<T, Optional extends keyof T = never> = Required<Omit<T, Optional>> &
 export type Network = Filled<NetworkSettings, 'vpc'>;
 export type Relay = Filled<
   Omit<RelaySettings, 'publicAccess'>,
-  'image' | 'hostName' | 'allowedCidrs' | 'expectedStreams' | 'reservedCapacityUnits' | 'redeploy'
-> & { readonly publicAccess?: Required<PublicAccessSettings> };
+  'image' | 'hostName' | 'hostedZone' | 'allowedCidrs' | 'expectedStreams' | 'reservedCapacityUnits' | 'redeploy'
+> & { readonly publicAccess?: Filled<PublicAccessSettings, 'hostName' | 'hostedZone'> };
 
 /** A stage with its defaults filled in. */
 export interface Stage extends Filled<StageSettings, 'account' | 'redis' | 'edge'> {

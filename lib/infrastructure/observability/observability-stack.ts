@@ -19,6 +19,8 @@ export interface ObservedRelay {
   readonly logGroupName: string;
   /** Internal first. */
   readonly loadBalancers: readonly ObservedLoadBalancer[];
+  /** Certificates that were made in a hosted zone. */
+  readonly madeCertificateArns?: readonly string[] | undefined;
 }
 
 export interface ObservabilityStackProps extends StackProps {
@@ -61,7 +63,7 @@ export class ObservabilityStack extends Stack {
 /** What to monitor in a stage. */
 export function observeStage(
   stage: Stage,
-  relay: ObservedRelay,
+  { madeCertificateArns = [], ...relay }: ObservedRelay,
   { canary, region = stage.homeRegion }: { readonly canary: boolean; readonly region?: string },
 ): Observed {
   const certificate = stage.relay.certificates[region];
@@ -74,7 +76,9 @@ export function observeStage(
     otherEnvironments: Object.hasOwn(stage.relay.secrets, 'AUTO_CONFIG_KEY'),
     tasks: stage.relay.tasks,
     containerInsights: stage.production,
-    certificateArns: [...new Set([certificate, publicCertificate].filter((arn) => arn !== undefined))],
+    certificateArns: [
+      ...new Set([certificate, publicCertificate, ...madeCertificateArns].filter((arn) => arn !== undefined)),
+    ],
     writes: region === stage.homeRegion,
     canary,
   };
