@@ -1,23 +1,27 @@
-/** `npm run preflight -- <stage>`: checks the prerequisites of a stage's deployment. Changes nothing. */
+/** `npm run preflight -- <stage>`: finds what would break a stage's deployment. Changes nothing. */
 import { parseArgs } from 'node:util';
 
 // Hides the SDK's notice about its future releases.
 process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED = 'true';
 
-const usage = `Checks the prerequisites of a stage's deployment. Changes nothing.
+const usage = `Finds what would break a stage's deployment before it starts. Changes nothing.
 
-  npm run preflight -- <stage> [--online]
+  npm run preflight -- <stage> [--offline] [--json]
 
-  --online            ask LaunchDarkly whether it accepts the SDK keys
-  --base-uri <url>    LaunchDarkly's address; default: https://sdk.launchdarkly.com
+  --offline           do not ask LaunchDarkly whether it accepts the SDK keys
+  --base-uri <url>    LaunchDarkly's address; default: the stage's BASE_URI, or https://sdk.launchdarkly.com
+  --json              print one JSON object; npm run -s keeps npm's own lines out
+
+Exit codes: 0 no problem found, 1 problems to fix, 2 usage error.
 `;
 
 try {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: {
-      online: { type: 'boolean', default: false },
-      'base-uri': { type: 'string', default: 'https://sdk.launchdarkly.com' },
+      offline: { type: 'boolean', default: false },
+      'base-uri': { type: 'string' },
+      json: { type: 'boolean', default: false },
       help: { type: 'boolean', short: 'h', default: false },
     },
   });
@@ -27,8 +31,11 @@ try {
   else {
     // Imported here because loading the AWS clients takes a second, and a misspelt option should fail at once.
     const { runPreflight } = await import('./preflight/run.ts');
-    const options = { stage, online: values.online, baseUri: values['base-uri'] };
-    process.exitCode = await runPreflight(options, (text) => void process.stdout.write(text));
+    const { paperOf } = await import('./checks/print.ts');
+    const { offline, json, 'base-uri': baseUri } = values;
+    const paper = paperOf(process.stdout, process.env);
+    const out = (text: string) => void process.stdout.write(text);
+    process.exitCode = await runPreflight({ stage, offline, json, baseUri, paper }, out);
   }
 } catch (error) {
   process.stderr.write(`${(error as Error).message}\n\n${usage}`);

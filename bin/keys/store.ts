@@ -1,9 +1,10 @@
 /** The SSM requests of the commands, and readable texts for AWS's errors. */
 import { DeleteParametersCommand, PutParameterCommand, SSMClient } from '@aws-sdk/client-ssm';
-import { parseStage, type Stage } from '../../lib/infrastructure/stages.ts';
+import type { Stage } from '../../lib/infrastructure/stages.ts';
 import { createSsmReader } from '../../relay-task/environments/ssm-reader.ts';
 import { RelayError } from '../../relay-task/errors.ts';
 import { outboundOf } from '../outbound.ts';
+import { stageOf } from '../stage-of.ts';
 
 export interface StoredParameter {
   /** Below the path: `production/sdk-key`. */
@@ -44,7 +45,7 @@ export function otherRegionsOf(stage: string, region: string, stages?: Readonly<
 /** Keys may be put before the stage has a file. */
 function parsedStage(stage: string, stages?: Readonly<Record<string, unknown>>): Stage | undefined {
   try {
-    return stages === undefined ? parseStage(stage) : parseStage(stage, stages);
+    return stageOf(stage, stages);
   } catch {
     return undefined;
   }
@@ -119,8 +120,8 @@ export function describeAwsError(error: unknown, region: string): string {
   if (/^(ExpiredToken|ExpiredTokenException|UnrecognizedClientException|InvalidClientTokenId)/.test(name)) {
     return `AWS rejected the credentials as invalid or expired: sign in again. AWS says: ${text}`;
   }
-  if (name === 'AccessDeniedException') {
-    return `AWS denied access; see docs/keys.md for the required permissions. AWS says: ${text}`;
+  if (/^(AccessDenied|AccessDeniedException|UnauthorizedOperation|AuthorizationError)$/.test(name)) {
+    return `AWS denied access; docs/keys.md and docs/deploying.md list the required permissions. AWS says: ${text}`;
   }
   if (name === 'HierarchyTypeMismatchException') {
     return 'The parameter exists with another type (String instead of SecureString, or vice versa): delete it in SSM, then put it again';

@@ -1,48 +1,62 @@
+import type { Stage } from '../../lib/infrastructure/stages.ts';
 import { ssmParameters } from '../../relay-task/environments/ssm-parameters.ts';
 import type { EnvironmentDescription } from '../../relay-task/ports.ts';
-import { bad, type Check, good, type LookedAt, note } from './checks.ts';
+import { bad, type Check, good, note } from '../checks/check.ts';
 import type { RelayView } from './relay-view.ts';
 
 const LONG_GRACE_MS = 31 * 86_400_000;
 
 /** Checks one region's keys: every named environment has one, and every one is valid. */
-export function keyChecks(stage: string, region: string, view: RelayView, looked: LookedAt): Check[] {
+export function keyChecks(stage: Stage, region: string, view: RelayView): Check[] {
   const { descriptions, remarks, unknown } = view;
   const checks: Check[] = [];
   const command = (verb: string, rest: string) => {
-    const elsewhere = region === looked.homeRegion ? '' : ` --region ${region}`;
-    return `npm run keys -- ${verb} ${stage} ${rest}${elsewhere}`;
+    const elsewhere = region === stage.homeRegion ? '' : ` --region ${region}`;
+    return `npm run keys -- ${verb} ${stage.name} ${rest}${elsewhere}`;
   };
-  for (const name of looked.environments) {
+  for (const name of stage.environments) {
     if (!descriptions.some(({ id }) => id === name)) {
-      checks.push(bad(`environment ${name} has no key in ${region}`, command('put', `${name} sdk-key`)));
+      checks.push(bad('key', name, `environment ${name} has no key in ${region}`, command('put', `${name} sdk-key`)));
     }
   }
-  if (descriptions.length === 0 && looked.environments.length === 0) {
-    checks.push(bad(`no environments in ${region}`, command('put', '<environment> sdk-key')));
+  if (descriptions.length === 0 && stage.environments.length === 0) {
+    checks.push(bad('key', region, `no environments in ${region}`, command('put', '<environment> sdk-key')));
   }
   for (const description of descriptions) {
     const { problems = [], oddities = [] } = remarks.get(description.id) ?? {};
-    for (const problem of problems) checks.push(bad(`${region}: ${problem}`, adviceOn(problem, command)));
+    for (const problem of problems)
+      checks.push(bad('key', description.id, `${region}: ${problem}`, adviceOn(problem, command)));
     for (const oddity of oddities) {
       const advice = /does not begin with/.test(oddity) ? 'check that it is the right key' : undefined;
-      checks.push(note(`${region}: ${oddity}`, advice));
+      checks.push(note('key', description.id, `${region}: ${oddity}`, advice));
     }
-    if (problems.length === 0) checks.push(good(`environment ${description.id} in ${region}: ${keysOf(description)}`));
+    if (problems.length === 0)
+      checks.push(good('key', description.id, `environment ${description.id} in ${region}: ${keysOf(description)}`));
     checks.push(...previousChecks(description, region));
-    if (looked.environments.length > 0 && !looked.environments.includes(description.id)) {
-      checks.push(note(`environment ${description.id} in ${region} is served, but the stage file does not name it`));
+    if (stage.environments.length > 0 && !stage.environments.includes(description.id)) {
+      checks.push(
+        note(
+          'key',
+          description.id,
+          `environment ${description.id} in ${region} is served, but the stage file does not name it`,
+        ),
+      );
     }
   }
   for (const name of unknown) {
     const known = Object.keys(ssmParameters).join(', ');
-    checks.push(note(`${region}: the relay ignores the parameter ${name}`, `it knows ${known}`));
+    checks.push(note('key', name, `${region}: the relay ignores the parameter ${name}`, `it knows ${known}`));
   }
-  const prefix = looked.edgePrefix;
-  if (prefix !== undefined && region === looked.homeRegion && !descriptions.some((one) => one.prefix === prefix)) {
+  const prefix = stage.edge?.prefix;
+  if (prefix !== undefined && region === stage.homeRegion && !descriptions.some((one) => one.prefix === prefix)) {
     const there = descriptions.map((one) => one.prefix).join(', ') || 'none';
     checks.push(
-      bad(`the edge reads the prefix ${prefix}, which no environment has`, `set edge.prefix to one of these: ${there}`),
+      bad(
+        'edge-prefix',
+        prefix,
+        `the edge reads the prefix ${prefix}, which no environment has`,
+        `set edge.prefix to one of these: ${there}`,
+      ),
     );
   }
   return checks;
@@ -54,7 +68,14 @@ export function differenceChecks(home: RelayView, region: string, view: RelayVie
   const here = keysOf(view);
   return [...keysOf(home)].flatMap(([id, sdkKey]) =>
     here.has(id) && here.get(id) !== sdkKey
-      ? [bad(`environment ${id} has another SDK key in ${region} than at home`, 'put or rotate the same key in both')]
+      ? [
+          bad(
+            'key',
+            id,
+            `environment ${id} has another SDK key in ${region} than at home`,
+            'put or rotate the same key in both',
+          ),
+        ]
       : [],
   );
 }
@@ -64,6 +85,8 @@ function previousChecks({ id, credentials }: EnvironmentDescription, region: str
     expiresAt - Date.now() > LONG_GRACE_MS
       ? [
           note(
+            'key',
+            id,
             `${region}: the previous SDK key of ${id} works until ${new Date(expiresAt).toISOString()}`,
             'that is more than a month; check previous-sdk-key-until',
           ),

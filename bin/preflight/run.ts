@@ -1,129 +1,224 @@
-import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
-import { GetParameterCommand, ParameterNotFound, SSMClient } from '@aws-sdk/client-ssm';
-import { parseStage } from '../../lib/infrastructure/stages.ts';
+import { GetParameterCommand, ParameterNotFound, type SSMClient } from '@aws-sdk/client-ssm';
+import { EDGE_REGION, edgeLogRegions } from '../../lib/infrastructure/regions.ts';
+import type { Stage } from '../../lib/infrastructure/stages.ts';
 import { environmentsPath } from '../../relay-task/environments/ssm-parameters.ts';
+import type { Aws } from '../aws/ask.ts';
+import { type OpenAws, openAws } from '../aws/open.ts';
+import { textAt } from '../aws/xml.ts';
+import { bad, type Check, countOf, good, inTurns, jsonOf, note, unknown } from '../checks/check.ts';
+import { type Paper, sentencesOf } from '../checks/print.ts';
 import { describeAwsError } from '../keys/store.ts';
-import { outboundOf } from '../outbound.ts';
-import { accountCheck, bad, type Check, good, type LookedAt, linesOf, note } from './checks.ts';
+import { stageOf } from '../stage-of.ts';
+import { certificateChecks } from './certificates.ts';
 import { differenceChecks, keyChecks } from './keys.ts';
+import type { LookedAt, WantedStack } from './looked-at.ts';
+import { nameChecks } from './names.ts';
 import { onlineChecks } from './online.ts';
+import { quotaChecks } from './quotas.ts';
+import { recipientChecks } from './recipients.ts';
 import { type RelayView, readAsRelay } from './relay-view.ts';
+import { stackChecks } from './stacks.ts';
 import { tableChecks } from './table.ts';
+import { zoneChecks } from './zones.ts';
 
 export interface PreflightOptions {
   readonly stage: string;
-  /** Ask LaunchDarkly whether it takes the SDK keys. */
-  readonly online: boolean;
-  readonly baseUri: string;
+  /** Do not ask LaunchDarkly whether it takes the SDK keys. */
+  readonly offline: boolean;
+  /** LaunchDarkly's address. Default: the stage's BASE_URI, or LaunchDarkly's own. */
+  readonly baseUri?: string | undefined;
+  readonly json: boolean;
+  readonly paper?: Paper;
   /** For tests: stages other than those of the stage files. */
   readonly stages?: Readonly<Record<string, unknown>>;
+  /** For tests: what synthesis gives. */
+  readonly synthesise?: (stage: Stage) => readonly WantedStack[];
 }
+
+/** Of everything that is asked of AWS. */
+const DEADLINE_MS = 180_000;
 
 /** Prints every check. Returns the exit code: 1 if anything is wrong. */
 export async function runPreflight(options: PreflightOptions, out: (text: string) => void): Promise<number> {
-  let failed = 0;
+  const all: Check[] = [];
   const tell = (checks: readonly Check[]) => {
-    failed += checks.filter(({ state }) => state === 'bad').length;
-    out(linesOf(checks));
+    all.push(...checks);
+    if (!options.json) out(sentencesOf(checks, options.paper));
   };
-  const looked = lookAt(options, tell);
-  if (looked !== undefined) await inspect(looked, options, tell);
-  out(failed === 0 ? '\nReady to deploy.\n' : `\n${failed} ${failed === 1 ? 'problem' : 'problems'} to fix.\n`);
-  return failed === 0 ? 0 : 1;
+  const stage = readStage(options, tell);
+  if (stage) await inspect(stage, options, tell);
+  out(options.json ? jsonOf(options.stage, all) : verdictOf(all));
+  return countOf(all).bad === 0 ? 0 : 1;
 }
 
-function lookAt({ stage, stages }: PreflightOptions, tell: (checks: readonly Check[]) => void): LookedAt | undefined {
+function verdictOf(checks: readonly Check[]): string {
+  const { bad: problems, unknown: open } = countOf(checks);
+  const rest = open === 0 ? '' : ` ${open} ${open === 1 ? 'thing' : 'things'} could not be checked (?).`;
+  if (problems > 0) return `\n${problems} ${problems === 1 ? 'problem' : 'problems'} to fix.${rest}\n`;
+  return open === 0 ? '\nReady to deploy.\n' : `\nNo problem found.${rest}\n`;
+}
+
+type Tell = (checks: readonly Check[]) => void;
+
+function readStage({ stage, stages }: PreflightOptions, tell: Tell): Stage | undefined {
   try {
-    const parsed = stages === undefined ? parseStage(stage) : parseStage(stage, stages);
-    tell([good(`stage ${stage} is valid`)]);
-    return {
-      ...parsed,
-      edgePrefix: parsed.edge?.prefix,
-      certificates: [...Object.values(parsed.relay.certificates), parsed.edge?.certificateArn ?? ''].filter(Boolean),
-    };
+    const parsed = stageOf(stage, stages);
+    tell([good('stage', stage, `stage ${stage} is valid`)]);
+    return parsed;
   } catch (error) {
-    tell([bad((error as Error).message, 'correct the stage file in lib/infrastructure/stages')]);
+    tell([bad('stage', stage, (error as Error).message, 'correct the stage file in lib/infrastructure/stages')]);
     return undefined;
   }
 }
 
-async function inspect(looked: LookedAt, options: PreflightOptions, tell: (checks: readonly Check[]) => void) {
-  const { stage } = options;
-  const { homeRegion, relayRegions, replicaRegions } = looked;
-  tell(certificateChecks(looked));
-  const outbound = readOutbound(tell);
-  if (outbound === undefined) return;
-  // Each client closes its agents.
-  const through = () => {
-    const agents = outbound.awsAgents();
-    return agents && { requestHandler: agents };
-  };
-  const clients = new Map<string, SSMClient>();
-  const clientOf = (region: string) => {
-    const client = clients.get(region) ?? new SSMClient({ region, ...through() });
-    clients.set(region, client);
-    return client;
-  };
-  const dynamoDB = new DynamoDBClient({ region: homeRegion, ...through() });
+async function inspect(stage: Stage, options: PreflightOptions, tell: Tell): Promise<void> {
+  let open: OpenAws;
   try {
-    // Without credentials every further check would fail the same way.
-    await clientOf(homeRegion).config.credentials();
+    open = openAws(process.env, AbortSignal.timeout(DEADLINE_MS));
   } catch (error) {
-    return tell([bad('not signed in to AWS', describeAwsError(error, homeRegion))]);
+    return tell([
+      bad('proxy', 'environment', (error as Error).message, 'correct HTTPS_PROXY, HTTP_PROXY or PROXY_CA_CERTS'),
+    ]);
   }
+  try {
+    const account = await signIn(open, stage, tell);
+    if (account !== undefined) await inspectAccount({ stage, options, account, open }, tell);
+  } finally {
+    open.close();
+  }
+}
 
-  const views = new Map<string, RelayView>();
+interface Inspection {
+  readonly stage: Stage;
+  readonly options: PreflightOptions;
+  readonly account: string;
+  readonly open: OpenAws;
+}
+
+async function inspectAccount({ stage, options, account, open }: Inspection, tell: Tell): Promise<void> {
+  const { aws, dynamoDB, ssm } = open;
+  const home = await tellKeys(stage, ssm, tell);
+  const wanted = await synthesised(stage, options, tell);
+  const { checks, deployed, owned } = await stackChecks(stage.name, aws, wanted);
+  tell(checks);
+  const looked: LookedAt = { stage, aws, wanted, deployed, owned };
+  tell(await tableChecks(dynamoDB, looked));
+  tell(await nameChecks(looked, account));
+  tell(await certificateChecks(aws, stage));
+  tell(await zoneChecks(looked));
+  tell(await recipientChecks(looked));
+  tell(await quotaChecks(looked));
+  tell(await bootstrapChecks(stage, ssm));
+  const baseUri = options.baseUri ?? stage.relay.variables.BASE_URI ?? 'https://sdk.launchdarkly.com';
+  if (!options.offline) tell(await onlineChecks(baseUri, home?.descriptions ?? []));
+}
+
+async function synthesised(
+  stage: Stage,
+  { synthesise }: PreflightOptions,
+  tell: Tell,
+): Promise<readonly WantedStack[]> {
+  try {
+    // The CDK takes a second to load, and an invalid stage should fail at once.
+    return (synthesise ?? (await import('./templates.ts')).synthesise)(stage);
+  } catch (error) {
+    tell([bad('synthesis', stage.name, `the stage cannot be synthesised: ${(error as Error).message}`)]);
+    return [];
+  }
+}
+
+/** The account; undefined, and told, without credentials that work. */
+async function signIn({ aws, credentials }: OpenAws, stage: Stage, tell: Tell): Promise<string | undefined> {
+  const { homeRegion } = stage;
+  try {
+    await credentials();
+    const account = await accountOf(aws, homeRegion);
+    if (stage.account === undefined) {
+      tell([note('account', account, `the deployment goes to account ${account}, since the stage names none`)]);
+    } else if (stage.account === account) {
+      tell([good('account', account, `the credentials belong to account ${account}, the stage’s account`)]);
+    } else {
+      tell([
+        bad(
+          'account',
+          account,
+          `the credentials belong to account ${account}, but the stage’s account is ${stage.account}`,
+          `sign in to ${stage.account} (AWS_PROFILE), or correct account in the stage file`,
+        ),
+      ]);
+    }
+    return account;
+  } catch (error) {
+    const rest =
+      'keys, synthesis, stacks, table, names, certificates, recipients of alarms, quotas, bootstrap, LaunchDarkly';
+    tell([
+      bad('credentials', homeRegion, 'not signed in to AWS', describeAwsError(error, homeRegion)),
+      unknown('credentials', homeRegion, `not checked: ${rest}`),
+    ]);
+    return undefined;
+  }
+}
+
+/** What the home region's relay makes of its keys, if they could be read. */
+async function tellKeys(stage: Stage, ssm: (region: string) => SSMClient, tell: Tell): Promise<RelayView | undefined> {
+  const { homeRegion, relayRegions } = stage;
+  let home: RelayView | undefined;
   for (const region of new Set([homeRegion, ...relayRegions])) {
     try {
-      const view = await readAsRelay(clientOf(region), environmentsPath(stage), looked.tableName);
-      views.set(region, view);
-      const account = accountCheck(view.arn, looked.account);
-      tell([...(account ? [account] : []), ...keyChecks(stage, region, view, looked)]);
+      const view = await readAsRelay(ssm(region), environmentsPath(stage.name), stage.tableName);
+      if (region === homeRegion) home = view;
+      tell([
+        ...keyChecks(stage, region, view),
+        ...(home && region !== homeRegion ? differenceChecks(home, region, view) : []),
+      ]);
     } catch (error) {
-      tell([bad(`cannot read the keys in ${region}`, describeAwsError(error, region))]);
+      tell([bad('key', region, `cannot read the keys in ${region}`, describeAwsError(error, region))]);
     }
-    const home = views.get(homeRegion);
-    const view = views.get(region);
-    if (home && view && region !== homeRegion) tell(differenceChecks(home, region, view));
   }
-  tell(await tableChecks(dynamoDB, looked));
-  const edge = looked.edgePrefix === undefined ? [] : ['us-east-1'];
-  for (const region of new Set([homeRegion, ...relayRegions, ...replicaRegions, ...edge])) {
-    tell([await bootstrapCheck(clientOf(region), region)]);
-  }
-  if (options.online) tell(await onlineChecks(options.baseUri, views.get(homeRegion)?.descriptions ?? []));
-  dynamoDB.destroy();
-  for (const client of clients.values()) client.destroy();
-}
-
-/** Undefined, and told, when a proxy or a CA file is invalid. */
-function readOutbound(tell: (checks: readonly Check[]) => void) {
-  try {
-    return outboundOf(process.env);
-  } catch (error) {
-    tell([bad((error as Error).message, 'correct HTTPS_PROXY, HTTP_PROXY or PROXY_CA_CERTS')]);
-    return undefined;
-  }
-}
-
-/** Stage files come with example certificates of AWS's example account. */
-function certificateChecks({ certificates }: LookedAt): Check[] {
-  return certificates
-    .filter((arn) => /:(111122223333|123456789012):/.test(arn))
-    .map((arn) => bad(`the certificate ${arn} is an example`, 'put your own into the stage file'));
+  return home;
 }
 
 /** `cdk bootstrap` stores its version in SSM; the CDK's templates require 6 or later. */
-async function bootstrapCheck(client: SSMClient, region: string): Promise<Check> {
-  const advice = `npx cdk bootstrap aws://<account>/${region}`;
-  try {
-    const { Parameter } = await client.send(new GetParameterCommand({ Name: '/cdk-bootstrap/hnb659fds/version' }));
-    const version = Number(Parameter?.Value);
-    return version >= 6
-      ? good(`${region} is bootstrapped for the CDK (version ${version})`)
-      : bad(`${region} is bootstrapped for the CDK by an old version, ${Parameter?.Value}`, advice);
-  } catch (error) {
-    if (error instanceof ParameterNotFound) return bad(`${region} is not bootstrapped for the CDK`, advice);
-    return note(`cannot tell whether ${region} is bootstrapped for the CDK`, describeAwsError(error, region));
-  }
+function bootstrapChecks(stage: Stage, ssm: (region: string) => SSMClient): Promise<Check[]> {
+  const { homeRegion, relayRegions, replicaRegions, edge } = stage;
+  const regions = [
+    homeRegion,
+    ...relayRegions,
+    ...replicaRegions,
+    ...edgeLogRegions(stage),
+    ...(edge ? [EDGE_REGION] : []),
+  ];
+  const adviceFor = (region: string) => `npx cdk bootstrap aws://${stage.account ?? '<account>'}/${region}`;
+  return inTurns(
+    new Set(regions),
+    async (region) => {
+      const { Parameter } = await ssm(region).send(
+        new GetParameterCommand({ Name: '/cdk-bootstrap/hnb659fds/version' }),
+      );
+      const version = Number(Parameter?.Value);
+      return version >= 6
+        ? [good('bootstrap', region, `${region} is bootstrapped for the CDK (version ${version})`)]
+        : [
+            bad(
+              'bootstrap',
+              region,
+              `${region} is bootstrapped for the CDK by an old version, ${Parameter?.Value}`,
+              adviceFor(region),
+            ),
+          ];
+    },
+    (region, error) =>
+      error instanceof ParameterNotFound
+        ? bad('bootstrap', region, `${region} is not bootstrapped for the CDK`, adviceFor(region))
+        : unknown(
+            'bootstrap',
+            region,
+            `cannot tell whether ${region} is bootstrapped for the CDK`,
+            describeAwsError(error, region),
+          ),
+  );
+}
+
+async function accountOf(aws: Aws, region: string): Promise<string> {
+  return textAt(await aws.query('sts', region, 'GetCallerIdentity'), 'GetCallerIdentityResult', 'Account');
 }

@@ -1,61 +1,137 @@
-import { DescribeTableCommand, type DynamoDBClient, ResourceNotFoundException } from '@aws-sdk/client-dynamodb';
+import {
+  DescribeTableCommand,
+  type DynamoDBClient,
+  ResourceNotFoundException,
+  type TableDescription,
+} from '@aws-sdk/client-dynamodb';
 import { tableSchema } from '../../lib/flag-table/index.ts';
+import { bad, type Check, good, inTurns, note, unknown } from '../checks/check.ts';
 import { describeAwsError } from '../keys/store.ts';
-import { accountCheck, bad, type Check, good, type LookedAt, note } from './checks.ts';
+import { type LookedAt, ownedName } from './looked-at.ts';
 
-/** The flag table in the home region: its existence, keys and replicas are as the stage requires. */
-export async function tableChecks(client: DynamoDBClient, looked: LookedAt): Promise<Check[]> {
-  const { tableName, homeRegion, table, replicaRegions } = looked;
+/** The flag table: a deployment can create it, or its existence, keys and replicas are as the stage requires. */
+export async function tableChecks(clientOf: (region: string) => DynamoDBClient, looked: LookedAt): Promise<Check[]> {
+  const { tableName, homeRegion, replicaRegions, table } = looked.stage;
+  return inTurns(
+    [homeRegion],
+    async () => {
+      const there = await describeTable(clientOf(homeRegion), tableName);
+      if (there) return existingChecks(there, looked);
+      if (table === 'new') {
+        const alone = await lonelyChecks(clientOf, tableName, replicaRegions);
+        const what = `the table ${tableName} does not exist in ${homeRegion} yet; the deployment creates it`;
+        return alone.length > 0 ? alone : [good('table', tableName, what)];
+      }
+      const advice = 'correct tableName, or let the stage create it (table: new)';
+      return [bad('table', tableName, `the table ${tableName} does not exist in ${homeRegion}`, advice)];
+    },
+    (region, error) =>
+      unknown('table', tableName, `cannot describe the table ${tableName}`, describeAwsError(error, region)),
+  );
+}
+
+async function describeTable(client: DynamoDBClient, tableName: string): Promise<TableDescription | undefined> {
   try {
-    const { Table = {} } = await client.send(new DescribeTableCommand({ TableName: tableName }));
-    const account = accountCheck(Table.TableArn, looked.account);
-    const there = new Set((Table.Replicas ?? []).map(({ RegionName = '' }) => RegionName));
-    const keys = (Table.KeySchema ?? []).map(({ AttributeName, KeyType }) => `${AttributeName} ${KeyType}`).join(', ');
-    const wanted = `${tableSchema.partitionKey} HASH, ${tableSchema.sortKey} RANGE`;
-    const missing = replicaRegions.filter((region) => !there.has(region));
-    const more = [...there].filter((region) => region !== homeRegion && !replicaRegions.includes(region));
-    return [
-      ...(account?.state === 'bad' ? [account] : []),
-      Table.TableStatus === 'ACTIVE'
-        ? good(`the table ${tableName} exists in ${homeRegion}`)
-        : bad(`the table ${tableName} is ${Table.TableStatus} in ${homeRegion}`, 'wait until it is ACTIVE'),
-      ...(keys === wanted
-        ? []
-        : [
-            bad(
-              `the table ${tableName} has the keys ${keys}, not ${wanted}`,
-              'choose another tableName in the stage file',
-            ),
-          ]),
-      ...missing.map((region) =>
-        table === 'new'
-          ? note(
-              `the table ${tableName} has no replica in ${region} yet`,
-              'the deployment adds it; each deployment adds one',
-            )
-          : bad(
-              `the table ${tableName} has no replica in ${region}`,
-              'add it where the table is managed, or change replicaRegions',
-            ),
-      ),
-      ...more.map((region) =>
-        note(
-          `the table ${tableName} has a replica in ${region} that the stage does not name`,
-          'a deployment may remove it',
-        ),
-      ),
-    ];
+    return (await client.send(new DescribeTableCommand({ TableName: tableName }))).Table;
   } catch (error) {
-    if (!(error instanceof ResourceNotFoundException)) {
-      return [bad(`cannot describe the table ${tableName}`, describeAwsError(error, homeRegion))];
-    }
-    return table === 'new'
-      ? [good(`the table ${tableName} does not exist in ${homeRegion} yet; the deployment creates it`)]
-      : [
-          bad(
-            `the table ${tableName} does not exist in ${homeRegion}`,
-            'correct tableName, or let the stage create it (table: new)',
-          ),
-        ];
+    if (error instanceof ResourceNotFoundException) return undefined;
+    throw error;
   }
+}
+
+function existingChecks(there: TableDescription, { stage, owned }: LookedAt): Check[] {
+  const { tableName, homeRegion, replicaRegions, table } = stage;
+  const replicas = new Set((there.Replicas ?? []).map(({ RegionName = '' }) => RegionName));
+  const keys = (there.KeySchema ?? []).map(({ AttributeName, KeyType }) => `${AttributeName} ${KeyType}`).join(', ');
+  const wanted = `${tableSchema.partitionKey} HASH, ${tableSchema.sortKey} RANGE`;
+  const missing = replicaRegions.filter((region) => !replicas.has(region));
+  const more = [...replicas].filter((region) => region !== homeRegion && !replicaRegions.includes(region));
+  const found: Check[] = [];
+  if (there.TableStatus !== 'ACTIVE') {
+    found.push(
+      bad(
+        'table',
+        tableName,
+        `the table ${tableName} is ${there.TableStatus} in ${homeRegion}`,
+        'wait until it is ACTIVE',
+      ),
+    );
+  }
+  if (keys !== wanted) {
+    const advice = 'choose another tableName in the stage file';
+    found.push(bad('table', tableName, `the table ${tableName} has the keys ${keys}, not ${wanted}`, advice));
+  }
+  if (table === 'new' && !owned.has(ownedName(homeRegion, 'AWS::DynamoDB::GlobalTable', tableName))) {
+    found.push(
+      bad(
+        'table',
+        tableName,
+        `the table ${tableName} exists in ${homeRegion}, and no stack of the stage owns it: the deployment cannot create it`,
+        `to keep it, set table: 'existing' in the stage file; or delete it with its replicas (deletion protection first)`,
+      ),
+    );
+  }
+  for (const region of missing) {
+    found.push(
+      table === 'new'
+        ? note(
+            'table',
+            region,
+            `the table ${tableName} has no replica in ${region} yet`,
+            'the deployment adds it; each deployment adds one',
+          )
+        : bad(
+            'table',
+            region,
+            `the table ${tableName} has no replica in ${region}`,
+            'add it where the table is managed, or change replicaRegions',
+          ),
+    );
+  }
+  for (const region of more) {
+    const what = `the table ${tableName} has a replica in ${region} that the stage does not name`;
+    found.push(note('table', region, what, 'a deployment may remove it'));
+  }
+  if (table === 'new' && missing.length > 1) {
+    found.push(
+      bad(
+        'table',
+        tableName,
+        `the table ${tableName} lacks ${missing.length} replicas: ${missing.join(', ')}`,
+        'name one more in replicaRegions, deploy, then the next',
+      ),
+    );
+  }
+  return found.some(({ state }) => state === 'bad')
+    ? found
+    : [good('table', tableName, `the table ${tableName} exists in ${homeRegion}`), ...found];
+}
+
+/** A table of the same name where a replica is to be. */
+function lonelyChecks(
+  clientOf: (region: string) => DynamoDBClient,
+  tableName: string,
+  regions: readonly string[],
+): Promise<Check[]> {
+  return inTurns(
+    regions,
+    async (region) =>
+      (await describeTable(clientOf(region), tableName))
+        ? [
+            bad(
+              'table',
+              region,
+              `the table ${tableName} exists in ${region}, but not at home: no replica can be created there`,
+              `delete it, or choose another tableName`,
+            ),
+          ]
+        : [],
+    (region, error) =>
+      unknown(
+        'table',
+        region,
+        `cannot tell whether the table ${tableName} exists in ${region}`,
+        describeAwsError(error, region),
+      ),
+  );
 }

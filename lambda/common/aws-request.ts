@@ -1,18 +1,23 @@
 import { createHash, createHmac } from 'node:crypto';
-import { request as requestPlain } from 'node:http';
-import { request as requestSecure } from 'node:https';
+import { type Agent, request as requestPlain } from 'node:http';
+import { request as requestSecure, type Agent as SecureAgent } from 'node:https';
 
-/** One POST to AWS. */
+/** One request to AWS. */
 export interface AwsRequest {
   /** The service name in the signature: `ssm`, `lambda`. */
   readonly service: string;
   readonly region: string;
+  /** @default POST */
+  readonly method?: 'GET' | 'POST';
+  /** With a query, if there is one. */
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string;
   readonly timeoutMs: number;
-  /** Tests only: replaces `https://<service>.<region>.amazonaws.com`. */
+  /** Replaces `https://<service>.<region>.amazonaws.com`. */
   readonly endpoint?: string | undefined;
+  /** @default Node's own */
+  readonly agents?: { readonly httpAgent: Agent; readonly httpsAgent: SecureAgent } | undefined;
 }
 
 export interface AwsReply {
@@ -32,14 +37,16 @@ export function sendToAws(
   env: Readonly<Record<string, string | undefined>>,
   at = Date.now(),
 ): Promise<AwsReply> {
-  const { service, region, path, body, timeoutMs } = given;
+  const { service, region, path, body, timeoutMs, method = 'POST', agents } = given;
   const domain = region.startsWith('cn-') ? 'amazonaws.com.cn' : 'amazonaws.com';
   const url = new URL(path, given.endpoint ?? `https://${service}.${region}.${domain}`);
   const headers = signed(given, url, env, at);
-  const request = url.protocol === 'https:' ? requestSecure : requestPlain;
+  const secure = url.protocol === 'https:';
+  const request = secure ? requestSecure : requestPlain;
+  const agent = agents && (secure ? agents.httpsAgent : agents.httpAgent);
   return new Promise((resolve, reject) => {
     const signal = AbortSignal.timeout(timeoutMs);
-    const outgoing = request(url, { method: 'POST', headers, signal }, (incoming) => {
+    const outgoing = request(url, { method, headers, signal, ...(agent && { agent }) }, (incoming) => {
       const chunks: Buffer[] = [];
       incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
       incoming.on('error', reject);
@@ -60,7 +67,7 @@ export function sendToAws(
 }
 
 function signed(
-  { service, region, headers, body }: AwsRequest,
+  { service, region, headers, body, method = 'POST' }: AwsRequest,
   url: URL,
   env: Readonly<Record<string, string | undefined>>,
   at: number,
@@ -76,8 +83,9 @@ function signed(
   const names = Object.keys(all).sort();
   const lines = names.map((name) => `${name}:${all[name]}\n`).join('');
   const scope = [time.slice(0, 8), region, service, 'aws4_request'];
+  const query = [...url.searchParams].map((pair) => pair.map(escaped).join('=')).sort();
   // Signing escapes paths a second time (except for S3); ours contain nothing to escape.
-  const canonical = ['POST', url.pathname, '', lines, names.join(';'), sha256(body)].join('\n');
+  const canonical = [method, url.pathname, query.join('&'), lines, names.join(';'), sha256(body)].join('\n');
   const key = scope.reduce<string | Buffer>(
     (secret, part) => createHmac('sha256', secret).update(part).digest(),
     `AWS4${env.AWS_SECRET_ACCESS_KEY}`,
@@ -87,6 +95,12 @@ function signed(
   const credential = `Credential=${env.AWS_ACCESS_KEY_ID}/${scope.join('/')}`;
   const authorization = `AWS4-HMAC-SHA256 ${credential}, SignedHeaders=${names.join(';')}, Signature=${signature}`;
   return { ...all, authorization, 'content-length': String(Buffer.byteLength(body)) };
+}
+
+/** As RFC 3986 has it; JavaScript leaves a few more characters alone. */
+function escaped(text: string): string {
+  const code = (one: string) => `%${one.charCodeAt(0).toString(16).toUpperCase()}`;
+  return encodeURIComponent(text).replace(/[!'()*]/g, code);
 }
 
 function sha256(text: string): string {

@@ -438,7 +438,11 @@ describe('a running relay', () => {
 });
 
 test.each([
-  ['denied', () => server.deny(), /^AWS denied access; see docs\/keys.md for the required permissions/],
+  [
+    'denied',
+    () => server.deny(),
+    /^AWS denied access; docs\/keys.md and docs\/deploying.md list the required permissions/,
+  ],
   ['unreachable', () => server.down(), /^Cannot reach AWS in eu-west-1/],
   ['broken', () => server.break(), /^InternalServerError/],
 ])('npm run keys prints one sentence and exits with 1 if SSM is %s', async (_, fault, message) => {

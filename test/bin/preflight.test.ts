@@ -4,9 +4,10 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { differenceChecks } from '../../bin/preflight/keys.ts';
-import { runPreflight } from '../../bin/preflight/run.ts';
+import { type PreflightOptions, runPreflight } from '../../bin/preflight/run.ts';
 import type { EnvironmentDescription } from '../../relay-task/ports.ts';
 import { startTable, type TestTable } from '../support/dynalite.ts';
+import { type FakeAws, startFakeAws } from '../support/fake-aws.ts';
 import { startFakeProxy } from '../support/fake-proxy.ts';
 import { type SsmServer, startSsmServer } from '../support/ssm-server.ts';
 
@@ -22,9 +23,11 @@ const stage = {
   tableName: 'flags-of-test',
   production: false,
   environments: ['production'],
+  alarms: { emails: ['team@example.com'] },
 };
 
 let ssm: SsmServer;
+let fake: FakeAws;
 let table: TestTable;
 const before = { ...process.env };
 
@@ -35,24 +38,28 @@ beforeAll(async () => {
 afterAll(() => table.close());
 
 beforeEach(async () => {
-  ssm = await startSsmServer();
+  [ssm, fake] = await Promise.all([startSsmServer(), startFakeAws()]);
   Object.assign(process.env, {
     ...{ AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test', AWS_MAX_ATTEMPTS: '1' },
     ...{ AWS_ENDPOINT_URL_SSM: ssm.endpoint, AWS_ENDPOINT_URL_DYNAMODB: table.endpoint },
+    AWS_ENDPOINT_URL: fake.endpoint,
   });
   ssm.put('/cdk-bootstrap/hnb659fds/version', '21');
   ssm.put(`${path}/production/sdk-key`, sdkKey);
 });
 
 afterEach(async () => {
-  await ssm.close();
+  await Promise.all([ssm.close(), fake.close()]);
   process.env = { ...before };
 });
 
-async function preflight(changes: object = {}, options: { online?: boolean; baseUri?: string } = {}) {
+async function preflight(changes: object = {}, options: Partial<PreflightOptions> = {}) {
   let printed = '';
   const exitCode = await runPreflight(
-    { stage: 'test', online: false, baseUri: '', stages: { test: { ...stage, ...changes } }, ...options },
+    {
+      ...{ stage: 'test', offline: true, json: false, stages: { test: { ...stage, ...changes } } },
+      ...{ synthesise: () => [], ...options },
+    },
     (text) => {
       printed += text;
     },
@@ -64,14 +71,19 @@ async function preflight(changes: object = {}, options: { online?: boolean; base
 
 test('preflight asks AWS through the proxy of the variables', async () => {
   const portOf = (endpoint: string) => Number(new URL(endpoint).port);
-  const proxy = await startFakeProxy((host) => portOf(host === 'ssm.example.test' ? ssm.endpoint : table.endpoint));
+  const endpoints = new Map([
+    ['ssm.example.test', ssm.endpoint],
+    ['dynamodb.example.test', table.endpoint],
+    ['aws.example.test', fake.endpoint],
+  ]);
+  const proxy = await startFakeProxy((host) => portOf(endpoints.get(host) ?? ''));
   Object.assign(process.env, {
     ...{ AWS_ENDPOINT_URL_SSM: 'http://ssm.example.test', AWS_ENDPOINT_URL_DYNAMODB: 'http://dynamodb.example.test' },
-    HTTP_PROXY: proxy.uri,
+    ...{ AWS_ENDPOINT_URL: 'http://aws.example.test', HTTP_PROXY: proxy.uri },
   });
   expect((await preflight()).exitCode).toBe(0);
   expect(new Set(proxy.asked.map(({ what }) => what))).toEqual(
-    new Set(['POST http://ssm.example.test/', 'POST http://dynamodb.example.test/']),
+    new Set([...endpoints.keys()].map((host) => `POST http://${host}/`)),
   );
   await proxy.close();
 });
@@ -91,7 +103,10 @@ test('preflight lists every check and exits with 0 if everything is ready', asyn
       '✓ stage test is valid',
       '✓ the credentials belong to account 123456789012, the stage’s account',
       '✓ environment production in eu-west-1: SDK key',
+      '✓ no stack of the stage exists yet',
       '✓ the table flags-of-test does not exist in eu-west-1 yet; the deployment creates it',
+      '✓ alarms are sent to team@example.com',
+      '✓ eu-west-1: Fargate may run 6 vCPU on demand, and the relay uses 3 at most',
       '✓ eu-west-1 is bootstrapped for the CDK (version 21)',
       '',
       'Ready to deploy.',
@@ -119,7 +134,7 @@ test('preflight reports every problem at once, each with advice', async () => {
     '    → npm run keys -- put test shop previous-sdk-key-until',
     '! eu-west-1: the relay ignores the parameter staging/sdk_key',
     '✗ eu-west-1 is not bootstrapped for the CDK',
-    '    → npx cdk bootstrap aws://<account>/eu-west-1',
+    '    → npx cdk bootstrap aws://999999999999/eu-west-1',
     '6 problems to fix.',
   ]) {
     expect(lines).toContain(line);
@@ -151,26 +166,44 @@ test('a previous key with a long grace period, one of an unusual form and one th
 });
 
 describe('a table', () => {
-  test('that exists passes', async () => {
-    const { lines } = await preflight({ tableName: table.tableName, account: undefined });
+  test('that a stack of the stage owns passes', async () => {
+    const resources = [['FlagTable', 'AWS::DynamoDB::GlobalTable', table.tableName]] as const;
+    fake.stacks = { data: { region: 'eu-west-1', resources } };
+    const wanted = [{ stackName: 'data', region: 'eu-west-1', template: {} }];
+    const { lines, exitCode } = await preflight({ tableName: table.tableName }, { synthesise: () => wanted });
+    expect(exitCode).toBe(0);
     expect(lines).toContain(`✓ the table ${table.tableName} exists in eu-west-1`);
+  });
+
+  test('that exists without a stack is a problem with two ways out', async () => {
+    const { lines, exitCode } = await preflight({ tableName: table.tableName });
+    expect(exitCode).toBe(1);
+    expect(lines).toContain(
+      `✗ the table ${table.tableName} exists in eu-west-1, and no stack of the stage owns it: the deployment cannot create it`,
+    );
+    expect(lines).toContain(
+      "    → to keep it, set table: 'existing' in the stage file; or delete it with its replicas (deletion protection first)",
+    );
+    const kept = await preflight({ tableName: table.tableName, table: 'existing' });
+    expect(kept.exitCode).toBe(0);
   });
 
   test('managed elsewhere must exist, with its replicas', async () => {
     const absent = await preflight({ table: 'existing' });
     expect(absent.lines).toContain('✗ the table flags-of-test does not exist in eu-west-1');
     const alone = await preflight({
-      ...{ table: 'existing', tableName: table.tableName, account: undefined, replicaRegions: ['us-east-1'] },
+      ...{ table: 'existing', tableName: table.tableName, replicaRegions: ['us-east-1'] },
     });
     expect(alone.lines).toContain(`✗ the table ${table.tableName} has no replica in us-east-1`);
     expect(alone.exitCode).toBe(1);
   });
 
-  test('that cannot be described is a problem', async () => {
+  test('that cannot be described is reported as not checked', async () => {
     process.env.AWS_ENDPOINT_URL_DYNAMODB = 'http://127.0.0.1:9';
     const { exitCode, lines } = await preflight();
-    expect(lines).toContain('✗ cannot describe the table flags-of-test');
-    expect(exitCode).toBe(1);
+    expect(lines).toContain('? cannot describe the table flags-of-test');
+    expect(lines.at(-1)).toBe('No problem found. 1 thing could not be checked (?).');
+    expect(exitCode).toBe(0);
   });
 });
 
@@ -198,7 +231,8 @@ test('relays in several regions must have the same keys', () => {
   expect(differenceChecks(view(sdkKey), 'us-east-1', view(sdkKey))).toEqual([]);
   expect(differenceChecks(view(sdkKey), 'us-east-1', view(other))).toEqual([
     {
-      ...{ state: 'bad', what: 'environment production has another SDK key in us-east-1 than at home' },
+      ...{ state: 'bad', name: 'key', value: 'production' },
+      what: 'environment production has another SDK key in us-east-1 than at home',
       advice: 'put or rotate the same key in both',
     },
   ]);
@@ -215,7 +249,7 @@ test.each([
   expect(exitCode).toBe(1);
 });
 
-describe('preflight with --online', () => {
+describe('preflight without --offline', () => {
   let launchDarkly: Server;
   let baseUri: string;
   const asked: (string | undefined)[] = [];
@@ -237,16 +271,16 @@ describe('preflight with --online', () => {
 
   test('asks LaunchDarkly whether it accepts the SDK keys', async () => {
     ssm.put(`${path}/staging/sdk-key`, other);
-    const { exitCode, lines } = await preflight({}, { online: true, baseUri });
+    const { exitCode, lines } = await preflight({}, { offline: false, baseUri });
     expect(lines).toContain('✓ LaunchDarkly accepts the SDK key of production');
-    expect(lines).toContain('✗ LaunchDarkly rejected the SDK key of staging (401)');
+    expect(lines).toContain('✗ LaunchDarkly rejected the SDK key of staging (401): no task would become ready');
     expect(asked).toEqual(['GET /sdk/latest-all', 'GET /sdk/latest-all']);
     expect(exitCode).toBe(1);
   });
 
   test('only notes that LaunchDarkly is unreachable', async () => {
-    const { exitCode, lines } = await preflight({}, { online: true, baseUri: 'http://127.0.0.1:9' });
-    expect(lines.join('\n')).toMatch(/! could not ask LaunchDarkly about production/);
+    const { exitCode, lines } = await preflight({}, { offline: false, baseUri: 'http://127.0.0.1:9' });
+    expect(lines.join('\n')).toMatch(/\? could not ask LaunchDarkly about production/);
     expect(exitCode).toBe(0);
   });
 });

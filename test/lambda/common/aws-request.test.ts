@@ -57,8 +57,14 @@ const invoke: AwsRequest = {
   body: '{}',
 };
 
+const listing: AwsRequest = {
+  ...{ service: 'route53', region: 'us-east-1', method: 'GET', body: '', headers: {}, timeoutMs: 60_000 },
+  path: '/2013-04-01/hostedzone/Z1/rrset?type=A&name=%2A.example.com&maxitems=1',
+};
+
 test.each([
   ['a call to SSM', ssm, undefined],
+  ['a reading with a query', listing, undefined],
   ['a call to Lambda in another region', invoke, undefined],
   ["a call with a role's session token", ssm, 'token/with+signs=='],
 ])('%s has the signature that aws4 computes', async (_, request, token) => {
@@ -69,12 +75,13 @@ test.each([
   };
   expect(await sendToAws({ ...request, endpoint }, env, at)).toMatchObject({ status: 200, body: 'ok' });
   const [{ message, body }] = asked as [(typeof asked)[0]];
-  expect([message.method, message.url, body]).toEqual(['POST', request.path, request.body]);
+  const { method = 'POST' } = request;
+  expect([message.method, message.url, body]).toEqual([method, request.path, request.body]);
   const { authorization, ...headers } = message.headers;
   const names = /SignedHeaders=([^,]+)/.exec(authorization!)![1]!.split(';');
   const expected = aws4.sign(
     {
-      ...{ service: request.service, region: request.region, method: 'POST', path: request.path, body: request.body },
+      ...{ service: request.service, region: request.region, method, path: request.path, body: request.body },
       // Without the headers that aws4 adds itself.
       headers: {
         ...Object.fromEntries(names.filter((name) => !OURS.has(name)).map((name) => [name, headers[name]])),

@@ -1,0 +1,118 @@
+import { awsNameOf } from '../../relay-task/common/aws-call.ts';
+import type { Aws } from '../aws/ask.ts';
+import { bad, type Check, good, inTurns, unknown } from '../checks/check.ts';
+import { describeAwsError } from '../keys/store.ts';
+import { type LookedAt, ownedName } from './looked-at.ts';
+
+/** A kind of resource that AWS allows one of under a name, and that may be left after its stack is gone. */
+interface Kind {
+  readonly called: string;
+  /** The property of the template that has the name. */
+  readonly property: string;
+  /** The resource's ID in its stack, from its name. */
+  id(name: string, place: Place): string;
+  exists(aws: Aws, name: string, place: Place): Promise<boolean>;
+  /** The command that removes it. */
+  removal(name: string, place: Place): string;
+}
+
+interface Place {
+  readonly region: string;
+  readonly account: string;
+}
+
+const topicArn = (name: string, { region, account }: Place) =>
+  `arn:${region.startsWith('cn-') ? 'aws-cn' : region.startsWith('us-gov-') ? 'aws-us-gov' : 'aws'}:sns:${region}:${account}:${name}`;
+
+const kinds: Readonly<Record<string, Kind>> = {
+  'AWS::Lambda::Function': {
+    called: 'function',
+    property: 'FunctionName',
+    id: (name) => name,
+    exists: (aws, name, { region }) =>
+      found(aws.get('lambda', region, `/2015-03-31/functions/${name}/configuration`), /^ResourceNotFound/),
+    removal: (name, { region }) => `aws lambda delete-function --region ${region} --function-name ${name}`,
+  },
+  'AWS::Logs::LogGroup': {
+    called: 'log group',
+    property: 'LogGroupName',
+    id: (name) => name,
+    async exists(aws, name, { region }) {
+      const { logGroups = [] } = await aws.json<{ logGroups?: { logGroupName: string }[] }>(
+        'logs',
+        region,
+        'DescribeLogGroups',
+        { logGroupNamePrefix: name, limit: 50 },
+      );
+      return logGroups.some(({ logGroupName }) => logGroupName === name);
+    },
+    removal: (name, { region }) => `aws logs delete-log-group --region ${region} --log-group-name ${name}`,
+  },
+  'AWS::SNS::Topic': {
+    called: 'topic',
+    property: 'TopicName',
+    id: topicArn,
+    exists: (aws, name, place) =>
+      found(aws.query('sns', place.region, 'GetTopicAttributes', { TopicArn: topicArn(name, place) }), /^NotFound/),
+    removal: (name, place) => `aws sns delete-topic --region ${place.region} --topic-arn ${topicArn(name, place)}`,
+  },
+  'AWS::ECS::Cluster': {
+    called: 'cluster',
+    property: 'ClusterName',
+    id: (name) => name,
+    async exists(aws, name, { region }) {
+      const { clusters = [] } = await aws.json<{ clusters?: { status: string }[] }>('ecs', region, 'DescribeClusters', {
+        clusters: [name],
+      });
+      return clusters.some(({ status }) => status === 'ACTIVE');
+    },
+    removal: (name, { region }) => `aws ecs delete-cluster --region ${region} --cluster ${name}`,
+  },
+};
+
+/** Names that the next deployment gives to something new, and that something else has: CloudFormation would roll back. */
+export async function nameChecks({ aws, wanted, owned }: LookedAt, account: string): Promise<Check[]> {
+  const names = wanted.flatMap(({ region, template }) =>
+    Object.values(template.Resources ?? {}).flatMap(({ Type, Properties }) => {
+      const kind = Object.hasOwn(kinds, Type) ? kinds[Type] : undefined;
+      const name = kind && (Properties as Record<string, unknown> | undefined)?.[kind.property];
+      const place = { region, account };
+      return kind && typeof name === 'string' && !owned.has(ownedName(region, Type, kind.id(name, place)))
+        ? [{ kind, name, place }]
+        : [];
+    }),
+  );
+  const taken = await inTurns(
+    names,
+    async ({ kind, name, place }) =>
+      (await kind.exists(aws, name, place))
+        ? [
+            bad(
+              'name',
+              name,
+              `the ${kind.called} ${name} exists in ${place.region}, and no stack of the stage owns it: the deployment cannot create it`,
+              kind.removal(name, place),
+            ),
+          ]
+        : [],
+    ({ kind, name, place }, error) =>
+      unknown(
+        'name',
+        name,
+        `cannot tell whether the ${kind.called} ${name} exists in ${place.region}`,
+        describeAwsError(error, place.region),
+      ),
+  );
+  if (taken.length > 0 || names.length === 0) return taken;
+  return [good('name', String(names.length), `none of the ${names.length} names of new resources is taken`)];
+}
+
+async function found(asked: Promise<unknown>, missing: RegExp): Promise<boolean> {
+  try {
+    await asked;
+    return true;
+  } catch (error) {
+    if (missing.test(awsNameOf(error))) return false;
+    throw error;
+  }
+}

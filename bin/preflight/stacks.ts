@@ -1,0 +1,63 @@
+import type { Aws } from '../aws/ask.ts';
+import { type DeployedStack, describeStack, resourcesOf } from '../aws/stacks.ts';
+import { bad, type Check, good, inTurns, note, unknown } from '../checks/check.ts';
+import { describeAwsError } from '../keys/store.ts';
+import { ownedName, type WantedStack } from './looked-at.ts';
+
+export interface Found {
+  readonly checks: readonly Check[];
+  readonly deployed: ReadonlyMap<string, DeployedStack>;
+  readonly owned: ReadonlySet<string>;
+}
+
+/** The stage's stacks that exist: whether they can be updated, and what they own. */
+export async function stackChecks(stage: string, aws: Aws, wanted: readonly WantedStack[]): Promise<Found> {
+  const deployed = new Map<string, DeployedStack>();
+  const owned = new Set<string>();
+  const checks = await inTurns(
+    wanted,
+    async ({ region, stackName }) => {
+      const stack = await describeStack(aws, region, stackName);
+      if (stack === undefined) return [];
+      deployed.set(stackName, stack);
+      for (const { type, id } of await resourcesOf(aws, region, stackName)) owned.add(ownedName(region, type, id));
+      return [stateCheck(stage, stack)];
+    },
+    ({ region, stackName }, error) =>
+      unknown('stack', stackName, `cannot describe the stack ${stackName}`, describeAwsError(error, region)),
+  );
+  if (deployed.size === 0 && checks.length === 0) {
+    return { deployed, owned, checks: [good('stack', 'none', 'no stack of the stage exists yet')] };
+  }
+  return { deployed, owned, checks };
+}
+
+/** What `cdk deploy` makes of a stack in this state. AWS: "Stack status codes"; the rest is the CDK's own (toolkit-lib, deployStack). */
+function stateCheck(stage: string, { name, region, status, reason, isProtected }: DeployedStack): Check {
+  const what = `the stack ${name} is ${status}${reason ? `: ${reason}` : ''}`;
+  const at = `--region ${region} --stack-name ${name}`;
+  const unprotect = `aws cloudformation update-termination-protection --no-enable-termination-protection ${at}`;
+  const remove = `${isProtected ? `${unprotect} && ` : ''}aws cloudformation delete-stack ${at}`;
+  switch (status) {
+    // Its creation failed. The CDK deletes it, which protection forbids, and creates it again.
+    case 'ROLLBACK_COMPLETE':
+    case 'ROLLBACK_FAILED':
+      return isProtected
+        ? bad('stack', name, `${what}, and protected from the deletion that must come first`, remove)
+        : note('stack', name, `${what}: the deployment deletes it first`);
+    case 'DELETE_FAILED':
+      return bad('stack', name, what, remove);
+    case 'CREATE_FAILED':
+    case 'UPDATE_FAILED':
+    case 'UPDATE_ROLLBACK_FAILED':
+      return bad('stack', name, what, `npx cdk rollback '${stage}/*' -c stage=${stage}`);
+    case 'REVIEW_IN_PROGRESS':
+      return note('stack', name, `${what}: it is empty, and the deployment fills it`);
+    case 'UPDATE_ROLLBACK_COMPLETE':
+      return note('stack', name, `${what}: the last deployment failed and was undone`);
+    default:
+      return status.endsWith('_IN_PROGRESS')
+        ? bad('stack', name, what, 'wait until it is done: CloudFormation makes one change at a time')
+        : good('stack', name, what);
+  }
+}

@@ -1,0 +1,402 @@
+/** What preflight finds in an account, with a server that speaks AWS's protocols, and with moto where it is installed. */
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import { covers } from '../../bin/preflight/certificates.ts';
+import type { LookedAt, WantedStack } from '../../bin/preflight/looked-at.ts';
+import { runPreflight } from '../../bin/preflight/run.ts';
+import { tableChecks } from '../../bin/preflight/table.ts';
+import { synthesise } from '../../bin/preflight/templates.ts';
+import { stageOf } from '../../bin/stage-of.ts';
+import { startTable, type TestTable } from '../support/dynalite.ts';
+import { type FakeAws, startFakeAws } from '../support/fake-aws.ts';
+import { type SsmServer, startSsmServer } from '../support/ssm-server.ts';
+
+const account = '123456789012';
+const arn = `arn:aws:acm:eu-west-1:${account}:certificate/12345678-1234-1234-1234-123456789012`;
+const siteArn = arn.replace('eu-west-1', 'us-east-1');
+const zone = { id: 'Z0123456789ABCDEFGHIJ', name: 'example.com' };
+const edge = {
+  ...{ prefix: 'production', flagKey: 'canary', defaultVariant: 'stable' },
+  origins: { stable: { domainName: 'a.example.net' }, canary: { domainName: 'b.example.net' } },
+};
+const stage = {
+  ...{ account, homeRegion: 'eu-west-1', replicaRegions: ['us-east-1'], tableName: 'flags-of-test', production: false },
+  ...{ environments: ['production'], alarms: { emails: ['team@example.com'] } },
+};
+
+const stackNames = ['data', 'relay', 'region-us-east-1'];
+const wanted: WantedStack[] = [
+  {
+    ...{ stackName: 'edge-flag-relay-test-data', region: 'eu-west-1' },
+    template: {
+      Resources: { FlagTable: { Type: 'AWS::DynamoDB::GlobalTable', Properties: { TableName: 'flags-of-test' } } },
+    },
+  },
+  {
+    ...{ stackName: 'edge-flag-relay-test-relay', region: 'eu-west-1' },
+    template: {
+      Resources: {
+        Cluster: { Type: 'AWS::ECS::Cluster', Properties: { ClusterName: 'edge-flag-relay-test' } },
+        Log: { Type: 'AWS::Logs::LogGroup', Properties: { LogGroupName: '/edge-flag-relay/test/relay' } },
+        Unnamed: { Type: 'AWS::Logs::LogGroup', Properties: { RetentionInDays: 14 } },
+      },
+    },
+  },
+  {
+    ...{ stackName: 'edge-flag-relay-test-region-us-east-1', region: 'us-east-1' },
+    template: {
+      Resources: {
+        Router: { Type: 'AWS::Lambda::Function', Properties: { FunctionName: 'edge-flag-relay-test-viewer-request' } },
+        Alarms: { Type: 'AWS::SNS::Topic', Properties: { TopicName: 'edge-flag-relay-test-alarms' } },
+      },
+    },
+  },
+];
+
+let ssm: SsmServer;
+let table: TestTable;
+let fake: FakeAws;
+const before = { ...process.env };
+
+beforeAll(async () => {
+  table = await startTable();
+});
+afterAll(() => table.close());
+beforeEach(async () => {
+  [ssm, fake] = await Promise.all([startSsmServer(), startFakeAws()]);
+  Object.assign(process.env, {
+    ...{
+      AWS_ACCESS_KEY_ID: 'test',
+      AWS_SECRET_ACCESS_KEY: 'test',
+      AWS_MAX_ATTEMPTS: '2',
+      AWS_ENDPOINT_URL: fake.endpoint,
+    },
+    ...{ AWS_ENDPOINT_URL_SSM: ssm.endpoint, AWS_ENDPOINT_URL_DYNAMODB: table.endpoint },
+  });
+  ssm.put('/cdk-bootstrap/hnb659fds/version', '33');
+  ssm.put('/edge-flag-relay/test/environments/production/sdk-key', 'sdk-11111111-aaaa-4aaa-8aaa-00000000beef');
+});
+/** What was asked in all tests. */
+const operations = new Set<string>();
+afterEach(async () => {
+  for (const one of fake.asked) operations.add(one.split(' ')[1] ?? '');
+  await Promise.all([ssm.close(), fake.close()]);
+  process.env = { ...before };
+});
+
+interface Result {
+  readonly ok: boolean;
+  readonly bad: number;
+  readonly checks: readonly { state: string; name: string; value: string; what: string; advice?: string }[];
+}
+
+/** As `--json` prints it. */
+async function preflight(changes: object = {}, stacks: readonly WantedStack[] = wanted): Promise<Result> {
+  let printed = '';
+  const stages = { test: { ...stage, ...changes } };
+  const options = { stage: 'test', offline: true, json: true, stages, synthesise: () => stacks };
+  const exitCode = await runPreflight(options, (text) => {
+    printed += text;
+  });
+  const result = JSON.parse(printed) as Result;
+  expect(exitCode).toBe(result.ok ? 0 : 1);
+  return result;
+}
+
+/** The findings of one kind that are not good, in words. */
+async function findings(name: string, changes: object = {}, stacks?: readonly WantedStack[]): Promise<string[]> {
+  const { checks } = await preflight(changes, stacks);
+  return checks.flatMap(({ name: kind, state, what, advice }) =>
+    kind === name && state !== 'good' ? [[state, what, ...(advice === undefined ? [] : [advice])].join(' | ')] : [],
+  );
+}
+
+const deploy = (change: object) => {
+  fake.stacks = Object.fromEntries(
+    stackNames.map((name) => [
+      `edge-flag-relay-test-${name}`,
+      { region: name === 'region-us-east-1' ? 'us-east-1' : 'eu-west-1', ...change },
+    ]),
+  );
+};
+
+test('an empty account is ready, and preflight only reads, in few requests', async () => {
+  const { ok, checks } = await preflight();
+  expect(checks.filter(({ state }) => state !== 'good')).toEqual([]);
+  expect(ok).toBe(true);
+  expect(fake.asked.filter((one) => !/ (Get|Describe|List)\w+$/.test(one))).toEqual([]);
+  expect(fake.asked.length).toBeLessThan(20);
+});
+
+test.each([
+  ['ROLLBACK_COMPLETE', false, 'note', /the deployment deletes it first$/],
+  [
+    'ROLLBACK_COMPLETE',
+    true,
+    'bad',
+    /protected .* \| aws cloudformation update-termination-protection .* && aws cloudformation delete-stack --region eu-west-1 --stack-name edge-flag-relay-test-relay$/,
+  ],
+  ['DELETE_FAILED', false, 'bad', /is DELETE_FAILED: in use \| aws cloudformation delete-stack/],
+  ['UPDATE_ROLLBACK_FAILED', true, 'bad', /\| npx cdk rollback 'test\/\*' -c stage=test$/],
+  ['REVIEW_IN_PROGRESS', false, 'note', /it is empty, and the deployment fills it$/],
+  ['UPDATE_IN_PROGRESS', false, 'bad', /\| wait until it is done/],
+  ['UPDATE_ROLLBACK_COMPLETE', false, 'note', /the last deployment failed and was undone$/],
+])('a stack in %s (protected: %s) is %s, with what to do', async (status, isProtected, state, words) => {
+  fake.stacks = { 'edge-flag-relay-test-relay': { region: 'eu-west-1', status, isProtected, reason: 'in use' } };
+  const [found = ''] = await findings('stack');
+  expect(found).toMatch(new RegExp(`^${state} | `));
+  expect(found).toContain(`edge-flag-relay-test-relay is ${status}: in use`);
+  expect(found).toMatch(words);
+});
+
+test('names that something else has are found, each with the command that frees it', async () => {
+  fake.functions = ['us-east-1 edge-flag-relay-test-viewer-request', 'eu-west-1 edge-flag-relay-test-origin-request'];
+  fake.clusters = ['eu-west-1 edge-flag-relay-test'];
+  fake.logGroups = { 'eu-west-1 /edge-flag-relay/test/relay': 14, 'eu-west-1 /edge-flag-relay/test/relay-other': 14 };
+  fake.topics = { [`arn:aws:sns:us-east-1:${account}:edge-flag-relay-test-alarms`]: { subscriptions: [] } };
+  const found = await findings('name');
+  expect(found.map((one) => one.split(' | ').at(-1))).toEqual([
+    'aws ecs delete-cluster --region eu-west-1 --cluster edge-flag-relay-test',
+    'aws logs delete-log-group --region eu-west-1 --log-group-name /edge-flag-relay/test/relay',
+    'aws lambda delete-function --region us-east-1 --function-name edge-flag-relay-test-viewer-request',
+    `aws sns delete-topic --region us-east-1 --topic-arn arn:aws:sns:us-east-1:${account}:edge-flag-relay-test-alarms`,
+  ]);
+});
+
+test('names that the stage’s own stacks have are not asked about, whatever page of the listing they are on', async () => {
+  deploy({});
+  const own = [
+    ['A', 'AWS::EC2::VPC', 'vpc-1'],
+    ['B', 'AWS::EC2::Subnet', 'subnet-1'],
+    ['Router', 'AWS::Lambda::Function', 'edge-flag-relay-test-viewer-request'],
+    ['C', 'AWS::EC2::Subnet', 'subnet-2'],
+    ['Alarms', 'AWS::SNS::Topic', `arn:aws:sns:us-east-1:${account}:edge-flag-relay-test-alarms`],
+  ] as const;
+  fake.stacks['edge-flag-relay-test-region-us-east-1'] = { region: 'us-east-1', resources: own };
+  fake.functions = ['us-east-1 edge-flag-relay-test-viewer-request'];
+  expect(await findings('name')).toEqual([]);
+  expect(fake.asked.filter((one) => /GetFunction|GetTopic/.test(one))).toEqual([]);
+});
+
+test('a table where a replica is to be is found', async () => {
+  const home = createServer((_, response) => {
+    const type = 'com.amazonaws.dynamodb.v20120810#ResourceNotFoundException';
+    response.writeHead(400, { 'content-type': 'application/x-amz-json-1.0' }).end(JSON.stringify({ __type: type }));
+  });
+  await new Promise<void>((resolve) => home.listen(0, '127.0.0.1', resolve));
+  const endpoint = `http://127.0.0.1:${(home.address() as AddressInfo).port}`;
+  const clients = new Map([
+    ['eu-west-1', new DynamoDBClient({ region: 'eu-west-1', endpoint })],
+    ['us-east-1', new DynamoDBClient({ region: 'us-east-1', endpoint: table.endpoint })],
+  ]);
+  const { tableName } = table;
+  const looked = { stage: stageOf('test', { test: { ...stage, tableName } }), owned: new Set() } as unknown as LookedAt;
+  const checks = await tableChecks((region) => clients.get(region)!, looked);
+  expect(checks.map(({ state, what }) => `${state} ${what}`)).toEqual([
+    `bad the table ${tableName} exists in us-east-1, but not at home: no replica can be created there`,
+  ]);
+  for (const client of clients.values()) client.destroy();
+  home.closeAllConnections();
+  home.close();
+});
+
+describe('a certificate', () => {
+  const of = (Certificate: object, changes: object = {}) => {
+    fake.certificates = { [arn]: Certificate, [siteArn]: Certificate };
+    return findings('certificate', {
+      relay: { certificates: { 'eu-west-1': arn }, hostName: 'relay.example.com' },
+      ...changes,
+    });
+  };
+  const issued = { Status: 'ISSUED', SubjectAlternativeNames: ['*.example.com'], NotAfter: Date.now() / 1000 + 3e7 };
+
+  test('that is issued for the name is fine', async () => {
+    expect(await of(issued)).toEqual([]);
+    expect(fake.asked).toContain('eu-west-1 DescribeCertificate');
+  });
+
+  test('that waits for its validation is a problem, with the record to make', async () => {
+    const ResourceRecord = { Name: '_a.example.com.', Type: 'CNAME', Value: '_b.acm-validations.aws.' };
+    const DomainValidationOptions = [{ ValidationStatus: 'PENDING_VALIDATION', ResourceRecord }];
+    expect(await of({ ...issued, Status: 'PENDING_VALIDATION', DomainValidationOptions })).toEqual([
+      `bad | the certificate ${arn} is PENDING_VALIDATION | create in DNS: _a.example.com. CNAME _b.acm-validations.aws.`,
+    ]);
+  });
+
+  test('for another name is a problem, for the relay and for the site', async () => {
+    const other = { ...issued, SubjectAlternativeNames: ['*.shop.example.com'] };
+    const site = { ...edge, domainNames: ['www.example.com', 'a.shop.example.com'], certificateArn: siteArn };
+    expect((await of(other, { edge: site })).map((one) => one.split(' | ')[1])).toEqual([
+      `the certificate ${arn} is for *.shop.example.com, not for relay.example.com`,
+      `the certificate ${siteArn} is for *.shop.example.com, not for www.example.com`,
+    ]);
+    expect(fake.asked).toContain('us-east-1 DescribeCertificate');
+  });
+
+  test('that was imported and expires soon is a note; one that does not exist is a problem', async () => {
+    const [soon] = await of({ ...issued, Type: 'IMPORTED', NotAfter: Date.now() / 1000 + 86_400 });
+    expect(soon).toMatch(/^note | .* expires on .* | import its successor/);
+    fake.certificates = {};
+    const relay = { certificates: { 'eu-west-1': arn } };
+    expect(await findings('certificate', { relay })).toEqual([
+      `bad | the certificate ${arn} does not exist | correct its ARN in the stage file`,
+    ]);
+  });
+
+  test.each([
+    ['*.example.com', 'relay.example.com', true],
+    ['*.example.com', 'a.relay.example.com', false],
+    ['*.example.com', 'example.com', false],
+    ['example.com', 'example.com', true],
+    ['*.example.com', '*.example.com', true],
+  ])('for %s covers %s: %s', (pattern, name, covered) => {
+    expect(covers(pattern, name)).toBe(covered);
+  });
+});
+
+describe('a hosted zone', () => {
+  const relay = { hostName: 'relay.example.com', hostedZone: zone };
+  const of = (found: FakeAws['zones'][string] | undefined) => {
+    fake.zones = found ? { [zone.id]: found } : {};
+    return findings('hosted-zone', { relay });
+  };
+
+  test('that contains the free name is fine', async () => {
+    expect(await of({ name: 'example.com', records: [{ name: 'relay2.example.com.', type: 'A' }] })).toEqual([]);
+  });
+
+  test.each<[string, FakeAws['zones'][string] | undefined, RegExp]>([
+    ['does not exist', undefined, /^bad \| relay.hostedZone: the hosted zone \w+ does not exist in this account/],
+    ['has another name', { name: 'example.org' }, /is that of example.org, not of example.com/],
+    ['is private', { name: 'example.com', isPrivate: true }, /is private \| set private: true, and give certificates/],
+    [
+      'has a record of that name',
+      { name: 'example.com', records: [{ name: 'relay.example.com.', type: 'CNAME' }] },
+      /relay.example.com already has a record of type CNAME, which no stack of the stage owns \| delete that record first/,
+    ],
+  ])('that %s is a problem', async (_, found, words) => {
+    expect((await of(found)).join()).toMatch(words);
+  });
+
+  test('whose record the stage made is fine, and so is the latency record of another region', async () => {
+    const records = [{ name: 'relay.example.com.', type: 'A', region: 'ap-south-1' }];
+    expect(await of({ name: 'example.com', records })).toEqual([]);
+    deploy({});
+    const resources = [['Record', 'AWS::Route53::RecordSet', 'relay.example.com']] as const;
+    fake.stacks['edge-flag-relay-test-relay'] = { region: 'eu-west-1', resources };
+    expect(
+      await of({ name: 'example.com', records: [{ name: 'relay.example.com.', type: 'A', region: 'eu-west-1' }] }),
+    ).toEqual([]);
+  });
+});
+
+describe('alarms that nobody hears of', () => {
+  const topic = `arn:aws:sns:eu-west-1:${account}:edge-flag-relay-test-alarms`;
+  beforeEach(() => {
+    fake.stacks = {
+      'edge-flag-relay-test-relay': { region: 'eu-west-1', resources: [['Alarms', 'AWS::SNS::Topic', topic]] },
+    };
+  });
+
+  test('are a note', async () => {
+    fake.topics = { [topic]: { subscriptions: [] } };
+    expect(await findings('recipients', { alarms: undefined })).toEqual([
+      'note | nobody is notified of alarms of the stage test | set alarms.emails, or subscribe to the topics',
+    ]);
+  });
+
+  test('are none if somebody subscribed to the topic elsewhere', async () => {
+    fake.topics = { [topic]: { subscriptions: [['https://chat.example.com', `${topic}:1`]] } };
+    expect(await findings('recipients', { alarms: undefined })).toEqual([]);
+  });
+});
+
+describe('quotas', () => {
+  const big = { relay: { cpu: 4096, memoryMiB: 8192 } };
+
+  test('below what the relay needs are a problem, below its maximum a note', async () => {
+    expect((await findings('quota', big)).join()).toMatch(
+      /^bad \| eu-west-1: Fargate may run 6 vCPU on demand, and the relay needs 16 for its 3 tasks/,
+    );
+    fake.quotas = { 'L-3032A538': 20 };
+    expect((await findings('quota', big)).join()).toMatch(
+      /^note \| .* with relay.maxTasks the relay would use 48 \| request at least 48/,
+    );
+  });
+
+  test('of addresses count those in use, until the network exists', async () => {
+    fake.addresses = 3;
+    const networks = { 'eu-west-1': { nat: 'per-zone' } };
+    expect((await findings('quota', { networks })).join()).toMatch(
+      /3 of 5 elastic IP addresses are in use, and the NAT gateways need 3 \| request at least 6, or set networks\['eu-west-1'\].nat to 'one'/,
+    );
+    fake.stacks = { 'edge-flag-relay-test-network': { region: 'eu-west-1' } };
+    const network = { stackName: 'edge-flag-relay-test-network', region: 'eu-west-1', template: {} };
+    expect(await findings('quota', { networks }, [network])).toEqual([]);
+  });
+});
+
+test('what AWS denies is not checked, and does not stop the rest', async () => {
+  fake.denied = ['DescribeStacks', 'GetServiceQuota'];
+  fake.clusters = ['eu-west-1 edge-flag-relay-test'];
+  const { ok, checks } = await preflight();
+  expect(ok).toBe(false);
+  const open = checks.filter(({ state }) => state === 'unknown');
+  expect(open.map(({ name, value }) => `${name} ${value}`)).toEqual([
+    ...stackNames.map((name) => `stack edge-flag-relay-test-${name}`),
+    'quota eu-west-1',
+  ]);
+  expect(open[0]?.advice).toMatch(/^AWS denied access; .*not authorized to perform DescribeStacks/);
+  expect(checks.find(({ state }) => state === 'bad')?.value).toBe('edge-flag-relay-test');
+});
+
+test('an answer of 503 is asked for again', async () => {
+  fake.failures = 1;
+  expect((await preflight()).ok).toBe(true);
+  expect(fake.asked.slice(0, 2)).toEqual(['eu-west-1 GetCallerIdentity', 'eu-west-1 GetCallerIdentity']);
+});
+
+test('a stage that cannot be synthesised is a problem', async () => {
+  const stages = { test: { ...stage, networks: {} } };
+  let printed = '';
+  const failing = () => {
+    throw new Error('Validation failed: something');
+  };
+  const options = { stage: 'test', offline: true, json: false, stages, synthesise: failing };
+  const exitCode = await runPreflight(options, (text) => {
+    printed += text;
+  });
+  expect(exitCode).toBe(1);
+  expect(printed).toContain('✗ the stage cannot be synthesised: Validation failed: something\n');
+});
+
+test('preflight synthesises what the CDK app does: the same stacks in the same regions, with names to look for', () => {
+  const made = synthesise(stageOf('dev'));
+  expect(made.map(({ stackName, region }) => `${region} ${stackName}`).sort()).toEqual([
+    'eu-west-1 edge-flag-relay-dev-data',
+    'eu-west-1 edge-flag-relay-dev-network',
+    'eu-west-1 edge-flag-relay-dev-observability',
+    'eu-west-1 edge-flag-relay-dev-region-eu-west-1',
+    'eu-west-1 edge-flag-relay-dev-relay',
+    'us-east-1 edge-flag-relay-dev-edge',
+    'us-east-1 edge-flag-relay-dev-region-us-east-1',
+  ]);
+  const types = new Set(
+    made.flatMap(({ template }) => Object.values(template.Resources ?? {}).map(({ Type }) => Type)),
+  );
+  expect([...types]).toEqual(expect.arrayContaining(['AWS::DynamoDB::GlobalTable', 'AWS::Lambda::Function']));
+});
+
+test('the policy in docs/deploying.md allows everything that preflight asks, and no more', () => {
+  const page = readFileSync(join(import.meta.dirname, '../../docs/deploying.md'), 'utf8');
+  const [, json = ''] = /```json\n(\{\n {2}"Version"[\s\S]*?)```/.exec(page) ?? [];
+  const { Statement } = JSON.parse(json) as { Statement: { Action: string[] }[] };
+  const allowed = Statement.flatMap(({ Action }) => Action.map((one) => one.split(':')));
+  const others = allowed.filter(([service]) => service !== 'ssm' && service !== 'dynamodb');
+  // Everybody may ask who they are.
+  operations.delete('GetCallerIdentity');
+  expect(others.map(([, operation]) => operation).sort()).toEqual([...operations].sort());
+});
