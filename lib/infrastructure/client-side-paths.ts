@@ -22,6 +22,8 @@ export const clientSidePaths: readonly string[] = [
   '/sdk/poll/eval/*',
   '/sdk/stream/eval',
   '/sdk/stream/eval/*',
+  // OpenFeature's providers in browsers and mobile apps.
+  '/ofrep/*',
 ];
 
 /** Server-side paths that match the patterns above: evaluation by SDK key, which `/sdk/evalx/*` would accept. */

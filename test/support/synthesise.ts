@@ -108,7 +108,7 @@ export const full: StageSettings = {
     architecture: 'x86_64',
     hostName: 'relay.example.com',
     image: '123456789012.dkr.ecr.eu-west-1.amazonaws.com/relay:1.2.3',
-    publicAccess: { requestsPerFiveMinutes: 1_000, paths: ['/ofrep/*'] },
+    publicAccess: { requestsPerFiveMinutes: 1_000, paths: ['/own/*'] },
     variables: { BASE_URI: 'https://sdk.eu.launchdarkly.com' },
     secrets: { AUTO_CONFIG_KEY: '/mine/auto-config-key' },
     encryptionKeys: { 'eu-west-1': 'arn:aws:kms:eu-west-1:123456789012:key/12345678-1234-1234-1234-123456789012' },

@@ -409,6 +409,10 @@ describe('the public load balancer', () => {
     '/sdk/poll/eval/eyJrZXkiOiJhIn0',
     '/sdk/stream/eval/eyJrZXkiOiJhIn0',
     '/ofrep/v1/evaluate/flags',
+    '/ofrep/v1/evaluate/flags/x',
+    '/ofrep/v1/events/64a0',
+    '/ofrep/v1/configuration',
+    '/own/path',
   ])('forwards %s', (path) => {
     expect(actionFor(path)).toBe('forward');
   });
