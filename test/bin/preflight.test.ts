@@ -144,7 +144,8 @@ test('preflight reports every problem at once, each with advice', async () => {
 test('an invalid stage stops the checks with a message that lists its problems', async () => {
   const { exitCode, lines } = await preflight({ homeRegion: 'Dublin', tableName: 'x' });
   expect(exitCode).toBe(1);
-  expect(lines[0]).toMatch(/^✗ stage test: .*homeRegion.*Dublin.*tableName/);
+  expect(lines[0]).toBe('✗ stage test: 2 problems:');
+  expect(lines.slice(1).join(' ')).toMatch(/homeRegion.*Dublin.*tableName/);
   expect(ssm.calls).toEqual([]);
 });
 
