@@ -54,7 +54,7 @@ async function fargateChecks({ aws, stage: { relay } }: LookedAt, region: string
 
 async function addressChecks({ aws, stage, deployed }: LookedAt, region: string): Promise<Check[]> {
   const { vpc, nat, zones } = stage.networks[region] ?? {};
-  const stack = `edge-flag-relay-${stage.name}-network${region === stage.homeRegion ? '' : `-${region}`}`;
+  const stack = `edge-flag-relay-${stage.name}-relay${region === stage.homeRegion ? '' : `-${region}`}`;
   if (vpc || nat === 'none' || deployed.has(stack)) return [];
   const needed = nat === 'one' ? 1 : (zones?.length ?? 0);
   const limit = await quotaOf(aws, region, ADDRESSES);

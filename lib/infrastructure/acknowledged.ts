@@ -13,21 +13,13 @@ export function acknowledgeFindings(stage: StageStacks): void {
   if (stage.edge) acknowledgeEdge(stage.edge);
 }
 
-function acknowledgeRelay({ config, node }: StageStacks, stack: RelayStack): void {
+function acknowledgeRelay({ config }: StageStacks, stack: RelayStack): void {
   const { relay, region } = stack;
-  const network = node.tryFindChild(stack.node.id.replace('Relay', 'Network')) ?? stack;
   acknowledge(
-    network,
+    stack.network,
     'CloudFormation-Validate::W3010',
     'zones are named in the stage, so that synthesis needs no lookup in an account',
   );
-  if (config.networks[region]?.vpc) {
-    acknowledge(
-      network,
-      'Annotation::@aws-cdk/aws-ec2:noSubnetRouteTableId',
-      'the route tables of an existing VPC are not changed',
-    );
-  }
   acknowledge(
     relay.taskDefinition,
     'AwsSolutions-ECS2',

@@ -6,6 +6,7 @@ import { describeFargateProblem, describeTimeoutProblem, LEAST_TASKS, managedVar
 import type { Network, Stage } from './stage.ts';
 import type { Problems } from './stage-readers.ts';
 import type { HostedZoneSettings, StageSettings } from './stage-settings.ts';
+import { isZoneOf } from './zone-subnets.ts';
 
 /** Checks properties against each other, after each was checked by itself; `given` is the stage without its defaults. */
 export function checkStage(stage: Stage, given: StageSettings, problems: Problems): void {
@@ -63,7 +64,7 @@ function checkNetwork(stage: Stage, region: string, network: Network, problems: 
   const { vpc } = network;
   const at = `networks.${region}`;
   const [zones, path] = vpc ? [vpc.zones, `${at}.vpc.zones`] : [network.zones, `${at}.zones`];
-  const foreign = zones?.find((zone) => zone.slice(0, -1) !== region);
+  const foreign = zones?.find((zone) => !isZoneOf(region, zone));
   if (foreign) problems.mustBe(path, zones, `zones of ${region}`);
   // Load balancers need two. That is enough in production too, with at least three tasks.
   if (zones && zones.length < 2) {

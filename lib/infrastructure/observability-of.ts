@@ -16,6 +16,7 @@ import {
   observeTable,
 } from './observability/observability-stack.ts';
 import { describeUntold } from './observability/recipients.ts';
+import { publishedNetwork } from './published-network.ts';
 import { topicsFor } from './region-stack.ts';
 import {
   addressOf,
@@ -33,7 +34,7 @@ import type { StageStacks } from './stage-stacks.ts';
  * Adds monitoring to a stage after its other stacks: a stack in the home region with dashboard, alarms, saved queries and
  * synthetic check, and alarms in the stacks of other regions and of the edge, since alarms must be in their metrics' region.
  *
- * Stacks refer to load balancers, topics and layers by name, in SSM or literally: CloudFormation would refuse to replace or
+ * Stacks refer to networks, load balancers, topics and layers by name, in SSM or literally: CloudFormation would refuse to replace or
  * remove them while another stack imports them. Dependencies define the order of deployment.
  */
 export function addObservability(stage: StageStacks, props: StackProps): ObservabilityStack {
@@ -122,11 +123,7 @@ function observedRelay(
   };
 }
 
-function canaryNeeds(
-  scope: Construct,
-  { config, flagTable }: StageStacks,
-  { network, region }: RelayStack,
-): CanaryNeeds {
+function canaryNeeds(scope: Construct, { config, flagTable }: StageStacks, { region }: RelayStack): CanaryNeeds {
   const { name, relay, environments } = config;
   const { dnsName, securityGroupId } = publishedAddress(scope, name, 'internal');
   const layerArn = StringParameter.valueForStringParameter(scope, layerParameterName(name));
@@ -135,8 +132,7 @@ function canaryNeeds(
     relayUrl: `${usesTls(relay, region) ? 'https' : 'http'}://${dnsName}`,
     ...(relay.hostName && { serverName: relay.hostName }),
     loadBalancer: SecurityGroup.fromSecurityGroupId(scope, 'LoadBalancer', securityGroupId),
-    vpc: network.vpc,
-    subnets: network.internalSubnets,
+    ...publishedNetwork(scope, name, config.networks[region]!),
     flagTable,
     readerLayer: LayerVersion.fromLayerVersionArn(scope, 'ReaderLayer', layerArn),
     encryptionKeyArn: relay.encryptionKeys[region],

@@ -1,15 +1,20 @@
-import { RemovalPolicy, Stack } from 'aws-cdk-lib';
+import { CfnElement, RemovalPolicy, Validations } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import { LogGroup, type RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { Construct } from 'constructs';
 import type { Network } from './stage.ts';
+import type { ExistingVpc } from './stage-settings.ts';
+import { zoneLetter, zoneSubnets } from './zone-subnets.ts';
 
 export interface RelayNetworkProps {
   readonly network: Network;
   readonly logRetentionDays: RetentionDays;
 }
 
-/** A relay's VPC and the purpose of its subnets. */
+/**
+ * A relay's VPC and the purpose of its subnets. It belongs to the relay's stack: within one stack CloudFormation first makes what is
+ * new, then moves the relay, then deletes what is not needed any more, and undoes all of it together if that fails.
+ */
 export class RelayNetwork extends Construct {
   readonly vpc: ec2.IVpc;
   readonly cidr: string;
@@ -27,19 +32,15 @@ export class RelayNetwork extends Construct {
     this.taskSubnets = this.assignPublicIp ? { subnetType: ec2.SubnetType.PUBLIC } : this.internalSubnets;
     this.cidr = existing?.cidr ?? network.cidr;
     if (existing) {
-      this.vpc = ec2.Vpc.fromVpcAttributes(this, 'Vpc', {
-        vpcId: existing.vpcId,
-        vpcCidrBlock: existing.cidr,
-        availabilityZones: [...existing.zones],
-        privateSubnetIds: [...existing.privateSubnetIds],
-        ...(existing.publicSubnetIds && { publicSubnetIds: [...existing.publicSubnetIds] }),
-      });
+      this.vpc = existingVpc(this, 'Vpc', existing);
       return;
     }
+    // In this order whatever the stage's is, so that a single NAT gateway stays where it is.
+    const zones = [...network.zones].sort();
     const vpc = new ec2.Vpc(this, 'Vpc', {
-      ipAddresses: ec2.IpAddresses.cidr(network.cidr),
-      availabilityZones: [...network.zones],
-      natGateways: nat === 'none' ? 0 : nat === 'one' ? 1 : network.zones.length,
+      ipAddresses: addressesByZone(network.cidr),
+      availabilityZones: zones,
+      natGateways: nat === 'none' ? 0 : nat === 'one' ? 1 : zones.length,
       // Restricting the default security group needs a Lambda function that may change any group; nothing here uses it.
       restrictDefaultSecurityGroup: false,
       subnetConfiguration: [
@@ -47,6 +48,8 @@ export class RelayNetwork extends Construct {
         { name: 'Inside', subnetType: inside },
       ],
     });
+    nameByZone(vpc.publicSubnets, `${id}Public`);
+    nameByZone([...vpc.privateSubnets, ...vpc.isolatedSubnets], `${id}Inside`);
     // Free, and they keep table and image traffic off the NAT gateways.
     vpc.addGatewayEndpoint('DynamoDb', { service: ec2.GatewayVpcEndpointAwsService.DYNAMODB });
     vpc.addGatewayEndpoint('S3', { service: ec2.GatewayVpcEndpointAwsService.S3 });
@@ -62,11 +65,44 @@ export class RelayNetwork extends Construct {
   }
 }
 
-/** A stack with given zones: looking them up would need an account at synthesis. */
-export class ZonedStack extends Stack {
-  zones: readonly string[] = [];
+export function existingVpc(scope: Construct, id: string, existing: ExistingVpc): ec2.IVpc {
+  const vpc = ec2.Vpc.fromVpcAttributes(scope, id, {
+    vpcId: existing.vpcId,
+    vpcCidrBlock: existing.cidr,
+    availabilityZones: [...existing.zones],
+    privateSubnetIds: [...existing.privateSubnetIds],
+    ...(existing.publicSubnetIds && { publicSubnetIds: [...existing.publicSubnetIds] }),
+  });
+  Validations.of(vpc).acknowledge({
+    id: 'Annotation::@aws-cdk/aws-ec2:noSubnetRouteTableId',
+    reason: 'route tables of a VPC that another stack or team owns are not changed',
+  });
+  return vpc;
+}
 
-  override get availabilityZones(): string[] {
-    return [...this.zones];
+/** The CDK's own ranges depend on the number of zones: with another zone, all of them would be others. */
+function addressesByZone(cidr: string): ec2.IIpAddresses {
+  return {
+    allocateVpcCidr: () => ({ cidrBlock: cidr }),
+    allocateSubnetsCidr: ({ requestedSubnets }) => ({
+      allocatedSubnets: requestedSubnets.map(({ availabilityZone, configuration }) => {
+        const { publicRange, insideRange } = zoneSubnets(cidr, availabilityZone);
+        return { cidr: configuration.subnetType === ec2.SubnetType.PUBLIC ? publicRange : insideRange };
+      }),
+    }),
+  };
+}
+
+/**
+ * Logical IDs from the zone, such as NetworkInsideBSubnet. The CDK numbers subnets: without the first zone, all others would have to be
+ * replaced, by subnets with the same addresses.
+ */
+function nameByZone(subnets: readonly ec2.ISubnet[], prefix: string): void {
+  for (const { node, availabilityZone } of subnets) {
+    for (const one of node.findAll()) {
+      if (!CfnElement.isCfnElement(one)) continue;
+      const kind = one.node.path.slice(node.path.length + 1).replace(/[^A-Za-z]/g, '');
+      one.overrideLogicalId(`${prefix}${zoneLetter(availabilityZone).toUpperCase()}${kind}`);
+    }
   }
 }

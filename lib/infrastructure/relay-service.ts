@@ -120,6 +120,8 @@ export class RelayService extends Construct {
       enableECSManagedTags: true,
       ...(relay.redeploy && { forceNewDeployment: { enabled: true, nonce: relay.redeploy } }),
     });
+    // In a network of the same stack, tasks need the way out before they start, and for as long as they run.
+    this.service.node.addDependency(vpc.selectSubnets(taskSubnets).internetConnectivityEstablished);
     // A table in the same stack must be created first.
     if (Construct.isConstruct(flagTable) && Stack.of(flagTable) === Stack.of(this)) {
       this.service.node.addDependency(flagTable);

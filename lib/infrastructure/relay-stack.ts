@@ -1,4 +1,4 @@
-import { CfnOutput, type StackProps } from 'aws-cdk-lib';
+import { CfnOutput, Stack, type StackProps } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import { CfnServerlessCache } from 'aws-cdk-lib/aws-elasticache';
 import { LoadBalancerTarget } from 'aws-cdk-lib/aws-route53-targets';
@@ -6,9 +6,10 @@ import type { Construct } from 'constructs';
 import type { IFlagTable } from './flag-table.ts';
 import { certifies } from './hosted-zone.ts';
 import { NamesInZone } from './names-in-zone.ts';
+import { publishNetwork } from './published-network.ts';
 import { type LoadBalancerName, publishAddress, publishCertificate } from './relay-addresses.ts';
 import type { RelayLoadBalancer } from './relay-load-balancer.ts';
-import { type RelayNetwork, ZonedStack } from './relay-network.ts';
+import { RelayNetwork } from './relay-network.ts';
 import { RelayService } from './relay-service.ts';
 import type { Stage } from './stage.ts';
 import type { RedisSettings, RelaySettings } from './stage-settings.ts';
@@ -16,26 +17,27 @@ import type { RedisSettings, RelaySettings } from './stage-settings.ts';
 export interface RelayStackProps extends StackProps {
   readonly stage: Stage;
   readonly flagTable: IFlagTable;
-  /** In its own stack, or to be created in this one. */
-  readonly network: RelayNetwork | ((scope: Construct) => RelayNetwork);
 }
 
 const REDIS_PORT = 6379;
 
-/** A relay and, in the home region, the Redis that it fills if the stage has one. One per home and relay region. */
-export class RelayStack extends ZonedStack {
+/** A relay, its network and, in the home region, the Redis that it fills if the stage has one. One per home and relay region. */
+export class RelayStack extends Stack {
   readonly relay: RelayService;
   readonly network: RelayNetwork;
   readonly cache?: CfnServerlessCache;
   /** ARNs of the certificates that this stack made in a hosted zone. */
   readonly madeCertificates: Readonly<Partial<Record<LoadBalancerName, string>>>;
+  private readonly zones: readonly string[];
 
-  constructor(scope: Construct, id: string, { stage, flagTable, network: given, ...props }: RelayStackProps) {
+  constructor(scope: Construct, id: string, { stage, flagTable, ...props }: RelayStackProps) {
     super(scope, id, props);
-    const network = typeof given === 'function' ? given(this) : given;
+    const { region } = this;
+    const place = stage.networks[region]!;
+    this.zones = place.vpc?.zones ?? place.zones;
+    const network = new RelayNetwork(this, 'Network', { network: place, logRetentionDays: stage.logRetentionDays });
     this.network = network;
     const { vpc, cidr } = network;
-    const { region } = this;
     const home = region === stage.homeRegion;
     const { hostName, hostedZone, certificates, encryptionKeys, publicAccess, ...settings } = stage.relay;
     const internalNames = this.namesFor('Names', { hostName, hostedZone }, certificates[region]);
@@ -80,6 +82,7 @@ export class RelayStack extends ZonedStack {
     if (this.relay.public) leadTo(publicNames, this.relay.public);
     cacheGroup?.connections.allowFrom(this.relay.service, ec2.Port.tcp(REDIS_PORT), 'the relay');
 
+    if (!place.vpc) publishNetwork(this, stage.name, network);
     publishAddress(this, stage.name, 'internal', this.relay.internal);
     if (this.relay.public) publishAddress(this, stage.name, 'public', this.relay.public);
     for (const [name, arn] of Object.entries(this.madeCertificates)) {
@@ -90,6 +93,11 @@ export class RelayStack extends ZonedStack {
       new CfnOutput(this, 'PublicAddress', { value: this.relay.public.loadBalancer.loadBalancerDnsName });
     }
     if (this.cache) new CfnOutput(this, 'RedisAddress', { value: this.cache.attrEndpointAddress });
+  }
+
+  /** Looking them up would need an account at synthesis. */
+  override get availabilityZones(): string[] {
+    return [...this.zones];
   }
 
   private namesFor(
@@ -128,7 +136,8 @@ export class RelayStack extends ZonedStack {
       engine: 'valkey',
       majorEngineVersion: '8',
       securityGroupIds: [group.securityGroupId],
-      subnetIds: vpc.selectSubnets(internalSubnets).subnetIds,
+      // A cache cannot change its subnets. Two are enough, and so more zones can come and go.
+      subnetIds: vpc.selectSubnets(internalSubnets).subnetIds.slice(0, 2),
       cacheUsageLimits: {
         dataStorage: { unit: 'GB', maximum: maxStorageGb ?? 1 },
         ecpuPerSecond: { maximum: maxEcpuPerSecond ?? 5_000 },

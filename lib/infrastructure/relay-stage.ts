@@ -11,7 +11,6 @@ import { alarmRegions, pagingRegions } from './observability/recipients.ts';
 import { addObservability } from './observability-of.ts';
 import { RegionStack } from './region-stack.ts';
 import { EDGE_REGION, edgeLogRegions } from './regions.ts';
-import { RelayNetwork, ZonedStack } from './relay-network.ts';
 import { RelayStack } from './relay-stack.ts';
 import type { Stage as StageConfig } from './stage.ts';
 import type { StageStacks } from './stage-stacks.ts';
@@ -20,8 +19,8 @@ import type { StageStacks } from './stage-stacks.ts';
 const EXAMPLE_ACCOUNT = '111122223333';
 
 /**
- * One deployment of everything. Stacks in the same region may refer to each other by tokens; across regions they use
- * literals. Dependencies define the order of deployment.
+ * One deployment of everything. Stacks know each other by names, literally or in SSM, never by exports: those could not change while
+ * another stack uses them. Dependencies define the order of deployment.
  */
 export class RelayStage extends Stage implements StageStacks {
   readonly config: StageConfig;
@@ -61,23 +60,11 @@ export class RelayStage extends Stage implements StageStacks {
   private relayIn(region: string): RelayStack {
     const { config } = this;
     const suffix = region === config.homeRegion ? '' : `-${region}`;
-    const { zones, vpc } = config.networks[region]!;
-    const networkProps = this.stackProps(`network${suffix}`, region, 'the network of the relay');
-    const place = vpc ? undefined : new ZonedStack(this, `Network${suffix}`, networkProps);
-    if (place) place.zones = zones;
-    const network = (scope: Construct) =>
-      new RelayNetwork(scope, 'Network', {
-        network: config.networks[region]!,
-        logRetentionDays: config.logRetentionDays,
-      });
     const stack = new RelayStack(this, `Relay${suffix}`, {
-      ...this.stackProps(`relay${suffix}`, region, 'the relay'),
+      ...this.stackProps(`relay${suffix}`, region, 'the relay and its network'),
       stage: config,
       flagTable: this.flagTable,
-      network: place ? network(place) : network,
     });
-    stack.zones = vpc?.zones ?? zones;
-    if (place) stack.addStackDependency(place);
     if (this.data) stack.addStackDependency(this.data);
     return stack;
   }

@@ -333,8 +333,8 @@ describe('quotas', () => {
     expect((await findings('quota', { networks })).join()).toMatch(
       /3 of 5 elastic IP addresses are in use, and the NAT gateways need 3 \| request at least 6, or set networks\['eu-west-1'\].nat to 'one'/,
     );
-    fake.stacks = { 'edge-flag-relay-test-network': { region: 'eu-west-1' } };
-    const network = { stackName: 'edge-flag-relay-test-network', region: 'eu-west-1', template: {} };
+    fake.stacks = { 'edge-flag-relay-test-relay': { region: 'eu-west-1' } };
+    const network = { stackName: 'edge-flag-relay-test-relay', region: 'eu-west-1', template: {} };
     expect(await findings('quota', { networks }, [network])).toEqual([]);
   });
 });
@@ -377,7 +377,6 @@ test('preflight synthesises what the CDK app does: the same stacks in the same r
   const made = synthesise(stageOf('dev'));
   expect(made.map(({ stackName, region }) => `${region} ${stackName}`).sort()).toEqual([
     'eu-west-1 edge-flag-relay-dev-data',
-    'eu-west-1 edge-flag-relay-dev-network',
     'eu-west-1 edge-flag-relay-dev-observability',
     'eu-west-1 edge-flag-relay-dev-region-eu-west-1',
     'eu-west-1 edge-flag-relay-dev-relay',
