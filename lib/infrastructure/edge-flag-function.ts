@@ -34,7 +34,10 @@ export interface EdgeFlagFunctionProps {
   readonly timeout?: Duration;
   /** @default 128 */
   readonly memorySize?: number;
-  /** Whether the function is retained when its stack is deleted: AWS removes replicas only hours after their last use. @default true */
+  /**
+   * Whether the function is retained when its stack is deleted: AWS removes replicas only hours after their last use. When the first
+   * deployment fails it is deleted, so that the next one can use its name. Versions are always retained by updates. @default true
+   */
   readonly retain?: boolean;
 }
 
@@ -55,7 +58,6 @@ export class EdgeFlagFunction extends Construct {
     this.functionName = functionName;
     this.eventType = 'router' in code ? code.router : code.eventType;
     const region = literalRegion(this, 'an edge function');
-    const removalPolicy = retain ? RemovalPolicy.RETAIN : RemovalPolicy.DESTROY;
     // The managed log group would be in one region only, under a name that edge functions do not use.
     this.node.setContext('@aws-cdk/aws-lambda:useCdkManagedLogGroup', false);
 
@@ -86,9 +88,10 @@ export class EdgeFlagFunction extends Construct {
       role,
       timeout: props.timeout ?? Duration.seconds(this.eventType.startsWith('viewer-') ? 5 : 30),
       memorySize: props.memorySize ?? 128,
-      currentVersionOptions: { removalPolicy },
+      // A distribution uses the previous version until it is updated. Deleting the function deletes its versions.
+      currentVersionOptions: { removalPolicy: RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE },
     });
-    this.function.applyRemovalPolicy(removalPolicy);
+    this.function.applyRemovalPolicy(retain ? RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE : RemovalPolicy.DESTROY);
     const problems = this.problems(region);
     if (problems.length > 0) throw new Error(inLines(problems.map((message) => ({ message }))));
     this.node.addValidation({ validate: () => this.problems(region) });

@@ -41,6 +41,14 @@ export function publishRouter(scope: Construct, stage: string, values: ReturnTyp
   }
 }
 
+/** The functions of a router in another stack, in the versions that it published last. */
+export function publishedFunctions(scope: Construct, stage: string): cloudfront.EdgeLambda[] {
+  return (['viewer-request', 'origin-request', 'viewer-response'] as const).map((kind) => {
+    const arn = StringParameter.valueForStringParameter(scope, edgeParameterName(stage, `${kind}-arn`));
+    return { eventType: eventTypes[kind], functionVersion: Version.fromVersionArn(scope, kind, arn) };
+  });
+}
+
 export interface PublishedRouterProps {
   /** The stage of the router. */
   readonly stage: string;
@@ -61,12 +69,8 @@ export class PublishedRouter extends Construct {
     if (region !== EDGE_REGION)
       throw new Error(`${this.node.path} is in ${region}: the router's parameters are in ${EDGE_REGION}`);
     const read = (what: EdgeParameter) => StringParameter.valueForStringParameter(this, edgeParameterName(stage, what));
-    const kinds = ['viewer-request', 'origin-request', 'viewer-response'] as const;
     this.behavior = {
-      edgeLambdas: kinds.map((kind) => ({
-        eventType: eventTypes[kind],
-        functionVersion: Version.fromVersionArn(this, kind, read(`${kind}-arn`)),
-      })),
+      edgeLambdas: publishedFunctions(this, stage),
       cachePolicy: cloudfront.CachePolicy.fromCachePolicyId(this, 'CachePolicy', read('cache-policy-id')),
       ...(originRequestPolicy && {
         originRequestPolicy: cloudfront.OriginRequestPolicy.fromOriginRequestPolicyId(

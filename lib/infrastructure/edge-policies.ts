@@ -19,11 +19,12 @@ export interface Policies {
 /** CloudFront's policies for what behaviors forward. Equal rules share one policy, since an account has 20 of each kind. */
 export class EdgePolicies extends Construct {
   private readonly made = new Map<string, cloudfront.CachePolicy | cloudfront.OriginRequestPolicy>();
-  private readonly stage: string;
+  private readonly name: string;
 
-  constructor(scope: Construct, id: string, { stage }: { readonly stage: string }) {
+  /** `name`: of the first policy of each kind; further ones have a number. */
+  constructor(scope: Construct, id: string, { name }: { readonly name: string }) {
     super(scope, id);
-    this.stage = stage;
+    this.name = name;
   }
 
   of({ cache, originRequest }: Forwarding): Policies {
@@ -95,9 +96,9 @@ export class EdgePolicies extends Construct {
   ): T {
     const key = `${kind} ${JSON.stringify(rules)}`;
     const number = [...this.made.keys()].filter((one) => one.startsWith(`${kind} `)).length + 1;
-    const suffix = number === 1 ? '' : `-${number}`;
-    const policy =
-      (this.made.get(key) as T | undefined) ?? make(`${kind}${suffix}`, `edge-flag-relay-${this.stage}${suffix}`);
+    // With an underscore, which the name of a stage cannot have: the first policy of stage `shop-2` is not the second one of `shop`.
+    const [idSuffix, nameSuffix] = number === 1 ? ['', ''] : [`-${number}`, `_${number}`];
+    const policy = (this.made.get(key) as T | undefined) ?? make(`${kind}${idSuffix}`, `${this.name}${nameSuffix}`);
     this.made.set(key, policy);
     return policy;
   }

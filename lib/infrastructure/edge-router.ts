@@ -1,13 +1,14 @@
-import * as cloudfront from 'aws-cdk-lib/aws-cloudfront';
+import type * as cloudfront from 'aws-cdk-lib/aws-cloudfront';
 import { Construct } from 'constructs';
 import type { ReaderConfig } from '../../lambda/edge-reader/config.ts';
 import { inLines } from '../../lambda/edge-router/check-config.ts';
 import { flagKeysOf } from '../../lambda/edge-router/config.ts';
 import { edgeProblems } from './check-edge.ts';
+import { behaviorOf } from './edge-behavior.ts';
 import { readBootstrap } from './edge-bootstrap.ts';
 import { decisionMetricNames, routedBehaviors, routerConfigs } from './edge-configs.ts';
 import { EdgeFlagFunction } from './edge-flag-function.ts';
-import { destinationOf, forwardingOf, methodsOf } from './edge-forwarding.ts';
+import { destinationOf, forwardingOf } from './edge-forwarding.ts';
 import { EdgeMonitoring, type EdgeMonitoringOptions } from './edge-monitoring.ts';
 import { publishRouter, routerValues } from './edge-parameters.ts';
 import { EdgePolicies } from './edge-policies.ts';
@@ -21,7 +22,7 @@ export interface EdgeRouterProps {
   readonly stage: string;
   readonly flagTable: IFlagTable;
   readonly edge: EdgeSettings;
-  /** Whether functions are retained when their stack is deleted or has newer versions. @default true */
+  /** Whether functions are retained when their stack is deleted. @default true */
   readonly retain?: boolean;
   /** Log retention, alarms and a dashboard: stacks in other regions. @default as described at the properties */
   readonly monitoring?: EdgeMonitoringOptions | false;
@@ -96,7 +97,7 @@ export class EdgeRouter extends Construct {
     });
     this.edgeLambdas = [this.viewerRequest, this.originRequest, this.viewerResponse].map((one) => one.association);
 
-    this.policies = new EdgePolicies(this, 'Policies', { stage });
+    this.policies = new EdgePolicies(this, 'Policies', { name: `edge-flag-relay-${stage}` });
     const [, routed] = routedBehaviors(edge)[0]!;
     const { cachePolicy, originRequestPolicy } = this.policies.of(forwardingOf(routed, destinationOf(routed, edge)));
     this.cachePolicy = cachePolicy;
@@ -111,25 +112,6 @@ export class EdgeRouter extends Construct {
 
   /** What a behavior of a distribution needs besides its origin: policies, methods and, if the flag routes it, the functions. */
   behavior(settings: BehaviorSettings = this.edge.behavior ?? {}): cloudfront.AddBehaviorOptions {
-    const destination = destinationOf(settings, this.edge);
-    return {
-      ...this.policies.of(forwardingOf(settings, destination)),
-      ...(destination.routed && { edgeLambdas: this.edgeLambdas }),
-      allowedMethods: METHODS[methodsOf(settings, destination)],
-      compress: settings.compress ?? true,
-      viewerProtocolPolicy: VIEWER_PROTOCOLS[settings.viewerProtocol ?? 'redirect-to-https'],
-    };
+    return behaviorOf(settings, this.edge, { policies: this.policies, edgeLambdas: this.edgeLambdas });
   }
 }
-
-const METHODS = {
-  read: cloudfront.AllowedMethods.ALLOW_GET_HEAD,
-  'read-and-options': cloudfront.AllowedMethods.ALLOW_GET_HEAD_OPTIONS,
-  all: cloudfront.AllowedMethods.ALLOW_ALL,
-} as const;
-
-const VIEWER_PROTOCOLS = {
-  'redirect-to-https': cloudfront.ViewerProtocolPolicy.REDIRECT_TO_HTTPS,
-  'https-only': cloudfront.ViewerProtocolPolicy.HTTPS_ONLY,
-  'allow-all': cloudfront.ViewerProtocolPolicy.ALLOW_ALL,
-} as const;

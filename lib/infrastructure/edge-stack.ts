@@ -2,20 +2,20 @@ import { Annotations, CfnOutput, Stack, type StackProps } from 'aws-cdk-lib';
 import { Certificate } from 'aws-cdk-lib/aws-certificatemanager';
 import * as cloudfront from 'aws-cdk-lib/aws-cloudfront';
 import { CloudFrontTarget } from 'aws-cdk-lib/aws-route53-targets';
-import type { Construct } from 'constructs';
+import { Construct } from 'constructs';
 import { flagKeysOf } from '../../lambda/edge-router/config.ts';
+import { behaviorOf } from './edge-behavior.ts';
 import { EdgeOrigins } from './edge-origins.ts';
-import { EdgeRouter } from './edge-router.ts';
-import type { IFlagTable } from './flag-table.ts';
+import { publishedFunctions } from './edge-parameters.ts';
+import { EdgePolicies } from './edge-policies.ts';
+import type { BehaviorSettings } from './edge-settings.ts';
 import { certifies } from './hosted-zone.ts';
 import { NamesInZone } from './names-in-zone.ts';
 import type { EdgeSettings } from './stage-settings.ts';
 
 export interface EdgeStackProps extends StackProps {
   readonly stage: string;
-  readonly flagTable: IFlagTable;
   readonly edge: EdgeSettings;
-  readonly retain: boolean;
 }
 
 const priceClasses = {
@@ -24,9 +24,11 @@ const priceClasses = {
   all: cloudfront.PriceClass.PRICE_CLASS_ALL,
 } as const;
 
-/** In us-east-1: the router's functions and, unless the site has one, a distribution. Its inputs are literals. */
+/**
+ * In us-east-1: the distribution, unless the site has one, and what watches it. Its functions are in a stack that is deployed before, and
+ * reach it through SSM: an export would prevent publishing a new version.
+ */
 export class EdgeStack extends Stack {
-  readonly router: EdgeRouter;
   /** Absent if the site has one already, which others attach the functions to. */
   readonly distribution?: cloudfront.Distribution;
   readonly distributionId: string;
@@ -35,18 +37,9 @@ export class EdgeStack extends Stack {
   /** Whether the site has its own domain names, and so its own certificate. */
   readonly hasOwnName: boolean;
 
-  constructor(scope: Construct, id: string, { stage, flagTable, edge, retain, ...props }: EdgeStackProps) {
+  constructor(scope: Construct, id: string, { stage, edge, ...props }: EdgeStackProps) {
     super(scope, id, props);
     const { certificateArn, distributionId, hostedZone, domainNames = [] } = edge;
-    this.router = new EdgeRouter(this, 'Router', {
-      stage,
-      flagTable,
-      edge,
-      // A distribution of others uses a version until they attach the next one.
-      retain: retain || distributionId !== undefined,
-      monitoring: false,
-    });
-    for (const [what, value] of Object.entries(this.router.published)) new CfnOutput(this, outputName(what), { value });
     const names =
       hostedZone &&
       new NamesInZone(this, 'Names', {
@@ -72,14 +65,18 @@ export class EdgeStack extends Stack {
     const { certificateArn, domainNames, priceClass = 'all', webAclArn, defaultRootObject } = edge;
     const { behavior = {}, behaviors = [] } = edge;
     const origins = new EdgeOrigins(this, 'Origins', edge);
+    const policies = new EdgePolicies(this, 'Policies', { name: `edge-flag-relay-${stage}_site` });
+    const edgeLambdas = publishedFunctions(new Construct(this, 'Functions'), stage);
+    const behaviorTo = (one: BehaviorSettings) => ({
+      origin: origins.of(one),
+      ...behaviorOf(one, edge, { policies, edgeLambdas }),
+    });
     // Buckets belong to other stacks: docs/edge-router.md has the statement that their policies need.
     Annotations.of(this).acknowledgeWarning('@aws-cdk/aws-cloudfront-origins:updateImportedBucketPolicyOac');
     return new cloudfront.Distribution(this, 'Distribution', {
       comment: `edge-flag-relay ${stage}: viewers routed by ${flagKeysOf(edge).join(', ')}`.slice(0, 128),
-      defaultBehavior: { origin: origins.of(behavior), ...this.router.behavior(behavior) },
-      additionalBehaviors: Object.fromEntries(
-        behaviors.map(({ path, ...one }) => [path, { origin: origins.of(one), ...this.router.behavior(one) }]),
-      ),
+      defaultBehavior: behaviorTo(behavior),
+      additionalBehaviors: Object.fromEntries(behaviors.map(({ path, ...one }) => [path, behaviorTo(one)])),
       ...(defaultRootObject && { defaultRootObject }),
       httpVersion: cloudfront.HttpVersion.HTTP2_AND_3,
       priceClass: priceClasses[priceClass],
@@ -91,9 +88,4 @@ export class EdgeStack extends Stack {
       }),
     });
   }
-}
-
-/** `viewer-request-arn` is the output ViewerRequestArn. */
-function outputName(what: string): string {
-  return what.replace(/(?:^|-)([a-z])/g, (_, letter: string) => letter.toUpperCase());
 }

@@ -30,7 +30,7 @@ export class FlagReaderLayer extends Construct {
       code: lambda.Code.fromAsset(bundledOnce('reader layer', buildLayer)),
       compatibleRuntimes: [lambda.Runtime.NODEJS_22_X, lambda.Runtime.NODEJS_24_X],
       compatibleArchitectures: [lambda.Architecture.ARM_64, lambda.Architecture.X86_64],
-      removalPolicy: RemovalPolicy.RETAIN,
+      removalPolicy: RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE,
     });
     this.parameter = new StringParameter(this, 'Arn', {
       parameterName: layerParameterName(stage),

@@ -10,8 +10,13 @@ export interface FlagTableProps {
   readonly tableName: string;
   /** Regions of additional replicas, without the stack's own. */
   readonly replicaRegions: readonly string[];
-  /** @default true: the table is retained when its stack is deleted, and has deletion protection */
+  /** Whether the table is retained when its stack is deleted; not when its first deployment fails. @default true */
   readonly retain?: boolean;
+  /**
+   * Whether the table is protected from deletion in its home region. Replicas are copies and are not. Set it after the first successful
+   * deployment, which could not be rolled back otherwise. @default false
+   */
+  readonly deletionProtection?: boolean;
 }
 
 export interface GrantReadOptions {
@@ -83,9 +88,9 @@ export class FlagTable extends Construct implements IFlagTable {
       encryption: TableEncryptionV2.dynamoOwnedKey(),
       pointInTimeRecoverySpecification: { pointInTimeRecoveryEnabled: true },
       contributorInsightsSpecification: { enabled: true, mode: ContributorInsightsMode.THROTTLED_KEYS },
-      deletionProtection: retain,
-      removalPolicy: retain ? RemovalPolicy.RETAIN : RemovalPolicy.DESTROY,
-      replicas: props.replicaRegions.map((region) => ({ region })),
+      deletionProtection: props.deletionProtection ?? false,
+      removalPolicy: retain ? RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE : RemovalPolicy.DESTROY,
+      replicas: props.replicaRegions.map((region) => ({ region, deletionProtection: false })),
     });
   }
 

@@ -24,6 +24,12 @@ export function readStage(name: string, raw: unknown): Stage {
       'its name must be 1 to 24 characters from a-z 0-9 -, starting with a letter: resource names contain it',
     );
   }
+  if (name.endsWith('-edge')) {
+    problems.say(
+      'stage',
+      `its name must not end with -edge: alarms of the edge of stage ${name.slice(0, -5)} have the same names`,
+    );
+  }
   const settings = readSettings(raw, '', problems);
   const required = settings && [settings.homeRegion, settings.replicaRegions, settings.tableName, settings.production];
   if (settings && required?.every((value) => value !== undefined)) {
@@ -46,6 +52,7 @@ function fill(name: string, settings: StageSettings): Stage {
   const placed = new Set([settings.homeRegion, ...relayRegions, ...Object.keys(settings.networks ?? {})]);
   return {
     table: 'new',
+    protected: false,
     environments: [],
     readerLayer: true,
     logRetentionDays: production ? 90 : 14,

@@ -54,8 +54,13 @@ export interface RelayServiceProps
   readonly redis?: { readonly url: string; readonly cluster: boolean };
   /** The share of requests answered with 5xx above which ECS rolls a deployment back. @default 10 */
   readonly deploymentFailedPercent?: number | undefined;
-  /** Production sizes, deletion protection and Container Insights. @default true */
+  /** Production sizes and Container Insights. @default true */
   readonly production?: boolean;
+  /**
+   * Whether load balancers are protected from deletion. Set it after the first successful deployment, which could not be rolled back
+   * otherwise. @default false
+   */
+  readonly deletionProtection?: boolean;
   /** @default 90 */
   readonly logRetentionDays?: RetentionDays;
 }
@@ -128,7 +133,8 @@ export class RelayService extends Construct {
     }
 
     const accessLogs = relay.accessLogs ? this.accessLogBucket() : undefined;
-    const shared = { vpc, relay, accessLogs, deletionProtection: production, allowedCidrs: props.allowedCidrs };
+    const { allowedCidrs, deletionProtection = false } = props;
+    const shared = { vpc, relay, accessLogs, deletionProtection, allowedCidrs };
     this.internal = new RelayLoadBalancer(this, 'Internal', {
       ...shared,
       subnets: props.internalSubnets ?? taskSubnets,
@@ -181,7 +187,10 @@ export class RelayService extends Construct {
     });
   }
 
-  /** Load balancers can only write to buckets encrypted with Amazon S3 managed keys. */
+  /**
+   * Load balancers can only write to buckets encrypted with Amazon S3 managed keys. They write a test object at once, so that a deployment
+   * that fails could not delete the bucket: it is always retained, and its name is not fixed.
+   */
   private accessLogBucket(): s3.Bucket {
     return new s3.Bucket(this, 'AccessLogs', {
       encryption: s3.BucketEncryption.S3_MANAGED,

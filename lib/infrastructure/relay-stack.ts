@@ -57,6 +57,7 @@ export class RelayStack extends Stack {
       ...settings,
       stage: stage.name,
       production: stage.production,
+      deletionProtection: stage.protected,
       logRetentionDays: stage.logRetentionDays,
       deploymentFailedPercent: stage.alarms.thresholds['deployment-5xx'],
       flagTable,

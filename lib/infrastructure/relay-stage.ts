@@ -1,6 +1,7 @@
 import { Annotations, Stack, type StackProps, Stage, Tags } from 'aws-cdk-lib';
 import type { Construct } from 'constructs';
 import { acknowledgeFindings } from './acknowledged.ts';
+import { EdgeFunctionsStack } from './edge-functions-stack.ts';
 import { edgeFunctionNames } from './edge-router.ts';
 import { EdgeStack } from './edge-stack.ts';
 import { ExposureCollector, ExposureSender } from './exposures.ts';
@@ -40,7 +41,11 @@ export class RelayStage extends Stage implements StageStacks {
       this.flagTable = FlagTable.fromExisting(tableName, { homeRegion, replicaRegions });
     } else {
       this.data = new Stack(this, 'Data', this.stackProps('data', homeRegion, 'the flag table and its replicas'));
-      this.flagTable = new FlagTable(this.data, 'FlagTable', { tableName, replicaRegions, retain: config.production });
+      this.flagTable = new FlagTable(this.data, 'FlagTable', {
+        ...{ tableName, replicaRegions },
+        retain: config.production,
+        deletionProtection: config.protected,
+      });
     }
     this.relays = [homeRegion, ...config.relayRegions].map((region) => this.relayIn(region));
     this.regions = this.regionStacks();
@@ -51,6 +56,10 @@ export class RelayStage extends Stage implements StageStacks {
 
     acknowledgeFindings(this);
     for (const [key, value] of Object.entries(this.tagging())) Tags.of(this).add(key, value);
+    if (config.production && !config.protected) {
+      const advice = `stage ${config.name} is not protected from deletion: after its first successful deployment set protected: true and deploy again`;
+      Annotations.of(this.relays[0]!).addWarningV2('edge-flag-relay:notProtected', advice);
+    }
     if (JSON.stringify(config).includes(EXAMPLE_ACCOUNT)) {
       const advice = `stage ${config.name} still contains an ARN of AWS's example account ${EXAMPLE_ACCOUNT}: replace it with your own before deploying`;
       Annotations.of(this.relays[0]!).addWarningV2('edge-flag-relay:exampleAccount', advice);
@@ -92,16 +101,19 @@ export class RelayStage extends Stage implements StageStacks {
   }
 
   private edgeStack(edge: NonNullable<StageConfig['edge']>): EdgeStack {
-    const stack = new EdgeStack(this, 'Edge', {
-      ...this.stackProps('edge', EDGE_REGION, 'edge functions and their distribution'),
-      stage: this.config.name,
-      flagTable: this.flagTable,
-      edge,
-      retain: this.config.production,
+    const { name: stage } = this.config;
+    const functions = new EdgeFunctionsStack(this, 'EdgeFunctions', {
+      ...this.stackProps('edge-functions', EDGE_REGION, 'edge functions'),
+      ...{ stage, flagTable: this.flagTable, edge },
     });
     // The functions need the table, and log groups that already have their retention.
-    if (this.data) stack.addStackDependency(this.data);
-    for (const region of this.regions.values()) stack.addStackDependency(region);
+    if (this.data) functions.addStackDependency(this.data);
+    for (const region of this.regions.values()) functions.addStackDependency(region);
+    const stack = new EdgeStack(this, 'Edge', {
+      ...this.stackProps('edge', EDGE_REGION, 'the distribution of the edge functions, and its alarms'),
+      ...{ stage, edge },
+    });
+    stack.addStackDependency(functions);
     return stack;
   }
 
@@ -135,7 +147,7 @@ export class RelayStage extends Stage implements StageStacks {
       stackName: `edge-flag-relay-${this.config.name}-${name}`,
       description: `edge-flag-relay: ${what}`,
       env: { account: this.config.account, region },
-      terminationProtection: this.config.production,
+      terminationProtection: this.config.protected,
       tags: this.tagging(),
     };
   }

@@ -296,6 +296,7 @@ export const readSettings = group<StageSettings>(
     tableName: text(/^[\w.-]{3,255}$/, '3 to 255 characters from a-z A-Z 0-9 _ - .'),
     table: oneOf('new', 'existing'),
     production: boolean,
+    protected: boolean,
     environments: list(
       text(/^[\w.-]{1,64}$/, 'an environment name: 1 to 64 characters from a-z A-Z 0-9 _ - .'),
       'a list of names',

@@ -25,8 +25,13 @@ export interface StageSettings {
   readonly tableName: string;
   /** `existing`: the table and its replicas already exist, for example from ld-relay. Default `new`. */
   readonly table?: 'new' | 'existing';
-  /** Whether data is retained when its stack is deleted, stacks are deletion-protected, and sizes and limits are for production. */
+  /** Whether the table is retained when its stack is deleted, and sizes and limits are for production. */
   readonly production: boolean;
+  /**
+   * Whether stacks, load balancers and the table in the home region are protected from deletion. Set it after the first successful
+   * deployment: a protected stack whose creation failed can be neither rolled back nor repeated. Default false; production warns.
+   */
+  readonly protected?: boolean;
   /** Names of the LaunchDarkly environments whose keys are in SSM; preflight checks them and alarms watch them. Default none. */
   readonly environments?: readonly string[];
   /** Replica regions with their own relay, close to their applications; it never writes. Default none. */

@@ -2,7 +2,7 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { App, type Stack } from 'aws-cdk-lib';
+import { App, type Stack, Validations } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
 import { readStage } from '../../lib/infrastructure/parse-stage.ts';
 import { RelayStage } from '../../lib/infrastructure/relay-stage.ts';
@@ -50,6 +50,8 @@ export interface AssetManifest {
 
 /** Synthesises a stage: `raw` is the content of its file. */
 export function synthesise(name: string, raw: unknown, app: App = createApp()): Synthesised {
+  const reason = 'the stage as shipped, which is right for a first deployment';
+  Validations.of(app).acknowledge({ id: 'Annotation::edge-flag-relay:notProtected', reason });
   const stage = new RelayStage(app, name, readStage(name, raw));
   app.synth();
   const stacks = stage.node.children as Stack[];
@@ -87,6 +89,7 @@ export const full: StageSettings = {
   relayRegions: ['us-west-2'],
   tableName: 'flags',
   production: true,
+  protected: true,
   environments: ['production', 'staging'],
   networks: {
     'us-west-2': {

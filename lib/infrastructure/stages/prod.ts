@@ -6,6 +6,8 @@ export const prod: StageSettings = {
   replicaRegions: ['us-east-1', 'ap-northeast-1'],
   tableName: 'edge-flag-relay-prod',
   production: true,
+  // Set to true after the first deployment, and deploy again.
+  protected: false,
   environments: ['production'],
   relay: {
     // AWS's example account: synthesis warns until you replace it.

@@ -8,6 +8,7 @@ import { HttpOrigin } from 'aws-cdk-lib/aws-cloudfront-origins';
 import { Bucket } from 'aws-cdk-lib/aws-s3';
 import { AwsSolutionsChecks } from 'cdk-nag';
 import { edgeProblems } from '../../../lib/infrastructure/check-edge.ts';
+import { EdgeFunctionsStack } from '../../../lib/infrastructure/edge-functions-stack.ts';
 import { type EdgeParameter, edgeParameterName, PublishedRouter } from '../../../lib/infrastructure/edge-parameters.ts';
 import { EdgeRouter, type EdgeRouterProps } from '../../../lib/infrastructure/edge-router.ts';
 import { EdgeStack } from '../../../lib/infrastructure/edge-stack.ts';
@@ -38,20 +39,16 @@ function resources(template: Template, type: string) {
 }
 
 describe('a stage on an existing distribution', () => {
-  const stack = new EdgeStack(createApp(), 'Edge', {
-    env,
-    stage: 'shop',
-    flagTable,
-    edge: { ...edge, distributionId: 'EDFDVBD6EXAMPLE' },
-    retain: false,
-  });
-  const template = Template.fromStack(stack);
+  const attached = { env, stage: 'shop', edge: { ...edge, distributionId: 'EDFDVBD6EXAMPLE' } };
+  const template = Template.fromStack(new EdgeFunctionsStack(createApp(), 'Functions', { ...attached, flagTable }));
 
   test('creates no distribution, and keeps the versions that the existing one uses', () => {
-    template.resourceCountIs('AWS::CloudFront::Distribution', 0);
+    const stack = new EdgeStack(createApp(), 'Edge', attached);
+    Template.fromStack(stack).resourceCountIs('AWS::CloudFront::Distribution', 0);
     expect(stack.distributionId).toBe('EDFDVBD6EXAMPLE');
-    const versions = resources(template, 'AWS::Lambda::Version');
-    expect(versions.map(({ policy }) => policy)).toEqual(['Retain', 'Retain', 'Retain']);
+    const versions = Object.values(template.findResources('AWS::Lambda::Version'));
+    expect(versions.map(({ UpdateReplacePolicy }) => UpdateReplacePolicy)).toEqual(['Retain', 'Retain', 'Retain']);
+    expect(versions.map(({ DeletionPolicy }) => DeletionPolicy)).toEqual(Array(3).fill('RetainExceptOnCreate'));
   });
 
   test('has the ARNs of the functions, with their versions, and the policies in its outputs and in SSM', () => {

@@ -7,6 +7,7 @@ import type { Rule } from '../../../lambda/edge-router/config.ts';
 import { unsignedPreview } from '../../../lambda/edge-router/preview-token.ts';
 import { edgeProblems } from '../../../lib/infrastructure/check-edge.ts';
 import { decisionMetricNames, routerConfigs } from '../../../lib/infrastructure/edge-configs.ts';
+import { EdgeFunctionsStack } from '../../../lib/infrastructure/edge-functions-stack.ts';
 import { EdgeStack } from '../../../lib/infrastructure/edge-stack.ts';
 import { FlagTable } from '../../../lib/infrastructure/flag-table.ts';
 import { readStage } from '../../../lib/infrastructure/parse-stage.ts';
@@ -125,12 +126,11 @@ test('a stage file may have previews and shadow traffic, whose values are checke
 test('the function of a stage accepts preview links of this stage alone @heavy', async () => {
   const { publicKey, privateKey } = generateKeyPairSync('ed25519');
   const app = createApp();
-  new EdgeStack(app, 'Edge', {
+  new EdgeFunctionsStack(app, 'Functions', {
     env: { account: '123456789012', region: 'us-east-1' },
     stage: 'shop',
     flagTable,
     edge: { ...basis, preview: { publicKeys: [String(publicKey.export({ format: 'jwk' }).x)] } },
-    retain: false,
   });
   app.synth();
   const files = readdirSync(app.outdir)
@@ -157,13 +157,7 @@ test('the function of a stage accepts preview links of this stage alone @heavy',
 
 function stackOf(edge: Partial<EdgeSettings>) {
   const env = { account: '123456789012', region: 'us-east-1' };
-  const stack = new EdgeStack(createApp(), 'Edge', {
-    env,
-    stage: 'shop',
-    flagTable,
-    edge: { ...basis, ...edge },
-    retain: false,
-  });
+  const stack = new EdgeStack(createApp(), 'Edge', { env, stage: 'shop', edge: { ...basis, ...edge } });
   const template = Template.fromStack(stack);
   const one = (type: string) => Object.values(template.findResources(type)).map(({ Properties }) => Properties);
   const config = one('AWS::CloudFront::Distribution')[0]!.DistributionConfig;
@@ -174,6 +168,12 @@ function stackOf(edge: Partial<EdgeSettings>) {
     return resource.CachePolicyConfig ?? resource.OriginRequestPolicyConfig;
   };
   return { config, one, policy };
+}
+
+function functionsOf(edge: Partial<EdgeSettings>): Template {
+  const env = { account: '123456789012', region: 'us-east-1' };
+  const settings = { env, stage: 'shop', flagTable, edge: { ...basis, ...edge } };
+  return Template.fromStack(new EdgeFunctionsStack(createApp(), 'Functions', settings));
 }
 
 // "Use managed cache policies", "Use managed origin request policies".
@@ -277,7 +277,7 @@ test('behaviors by path have their own origins, policies and methods, and functi
   expect(feed.OriginRequestPolicyId).toEqual(live.OriginRequestPolicyId);
   expect(one('AWS::CloudFront::OriginRequestPolicy')).toHaveLength(1);
   const names = one('AWS::CloudFront::CachePolicy').map(({ CachePolicyConfig }) => CachePolicyConfig.Name);
-  expect(names).toEqual(['edge-flag-relay-shop', 'edge-flag-relay-shop-2']);
+  expect(names).toEqual(['edge-flag-relay-shop_site', 'edge-flag-relay-shop_site_2']);
 
   expect(Origins).toMatchObject([
     // As long as any variant may take: a function cannot set a longer time than the distribution has.
@@ -692,16 +692,16 @@ test('a stage with a bootstrap has its router built with the flags @heavy', () =
   const edge = { ...basis, flagKey: 'canary-checkout', bootstrapFile: 'examples/flags.json' };
   expect(readStage('shop', { ...stage, edge }).edge?.bootstrapFile).toBe('examples/flags.json');
   const codeOf = (more: Partial<EdgeSettings>) => {
-    const keys = stackOf({ flagKey: 'canary-checkout', ...more })
-      .one('AWS::Lambda::Function')
-      .map(({ Code }) => Code.S3Key);
-    return keys.join();
+    const functions = functionsOf({ flagKey: 'canary-checkout', ...more }).findResources('AWS::Lambda::Function');
+    return Object.values(functions)
+      .map(({ Properties }) => Properties.Code.S3Key)
+      .join();
   };
   expect(codeOf({ bootstrapFile: 'examples/flags.json' })).not.toBe(codeOf({}));
 });
 
 test('the construct refuses what a stage file may not say', () => {
-  expect(() => stackOf({ origins: { old: { domainName: 'old.example.com', port: 22 } } })).toThrow(
+  expect(() => functionsOf({ origins: { old: { domainName: 'old.example.com', port: 22 } } })).toThrow(
     'edge router: origins.old.port=22 is invalid: expected 80, 443 or an integer from 1024 to 65535',
   );
 });

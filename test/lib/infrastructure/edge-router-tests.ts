@@ -29,6 +29,7 @@ interface Resource {
 }
 interface Association {
   readonly EventType: EdgeEventType;
+  /** The parameter of an ARN in SSM. */
   readonly LambdaFunctionARN: { readonly Ref: string };
 }
 const distributionOf = (template: Template) =>
@@ -36,11 +37,14 @@ const distributionOf = (template: Template) =>
 const associationsOf = (template: Template): Association[] =>
   distributionOf(template).DefaultCacheBehavior.LambdaFunctionAssociations;
 
-/** The function of an association, which must refer to a numbered version. */
-function functionOf(template: Template, { LambdaFunctionARN }: Association): Resource {
-  const version = template.findResources('AWS::Lambda::Version')[LambdaFunctionARN.Ref];
+/** The function of an association, whose ARN in SSM must be that of a numbered version. */
+function functionOf(stage: Synthesised, { LambdaFunctionARN }: Association): Resource {
+  const functions = stage.template('EdgeFunctions');
+  const { Default } = stage.template('Edge').toJSON().Parameters[LambdaFunctionARN.Ref];
+  const [parameter] = Object.values(functions.findResources('AWS::SSM::Parameter', { Properties: { Name: Default } }));
+  const version = functions.findResources('AWS::Lambda::Version')[parameter!.Properties.Value.Ref];
   expect(version).toBeDefined();
-  return template.findResources('AWS::Lambda::Function')[version!.Properties.FunctionName.Ref] as Resource;
+  return functions.findResources('AWS::Lambda::Function')[version!.Properties.FunctionName.Ref] as Resource;
 }
 
 describe('the edge stack', () => {
@@ -55,7 +59,7 @@ describe('the edge stack', () => {
         'viewer-response',
       ]);
       for (const association of associations) {
-        const { Properties } = functionOf(template, association);
+        const { Properties } = functionOf(stage, association);
         expect(describeEdgeProblems(Properties, { eventType: association.EventType, region })).toEqual([]);
         expect(Properties).toMatchObject({ Runtime: 'nodejs24.x', Architectures: ['x86_64'] });
       }
@@ -63,7 +67,7 @@ describe('the edge stack', () => {
   });
 
   test('has roles that Lambda and Lambda@Edge may assume and that may read one environment in every replica', () => {
-    const template = everything.template('Edge');
+    const template = everything.template('EdgeFunctions');
     const roles = Object.entries(template.findResources('AWS::IAM::Role')).filter(([id]) => id.startsWith('Router'));
     expect(roles).toHaveLength(3);
     for (const [, { Properties }] of roles) {
@@ -128,13 +132,11 @@ describe('the edge functions in the assembly', () => {
   afterAll(() => table.close());
 
   const fileOf = (stage: Synthesised, eventType: EdgeEventType): string => {
-    const template = stage.template('Edge');
-    const { Properties } = functionOf(
-      template,
-      associationsOf(template).find(({ EventType }) => EventType === eventType)!,
-    );
+    const association = associationsOf(stage.template('Edge')).find(({ EventType }) => EventType === eventType)!;
+    const { Properties } = functionOf(stage, association);
     const { S3Key } = Properties.Code as { S3Key: string };
-    const { files } = stage.assets(stage.stage.edge!.artifactId);
+    const functions = stage.stacks.find(({ node }) => node.id === 'EdgeFunctions')!;
+    const { files } = stage.assets(functions.artifactId);
     return join(
       stage.outdir,
       `assembly-${stage.stage.node.id}`,

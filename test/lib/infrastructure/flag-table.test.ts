@@ -6,7 +6,7 @@ import { createApp } from '../../support/synthesise.ts';
 
 const home = { env: { region: 'eu-west-1' } };
 
-function templateOf(props: { retain?: boolean } = {}): Template {
+function templateOf(props: { retain?: boolean; deletionProtection?: boolean } = {}): Template {
   const stack = new Stack(createApp(), 'Data', home);
   new FlagTable(stack, 'FlagTable', { tableName: 'flags', replicaRegions: ['us-east-1'], ...props });
   return Template.fromStack(stack);
@@ -25,25 +25,33 @@ describe('the flag table', () => {
     });
   });
 
-  test('is in the home region and in each replica region, protected from deletion and with point-in-time recovery', () => {
+  test('is in the home region and in each replica region, with point-in-time recovery', () => {
     const [table] = Object.values(templateOf().findResources('AWS::DynamoDB::GlobalTable'));
     const replicas = table?.Properties.Replicas as Record<string, unknown>[];
     expect(replicas.map(({ Region }) => Region).sort()).toEqual(['eu-west-1', 'us-east-1']);
     for (const replica of replicas) {
       expect(replica).toMatchObject({
-        DeletionProtectionEnabled: true,
+        DeletionProtectionEnabled: false,
         PointInTimeRecoverySpecification: { PointInTimeRecoveryEnabled: true },
         ContributorInsightsSpecification: { Enabled: true, Mode: 'THROTTLED_KEYS' },
       });
     }
   });
 
+  test('can be protected from deletion in the home region, and then a replica can still be removed', () => {
+    const [table] = Object.values(templateOf({ deletionProtection: true }).findResources('AWS::DynamoDB::GlobalTable'));
+    const replicas = table?.Properties.Replicas as { Region: string; DeletionProtectionEnabled: boolean }[];
+    expect(
+      Object.fromEntries(replicas.map(({ Region, DeletionProtectionEnabled }) => [Region, DeletionProtectionEnabled])),
+    ).toEqual({ 'eu-west-1': true, 'us-east-1': false });
+  });
+
   test('replicates asynchronously, since multi-region strong consistency does not support TTL and transactions', () => {
     templateOf().hasResourceProperties('AWS::DynamoDB::GlobalTable', { MultiRegionConsistency: Match.absent() });
   });
 
-  test('is retained when its stack is deleted in production, and deleted with it elsewhere', () => {
-    templateOf().hasResource('AWS::DynamoDB::GlobalTable', { DeletionPolicy: 'Retain' });
+  test('is retained when its stack is deleted in production, but not when its creation fails, and deleted with it elsewhere', () => {
+    templateOf().hasResource('AWS::DynamoDB::GlobalTable', { DeletionPolicy: 'RetainExceptOnCreate' });
     templateOf({ retain: false }).hasResource('AWS::DynamoDB::GlobalTable', { DeletionPolicy: 'Delete' });
   });
 

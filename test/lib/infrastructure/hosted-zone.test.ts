@@ -2,7 +2,6 @@
 import { Template } from 'aws-cdk-lib/assertions';
 import { edgeProblems } from '../../../lib/infrastructure/check-edge.ts';
 import { EdgeStack } from '../../../lib/infrastructure/edge-stack.ts';
-import { FlagTable } from '../../../lib/infrastructure/flag-table.ts';
 import { readStage } from '../../../lib/infrastructure/parse-stage.ts';
 import type { EdgeSettings, RelaySettings } from '../../../lib/infrastructure/stage-settings.ts';
 import { createApp, type Synthesised, synthesise } from '../../support/synthesise.ts';
@@ -98,8 +97,7 @@ describe('an edge', () => {
     Template.fromStack(
       new EdgeStack(createApp(), 'Edge', {
         env: { account: stage.account, region: 'us-east-1' },
-        ...{ stage: 'zone', retain: false, edge: { ...edge, ...settings } },
-        flagTable: FlagTable.fromExisting('flags', { homeRegion: 'eu-west-1', replicaRegions: [] }),
+        ...{ stage: 'zone', edge: { ...edge, ...settings } },
       }),
     );
 

@@ -348,13 +348,11 @@ describe('a load balancer', () => {
       .hasResourceProperties('AWS::ElasticLoadBalancingV2::Listener', { Port: 80, Protocol: 'HTTP' });
   });
 
-  test('writes access logs and is protected from deletion in production, and reserves capacity if configured', () => {
+  test('writes access logs in production, and is protected from deletion and reserves capacity if configured', () => {
     const logging = (template: Template) =>
       attributesOf(propertiesOf(template, 'AWS::ElasticLoadBalancingV2::LoadBalancer')[0], 'LoadBalancerAttributes');
-    expect(logging(prod.template('Relay'))).toMatchObject({
-      'access_logs.s3.enabled': 'true',
-      'deletion_protection.enabled': 'true',
-    });
+    expect(logging(prod.template('Relay'))).toMatchObject({ 'access_logs.s3.enabled': 'true' });
+    expect(logging(everything.template('Relay'))).toMatchObject({ 'deletion_protection.enabled': 'true' });
     expect(logging(dev.template('Relay'))).toMatchObject({ 'deletion_protection.enabled': 'false' });
     everything.template('Relay').allResourcesProperties('AWS::ElasticLoadBalancingV2::LoadBalancer', {
       MinimumLoadBalancerCapacity: { CapacityUnits: 100 },

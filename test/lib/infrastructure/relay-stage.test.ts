@@ -17,6 +17,7 @@ import { alarmsIn, metricsOf } from './observability/observe.ts';
 import { checked, createCheckedApp, made, oddStage } from './whole-stages.ts';
 import './edge-router-tests.ts';
 import './relay-service-tests.ts';
+import './first-deployment-tests.ts';
 import './task-process-tests.ts';
 
 // Synthesis and a child process can take long on a busy machine.
@@ -50,6 +51,7 @@ test('every stack is in its region and has the stage in its name', () => {
     'eu-west-1 edge-flag-relay-prod-relay',
     'us-east-1 edge-flag-relay-prod-edge',
     'us-east-1 edge-flag-relay-prod-region-us-east-1',
+    'us-east-1 edge-flag-relay-prod-edge-functions',
   ]);
   expect(placed(made.full)).toEqual([
     'ap-northeast-1 edge-flag-relay-full-region-ap-northeast-1',
@@ -59,14 +61,15 @@ test('every stack is in its region and has the stage in its name', () => {
     'eu-west-1 edge-flag-relay-full-relay',
     'us-east-1 edge-flag-relay-full-edge',
     'us-east-1 edge-flag-relay-full-region-us-east-1',
+    'us-east-1 edge-flag-relay-full-edge-functions',
     'us-west-2 edge-flag-relay-full-region-us-west-2',
     'us-west-2 edge-flag-relay-full-relay-us-west-2',
   ]);
 });
 
-test('production is protected from deletion, and every stack and resource has the tags of its stage', () => {
+test('a protected stage is protected from deletion, and every stack and resource has the tags of its stage', () => {
   for (const [name, { stacks }] of Object.entries(made)) {
-    for (const stack of stacks) expect(stack.terminationProtection).toBe(name !== 'dev');
+    for (const stack of stacks) expect(stack.terminationProtection).toBe(name === 'full');
     for (const stack of stacks)
       expect(stack.tags.tagValues()).toMatchObject({ application: 'edge-flag-relay', stage: name });
   }
@@ -74,13 +77,19 @@ test('production is protected from deletion, and every stack and resource has th
   expect(table!.Properties.Replicas[0].Tags).toEqual(expect.arrayContaining([{ Key: 'team', Value: 'platform' }]));
 });
 
-test('edge functions are retained in production, since CloudFront removes their replicas only hours later', () => {
-  const policies = (synthesised: Synthesised) =>
-    Object.values(synthesised.template('Edge').findResources('AWS::Lambda::Function')).map(
-      ({ DeletionPolicy }) => DeletionPolicy,
-    );
-  expect(policies(made.prod)).toEqual(['Retain', 'Retain', 'Retain']);
-  expect(policies(made.dev)).toEqual(['Delete', 'Delete', 'Delete']);
+test('production says that it is not protected, until it is', () => {
+  const warnings = ({ stage }: Synthesised) => stage.relays[0]!.node.metadata.map(({ data }) => String(data));
+  const advice = expect.stringContaining('after its first successful deployment set protected: true and deploy again');
+  expect(warnings(made.prod)).toContainEqual(advice);
+  for (const other of [made.full, made.dev]) expect(warnings(other)).not.toContainEqual(advice);
+});
+
+test('the previous versions of edge functions are retained, since the distribution uses them until it is updated', () => {
+  for (const stage of Object.values(made)) {
+    const versions = Object.values(stage.template('EdgeFunctions').findResources('AWS::Lambda::Version'));
+    expect(versions.map(({ DeletionPolicy }) => DeletionPolicy)).toEqual(Array(3).fill('RetainExceptOnCreate'));
+    expect(versions.map(({ UpdateReplacePolicy }) => UpdateReplacePolicy)).toEqual(Array(3).fill('Retain'));
+  }
 });
 
 test('stacks refer to each other by names, never by exports or across regions, so that what they have can change', () => {
@@ -113,9 +122,9 @@ test('the only Lambda functions are those of the edge and of the synthetic check
   );
   expect(names.sort()).toEqual([
     'Edge edge-flag-relay-full-canary-edge',
-    'Edge edge-flag-relay-full-origin-request',
-    'Edge edge-flag-relay-full-viewer-request',
-    'Edge edge-flag-relay-full-viewer-response',
+    'EdgeFunctions edge-flag-relay-full-origin-request',
+    'EdgeFunctions edge-flag-relay-full-viewer-request',
+    'EdgeFunctions edge-flag-relay-full-viewer-response',
     'Observability edge-flag-relay-full-canary-caller',
     'Observability edge-flag-relay-full-canary-reader',
     'Region-ap-northeast-1 edge-flag-relay-full-exposures-collector',
@@ -303,7 +312,7 @@ describe('the region stacks', () => {
       const template = made.full.template(`Region-${region}`);
       template.hasResource('AWS::Lambda::LayerVersion', {
         // Functions that were deployed with an old version still need it.
-        DeletionPolicy: 'Retain',
+        DeletionPolicy: 'RetainExceptOnCreate',
         Properties: {
           CompatibleArchitectures: ['arm64', 'x86_64'],
           CompatibleRuntimes: ['nodejs22.x', 'nodejs24.x'],
