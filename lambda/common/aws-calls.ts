@@ -45,7 +45,7 @@ export async function invoke<T>(send: Send, functionName: string, question: unkn
 }
 
 /** The type of an error that AWS describes in JSON, such as `AccessDeniedException`. */
-function typeOf(body: string): string {
+export function typeOf(body: string): string {
   try {
     const { __type, errorType, Type } = JSON.parse(body) as Record<string, unknown>;
     return String(__type ?? errorType ?? Type ?? 'no reason given').slice(0, 200);

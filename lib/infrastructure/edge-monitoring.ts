@@ -9,7 +9,7 @@ import { RegionStack, topicsFor } from './region-stack.ts';
 import { EDGE_REGION } from './regions.ts';
 
 export interface EdgeMonitoringOptions {
-  /** Where functions run and get log groups and alarms: near your viewers. @default the regions of the table, and us-east-1 */
+  /** Where functions get alarms, and their logs can be subscribed to: near your viewers. @default the regions of the table, and us-east-1 */
   readonly regions?: readonly string[];
   /** Log retention in days. @default 90 */
   readonly logRetentionDays?: RetentionDays;
@@ -36,11 +36,11 @@ export interface EdgeMonitoringProps extends EdgeMonitoringOptions {
 }
 
 /**
- * What a router needs beside its functions: in each region where they run a stack with their log groups, an alarm topic and
- * alarms, since alarms must be in the region of their metrics; and a dashboard in us-east-1.
+ * What a router needs beside its functions: log groups with a retention wherever they run; in each of these regions a stack with an alarm
+ * topic and alarms, since alarms must be in the region of their metrics; and a dashboard in us-east-1.
  */
 export class EdgeMonitoring extends Construct {
-  /** By region: log groups, topic and alarms. Deployed before the functions. */
+  /** By region: topic and alarms. Deployed before the functions, the one in us-east-1 first. */
   readonly regions: ReadonlyMap<string, RegionStack>;
   readonly dashboard: EdgeDashboard;
   private readonly props: EdgeMonitoringProps;
@@ -62,6 +62,7 @@ export class EdgeMonitoring extends Construct {
           env: { account: stack.account, region },
           stage,
           edgeFunctionNames: functionNames,
+          edgeLogs: region === EDGE_REGION ? { functionNames, regions } : undefined,
           readerLayer: false,
           logRetentionDays,
           emails,
@@ -76,6 +77,8 @@ export class EdgeMonitoring extends Construct {
         return [region, one];
       }),
     );
+    const first = this.regions.get(EDGE_REGION);
+    for (const one of this.regions.values()) if (first && one !== first) one.addStackDependency(first);
     this.dashboard = new EdgeDashboard(this, 'Dashboard', { stage, functionNames, regions, decisions, runbooks });
   }
 

@@ -1,17 +1,23 @@
-import { RemovalPolicy, Stack, type StackProps } from 'aws-cdk-lib';
+import { Stack, type StackProps } from 'aws-cdk-lib';
 import { PolicyStatement, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
-import { LogGroup, type RetentionDays } from 'aws-cdk-lib/aws-logs';
+import { type ILogGroup, LogGroup, type RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { type ITopic, Topic } from 'aws-cdk-lib/aws-sns';
 import { EmailSubscription } from 'aws-cdk-lib/aws-sns-subscriptions';
 import type { Construct } from 'constructs';
 import { edgeLogGroupName } from './edge-flag-function.ts';
+import { EdgeLogGroups } from './edge-log-groups.ts';
 import { FlagReaderLayer } from './flag-reader-layer.ts';
 import { topicsIn } from './observability/recipients.ts';
 
 export interface RegionStackProps extends StackProps {
   readonly stage: string;
-  /** Names of the edge functions that log in this region. */
+  /** Names of the edge functions whose logs are watched in this region. */
   readonly edgeFunctionNames: readonly string[];
+  /**
+   * In us-east-1: gives the logs of edge functions a retention, in all regions where they run and in those named here, whose stacks are
+   * deployed later. Default: another stack does.
+   */
+  readonly edgeLogs?: { readonly functionNames: readonly string[]; readonly regions: readonly string[] } | undefined;
   readonly readerLayer: boolean;
   readonly logRetentionDays: RetentionDays;
   readonly emails: readonly string[];
@@ -52,30 +58,27 @@ export function topicsFor(
 }
 
 /**
- * The resources of each region: the reader layer, the log groups of edge functions that run here, and an alarm topic, since
- * alarms must be in the region of their metrics.
+ * The resources of each region: the reader layer and an alarm topic, since alarms must be in the region of their metrics. In us-east-1
+ * also the log groups of edge functions, in every region.
  */
 export class RegionStack extends Stack {
   readonly topic: Topic;
   readonly pages?: Topic;
   readonly readerLayer?: FlagReaderLayer;
-  /** Those of the edge functions, by their names. */
-  readonly logGroups: ReadonlyMap<string, LogGroup>;
+  /** Those of the edge functions, by their names. No stack owns them: a function may have created them. */
+  readonly logGroups: ReadonlyMap<string, ILogGroup>;
 
   constructor(scope: Construct, id: string, { stage, ...rest }: RegionStackProps) {
-    const { edgeFunctionNames, readerLayer, logRetentionDays, emails, pageEmails, ...props } = rest;
+    const { edgeFunctionNames, edgeLogs, readerLayer, logRetentionDays, emails, pageEmails, ...props } = rest;
     super(scope, id, props);
     this.logGroups = new Map(
-      edgeFunctionNames.map((name) => [
-        name,
-        // Created before the first request: a function would create it without a retention.
-        new LogGroup(this, `Log-${name}`, {
-          logGroupName: edgeLogGroupName(name),
-          retention: logRetentionDays,
-          removalPolicy: RemovalPolicy.DESTROY,
-        }),
-      ]),
+      edgeFunctionNames.map((name) => [name, LogGroup.fromLogGroupName(this, `Log-${name}`, edgeLogGroupName(name))]),
     );
+    if (edgeLogs) {
+      const { functionNames, regions: requiredRegions } = edgeLogs;
+      const groups = new EdgeLogGroups(this, 'EdgeLogs', { stage, functionNames, requiredRegions, logRetentionDays });
+      for (const logGroup of this.logGroups.values()) logGroup.node.addDependency(groups);
+    }
     if (readerLayer) this.readerLayer = new FlagReaderLayer(this, 'Reader', { stage });
     this.topic = this.topicFor('Alarms', topicName(stage, 'alarms'), emails);
     if (pageEmails) this.pages = this.topicFor('Pages', topicName(stage, 'pages'), pageEmails);

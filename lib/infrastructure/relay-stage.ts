@@ -80,17 +80,21 @@ export class RelayStage extends Stage implements StageStacks {
 
   private regionStacks(): Map<string, RegionStack> {
     const { config } = this;
-    const { homeRegion, replicaRegions } = config;
+    const { homeRegion, replicaRegions, edge } = config;
     const withReplica = [homeRegion, ...replicaRegions];
     const paging = pagingRegions(config);
     const withLogs = edgeLogRegions(config);
-    return new Map(
+    const stacks = new Map(
       alarmRegions(config).map((region) => [
         region,
         new RegionStack(this, `Region-${region}`, {
           ...this.stackProps(`region-${region}`, region, 'reader layer, edge logs, topics, alarms'),
           stage: config.name,
           edgeFunctionNames: withLogs.includes(region) ? edgeFunctionNames(config.name) : [],
+          ...(edge &&
+            region === EDGE_REGION && {
+              edgeLogs: { functionNames: edgeFunctionNames(config.name), regions: withLogs },
+            }),
           readerLayer: config.readerLayer && withReplica.includes(region),
           logRetentionDays: config.logRetentionDays,
           emails: config.alarms.emails,
@@ -98,6 +102,10 @@ export class RelayStage extends Stage implements StageStacks {
         }),
       ]),
     );
+    // It creates the log groups that the others subscribe to.
+    const first = edge && stacks.get(EDGE_REGION);
+    for (const one of stacks.values()) if (first && one !== first) one.addStackDependency(first);
+    return stacks;
   }
 
   private edgeStack(edge: NonNullable<StageConfig['edge']>): EdgeStack {

@@ -227,7 +227,7 @@ export interface EdgeSettings {
   /** The ARN of a web ACL with CloudFront scope. Default none. */
   readonly webAclArn?: string;
   /**
-   * Regions in which the edge functions' logs get a retention, and their errors and fallbacks alarms; in others logs never expire. `all`:
+   * Regions in which the edge functions' errors and fallbacks have alarms, and their logs exposures; logs have a retention in every region. `all`:
    * the 13 in which Lambda@Edge runs, each of which must be bootstrapped. Default: home, replicas and us-east-1.
    */
   readonly logRegions?: readonly string[] | 'all';

@@ -6,6 +6,7 @@ import { promisify } from 'node:util';
 import { CfnResource, Stack, Validations } from 'aws-cdk-lib';
 import { Match, Template } from 'aws-cdk-lib/assertions';
 import { Bucket } from 'aws-cdk-lib/aws-s3';
+import { EDGE_EXECUTION_REGIONS } from '../../../lib/infrastructure/regions.ts';
 import { stages } from '../../../lib/infrastructure/stages.ts';
 import { published } from '../../../relay-task/status/published.ts';
 import { itemsOf, putSnapshot } from '../../lambda/edge-reader/table-writer.ts';
@@ -16,8 +17,8 @@ import { createApp, full, type Synthesised, synthesise } from '../../support/syn
 import { alarmsIn, metricsOf } from './observability/observe.ts';
 import { checked, createCheckedApp, made, oddStage } from './whole-stages.ts';
 import './edge-router-tests.ts';
-import './relay-service-tests.ts';
 import './first-deployment-tests.ts';
+import './relay-service-tests.ts';
 import './task-process-tests.ts';
 
 // Synthesis and a child process can take long on a busy machine.
@@ -50,8 +51,8 @@ test('every stack is in its region and has the stage in its name', () => {
     'eu-west-1 edge-flag-relay-prod-region-eu-west-1',
     'eu-west-1 edge-flag-relay-prod-relay',
     'us-east-1 edge-flag-relay-prod-edge',
-    'us-east-1 edge-flag-relay-prod-region-us-east-1',
     'us-east-1 edge-flag-relay-prod-edge-functions',
+    'us-east-1 edge-flag-relay-prod-region-us-east-1',
   ]);
   expect(placed(made.full)).toEqual([
     'ap-northeast-1 edge-flag-relay-full-region-ap-northeast-1',
@@ -60,8 +61,8 @@ test('every stack is in its region and has the stage in its name', () => {
     'eu-west-1 edge-flag-relay-full-region-eu-west-1',
     'eu-west-1 edge-flag-relay-full-relay',
     'us-east-1 edge-flag-relay-full-edge',
-    'us-east-1 edge-flag-relay-full-region-us-east-1',
     'us-east-1 edge-flag-relay-full-edge-functions',
+    'us-east-1 edge-flag-relay-full-region-us-east-1',
     'us-west-2 edge-flag-relay-full-region-us-west-2',
     'us-west-2 edge-flag-relay-full-relay-us-west-2',
   ]);
@@ -114,7 +115,7 @@ test('every log group has the retention of its stage', () => {
   }
 });
 
-test('the only Lambda functions are those of the edge and of the synthetic check, so there are no custom resources', () => {
+test('the only Lambda functions are those of edge, exposures and synthetic check, and that of the one custom resource', () => {
   const names = templatesOf(made.full).flatMap(([{ node }, template]) =>
     Object.values(template.findResources('AWS::Lambda::Function')).map(
       ({ Properties }) => `${node.id} ${Properties.FunctionName}`,
@@ -129,6 +130,7 @@ test('the only Lambda functions are those of the edge and of the synthetic check
     'Observability edge-flag-relay-full-canary-reader',
     'Region-ap-northeast-1 edge-flag-relay-full-exposures-collector',
     'Region-eu-west-1 edge-flag-relay-full-exposures-collector',
+    'Region-us-east-1 edge-flag-relay-full-edge-logs',
     'Region-us-east-1 edge-flag-relay-full-exposures-collector',
     'Region-us-west-2 edge-flag-relay-full-exposures-collector',
     'Relay edge-flag-relay-full-exposures-sender',
@@ -325,17 +327,21 @@ describe('the region stacks', () => {
     }
   });
 
-  test('have a log group with a retention for every edge function', () => {
+  test('give the log groups of edge functions a retention in every region where Lambda@Edge runs, and own none of them', () => {
     for (const region of regions) {
-      const groups = Object.values(made.full.template(`Region-${region}`).findResources('AWS::Logs::LogGroup'));
-      const names = groups.map(({ Properties }) => [Properties.LogGroupName, Properties.RetentionInDays]);
-      expect(names.filter(([name]) => name.startsWith('/aws/lambda/us-east-1.'))).toEqual(
-        ['viewer-request', 'origin-request', 'viewer-response'].map((kind) => [
-          `/aws/lambda/us-east-1.edge-flag-relay-full-${kind}`,
-          90,
-        ]),
-      );
+      const template = made.full.template(`Region-${region}`);
+      expect(JSON.stringify(template.findResources('AWS::Logs::LogGroup'))).not.toContain('us-east-1.edge-flag-relay');
+      template.resourceCountIs('Custom::EdgeLogGroups', region === 'us-east-1' ? 1 : 0);
     }
+    const [groups] = Object.values(made.full.template('Region-us-east-1').findResources('Custom::EdgeLogGroups'));
+    expect(groups!.Properties).toMatchObject({
+      LogGroupNames: ['viewer-request', 'origin-request', 'viewer-response'].map(
+        (kind) => `/aws/lambda/us-east-1.edge-flag-relay-full-${kind}`,
+      ),
+      RetentionInDays: 90,
+      Regions: [...EDGE_EXECUTION_REGIONS],
+    });
+    expect([...groups!.Properties.RequiredRegions].sort()).toEqual([...regions].sort());
   });
 
   test('collect exposures of viewer-request and nothing else, and only if the stage has them', () => {
@@ -344,9 +350,7 @@ describe('the region stacks', () => {
       const filters = Object.values(template.findResources('AWS::Logs::SubscriptionFilter'));
       expect(filters).toHaveLength(1);
       const [{ Properties }] = filters as [{ Properties: Record<string, unknown> }];
-      const groups = template.findResources('AWS::Logs::LogGroup');
-      const subscribed = groups[(Properties.LogGroupName as { Ref: string }).Ref];
-      expect(subscribed?.Properties.LogGroupName).toBe('/aws/lambda/us-east-1.edge-flag-relay-full-viewer-request');
+      expect(Properties.LogGroupName).toBe('/aws/lambda/us-east-1.edge-flag-relay-full-viewer-request');
       expect(Properties.FilterPattern).toBe('"edgeFlagExposures"');
     }
     for (const synthesised of [made.dev, made.prod]) {

@@ -1,0 +1,119 @@
+import { request as requestPlain } from 'node:http';
+import { request as requestSecure } from 'node:https';
+import { typeOf } from '../common/aws-calls.ts';
+import type { AwsReply, AwsRequest } from '../common/aws-request.ts';
+import { problemOf } from '../common/problem.ts';
+
+/** What CloudFormation asks of a custom resource. AWS: "Custom resource request objects". */
+export interface CustomResourceRequest {
+  readonly RequestType: 'Create' | 'Update' | 'Delete';
+  readonly ResponseURL: string;
+  readonly StackId: string;
+  readonly RequestId: string;
+  readonly LogicalResourceId: string;
+  readonly PhysicalResourceId?: string;
+  readonly ResourceProperties: {
+    readonly LogGroupNames: readonly string[];
+    readonly RetentionInDays: string;
+    /** Where edge functions run. */
+    readonly Regions: readonly string[];
+    /** Regions that must accept their log groups; the account may be barred from others. */
+    readonly RequiredRegions: readonly string[];
+  };
+}
+
+export interface EdgeLogGroupsOptions {
+  readonly send: (request: AwsRequest) => Promise<AwsReply>;
+  /** How long to wait before trying again, in milliseconds. Default 1 s, 2 s, 4 s, 8 s. */
+  readonly pausesMs?: readonly number[];
+  readonly log?: (line: string) => void;
+}
+
+/**
+ * A custom resource: gives log groups a retention in every region where edge functions run, and creates those that do not exist. Edge
+ * functions create their groups themselves, without a retention, so the stack cannot own them. They stay when the resource is deleted,
+ * since functions may write for hours after it: their events expire.
+ */
+export function createEdgeLogGroups({
+  send,
+  pausesMs = [1_000, 2_000, 4_000, 8_000],
+  log = console.log,
+}: EdgeLogGroupsOptions): (event: CustomResourceRequest) => Promise<void> {
+  const call = (region: string, action: string, body: object) =>
+    patiently(pausesMs, () =>
+      send({
+        ...{ service: 'logs', region, path: '/', timeoutMs: 5_000, body: JSON.stringify(body) },
+        headers: { 'content-type': 'application/x-amz-json-1.1', 'x-amz-target': `Logs_20140328.${action}` },
+      }),
+    );
+  const keep = async (region: string, logGroupName: string, retentionInDays: number) => {
+    await call(region, 'CreateLogGroup', { logGroupName });
+    await call(region, 'PutRetentionPolicy', { logGroupName, retentionInDays });
+  };
+
+  return async (event) => {
+    const { LogGroupNames, RetentionInDays, Regions, RequiredRegions } = event.ResourceProperties;
+    const failed = new Map<string, string>();
+    if (event.RequestType !== 'Delete') {
+      const inRegion = async (region: string) => {
+        for (const name of LogGroupNames) await keep(region, name, Number(RetentionInDays));
+      };
+      const all = Regions.map((region) => inRegion(region).catch((error) => failed.set(region, problemOf(error))));
+      await Promise.all(all);
+    }
+    for (const [region, problem] of failed)
+      log(JSON.stringify({ level: 'warn', message: 'No retention', region, problem }));
+    const fatal = [...failed].filter(([region]) => RequiredRegions.includes(region));
+    const reason = fatal.map(([region, problem]) => `${region}: ${problem}`).join('; ');
+    await answer(
+      event,
+      fatal.length === 0 ? { Status: 'SUCCESS' } : { Status: 'FAILED', Reason: reason.slice(0, 1_000) },
+    );
+  };
+}
+
+/** Tries again while AWS asks for patience; a group that already exists is fine. */
+async function patiently(pausesMs: readonly number[], send: () => Promise<AwsReply>): Promise<void> {
+  for (const pauseMs of [...pausesMs, undefined]) {
+    const { status, type } = await send().then(
+      ({ status, body }) => ({ status, type: typeOf(body) }),
+      (error) => ({ status: 0, type: problemOf(error) }),
+    );
+    if (status === 200 || type.endsWith('ResourceAlreadyExistsException')) return;
+    // The function's own permission may be seconds old.
+    const passing = status === 0 || status >= 500 || /AccessDenied|Throttl|OperationAborted|TooManyRequests/.test(type);
+    if (!passing || pauseMs === undefined)
+      throw new Error(`CloudWatch Logs: ${status === 0 ? '' : `${status} `}${type}`);
+    await new Promise((resolve) => setTimeout(resolve, pauseMs));
+  }
+}
+
+/** AWS: "Custom resource response objects". Rejects if the answer cannot be delivered: Lambda then runs the function again. */
+function answer(
+  event: CustomResourceRequest,
+  result: { readonly Status: 'SUCCESS' | 'FAILED'; readonly Reason?: string },
+): Promise<void> {
+  const { ResponseURL, StackId, RequestId, LogicalResourceId } = event;
+  const body = JSON.stringify({
+    ...result,
+    StackId,
+    RequestId,
+    LogicalResourceId,
+    PhysicalResourceId: 'edge-log-groups',
+  });
+  const url = new URL(ResponseURL);
+  const request = url.protocol === 'https:' ? requestSecure : requestPlain;
+  // Signed without a type.
+  const headers = { 'content-type': '', 'content-length': String(Buffer.byteLength(body)) };
+  return new Promise((resolve, reject) => {
+    const signal = AbortSignal.timeout(10_000);
+    const outgoing = request(url, { method: 'PUT', headers, signal }, (incoming) => {
+      incoming.resume();
+      const { statusCode = 0 } = incoming;
+      if (statusCode >= 200 && statusCode < 300) resolve();
+      else reject(new Error(`CloudFormation answered ${statusCode}`));
+    });
+    outgoing.on('error', (cause) => reject(new Error(`CloudFormation cannot be reached: ${cause.message}`, { cause })));
+    outgoing.end(body);
+  });
+}

@@ -1,0 +1,157 @@
+/** The custom resource that gives the logs of edge functions a retention, against CloudWatch Logs' protocol. */
+import { createServer, type IncomingMessage } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { sendToAws } from '../../../lambda/common/aws-request.ts';
+import { type CustomResourceRequest, createEdgeLogGroups } from '../../../lambda/edge-logs/groups.ts';
+import { motoIsInstalled, startMoto } from '../../support/moto-server.ts';
+import { closeAfterEach } from '../../support/opened.ts';
+
+const env = { AWS_ACCESS_KEY_ID: 'AKIDEXAMPLE', AWS_SECRET_ACCESS_KEY: 'secret' };
+const group = '/aws/lambda/us-east-1.edge-flag-relay-shop-viewer-request';
+const pausesMs = [1, 1];
+
+async function bodyOf(incoming: IncomingMessage): Promise<Record<string, unknown>> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of incoming) chunks.push(chunk as Buffer);
+  return JSON.parse(Buffer.concat(chunks).toString('utf8'));
+}
+
+/** CloudFormation's side: what it was answered. */
+async function startStack() {
+  const answers: Record<string, unknown>[] = [];
+  const server = createServer(async (incoming, outgoing) => {
+    answers.push({ type: incoming.headers['content-type'], ...(await bodyOf(incoming)) });
+    outgoing.end();
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const close = () => new Promise<void>((resolve) => void server.close(() => resolve()));
+  return { answers, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/answer?signature=x`, close };
+}
+
+type Answer = (region: string, action: string) => { status: number; type?: string } | undefined;
+
+/** CloudWatch Logs in every region. `answer` may answer in its place. */
+async function startLogs(answer: Answer = () => undefined) {
+  const groups = new Map<string, unknown>();
+  const server = createServer(async (incoming, outgoing) => {
+    const { logGroupName, retentionInDays } = await bodyOf(incoming);
+    const [, region] = /Credential=[^/]+\/\d+\/([^/]+)\/logs\//.exec(incoming.headers.authorization ?? '') ?? [];
+    const action = String(incoming.headers['x-amz-target']).replace('Logs_20140328.', '');
+    const key = `${region} ${logGroupName}`;
+    const reply = (status: number, type?: string) => {
+      outgoing.statusCode = status;
+      outgoing.end(type === undefined ? '' : JSON.stringify({ __type: type }));
+    };
+    const given = answer(region!, action);
+    if (given) reply(given.status, given.type);
+    else if (action === 'CreateLogGroup' && groups.has(key)) reply(400, 'ResourceAlreadyExistsException');
+    else if (action === 'PutRetentionPolicy' && !groups.has(key)) reply(400, 'ResourceNotFoundException');
+    else reply(200, void groups.set(key, retentionInDays) as undefined);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const close = () => new Promise<void>((resolve) => void server.close(() => resolve()));
+  return { groups, endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, close };
+}
+
+const { opened } = closeAfterEach();
+
+async function start(answer?: Answer) {
+  const [stack, logs] = [opened(await startStack()), opened(await startLogs(answer))];
+  const lines: string[] = [];
+  const handler = createEdgeLogGroups({
+    send: (request) => sendToAws({ ...request, endpoint: logs.endpoint }, env),
+    pausesMs,
+    log: (line) => lines.push(line),
+  });
+  const ask = (RequestType: CustomResourceRequest['RequestType'], properties: object = {}) =>
+    handler({
+      ...{ RequestType, ResponseURL: stack.url, StackId: 'stack', RequestId: 'request', LogicalResourceId: 'Groups' },
+      ResourceProperties: {
+        LogGroupNames: [group],
+        RetentionInDays: '90',
+        Regions: ['us-east-1', 'sa-east-1'],
+        RequiredRegions: ['us-east-1'],
+        ...properties,
+      },
+    });
+  return { ask, answers: stack.answers, groups: logs.groups, lines };
+}
+
+test('groups that functions have created get a retention, those that do not exist are created with one, and CloudFormation is told', async () => {
+  const { ask, answers, groups } = await start();
+  groups.set(`us-east-1 ${group}`, undefined);
+  await ask('Create');
+  expect(Object.fromEntries(groups)).toEqual({ [`us-east-1 ${group}`]: 90, [`sa-east-1 ${group}`]: 90 });
+  expect(answers).toEqual([
+    {
+      ...{ type: '', Status: 'SUCCESS', StackId: 'stack', RequestId: 'request', LogicalResourceId: 'Groups' },
+      PhysicalResourceId: 'edge-log-groups',
+    },
+  ]);
+  await ask('Update', { RetentionInDays: '14' });
+  expect([...groups.values()]).toEqual([14, 14]);
+});
+
+test('groups stay when the resource is deleted, since a function that writes once more would create them again without a retention', async () => {
+  const { ask, answers, groups } = await start();
+  await ask('Create');
+  await ask('Delete');
+  expect([...groups.values()]).toEqual([90, 90]);
+  expect(answers.map(({ Status }) => Status)).toEqual(['SUCCESS', 'SUCCESS']);
+});
+
+test('a region from which the account is barred fails the deployment only if it is needed there, and the log says why', async () => {
+  const barred = (region: string) => ({ status: 400, type: `com.amazonaws.logs#AccessDeniedException`, region });
+  const { ask, answers, groups, lines } = await start((region) =>
+    region === 'sa-east-1' ? barred(region) : undefined,
+  );
+  await ask('Create');
+  expect([...groups.keys()]).toEqual([`us-east-1 ${group}`]);
+  expect(lines.map((line) => JSON.parse(line))).toEqual([
+    expect.objectContaining({ region: 'sa-east-1', problem: expect.stringContaining('AccessDeniedException') }),
+  ]);
+  await ask('Update', { RequiredRegions: ['us-east-1', 'sa-east-1'] });
+  expect(answers.at(-1)).toMatchObject({
+    Status: 'FAILED',
+    Reason: expect.stringMatching(/^sa-east-1: CloudWatch Logs: 400 .*AccessDeniedException$/),
+  });
+});
+
+test('what passes is tried again: throttling, a change by another, a permission that is seconds old', async () => {
+  const problems = ['ThrottlingException', 'OperationAbortedException'];
+  const first = new Set<string>();
+  const { ask, answers, groups } = await start((region, action) => {
+    const key = `${region} ${action}`;
+    if (first.has(key)) return undefined;
+    first.add(key);
+    return { status: 400, type: action === 'CreateLogGroup' ? problems[first.size % 2] : 'AccessDeniedException' };
+  });
+  await ask('Create');
+  expect(answers).toMatchObject([{ Status: 'SUCCESS' }]);
+  expect([...groups.values()]).toEqual([90, 90]);
+});
+
+(motoIsInstalled ? test : test.skip)('moto takes the requests for CloudWatch Logs (needs moto)', async () => {
+  const [moto, stack] = [opened(await startMoto()), opened(await startStack())];
+  const send = createEdgeLogGroups({
+    send: (request) => sendToAws({ ...request, endpoint: moto.endpoint }, env),
+    pausesMs: [],
+  });
+  const properties = {
+    ...{ LogGroupNames: [group], RetentionInDays: '30', Regions: ['us-east-1', 'eu-west-1'] },
+    RequiredRegions: ['us-east-1', 'eu-west-1'],
+  };
+  const event = { ResponseURL: stack.url, StackId: 's', RequestId: 'r', LogicalResourceId: 'Groups' };
+  // The second time, the groups exist.
+  for (const RequestType of ['Create', 'Update'] as const)
+    await send({ ...event, RequestType, ResourceProperties: properties });
+  expect(stack.answers.map(({ Status, Reason }) => [Status, Reason])).toEqual(Array(2).fill(['SUCCESS', undefined]));
+  const { body } = await sendToAws(
+    {
+      ...{ service: 'logs', region: 'eu-west-1', path: '/', timeoutMs: 5_000, endpoint: moto.endpoint, body: '{}' },
+      headers: { 'content-type': 'application/x-amz-json-1.1', 'x-amz-target': 'Logs_20140328.DescribeLogGroups' },
+    },
+    env,
+  );
+  expect(JSON.parse(body).logGroups).toMatchObject([{ logGroupName: group, retentionInDays: 30 }]);
+});
