@@ -1,8 +1,9 @@
 import type { Stage } from '../../lib/infrastructure/stages.ts';
 import { ssmParameters } from '../../relay-task/environments/ssm-parameters.ts';
 import type { EnvironmentDescription } from '../../relay-task/ports.ts';
+import { describePrefixProblem } from '../../relay-task/store/redis-store.ts';
 import { bad, type Check, good, note } from '../checks/check.ts';
-import type { RelayView } from './relay-view.ts';
+import { isCluster, type RelayView } from './relay-view.ts';
 
 const LONG_GRACE_MS = 31 * 86_400_000;
 
@@ -33,6 +34,9 @@ export function keyChecks(stage: Stage, region: string, view: RelayView): Check[
     if (problems.length === 0)
       checks.push(good('key', description.id, `environment ${description.id} in ${region}: ${keysOf(description)}`));
     checks.push(...previousChecks(description, region));
+    const misfit = describePrefixProblem(description.prefix, { cluster: isCluster(stage.redis) });
+    if (misfit !== undefined)
+      checks.push(bad('key', description.id, `${region}: ${misfit}`, command('put', `${description.id} prefix`)));
     if (stage.environments.length > 0 && !stage.environments.includes(description.id)) {
       checks.push(
         note(

@@ -165,7 +165,7 @@ async function tellKeys(stage: Stage, ssm: (region: string) => SSMClient, tell: 
   let home: RelayView | undefined;
   for (const region of new Set([homeRegion, ...relayRegions])) {
     try {
-      const view = await readAsRelay(ssm(region), environmentsPath(stage.name), stage.tableName);
+      const view = await readAsRelay(ssm(region), environmentsPath(stage.name), stage);
       if (region === homeRegion) home = view;
       tell([
         ...keyChecks(stage, region, view),

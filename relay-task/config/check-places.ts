@@ -1,5 +1,6 @@
 /** Every environment, filtered or not, needs its own place in every store. */
 import { filteredPrefix } from '../../lib/flag-table/index.ts';
+import { hasHashTag, withHashTag } from '../common/hash-tag.ts';
 import type { Config, EnvironmentConfig } from './assemble.ts';
 import type { Findings } from './findings.ts';
 
@@ -21,9 +22,10 @@ export function checkPlaces(config: Config, findings: Findings): void {
     reportOverlaps('DynamoDB', environments, place, 'LD_PREFIX_<name> or LD_TABLE_NAME_<name>', findings);
   }
   const byPrefix = (_: EnvironmentConfig, prefix: string) => prefix || USUAL_PREFIX;
-  if (redis) reportOverlaps('Redis', environments, byPrefix, 'LD_PREFIX_<name>', findings);
+  const inCluster = (_: EnvironmentConfig, prefix: string) => withHashTag(prefix || USUAL_PREFIX);
+  if (redis) reportOverlaps('Redis', environments, redis.cluster ? inCluster : byPrefix, 'LD_PREFIX_<name>', findings);
   if (consul) reportOverlaps('Consul', environments, byPrefix, 'LD_PREFIX_<name>', findings);
-  if (redis?.cluster) reportPrefixesWithoutBraces(config, findings);
+  if (redis?.cluster) reportPrefixesWithoutTag(config, findings);
   checkTemplates(config, findings);
 }
 
@@ -79,23 +81,21 @@ function reportOverlaps(
   }
 }
 
-/** All keys of an environment must be on one node, since they change together. */
-function reportPrefixesWithoutBraces({ environments, autoConfig, offline }: Config, findings: Findings): void {
+/** All keys of an environment must be on one node, since they change together. A prefix is put in braces, if that helps. */
+function reportPrefixesWithoutTag({ environments, autoConfig, offline }: Config, findings: Findings): void {
   const why = 'in a Redis Cluster, all keys of an environment must be on one node';
   for (const { name, prefix } of environments) {
-    if (hasHashTag(prefix)) continue;
-    findings.problem(`LD_PREFIX_${name}: ${why}; put part of the prefix in braces: {${prefix || name}}`);
+    if (hasHashTag(withHashTag(prefix || USUAL_PREFIX))) continue;
+    findings.problem(`LD_PREFIX_${name}: ${why}; put part of the prefix in braces: {${withoutBraces(prefix) || name}}`);
   }
   const template = autoConfig ?? offline;
-  if (template && !hasHashTag(template.prefix)) {
-    findings.problem(`ENV_DATASTORE_PREFIX: ${why}; put part of it in braces: {${template.prefix || CLIENT_SIDE_ID}}`);
+  if (template && !hasHashTag(withHashTag(template.prefix || USUAL_PREFIX))) {
+    const suggestion = withoutBraces(template.prefix) || CLIENT_SIDE_ID;
+    findings.problem(`ENV_DATASTORE_PREFIX: ${why}; put part of it in braces: {${suggestion}}`);
   }
 }
 
-/** Redis hashes only the text between the first `{` and the next `}`, if it is not empty. */
-function hasHashTag(prefix: string): boolean {
-  return /^[^{]*\{[^}]+\}/.test(prefix);
-}
+const withoutBraces = (prefix: string) => prefix.replace(/[{}]/g, '');
 
 /** Environments that are not known yet get different places by their client-side ID. */
 function checkTemplates({ autoConfig, offline, dynamoDB, redis, consul }: Config, findings: Findings): void {

@@ -176,7 +176,7 @@ export const storeSettings = {
       'REDIS_CLUSTER',
       boolean,
       'false',
-      'the address is a node of a Redis Cluster; part of each prefix must then be in braces, such as `{production}`',
+      'the address is a node of a Redis Cluster; a prefix without a part in braces is then put in braces in Redis: `{production}`',
     ),
     clusterNodes: redis.optional(
       'clusterNodes',

@@ -19,6 +19,8 @@ export interface DescriptionOptions {
   readonly defaults: SsmDefaults;
   /** See `SsmSourceOptions`. */
   readonly tablesSeparate: boolean;
+  /** See `SsmSourceOptions`. */
+  readonly prefixInStores?: ((prefix: string) => string) | undefined;
   /** How long a previous SDK key without `previous-sdk-key-until` is valid after it was written. */
   readonly graceMs: number;
   /** A replaced credential stays valid until a complete reading this long after the one that first saw the change. */
@@ -63,10 +65,11 @@ interface Replaced {
 }
 
 /** Makes descriptions of the held parameters. Remembers the last ones, so that a promised expiry is kept. */
-export function createDescriptions({ defaults, tablesSeparate, graceMs, confirmMs }: DescriptionOptions): Descriptions {
+export function createDescriptions(options: DescriptionOptions): Descriptions {
+  const { defaults, tablesSeparate, prefixInStores = (prefix) => prefix, graceMs, confirmMs } = options;
   const owners = createOwners({ graceMs });
   const places = createPlaces({
-    ...{ tableName: defaults.tableName, tablesSeparate, confirmMs },
+    ...{ tableName: defaults.tableName, tablesSeparate, prefixInStores, confirmMs },
     filtersOf: ({ parameters }) => filtersOf(parameters, defaults),
   });
   let last = new Map<string, readonly Credential[]>();

@@ -13,6 +13,8 @@ export interface PlacesOptions {
   readonly tableName: string | undefined;
   /** Whether environments with the same prefix and different tables are apart in every store. */
   readonly tablesSeparate: boolean;
+  /** A prefix as the stores use it: two prefixes with the same result are one place. */
+  prefixInStores(prefix: string): string;
   /** Another place is used once a complete reading this long after the first one still shows it. */
   readonly confirmMs: number;
   /** The payload filters that the environment asks for, each of which has a place below the environment's. */
@@ -119,12 +121,12 @@ function wishOf({ id, parameters }: Draft, filters: readonly string[], before: W
 function settlePlaces(
   drafts: readonly Draft[],
   wishes: ReadonlyMap<string, Wish>,
-  { tablesSeparate, tableName: everyones }: PlacesOptions,
+  { tablesSeparate, prefixInStores, tableName: everyones }: PlacesOptions,
 ): Map<string, ChosenPlace> {
   const chosen = new Map<string, ChosenPlace>();
   const owners = new Map<string, string>();
   const nameOf = (prefix: string, tableName: string | undefined) =>
-    tablesSeparate ? `${tableName ?? ''}/${prefix}` : prefix;
+    tablesSeparate ? `${tableName ?? ''}/${prefixInStores(prefix)}` : prefixInStores(prefix);
 
   function placeEnvironment(draft: Draft, { prefix, tableName = everyones }: Wish): void {
     const { id, problems } = draft;

@@ -34,6 +34,8 @@ export interface SsmSourceOptions {
   readonly defaults?: SsmDefaults;
   /** Whether environments with the same prefix and different tables are apart in every store; true. */
   readonly tablesSeparate?: boolean;
+  /** A prefix as the stores use it: two prefixes with the same result are one place. Default: as it is. */
+  readonly prefixInStores?: ((prefix: string) => string) | undefined;
   /** Where it is kept which environment had a key first; undefined: nowhere. */
   readonly keeper?: Keeper | undefined;
   /** Where the last good keys are stored, sealed, so that a relay serves while SSM throttles or does not answer. */
@@ -87,6 +89,7 @@ export function startSsmSource(options: SsmSourceOptions): SsmSource {
   const descriptions = createDescriptions({
     defaults: options.defaults ?? {},
     tablesSeparate: options.tablesSeparate ?? true,
+    prefixInStores: options.prefixInStores,
     graceMs,
     confirmMs: timings.confirmMs * 0.8,
   });

@@ -16,7 +16,6 @@ import { createOwnership, type Emptier, ownerProblem } from './big-segments-owne
 import { createScript, describeRedisError, type RedisClient, type RedisConnection } from './redis-client.ts';
 import { openRedis } from './redis-store.ts';
 import { createWrongTypeLog, isWrongType } from './redis-wrong-type.ts';
-import { DEFAULT_PREFIX } from './replica-store.ts';
 
 export interface RedisBigSegmentsOptions extends BigSegmentOwnerOptions {
   /** Where Redis is, or a client of the caller's (`createRedisClient`), who also closes it. */
@@ -104,9 +103,8 @@ const MAX_SCANS = 10;
  * earlier environment are being deleted. Throws for a prefix that a Cluster cannot hold.
  */
 export function createRedisBigSegments(options: RedisBigSegmentsOptions): BigSegmentStore {
-  const prefix = options.prefix || DEFAULT_PREFIX;
   const { log, environment = () => undefined } = options;
-  const { client, close } = openRedis(options.connection, prefix);
+  const { client, prefix, close } = openRedis(options.connection, options.prefix);
   const keys = keysOf(prefix);
   const wrongTypes = createWrongTypeLog(log, prefix);
   const typeOf = (key: string) => () => call((redis) => redis.type(key));

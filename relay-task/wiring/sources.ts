@@ -1,6 +1,7 @@
 /** Where environments and their keys come from: the configuration names exactly one source. */
 import type { Registry } from 'prom-client';
 import { filteredPrefix } from '../../lib/flag-table/index.ts';
+import { withHashTag } from '../common/hash-tag.ts';
 import type { Config, EnvironmentConfig } from '../config/config.ts';
 import { startArchive } from '../environments/archive.ts';
 import { startAutoConfig } from '../environments/auto-config.ts';
@@ -109,6 +110,7 @@ function startSsm(options: SourceOptions, ssm: SsmConfig, sink: EnvironmentSink)
     defaults: { filters: Object.fromEntries(config.filters), ...(tableName !== undefined && { tableName }) },
     // Redis and Consul have no tables.
     tablesSeparate: config.redis === undefined && config.consul === undefined,
+    ...(config.redis?.cluster && { prefixInStores: withHashTag }),
   });
 }
 

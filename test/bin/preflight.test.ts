@@ -114,6 +114,20 @@ test('preflight lists every check and exits with 0 if everything is ready', asyn
   });
 });
 
+test('preflight names prefixes that the Redis Cluster of the stage cannot hold, or could not tell apart', async () => {
+  ssm.put(`${path}/production/prefix`, '}x');
+  ssm.put(`${path}/staging/sdk-key`, other);
+  ssm.put(`${path}/staging/prefix`, '{shop}');
+  ssm.put(`${path}/shop/sdk-key`, 'sdk-33333333-cccc-4ccc-8ccc-00000000cafe');
+  const { exitCode, lines } = await preflight({ redis: { serverless: {} } });
+  expect(exitCode).toBe(1);
+  expect(lines.join('\n')).toContain(
+    '✗ eu-west-1: the prefix "}x" must contain a hash tag in a Redis Cluster, such as "{x}"\n    → npm run keys -- put test production prefix',
+  );
+  expect(lines.join('\n')).toContain('✗ eu-west-1: staging/prefix would overwrite shop in the store');
+  expect((await preflight()).exitCode).toBe(0);
+});
+
 test('preflight reports every problem at once, each with advice', async () => {
   ssm.delete('/cdk-bootstrap/hnb659fds/version');
   ssm.put(`${path}/staging/sdk-key`, 'two words');

@@ -254,7 +254,8 @@ describe('a relay with keys from SSM', () => {
     const aside = (name: string, value: string) => ssm.put(`/relay/bad/${name}`, value);
     put('prefix', '{shop}');
     aside('sdk-key', badKey);
-    // A Redis Cluster takes no prefix without braces; there is none to be asked.
+    aside('prefix', '}bad');
+    // No Redis Cluster can hold such a prefix; there is none to be asked.
     const cluster = { USE_REDIS: 'true', REDIS_CLUSTER_NODES: '127.0.0.1:1' };
     const table = opened(await startTable());
     const dynamoDB = { USE_DYNAMODB: 'true', DYNAMODB_TABLE: table.tableName, DYNAMODB_URL: table.endpoint };
@@ -264,7 +265,7 @@ describe('a relay with keys from SSM', () => {
     const problemOf = async (id: string) => (await statusAt(relay.port)).environments[id]?.keyProblem?.message;
     await eventually(async () => expect(await statusOf(sdkKey)).toBe(200));
     await eventually(async () =>
-      expect(await problemOf('bad')).toMatch(/cannot be set up: the prefix "bad" must contain/),
+      expect(await problemOf('bad')).toMatch(/cannot be set up: the prefix "}bad" must contain/),
     );
     expect(await statusOf(badKey)).toBe(503);
     await eventually(async () => expect((await fetch(`${relay.uri}/readyz`)).status).toBe(200));
@@ -272,10 +273,19 @@ describe('a relay with keys from SSM', () => {
     aside('prefix', '{bad}');
     await eventually(async () => expect(await statusOf(badKey)).toBe(200));
     expect(await problemOf('bad')).toBeUndefined();
-    // In a running relay.
-    put('prefix', 'shop');
+    // In a running relay: another one that cannot be used, then one that was in use.
+    const lateKey = 'sdk-77777777-1111-2222-3333-444455556666';
+    ssm.put('/relay/late/prefix', '}late', { type: 'String' });
+    ssm.put('/relay/late/sdk-key', lateKey);
     await eventually(async () =>
-      expect(await problemOf('shop')).toMatch(/cannot be set up: the prefix "shop" must contain/),
+      expect(await problemOf('late')).toMatch(/cannot be set up: the prefix "}late" must contain/),
+    );
+    expect(await statusOf(lateKey)).toBe(503);
+    expect(await statusOf(badKey)).toBe(200);
+    expect((await relay.metrics.text()).body).toMatch(/^relay_key_problems\{[^}]*env="late"[^}]*\} 1$/m);
+    put('prefix', '}shop');
+    await eventually(async () =>
+      expect(await problemOf('shop')).toMatch(/cannot be set up: the prefix "}shop" must contain/),
     );
     await eventually(async () =>
       expect((await statusAt(relay.port)).environments.shop.stores[0]).toMatchObject({

@@ -252,8 +252,8 @@ const stores: readonly Row[] = [
     },
   ],
   [
-    'Redis: host = c1\nRedis: cluster = true\nEnvironment "production": prefix = {production}',
-    'USE_REDIS=1\nREDIS_HOST=c1\nREDIS_CLUSTER=true\nLD_PREFIX_production={production}',
+    'Redis: host = c1\nRedis: cluster = true\nEnvironment "production": prefix = production',
+    'USE_REDIS=1\nREDIS_HOST=c1\nREDIS_CLUSTER=true\nLD_PREFIX_production=production',
     { redis: { ...redis, host: 'c1', cluster: [{ host: 'c1', port: 6379 }] } },
   ],
   [

@@ -145,13 +145,13 @@ const together: readonly Row[] = [
     '$1: a client certificate needs both REDIS_CLIENT_CERT_FILE and REDIS_CLIENT_KEY_FILE',
   ],
   [
-    'Redis: host = r\nRedis: cluster = true\nEnvironment "production": prefix = p',
-    'USE_REDIS=1\nREDIS_CLUSTER=true\nLD_PREFIX_production=p',
+    'Redis: host = r\nRedis: cluster = true\nEnvironment "production": prefix = }p',
+    'USE_REDIS=1\nREDIS_CLUSTER=true\nLD_PREFIX_production=}p',
     'LD_PREFIX_production: in a Redis Cluster, all keys of an environment must be on one node; put part of the prefix in braces: {p}',
   ],
   [
-    'Redis: clusterNodes = c1\nEnvironment "production": prefix = p',
-    'USE_REDIS=1\nREDIS_CLUSTER_NODES=c1\nLD_PREFIX_production=p',
+    'Redis: clusterNodes = c1\nEnvironment "production": prefix = }p',
+    'USE_REDIS=1\nREDIS_CLUSTER_NODES=c1\nLD_PREFIX_production=}p',
     'LD_PREFIX_production: in a Redis Cluster, all keys of an environment must be on one node; put part of the prefix in braces: {p}',
   ],
   [
@@ -240,6 +240,11 @@ const whole: readonly Row[] = [
   [
     'Redis: host = r\nEnvironment "a": sdkKey = sdk-a\nEnvironment "b": sdkKey = sdk-b',
     'USE_REDIS=1\nLD_ENV_a=sdk-a\nLD_ENV_b=sdk-b',
+    'environments a and b would overwrite each other in Redis: give each its own LD_PREFIX_<name>',
+  ],
+  [
+    'Redis: clusterNodes = c1\nEnvironment "a": sdkKey = sdk-a\nEnvironment "a": prefix = p\nEnvironment "b": sdkKey = sdk-b\nEnvironment "b": prefix = {p}',
+    'USE_REDIS=1\nREDIS_CLUSTER_NODES=c1\nLD_ENV_a=sdk-a\nLD_PREFIX_a=p\nLD_ENV_b=sdk-b\nLD_PREFIX_b={p}',
     'environments a and b would overwrite each other in Redis: give each its own LD_PREFIX_<name>',
   ],
   [

@@ -1091,6 +1091,17 @@ describe('the SSM source', () => {
     expect(problem(source, 'staging')).toMatch(/would overwrite production/);
   });
 
+  test('where a Redis Cluster holds environments, too, a prefix and the same one in braces are one place', async () => {
+    put('staging/sdk-key', newKey);
+    put('staging/prefix', '{production}');
+    const source = await started({
+      tablesSeparate: false,
+      prefixInStores: (prefix) => prefix.replace(/^\w+$/, '{$&}'),
+    });
+    await eventually(() => expect(source.environment('staging').prefix).toBe('staging'));
+    expect(problem(source, 'staging')).toMatch(/would overwrite production/);
+  });
+
   test('uses the payload filters of the project unless the environment has its own', async () => {
     put('production/project-key', 'shop');
     put('staging/project-key', 'shop');

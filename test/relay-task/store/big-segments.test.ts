@@ -708,22 +708,23 @@ describeWithRedis('Big Segments in Redis', () => {
     expect(await ldRelay.multi().set('env:big_segments_cursor', 'v0').exec()).toBeNull();
   });
 
-  test('need a hash tag in the prefix for a Cluster', () => {
+  test('need a prefix that a Cluster can hold', () => {
     const connection = { cluster: [{ host: '127.0.0.1', port: server.port }] };
-    expect(() => createRedisBigSegments({ connection, prefix: 'env', log: silent })).toThrow('such as "{env}"');
+    expect(() => createRedisBigSegments({ connection, prefix: '}env', log: silent })).toThrow('such as "{env}"');
   });
 
-  test('are stored on one Cluster node if the prefix has a hash tag', async () => {
+  test('are stored on one Cluster node, under the prefix in braces', async () => {
     const cluster = await startCluster();
     closers.push(() => cluster.close());
     const nodes = cluster.nodes.map(({ port }) => ({ host: '127.0.0.1', port }));
-    const store = createRedisBigSegments({ connection: { cluster: nodes }, prefix: '{env}', log: silent });
+    const store = createRedisBigSegments({ connection: { cluster: nodes }, prefix: 'env', log: silent });
     closers.push(() => store.close());
     expect(await store.apply(patch('', 'v1', ['+a', '+b'], ['+c']))).toBe('applied');
     await store.setSynchronizedOn(1);
     expect(await store.metadata()).toEqual({ cursor: 'v1', synchronizedOn: 1 });
     expect({ ...(await membershipIn(store, 'c')) }).toEqual({ 'vip.g3': false });
-    const sizes = await Promise.all(cluster.nodes.map(({ client }) => client.dbsize()));
-    expect(sizes.sort()).toEqual([0, 0, 6]);
+    const names = await Promise.all(cluster.nodes.map(({ client }) => client.keys('*')));
+    expect(names.map(({ length }) => length).sort()).toEqual([0, 0, 6]);
+    for (const name of names.flat()) expect(name).toMatch(/^\{env\}:/);
   });
 });

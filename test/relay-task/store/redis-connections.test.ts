@@ -261,7 +261,8 @@ describeWithRedis('the Redis store on a Cluster of three nodes', () => {
     const ports = [down.port, silent.port, cluster.nodes[2]!.port];
     const nodes = ports.map((port) => ({ host: '127.0.0.1', port }));
     const memory = example();
-    const store = await openWriter({ cluster: nodes, connectTimeoutMs: 300 }, memory, { prefix: '{seeds}' });
+    const store = await openWriter({ cluster: nodes, connectTimeoutMs: 300 }, memory, { prefix: 'seeds' });
+    expect(store.status().dbPrefix).toBe('{seeds}');
     await eventually(async () => expect(await readTexts(through, '{seeds}')).toEqual(textsOfMemory(memory)));
     expect(store.status().dbServer).toBe(`redis+cluster://${ports.map((port) => `127.0.0.1:${port}`).join()}`);
   });
@@ -279,25 +280,29 @@ describeWithRedis('the Redis store on a Cluster of three nodes', () => {
   });
 });
 
-test('rejects a prefix without a hash tag before it sends anything', () => {
+test('rejects a prefix that no Cluster can hold before it sends anything', () => {
   const connection = { cluster: [{ host: '127.0.0.1', port: 1 }] };
   expect(() =>
-    createRedisStore({ connection, prefix: 'plain', view: example(), writer: 'auto', log: listenToLog() }),
-  ).toThrow('the prefix "plain" must contain a hash tag in a Redis Cluster, such as "{plain}"');
+    createRedisStore({ connection, prefix: '}plain', view: example(), writer: 'auto', log: listenToLog() }),
+  ).toThrow('the prefix "}plain" must contain a hash tag in a Redis Cluster, such as "{plain}"');
 });
 
 test.each([
-  ['', 'the prefix "launchdarkly" must contain a hash tag in a Redis Cluster, such as "{launchdarkly}"'],
-  ['a', 'the prefix "a" must contain a hash tag in a Redis Cluster, such as "{a}"'],
-  ['a{}b', 'the prefix "a{}b" must contain a hash tag in a Redis Cluster, such as "{ab}"'],
-  ['{}{a}', 'the prefix "{}{a}" must contain a hash tag in a Redis Cluster, such as "{a}"'],
+  ['', undefined],
+  ['a', undefined],
+  ['a{}b', undefined],
+  ['{}{a}', undefined],
+  ['}', 'the prefix "}" must contain a hash tag in a Redis Cluster, such as "{launchdarkly}"'],
   ['}a{', 'the prefix "}a{" must contain a hash tag in a Redis Cluster, such as "{a}"'],
   ['{a}', undefined],
   ['team:{a}:b', undefined],
-])('a Cluster needs a hash tag in the prefix %j', (prefix, problem) => {
-  expect(describePrefixProblem(prefix, { cluster: true })).toBe(problem);
-  expect(describePrefixProblem(prefix, { cluster: false })).toBeUndefined();
-});
+])(
+  'a Cluster puts a prefix without a hash tag in braces, which is in vain if it begins with one: %j',
+  (prefix, problem) => {
+    expect(describePrefixProblem(prefix, { cluster: true })).toBe(problem);
+    expect(describePrefixProblem(prefix, { cluster: false })).toBeUndefined();
+  },
+);
 
 test('the source of the Redis store never uses KEYS or reads a whole hash at once', () => {
   for (const name of ['redis-client', 'redis-compare-and-set', 'redis-database', 'redis-store']) {
