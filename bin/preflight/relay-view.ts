@@ -38,7 +38,7 @@ export async function readAsRelay(
   return { descriptions, remarks, unknown: memory.takeUnknown(), arn: listed[0]?.arn };
 }
 
-/** ElastiCache Serverless is always a Redis Cluster. */
+/** ElastiCache Serverless always is one. */
 export function isCluster(redis: Stage['redis']): boolean {
-  return redis !== undefined && 'serverless' in redis;
+  return redis !== undefined && ('serverless' in redis || redis.cluster === true);
 }

@@ -2,7 +2,14 @@ import { edgeProblems } from './check-edge.ts';
 import { certifies, isInZone } from './hosted-zone.ts';
 import { checkRecipients } from './observability/recipients.ts';
 import { EDGE_REGION } from './regions.ts';
-import { describeFargateProblem, describeTimeoutProblem, LEAST_TASKS, managedVariables } from './relay-contract.ts';
+import {
+  describeFargateProblem,
+  describeTimeoutProblem,
+  LEAST_TASKS,
+  managedVariables,
+  otherSources,
+  redisVariables,
+} from './relay-contract.ts';
 import type { Network, Stage } from './stage.ts';
 import type { Problems } from './stage-readers.ts';
 import type { HostedZoneSettings, StageSettings } from './stage-settings.ts';
@@ -181,11 +188,19 @@ function checkCertificates(
   }
 }
 
-function checkVariables({ relay }: Stage, problems: Problems): void {
+/** Why the app decides a variable, with what to do instead; undefined: it does not. */
+function whyManaged(name: string, { redis }: Stage): string | undefined {
+  if (Object.hasOwn(managedVariables, name)) return managedVariables[name];
+  return redis && redisVariables.includes(name) ? 'set redis' : undefined;
+}
+
+function checkVariables(stage: Stage, problems: Problems): void {
+  const { relay } = stage;
   for (const group of ['variables', 'secrets'] as const) {
     for (const name of Object.keys(relay[group])) {
       const at = `relay.${group}.${name}`;
-      if (managedVariables.includes(name)) problems.say(at, `${at} is set by the app, from other properties`);
+      const managed = whyManaged(name, stage);
+      if (managed !== undefined) problems.say(at, `${at} is set by the app: ${managed}`);
       else if (/^LD_(ENV|MOBILE_KEY)_/.test(name))
         problems.say(at, `${at}: store keys in SSM with npm run keys -- put`);
       else if (group === 'variables' && /(PASSWORD|TOKEN|SECRET|_KEY)$/.test(name)) {
@@ -195,6 +210,11 @@ function checkVariables({ relay }: Stage, problems: Problems): void {
       }
     }
   }
+  const sources = otherSources.filter((name) =>
+    [relay.variables, relay.secrets].some((one) => Object.hasOwn(one, name)),
+  );
+  if (sources.length > 1)
+    problems.say('relay.variables', `${sources.join(' and ')}: a relay has one source of environments`);
 }
 
 function checkExposures({ environments, relay }: Stage, environment: string, problems: Problems): void {

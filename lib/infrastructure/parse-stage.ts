@@ -3,6 +3,7 @@ import { holdsKey } from '../../relay-task/common/secrets.ts';
 import { checkStage } from './check-stage.ts';
 import { certifies } from './hosted-zone.ts';
 import { defaultZones } from './regions.ts';
+import { METRICS_PORT } from './relay-contract.ts';
 import type { Network, Relay, Stage } from './stage.ts';
 import { isRecord, Problems, textsIn } from './stage-readers.ts';
 import { readSettings } from './stage-schema.ts';
@@ -87,7 +88,7 @@ function withEvents(relay: Relay, { edge }: StageSettings): Relay {
 
 /** A relay's settings with their defaults. */
 export function fillRelay(given: RelaySettings = {}, production: boolean): Relay {
-  const { publicAccess, ...relay } = given;
+  const { publicAccess, prometheus, ...relay } = given;
   const streamsPerTask = relay.streamsPerTask ?? 5_000;
   // Twice the expected streams, so that a zone can fail at the busiest hour.
   const tasks = Math.max(relay.tasks ?? 3, Math.ceil((2 * (relay.expectedStreams ?? 0)) / streamsPerTask));
@@ -110,6 +111,7 @@ export function fillRelay(given: RelaySettings = {}, production: boolean): Relay
     certificates,
     streamsPerTask,
     tasks,
+    ...(prometheus && { prometheus: { port: METRICS_PORT, ...defined(prometheus) } }),
     ...(publicAccess && {
       publicAccess: {
         certificates: certifies(publicAccess.hostedZone) ? {} : certificates,

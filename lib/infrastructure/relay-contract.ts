@@ -70,26 +70,45 @@ export function metricsNamespace(stage: string): string {
 /** Each task reports its open streams once a minute under this name, without dimensions. */
 export const STREAMS_METRIC = 'StreamsOpen';
 
-/** Settings that the construct controls; overriding them would break what it guarantees. */
-export const managedVariables: readonly string[] = [
-  'PORT',
-  'HEARTBEAT_INTERVAL',
-  'MAX_CLIENT_CONNECTION_TIME',
-  'KEYS_FROM_SSM',
-  'USE_DYNAMODB',
-  'DYNAMODB_TABLE',
-  'AWS_REGION',
-  'STORE_WRITER',
-  'DRAIN_WINDOW',
-  'GRACEFUL_SHUTDOWN_TIMEOUT',
-  'LOG_LEVEL',
-  'METRICS_EMF',
-  'METRICS_NAMESPACE',
-  'USE_PROMETHEUS',
+/** The port for Prometheus metrics, unless the stage has another. */
+export const METRICS_PORT = 8031;
+
+/** Settings that the construct controls, since overriding them would break what it guarantees; each with what to do instead. */
+export const managedVariables: Readonly<Record<string, string>> = {
+  PORT: `load balancer and health check use ${RELAY_PORT}`,
+  LISTEN_HOST: 'load balancer and health check use any address of the task',
+  TLS_ENABLED: 'set relay.certificates: TLS ends at the load balancer',
+  HEARTBEAT_INTERVAL: 'set relay.heartbeatSeconds',
+  MAX_CLIENT_CONNECTION_TIME: 'set relay.drain',
+  KEYS_FROM_SSM:
+    'the path contains the name of the stage; relay.secrets.AUTO_CONFIG_KEY is another source of environments',
+  USE_DYNAMODB: 'every relay fills or reads the flag table',
+  DYNAMODB_TABLE: 'set tableName',
+  AWS_REGION: 'set homeRegion and relayRegions',
+  STORE_WRITER: 'set homeRegion: only its relay writes',
+  DRAIN_WINDOW: `it fits the ${STOP_TIMEOUT_SECONDS} s that Fargate gives a task`,
+  GRACEFUL_SHUTDOWN_TIMEOUT: `it fits the ${STOP_TIMEOUT_SECONDS} s that Fargate gives a task`,
+  LOG_LEVEL: 'set relay.logLevel',
+  METRICS_EMF: 'scaling and alarms need these metrics',
+  METRICS_NAMESPACE: 'scaling, alarms and the dashboard read it by the name of the stage',
+  USE_PROMETHEUS: 'set relay.prometheus',
+  PROMETHEUS_PORT: 'set relay.prometheus.port',
+  REDIS_URL: 'set redis',
+  HOME: 'the AWS SDK needs it, and the user of the image has none',
+  NODE_OPTIONS: 'set relay.memoryMiB, which the size of the heap follows',
+};
+
+/** Settings that `redis` decides in a stage that has it. Without it they are free, for Sentinels for example. */
+export const redisVariables: readonly string[] = [
   'USE_REDIS',
-  'REDIS_URL',
   'REDIS_CLUSTER',
+  'REDIS_HOST',
+  'REDIS_PORT',
+  'REDIS_SENTINELS',
 ];
+
+/** Settings that name another source of environments than SSM. */
+export const otherSources: readonly string[] = ['AUTO_CONFIG_KEY', 'FILE_DATA_SOURCE'];
 
 /** Which sizes Fargate offers if this is not one of them, else undefined. AWS: Amazon ECS task definition parameters for Fargate, task size. */
 export function describeFargateProblem(cpu: number, memoryMiB: number): string | undefined {

@@ -4,6 +4,7 @@ import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as ecs from 'aws-cdk-lib/aws-ecs';
 import type { RetentionDays } from 'aws-cdk-lib/aws-logs';
 import * as s3 from 'aws-cdk-lib/aws-s3';
+import { DnsRecordType, PrivateDnsNamespace } from 'aws-cdk-lib/aws-servicediscovery';
 import { Construct } from 'constructs';
 import type { IFlagTable } from './flag-table.ts';
 import { literalRegion } from './literal-region.ts';
@@ -21,6 +22,7 @@ import {
 import { RelayLoadBalancer } from './relay-load-balancer.ts';
 import { RelayTaskDefinition } from './relay-task-definition.ts';
 import { RelayWebAcl } from './relay-web-acl.ts';
+import type { Relay } from './stage.ts';
 import type { RelaySettings } from './stage-settings.ts';
 
 export interface RelayServiceProps
@@ -132,6 +134,8 @@ export class RelayService extends Construct {
       this.service.node.addDependency(flagTable);
     }
 
+    if (relay.prometheus) this.openMetrics(relay.prometheus);
+
     const accessLogs = relay.accessLogs ? this.accessLogBucket() : undefined;
     const { allowedCidrs, deletionProtection = false } = props;
     const shared = { vpc, relay, accessLogs, deletionProtection, allowedCidrs };
@@ -184,6 +188,20 @@ export class RelayService extends Construct {
       metric: this.streamsPerTask,
       targetValue: relay.streamsPerTask,
       ...cooldowns,
+    });
+  }
+
+  /** Lets a Prometheus reach every task, and find them by name if there is a namespace. */
+  private openMetrics({ port, allowedCidrs = [], namespace }: NonNullable<Relay['prometheus']>): void {
+    for (const cidr of allowedCidrs) {
+      this.service.connections.allowFrom(ec2.Peer.ipv4(cidr), ec2.Port.tcp(port), 'Prometheus');
+    }
+    if (namespace === undefined) return;
+    this.service.enableCloudMap({
+      cloudMapNamespace: new PrivateDnsNamespace(this, 'Namespace', { vpc: this.cluster.vpc, name: namespace }),
+      name: SERVICE_NAME,
+      dnsRecordType: DnsRecordType.A,
+      dnsTtl: Duration.seconds(10),
     });
   }
 

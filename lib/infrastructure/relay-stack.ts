@@ -66,6 +66,7 @@ export class RelayStack extends Stack {
       internalSubnets: network.internalSubnets,
       assignPublicIp: network.assignPublicIp,
       allowedCidrs: settings.allowedCidrs ?? [cidr],
+      ...(settings.prometheus && { prometheus: { allowedCidrs: [cidr], ...settings.prometheus } }),
       ...(certificateArn && { certificateArn }),
       ...(encryptionKeys[region] && { encryptionKeyArn: encryptionKeys[region] }),
       ...(publicAccess && {
@@ -112,7 +113,7 @@ export class RelayStack extends Stack {
   }
 
   private redisOf(redis: RedisSettings): { url: string; cluster: boolean } {
-    if ('url' in redis) return { url: redis.url, cluster: false };
+    if ('url' in redis) return { url: redis.url, cluster: redis.cluster ?? false };
     // Serverless caches always use TLS and cluster mode.
     return { url: `rediss://${this.cache?.attrEndpointAddress}:${REDIS_PORT}`, cluster: true };
   }

@@ -13,6 +13,7 @@ import {
   drains,
   environmentsPath,
   metricsNamespace,
+  otherSources,
   RELAY_PORT,
   RELAY_USER,
   relayLogGroupName,
@@ -75,7 +76,10 @@ export class RelayTaskDefinition extends Construct {
       command: [...COMMAND],
       environment: variables(props, home),
       secrets: this.secrets(relay.secrets),
-      portMappings: [{ containerPort: RELAY_PORT, name: 'http' }],
+      portMappings: [
+        { containerPort: RELAY_PORT, name: 'http' },
+        ...(relay.prometheus ? [{ containerPort: relay.prometheus.port, name: 'metrics' }] : []),
+      ],
       user: RELAY_USER,
       readonlyRootFilesystem: true,
       linuxParameters,
@@ -142,12 +146,16 @@ function parameterArn(name: string, region: string): string {
 function variables(props: RelayTaskDefinitionProps, home: boolean): Record<string, string> {
   const { stage, region, flagTable, relay, redis } = props;
   const { connectionSeconds } = drains[relay.drain];
+  const named = { ...relay.secrets, ...relay.variables };
+  const fromSsm = !otherSources.some((name) => Object.hasOwn(named, name));
   return {
+    // Environments that only LaunchDarkly knows are apart in the table by their client-side IDs.
+    ...(!fromSsm && { ENV_DATASTORE_PREFIX: '$CID' }),
     ...relay.variables,
     PORT: String(RELAY_PORT),
     HEARTBEAT_INTERVAL: `${relay.heartbeatSeconds}s`,
     ...(connectionSeconds > 0 && { MAX_CLIENT_CONNECTION_TIME: `${connectionSeconds}s` }),
-    KEYS_FROM_SSM: environmentsPath(stage),
+    ...(fromSsm && { KEYS_FROM_SSM: environmentsPath(stage) }),
     USE_DYNAMODB: 'true',
     DYNAMODB_TABLE: flagTable.tableName,
     AWS_REGION: region,
@@ -158,6 +166,7 @@ function variables(props: RelayTaskDefinitionProps, home: boolean): Record<strin
     LOG_LEVEL: relay.logLevel,
     METRICS_EMF: 'true',
     METRICS_NAMESPACE: metricsNamespace(stage),
+    ...(relay.prometheus && { USE_PROMETHEUS: 'true', PROMETHEUS_PORT: String(relay.prometheus.port) }),
     ...(redis && home && { USE_REDIS: 'true', REDIS_URL: redis.url, ...(redis.cluster && { REDIS_CLUSTER: 'true' }) }),
     // The user is not in the image's user list, and the AWS SDK needs a home directory.
     HOME: '/',

@@ -15,6 +15,7 @@ import type {
 } from './edge-settings.ts';
 import { settableThresholds, type Thresholds } from './observability/thresholds.ts';
 import { EDGE_REGION, REGION } from './regions.ts';
+import { RELAY_PORT } from './relay-contract.ts';
 import { boolean, group, integer, isRecord, list, mapOf, number, oneOf, type Read, text } from './stage-readers.ts';
 import type {
   AlarmSettings,
@@ -22,6 +23,7 @@ import type {
   ExistingVpc,
   HostedZoneSettings,
   NetworkSettings,
+  PrometheusSettings,
   PublicAccessSettings,
   RedisSettings,
   RelaySettings,
@@ -89,6 +91,11 @@ const publicAccess = group<PublicAccessSettings>({
   paths: list(text(/^\/[\w\-.$/~"'@:+&*?]{0,127}$/, 'a load balancer path pattern'), 'a list of path patterns'),
 });
 
+const metricsPort: Read<number> = (value, at, problems) =>
+  value === RELAY_PORT
+    ? problems.mustBe(at, value, `another port than ${RELAY_PORT}, on which the relay serves SDKs`)
+    : integer(1_024, 65_535)(value, at, problems);
+
 const relay = group<RelaySettings>({
   tasks: integer(1, 1_000),
   maxTasks: integer(1, 5_000),
@@ -113,6 +120,11 @@ const relay = group<RelaySettings>({
   accessLogs: boolean,
   publicAccess,
   logLevel: oneOf('debug', 'info', 'warn', 'error'),
+  prometheus: group<PrometheusSettings>({
+    port: metricsPort,
+    allowedCidrs: list(cidr, 'a list of CIDR blocks'),
+    namespace: hostName,
+  }),
   variables: mapOf(VARIABLE, text(/^[^\r\n]{0,4096}$/, 'one line of text'), 'a map of settings to strings'),
   secrets: mapOf(
     VARIABLE,
@@ -141,7 +153,10 @@ const serverless = group<Extract<RedisSettings, { serverless: unknown }>>(
   ['serverless'],
 );
 const endpoint = group<Extract<RedisSettings, { url: string }>>(
-  { url: text(/^rediss?:\/\/[^\s/@]+(:\d+)?(\/\d+)?$/, 'a redis:// or rediss:// URL with a host and no password') },
+  {
+    url: text(/^rediss?:\/\/[^\s/@]+(:\d+)?(\/\d+)?$/, 'a redis:// or rediss:// URL with a host and no password'),
+    cluster: boolean,
+  },
   ['url'],
 );
 const redis: Read<RedisSettings> = (value, at, problems) =>

@@ -125,6 +125,8 @@ export interface RelaySettings {
   readonly publicAccess?: PublicAccessSettings;
   /** Default info. */
   readonly logLevel?: 'debug' | 'info' | 'warn' | 'error';
+  /** Prometheus metrics of each task, at `GET /metrics` on a port of its own. Default none. */
+  readonly prometheus?: PrometheusSettings;
   /** Additional relay settings (docs/configuration.md) that are not secret. */
   readonly variables?: Readonly<Record<string, string>>;
   /** Additional secret settings, each with the name of its SSM SecureString. Read when a task starts. */
@@ -148,6 +150,18 @@ export interface HostedZoneSettings {
   readonly private?: boolean;
 }
 
+export interface PrometheusSettings {
+  /** Default 8031. */
+  readonly port?: number;
+  /** Address ranges that may reach that port of tasks. Default: the VPC's own. */
+  readonly allowedCidrs?: readonly string[];
+  /**
+   * A private DNS namespace to create for the VPC, such as `flags.internal`: `relay.flags.internal` then resolves to the addresses of all
+   * tasks, for `dns_sd_configs`. Default none.
+   */
+  readonly namespace?: string;
+}
+
 /** Only accepts the paths of browser and mobile SDKs, behind a web ACL. */
 export interface PublicAccessSettings {
   /** Its host name, the same in every region. Only needed for `hostedZone`. */
@@ -165,7 +179,11 @@ export interface PublicAccessSettings {
 /** ElastiCache Serverless (Valkey) in the relay's VPC, or an existing endpoint. */
 export type RedisSettings =
   | { readonly serverless: { readonly maxStorageGb?: number; readonly maxEcpuPerSecond?: number } }
-  | { readonly url: string };
+  | {
+      readonly url: string;
+      /** Whether it is a node of a Redis Cluster, or its configuration endpoint. Default false. */
+      readonly cluster?: boolean;
+    };
 
 export interface EdgeSettings {
   /** The environment's prefix in the flag table. */

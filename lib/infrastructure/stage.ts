@@ -1,6 +1,7 @@
 import type {
   AlarmSettings,
   NetworkSettings,
+  PrometheusSettings,
   PublicAccessSettings,
   RelaySettings,
   StageSettings,
@@ -10,9 +11,12 @@ type Filled<T, Optional extends keyof T = never> = Required<Omit<T, Optional>> &
 
 export type Network = Filled<NetworkSettings, 'vpc'>;
 export type Relay = Filled<
-  Omit<RelaySettings, 'publicAccess'>,
+  Omit<RelaySettings, 'publicAccess' | 'prometheus'>,
   'image' | 'hostName' | 'hostedZone' | 'allowedCidrs' | 'expectedStreams' | 'reservedCapacityUnits' | 'redeploy'
-> & { readonly publicAccess?: Filled<PublicAccessSettings, 'hostName' | 'hostedZone'> };
+> & {
+  readonly publicAccess?: Filled<PublicAccessSettings, 'hostName' | 'hostedZone'>;
+  readonly prometheus?: Filled<PrometheusSettings, 'allowedCidrs' | 'namespace'>;
+};
 
 /** A stage with its defaults filled in. */
 export interface Stage extends Filled<StageSettings, 'account' | 'redis' | 'edge'> {

@@ -33,7 +33,12 @@ export function attributesOf(properties: Record<string, unknown> | undefined, na
   );
 }
 
-/** A task's variables once its cache has an address. */
-export function withRedisOf(environment: Record<string, string>): Record<string, string | undefined> {
-  return { ...environment, REDIS_URL: environment.REDIS_URL && 'rediss://cache:6379' };
+/** A task's variables as ECS starts it: its cache has an address, and its secrets have values. */
+export function asStarted(environment: Record<string, string>): Record<string, string | undefined> {
+  const autoConfigKey = ['rel', '01234567', '89ab', 'cdef', '0123', '456789abcdef'].join('-');
+  return {
+    ...environment,
+    REDIS_URL: environment.REDIS_URL?.replace('<token>', 'rediss://cache:6379'),
+    ...(environment.KEYS_FROM_SSM === undefined && { AUTO_CONFIG_KEY: autoConfigKey }),
+  };
 }

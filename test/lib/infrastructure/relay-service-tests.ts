@@ -3,12 +3,12 @@ import { Stack } from 'aws-cdk-lib';
 import { Match, type Template } from 'aws-cdk-lib/assertions';
 import { Vpc } from 'aws-cdk-lib/aws-ec2';
 import { FlagTable } from '../../../lib/infrastructure/flag-table.ts';
-import { KEEP_ALIVE_SECONDS, managedVariables } from '../../../lib/infrastructure/relay-contract.ts';
+import { KEEP_ALIVE_SECONDS, managedVariables, redisVariables } from '../../../lib/infrastructure/relay-contract.ts';
 import { RelayService } from '../../../lib/infrastructure/relay-service.ts';
 import { parseConfig } from '../../../relay-task/config/config.ts';
 import { settings, settingsIn } from '../../../relay-task/config/settings.ts';
 import { published } from '../../../relay-task/status/published.ts';
-import { attributesOf, propertiesOf, taskOf, withRedisOf } from '../../support/relay-task.ts';
+import { asStarted, attributesOf, propertiesOf, taskOf } from '../../support/relay-task.ts';
 import { createApp, full, type Synthesised } from '../../support/synthesise.ts';
 import { type CfnAlarm, metricsOf } from './observability/observe.ts';
 import { made, oddStage } from './whole-stages.ts';
@@ -40,7 +40,7 @@ describe('a relay task', () => {
       });
       const strangers = Object.keys(variables).filter((variable) => !known.has(variable));
       expect({ name, strangers }).toEqual({ name, strangers: [] });
-      const { warnings } = parseConfig(withRedisOf(environment));
+      const { warnings } = parseConfig(asStarted(environment));
       expect({ name, warnings }).toEqual({ name, warnings: [] });
     }
   });
@@ -49,8 +49,11 @@ describe('a relay task', () => {
     for (const [, template] of relays()) {
       // Whether events are forwarded, and how many wait, may be said by the file.
       const { USE_EVENTS, EVENTS_CAPACITY, ...others } = taskOf(template).environment;
-      const { NODE_OPTIONS, HOME, BASE_URI, ...variables } = others;
-      expect(managedVariables).toEqual(expect.arrayContaining(Object.keys(variables)));
+      // So may the places of environments that come from auto-configuration.
+      const { BASE_URI, ENV_DATASTORE_PREFIX, ...variables } = others;
+      expect([...Object.keys(managedVariables), ...redisVariables]).toEqual(
+        expect.arrayContaining(Object.keys(variables)),
+      );
     }
   });
 
@@ -88,7 +91,7 @@ describe('a relay task', () => {
     for (const [, template] of relays()) {
       const { container, environment } = taskOf(template);
       expect(container.StopTimeout).toBe(120);
-      const { config } = parseConfig(withRedisOf(environment));
+      const { config } = parseConfig(asStarted(environment));
       expect(config.drainWindowMs).toBe(60_000);
       expect(config.gracefulShutdownTimeoutMs).toBeGreaterThan(config.drainWindowMs);
       expect(config.gracefulShutdownTimeoutMs).toBeLessThan(container.StopTimeout * 1000);
@@ -283,7 +286,7 @@ describe('a load balancer', () => {
   const internal = { Scheme: 'internal' };
   test('has an idle timeout longer than two heartbeats and shorter than the relay’s keep-alive', () => {
     for (const [, template] of relays()) {
-      const { config } = parseConfig(withRedisOf(taskOf(template).environment));
+      const { config } = parseConfig(asStarted(taskOf(template).environment));
       for (const one of propertiesOf(template, 'AWS::ElasticLoadBalancingV2::LoadBalancer')) {
         const idleMs = Number(attributesOf(one, 'LoadBalancerAttributes')['idle_timeout.timeout_seconds']) * 1000;
         expect(idleMs).toBeGreaterThan(2 * config.heartbeatIntervalMs);
@@ -332,7 +335,7 @@ describe('a load balancer', () => {
       );
     expect(delays(prod.template('Relay'))).toEqual([60]);
     expect(parseConfig(taskOf(prod.template('Relay')).environment).config.maxClientConnectionTimeMs).toBe(0);
-    const gentle = parseConfig(taskOf(everything.template('Relay-us-west-2')).environment).config;
+    const gentle = parseConfig(asStarted(taskOf(everything.template('Relay-us-west-2')).environment)).config;
     expect(gentle.maxClientConnectionTimeMs).toBeGreaterThan(0);
     for (const delay of delays(everything.template('Relay-us-west-2'))) {
       expect(delay * 1000).toBeGreaterThan(gentle.maxClientConnectionTimeMs);

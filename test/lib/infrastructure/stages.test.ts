@@ -293,7 +293,7 @@ test.each<[string, object, string]>([
   [
     'a setting that the app manages',
     relay({ variables: { STORE_WRITER: 'auto' } }),
-    'relay.variables.STORE_WRITER is set by the app, from other properties',
+    'relay.variables.STORE_WRITER is set by the app: set homeRegion',
   ],
   [
     'a secret among the variables',
