@@ -3,6 +3,7 @@ import { certifies, isInZone } from './hosted-zone.ts';
 import { checkRecipients } from './observability/recipients.ts';
 import { EDGE_REGION } from './regions.ts';
 import {
+  describeAgentProblem,
   describeFargateProblem,
   describeTimeoutProblem,
   LEAST_TASKS,
@@ -110,7 +111,7 @@ function checkRelay(stage: Stage, given: StageSettings, problems: Problems): voi
       `at least ${relay.tasks}, the number of tasks that always run${why}`,
     );
   }
-  const size = describeFargateProblem(relay.cpu, relay.memoryMiB);
+  const size = describeFargateProblem(relay.cpu, relay.memoryMiB) ?? describeAgentProblem(relay);
   if (size) problems.mustBe('relay.memoryMiB', relay.memoryMiB, size);
   const timeout = describeTimeoutProblem(relay);
   if (timeout) problems.mustBe('relay.idleTimeoutSeconds', relay.idleTimeoutSeconds, timeout);

@@ -2,6 +2,7 @@
  * The contract between the relay's image and the infrastructure. Setting names are those of `docs/configuration.md`; a test
  * compares them with the relay's own table.
  */
+import type { AgentSettings } from './stage-settings.ts';
 
 /** The port on which every relay image listens. */
 export const RELAY_PORT = 8030;
@@ -109,6 +110,43 @@ export const redisVariables: readonly string[] = [
 
 /** Settings that name another source of environments than SSM. */
 export const otherSources: readonly string[] = ['AUTO_CONFIG_KEY', 'FILE_DATA_SOURCE'];
+
+/** The images of agents, by tag; renovate.json has the update bot keep them current. */
+export const agentImages = {
+  datadog: 'public.ecr.aws/datadog/agent:7.63.3',
+  otel: 'public.ecr.aws/aws-observability/aws-otel-collector:v0.46.0',
+} as const;
+
+/** What every agent has, with its defaults. */
+export function agentOf(agent: AgentSettings): { readonly memoryMiB: number } {
+  const { memoryMiB = 256 } = 'datadog' in agent ? agent.datadog : agent.otel;
+  return { memoryMiB };
+}
+
+/** What a task of this size leaves to the relay's own container. */
+export function relayMemoryMiB({
+  memoryMiB,
+  agent,
+}: {
+  readonly memoryMiB: number;
+  readonly agent?: AgentSettings | undefined;
+}): number {
+  return agent ? memoryMiB - agentOf(agent).memoryMiB : memoryMiB;
+}
+
+/** The least memory with which the relay is used here: Fargate's smallest task. */
+const LEAST_MEMORY_MIB = 512;
+
+/** Which memory is needed if an agent leaves the relay too little, else undefined. */
+export function describeAgentProblem(size: {
+  readonly memoryMiB: number;
+  readonly agent?: AgentSettings | undefined;
+}): string | undefined {
+  const { agent } = size;
+  if (!agent || relayMemoryMiB(size) >= LEAST_MEMORY_MIB) return undefined;
+  const { memoryMiB } = agentOf(agent);
+  return `at least ${LEAST_MEMORY_MIB + memoryMiB}: ${memoryMiB} for the agent and ${LEAST_MEMORY_MIB} for the relay`;
+}
 
 /** Which sizes Fargate offers if this is not one of them, else undefined. AWS: Amazon ECS task definition parameters for Fargate, task size. */
 export function describeFargateProblem(cpu: number, memoryMiB: number): string | undefined {

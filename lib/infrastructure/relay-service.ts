@@ -13,6 +13,7 @@ import { fillRelay } from './parse-stage.ts';
 import { addressOf } from './relay-addresses.ts';
 import {
   clusterName,
+  describeAgentProblem,
   describeFargateProblem,
   maximumPercent,
   metricsNamespace,
@@ -90,8 +91,8 @@ export class RelayService extends Construct {
     const { stage, vpc, flagTable, production = true, logRetentionDays = 90, publicAccess, ...rest } = props;
     const relay = fillRelay(rest, production);
     const region = literalRegion(this, 'a relay');
-    const size = describeFargateProblem(relay.cpu, relay.memoryMiB);
-    if (size) throw new Error(`memoryMiB=${relay.memoryMiB} is invalid: expected ${size}`);
+    const size = describeFargateProblem(relay.cpu, relay.memoryMiB) ?? describeAgentProblem(relay);
+    if (size !== undefined) throw new Error(`memoryMiB=${relay.memoryMiB} is invalid: expected ${size}`);
 
     const { redis, encryptionKeyArn } = props;
     this.taskDefinition = new RelayTaskDefinition(this, 'Relay', {

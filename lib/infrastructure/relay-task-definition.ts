@@ -5,18 +5,20 @@ import { Platform } from 'aws-cdk-lib/aws-ecr-assets';
 import * as ecs from 'aws-cdk-lib/aws-ecs';
 import { PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import { LogGroup, type RetentionDays } from 'aws-cdk-lib/aws-logs';
-import { StringParameter } from 'aws-cdk-lib/aws-ssm';
 import { Construct } from 'constructs';
 import type { IFlagTable } from './flag-table.ts';
+import { RelayAgent, secretFrom } from './relay-agent.ts';
 import {
   DRAIN_WINDOW_SECONDS,
   drains,
   environmentsPath,
+  METRICS_PORT,
   metricsNamespace,
   otherSources,
   RELAY_PORT,
   RELAY_USER,
   relayLogGroupName,
+  relayMemoryMiB,
   SHUTDOWN_SECONDS,
   STOP_TIMEOUT_SECONDS,
 } from './relay-contract.ts';
@@ -64,7 +66,8 @@ export class RelayTaskDefinition extends Construct {
     });
     const linuxParameters = new ecs.LinuxParameters(this, 'Linux');
     linuxParameters.dropCapabilities(ecs.Capability.ALL);
-    this.task.addContainer('relay', {
+    const metricsPort = metricsPortOf(relay);
+    const container = this.task.addContainer('relay', {
       containerName: 'relay',
       image: relay.image
         ? this.prebuilt(relay.image)
@@ -85,6 +88,7 @@ export class RelayTaskDefinition extends Construct {
       linuxParameters,
       ulimits: [{ name: ecs.UlimitName.NOFILE, softLimit: 1_048_576, hardLimit: 1_048_576 }],
       stopTimeout: Duration.seconds(STOP_TIMEOUT_SECONDS),
+      ...(relay.agent && { memoryLimitMiB: relayMemoryMiB(relay) }),
       healthCheck: {
         // The image has no shell and no curl, so the relay's own command asks the relay.
         command: ['CMD', 'ld-relay', '--healthcheck', ...COMMAND],
@@ -100,6 +104,12 @@ export class RelayTaskDefinition extends Construct {
         maxBufferSize: Size.mebibytes(25),
       }),
     });
+    if (relay.agent && metricsPort !== undefined) {
+      const { agent } = relay;
+      new RelayAgent(this, 'Agent', {
+        ...{ agent, stage, metricsPort, task: this.task, relay: container, logGroup: this.logGroup },
+      });
+    }
     if (home) flagTable.grantWrite(this.task.taskRole);
     else flagTable.grantRead(this.task.taskRole, { regions: [region] });
     this.task.taskRole.addToPrincipalPolicy(
@@ -128,13 +138,10 @@ export class RelayTaskDefinition extends Construct {
     this.task.obtainExecutionRole().addToPrincipalPolicy(statement);
   }
 
-  private secrets(names: Readonly<Record<string, string>>): Record<string, ecs.Secret> {
-    const secretOf = ([variable, parameterName]: [string, string]) => {
-      const attributes = { parameterName };
-      const parameter = StringParameter.fromSecureStringParameterAttributes(this, `Secret${variable}`, attributes);
-      return [variable, ecs.Secret.fromSsmParameter(parameter)];
-    };
-    return Object.fromEntries(Object.entries(names).map(secretOf));
+  private secrets(sources: Readonly<Record<string, string>>): Record<string, ecs.Secret> {
+    return Object.fromEntries(
+      Object.entries(sources).map(([variable, source]) => [variable, secretFrom(this, variable, source)]),
+    );
   }
 }
 
@@ -142,10 +149,16 @@ function parameterArn(name: string, region: string): string {
   return `arn:${Aws.PARTITION}:ssm:${region}:${Aws.ACCOUNT_ID}:parameter/${name}`;
 }
 
+/** Where the relay serves Prometheus metrics; undefined: nobody asks for them. */
+function metricsPortOf({ prometheus, agent }: Relay): number | undefined {
+  return prometheus?.port ?? (agent && METRICS_PORT);
+}
+
 /** The relay's settings, named as in `docs/configuration.md`. */
 function variables(props: RelayTaskDefinitionProps, home: boolean): Record<string, string> {
   const { stage, region, flagTable, relay, redis } = props;
   const { connectionSeconds } = drains[relay.drain];
+  const metricsPort = metricsPortOf(relay);
   const named = { ...relay.secrets, ...relay.variables };
   const fromSsm = !otherSources.some((name) => Object.hasOwn(named, name));
   return {
@@ -166,11 +179,11 @@ function variables(props: RelayTaskDefinitionProps, home: boolean): Record<strin
     LOG_LEVEL: relay.logLevel,
     METRICS_EMF: 'true',
     METRICS_NAMESPACE: metricsNamespace(stage),
-    ...(relay.prometheus && { USE_PROMETHEUS: 'true', PROMETHEUS_PORT: String(relay.prometheus.port) }),
+    ...(metricsPort !== undefined && { USE_PROMETHEUS: 'true', PROMETHEUS_PORT: String(metricsPort) }),
     ...(redis && home && { USE_REDIS: 'true', REDIS_URL: redis.url, ...(redis.cluster && { REDIS_CLUSTER: 'true' }) }),
     // The user is not in the image's user list, and the AWS SDK needs a home directory.
     HOME: '/',
     // By default Node.js stops at 4 GB and leaves the rest of a large task unused.
-    NODE_OPTIONS: `--max-old-space-size=${Math.floor(relay.memoryMiB * 0.75)}`,
+    NODE_OPTIONS: `--max-old-space-size=${Math.floor(relayMemoryMiB(relay) * 0.75)}`,
   };
 }

@@ -18,11 +18,14 @@ import { EDGE_REGION, REGION } from './regions.ts';
 import { RELAY_PORT } from './relay-contract.ts';
 import { boolean, group, integer, isRecord, list, mapOf, number, oneOf, type Read, text } from './stage-readers.ts';
 import type {
+  AgentSettings,
   AlarmSettings,
+  DatadogSettings,
   EdgeSettings,
   ExistingVpc,
   HostedZoneSettings,
   NetworkSettings,
+  OtelSettings,
   PrometheusSettings,
   PublicAccessSettings,
   RedisSettings,
@@ -96,16 +99,71 @@ const metricsPort: Read<number> = (value, at, problems) =>
     ? problems.mustBe(at, value, `another port than ${RELAY_PORT}, on which the relay serves SDKs`)
     : integer(1_024, 65_535)(value, at, problems);
 
+/** The message omits the value, which may be the secret itself. */
+const secretSource: Read<string> = (value, at, problems) =>
+  typeof value === 'string' && SECRET_SOURCES.some((pattern) => pattern.test(value))
+    ? value
+    : problems.say(
+        at,
+        `${at} is invalid: expected the name of an SSM parameter, such as /mine/redis-password, or the ARN of a secret`,
+      );
+const SECRET_SOURCES = [
+  /^\/[\w./-]{1,1010}$/,
+  /^arn:aws[\w-]*:secretsmanager:[a-z\d-]+:\d{12}:secret:[\w/+=.@-]+-[A-Za-z\d]{6}(:[\w.-]+)?$/,
+];
+
+const image = text(
+  /^[a-z0-9][\w.-]*(:\d+)?(\/[\w.-]+)*(:[\w.-]+|@sha256:[\da-f]{64})$/,
+  'an image URI with a tag or digest',
+);
+const agentContainer = { image, memoryMiB: integer(64, 16_384, 'MiB') };
+const datadog = group<{ datadog: DatadogSettings }>(
+  {
+    datadog: group<DatadogSettings>(
+      {
+        ...agentContainer,
+        apiKey: secretSource,
+        site: text(/^([a-z\d-]+\.)+[a-z]{2,}$/, 'a Datadog site, such as datadoghq.eu'),
+        tags: list(text(/^[a-z][^\s,]{0,199}$/i, 'a tag, such as team:platform'), 'a list of tags'),
+      },
+      ['apiKey'],
+    ),
+  },
+  ['datadog'],
+);
+const otelSettings = group<OtelSettings>({
+  ...agentContainer,
+  // The collector expands $.
+  endpoint: text(/^https?:\/\/[^\s/@$]+(\/[^\s$]*)?$/, 'an address, such as https://otlp.example.com'),
+  headers: mapOf(/^[A-Za-z][A-Za-z\d-]{0,63}$/, secretSource, 'a map of header names to SSM parameter names'),
+  config: text(/^[^\0]{1,32768}$/, 'the text of a collector configuration'),
+  secrets: mapOf(VARIABLE, secretSource, 'a map of variables to SSM parameter names'),
+});
+const otel = group<{ otel: OtelSettings }>(
+  {
+    otel: (value, at, problems) => {
+      const read = otelSettings(value, at, problems);
+      if (read && (read.endpoint === undefined) === (read.config === undefined)) {
+        problems.say(at, `${at} needs either endpoint or config`);
+      }
+      return read;
+    },
+  },
+  ['otel'],
+);
+const agent: Read<AgentSettings> = (value, at, problems) => {
+  if (isRecord(value) && 'datadog' in value) return datadog(value, at, problems);
+  if (isRecord(value) && 'otel' in value) return otel(value, at, problems);
+  return problems.mustBe(at, value, '{ datadog: … } or { otel: … }');
+};
+
 const relay = group<RelaySettings>({
   tasks: integer(1, 1_000),
   maxTasks: integer(1, 5_000),
   cpu: oneOf(256, 512, 1024, 2048, 4096, 8192, 16384, 32768),
   memoryMiB: integer(512, 249_856, 'MiB'),
   architecture: oneOf('arm64', 'x86_64'),
-  image: text(
-    /^[a-z0-9][\w.-]*(:\d+)?(\/[\w.-]+)*(:[\w.-]+|@sha256:[\da-f]{64})$/,
-    'an image URI with a tag or digest',
-  ),
+  image,
   hostName: plainHostName,
   hostedZone,
   certificates,
@@ -125,16 +183,9 @@ const relay = group<RelaySettings>({
     allowedCidrs: list(cidr, 'a list of CIDR blocks'),
     namespace: hostName,
   }),
+  agent,
   variables: mapOf(VARIABLE, text(/^[^\r\n]{0,4096}$/, 'one line of text'), 'a map of settings to strings'),
-  secrets: mapOf(
-    VARIABLE,
-    // The message omits the value, which may be the secret itself.
-    (value, at, problems) =>
-      typeof value === 'string' && /^\/[\w./-]{1,1010}$/.test(value)
-        ? value
-        : problems.say(at, `${at} is invalid: expected the name of an SSM parameter, such as /mine/redis-password`),
-    'a map of settings to SSM parameter names',
-  ),
+  secrets: mapOf(VARIABLE, secretSource, 'a map of settings to SSM parameter names'),
   encryptionKeys: mapOf(
     REGION,
     text(/^arn:aws[\w-]*:kms:[a-z\d-]+:\d{12}:key\/[\w-]{1,64}$/, 'a KMS key ARN'),

@@ -127,9 +127,11 @@ export interface RelaySettings {
   readonly logLevel?: 'debug' | 'info' | 'warn' | 'error';
   /** Prometheus metrics of each task, at `GET /metrics` on a port of its own. Default none. */
   readonly prometheus?: PrometheusSettings;
+  /** A metrics agent beside the relay in each task, which reads its Prometheus metrics and sends them on. Default none. */
+  readonly agent?: AgentSettings;
   /** Additional relay settings (docs/configuration.md) that are not secret. */
   readonly variables?: Readonly<Record<string, string>>;
-  /** Additional secret settings, each with the name of its SSM SecureString. Read when a task starts. */
+  /** Additional secret settings, each with the name of its SSM SecureString, or the ARN of its secret in Secrets Manager. Read when a task starts. */
   readonly secrets?: Readonly<Record<string, string>>;
   /** KMS keys of SSM parameters that are not encrypted with the AWS managed key, by region. */
   readonly encryptionKeys?: Readonly<Record<string, string>>;
@@ -148,6 +150,38 @@ export interface HostedZoneSettings {
    * are given. Default false.
    */
   readonly private?: boolean;
+}
+
+/** Its memory is part of the task's `memoryMiB`. */
+export type AgentSettings = { readonly datadog: DatadogSettings } | { readonly otel: OtelSettings };
+
+interface AgentContainerSettings {
+  /** Default: a version of the agent that this project names, from Amazon's public registry. */
+  readonly image?: string;
+  /** Default 256. */
+  readonly memoryMiB?: number;
+}
+
+/** A Datadog agent. */
+export interface DatadogSettings extends AgentContainerSettings {
+  /** The API key: the name of an SSM SecureString, or the ARN of a secret in Secrets Manager, with `:<field>` if it is JSON. */
+  readonly apiKey: string;
+  /** Default datadoghq.com. */
+  readonly site?: string;
+  /** Additional tags, such as `team:platform`. Default none; `stage:<stage>` is always there. */
+  readonly tags?: readonly string[];
+}
+
+/** AWS's distribution of the OpenTelemetry collector. It needs `endpoint` or `config`. */
+export interface OtelSettings extends AgentContainerSettings {
+  /** Where OTLP over HTTP goes, without `/v1/metrics`. */
+  readonly endpoint?: string;
+  /** Headers for the endpoint, each with the SSM parameter or the secret that holds its value. Default none. */
+  readonly headers?: Readonly<Record<string, string>>;
+  /** The collector's whole configuration, YAML, instead of `endpoint`. The relay's metrics are at `localhost:8031/metrics`. */
+  readonly config?: string;
+  /** Variables for `config`, each with the SSM parameter or the secret that holds its value. Default none. */
+  readonly secrets?: Readonly<Record<string, string>>;
 }
 
 export interface PrometheusSettings {

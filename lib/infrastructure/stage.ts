@@ -12,7 +12,14 @@ type Filled<T, Optional extends keyof T = never> = Required<Omit<T, Optional>> &
 export type Network = Filled<NetworkSettings, 'vpc'>;
 export type Relay = Filled<
   Omit<RelaySettings, 'publicAccess' | 'prometheus'>,
-  'image' | 'hostName' | 'hostedZone' | 'allowedCidrs' | 'expectedStreams' | 'reservedCapacityUnits' | 'redeploy'
+  | 'image'
+  | 'agent'
+  | 'hostName'
+  | 'hostedZone'
+  | 'allowedCidrs'
+  | 'expectedStreams'
+  | 'reservedCapacityUnits'
+  | 'redeploy'
 > & {
   readonly publicAccess?: Filled<PublicAccessSettings, 'hostName' | 'hostedZone'>;
   readonly prometheus?: Filled<PrometheusSettings, 'allowedCidrs' | 'namespace'>;

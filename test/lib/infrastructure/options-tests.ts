@@ -18,6 +18,20 @@ const variants = {
     relay: {
       prometheus: { namespace: 'flags.internal' },
       secrets: { AUTO_CONFIG_KEY: '/mine/auto-config-key' },
+      agent: { otel: { endpoint: 'https://otlp.example.com/v1', headers: { 'api-key': '/mine/otlp-key' } } },
+    },
+  },
+  /** For somebody who has Datadog. */
+  datadog: {
+    ...small,
+    relay: {
+      agent: {
+        datadog: {
+          apiKey: 'arn:aws:secretsmanager:eu-west-1:123456789012:secret:datadog-AbCdEf:api_key',
+          site: 'datadoghq.eu',
+          tags: ['team:platform'],
+        },
+      },
     },
   },
 } satisfies Record<string, StageSettings>;
@@ -111,6 +125,99 @@ describe('relay.prometheus', () => {
     [{ allowedCidrs: ['everyone'] }, 'relay.prometheus.allowedCidrs[0]="everyone" is invalid: expected a CIDR block'],
   ])('%j is refused', (prometheus, message) => {
     expect(messageOf({ relay: { prometheus } })).toContain(message);
+  });
+});
+
+describe('relay.agent', () => {
+  interface Agent {
+    readonly Name: string;
+    readonly Essential: boolean;
+    readonly Image: string;
+    readonly Memory: number;
+    readonly PortMappings?: unknown;
+    readonly Environment: readonly { Name: string; Value: string }[];
+    readonly Secrets: readonly { Name: string; ValueFrom: unknown }[];
+  }
+  function agentOf(name: keyof typeof variants) {
+    const [task] = propertiesOf(relayOf(name).template, 'AWS::ECS::TaskDefinition');
+    const [relay, agent] = task!.ContainerDefinitions as [Record<string, unknown>, Agent];
+    const environment = Object.fromEntries(agent.Environment.map(({ Name, Value }) => [Name, Value]));
+    return { relay, agent, environment, memory: Number(task!.Memory) };
+  }
+
+  test.each(['prometheus', 'datadog'] as const)(
+    'of %s never ends a relay and takes no memory from its heap',
+    (name) => {
+      const { relay, agent, memory } = agentOf(name);
+      expect(agent).toMatchObject({ Name: 'agent', Essential: false });
+      expect(relay).toMatchObject({ Essential: true, Memory: memory - agent.Memory });
+      expect(relayOf(name).environment.NODE_OPTIONS).toBe(`--max-old-space-size=${(memory - agent.Memory) * 0.75}`);
+      expect(agent.Image).toMatch(/^public\.ecr\.aws\/.+:v?\d+\.\d+\.\d+$/);
+    },
+  );
+
+  test('of Datadog reads the metrics over the loopback interface, so that their port is closed to everybody else', () => {
+    const { relay, agent, environment } = agentOf('datadog');
+    expect(environment).toMatchObject({
+      ECS_FARGATE: 'true',
+      DD_SITE: 'datadoghq.eu',
+      DD_TAGS: 'stage:datadog team:platform',
+    });
+    const [key] = agent.Secrets;
+    expect(agent.Secrets).toHaveLength(1);
+    expect(key).toEqual({
+      Name: 'DD_API_KEY',
+      ValueFrom: 'arn:aws:secretsmanager:eu-west-1:123456789012:secret:datadog-AbCdEf:api_key::',
+    });
+    const labels = relay.DockerLabels as Record<string, string>;
+    expect(JSON.parse(labels['com.datadoghq.ad.checks']!)).toMatchObject({
+      openmetrics: { instances: [{ openmetrics_endpoint: 'http://localhost:8031/metrics' }] },
+    });
+    const { template, container, environment: ofRelay } = relayOf('datadog');
+    expect(ofRelay).toMatchObject({ USE_PROMETHEUS: 'true', PROMETHEUS_PORT: '8031' });
+    expect(container).toMatchObject({ PortMappings: [{ ContainerPort: 8030 }] });
+    expect(mayReachTasks(template).map(([port]) => port)).not.toContain(8031);
+    const role = JSON.stringify(template.findResources('AWS::IAM::Policy'));
+    expect(role).toContain('secretsmanager:GetSecretValue');
+  });
+
+  test('of OpenTelemetry gets its configuration and the headers of the endpoint, whose values are in SSM', () => {
+    const { agent, environment } = agentOf('prometheus');
+    const config = JSON.parse(environment.AOT_CONFIG_CONTENT!);
+    expect(config.receivers.prometheus.config.scrape_configs[0].static_configs).toEqual([
+      { targets: ['localhost:8031'] },
+    ]);
+    expect(config.exporters.otlphttp).toEqual({
+      endpoint: 'https://otlp.example.com/v1',
+      headers: { 'api-key': `\${env:HEADER_API_KEY}` },
+    });
+    const { receivers, processors, exporters } = config.service.pipelines.metrics;
+    for (const [kind, names] of Object.entries({ receivers, processors, exporters })) {
+      for (const name of names as string[]) expect(config[kind]).toHaveProperty(name);
+    }
+    expect(agent.Secrets.map(({ Name }) => Name)).toEqual(['HEADER_API_KEY']);
+    expect(JSON.stringify(agent.Secrets)).toContain('parameter/mine/otlp-key');
+  });
+
+  const datadog = { apiKey: '/mine/datadog' };
+  test.each<[object, string]>([
+    [{ agent: { datadog: {} } }, 'relay.agent.datadog.apiKey is missing'],
+    [
+      { agent: { datadog: { apiKey: 'abc' } } },
+      'relay.agent.datadog.apiKey is invalid: expected the name of an SSM parameter',
+    ],
+    [{ agent: { otel: {} } }, 'relay.agent.otel needs either endpoint or config'],
+    [{ agent: { statsd: {} } }, 'relay.agent={"statsd":{}} is invalid: expected { datadog: … } or { otel: … }'],
+    [
+      { agent: { datadog }, memoryMiB: 512 },
+      'relay.memoryMiB=512 is invalid: expected at least 768: 256 for the agent and 512 for the relay',
+    ],
+    [
+      { agent: { datadog: { ...datadog, image: 'mine' } } },
+      'relay.agent.datadog.image="mine" is invalid: expected an image URI',
+    ],
+  ])('%j is refused', (relay, message) => {
+    expect(messageOf({ relay })).toContain(message);
   });
 });
 
