@@ -31,19 +31,21 @@ export interface Credential {
   readonly unconfirmed?: true;
 }
 
+/** Keys and names in LaunchDarkly, from auto-configuration and archives. */
+export interface EnvironmentLabels {
+  readonly envKey: string;
+  readonly envName: string;
+  readonly projKey: string;
+  readonly projName: string;
+}
+
 /** One environment as a source describes it: configuration, SSM, auto-configuration, an archive. */
 export interface EnvironmentDescription {
   /** The source's ID for it, and its key in `/status`: the configured name, the folder in SSM, or the client-side ID. */
   readonly id: string;
   /** For logs and metrics. */
   readonly name: string;
-  /** Keys and names in LaunchDarkly, from auto-configuration and archives. */
-  readonly labels?: {
-    readonly envKey: string;
-    readonly envName: string;
-    readonly projKey: string;
-    readonly projName: string;
-  };
+  readonly labels?: EnvironmentLabels;
   readonly environmentId?: string | undefined;
   /** The client-side ID that it had until its parameter was deleted and another environment got it: whose its mobile keys may be. */
   readonly formerEnvironmentId?: string | undefined;
@@ -455,4 +457,24 @@ export interface Store {
   flush(timeoutMs: number): Promise<void>;
   /** Releases the lease and stops. */
   close(): Promise<void>;
+}
+
+/** One answer of an endpoint, for metrics. Streams are reported when they are opened. */
+export interface Answered {
+  /** The pattern of the route, or `none`. */
+  readonly route: string;
+  readonly method: string;
+  readonly status: number;
+  readonly environment: string | undefined;
+  readonly credential: CredentialKind | undefined;
+  readonly family: string;
+  readonly durationMs: number;
+}
+
+/** LaunchDarkly's answer about click and page view goals. */
+export interface GoalsAnswer {
+  readonly status: number;
+  /** Without hop-by-hop, CORS and cookie headers. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Buffer;
 }

@@ -1,6 +1,7 @@
 /** The bytes, and character codes, that JSON is made of. */
 export const QUOTE = 34;
 export const COMMA = 44;
+export const COLON = 58;
 export const BACKSLASH = 92;
 export const OPEN_BRACKET = 91;
 export const CLOSE_BRACKET = 93;

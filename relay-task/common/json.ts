@@ -85,12 +85,12 @@ function sorted(value: unknown): unknown {
   const names = Object.keys(value);
   if (names.length > 1) names.sort();
   const members: Record<string, unknown> = {};
-  for (const name of names) define(members, name, sorted(value[name]));
+  for (const name of names) setMember(members, name, sorted(value[name]));
   return members;
 }
 
-/** Also a member called `__proto__`. */
-function define(members: Record<string, unknown>, name: string, value: unknown): void {
-  if (name === '__proto__') Object.defineProperty(members, name, { value, enumerable: true });
-  else members[name] = value;
+/** Adds a member as JSON.parse does, also one called `__proto__`: assigning to that would change the prototype. */
+export function setMember(members: Record<string, unknown>, name: string, value: unknown): void {
+  if (name !== '__proto__') members[name] = value;
+  else Object.defineProperty(members, name, { value, writable: true, enumerable: true, configurable: true });
 }

@@ -4,8 +4,7 @@
  */
 export type PacedLines = (key: string, write: (more: { readonly suppressed?: number }) => void) => boolean;
 
-/** Of lines that tell the reasons of one thing. */
-const SAME_REASON_MS = 60_000;
+const SAME_LINE_MS = 60_000;
 const MOST_KEYS = 20;
 const MOST_CHARACTERS = 200;
 
@@ -13,10 +12,10 @@ const MOST_CHARACTERS = 200;
 const OTHERS = Symbol('others');
 
 /**
- * At most one line per key in `everyMs`, so that repeated requests cannot fill the log. Keys are compared by their first 200
+ * At most one line per key in `everyMs`, a minute by default, so that repeated requests cannot fill the log. Keys are compared by their first 200
  * characters, and keys beyond the first twenty in that time count as one.
  */
-export function createPacedLines(everyMs: number, now: () => number = () => performance.now()): PacedLines {
+export function createPacedLines(everyMs = SAME_LINE_MS, now: () => number = () => performance.now()): PacedLines {
   const lines = new Map<string | typeof OTHERS, { readonly writtenAt: number; suppressed: number }>();
   const isOver = (writtenAt: number) => now() - writtenAt >= everyMs;
 
@@ -54,7 +53,7 @@ export function createSkippedLines(
   write: (fields: SkippedItems & { readonly suppressed?: number }) => void,
   now?: () => number,
 ): (problems: readonly string[]) => void {
-  const paced = createPacedLines(SAME_REASON_MS, now);
+  const paced = createPacedLines(SAME_LINE_MS, now);
   return ([first, ...others]) => {
     if (first === undefined) return;
     const problem = first.slice(0, MOST_CHARACTERS);
@@ -67,7 +66,7 @@ export function createReasonLines(
   write: (fields: { readonly reason: string; readonly suppressed?: number }) => void,
   now?: () => number,
 ): (reason: string) => void {
-  const paced = createPacedLines(SAME_REASON_MS, now);
+  const paced = createPacedLines(SAME_LINE_MS, now);
   return (text) => {
     const reason = text.slice(0, MOST_CHARACTERS);
     paced(reason, (more) => write({ reason, ...more }));

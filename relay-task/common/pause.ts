@@ -1,5 +1,8 @@
 /** Waits that can be cut short. */
 
+/** The longest that a timer can wait: 24 days. A longer one would end at once. */
+export const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
 /** Resolves after `ms`, or at once when `signal` is aborted. Never rejects; the caller looks at its signal. */
 export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {

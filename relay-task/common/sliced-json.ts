@@ -3,6 +3,7 @@ import {
   BACKSLASH,
   CLOSE_BRACE,
   CLOSE_BRACKET,
+  COLON,
   COMMA,
   isSpace,
   OPEN_BRACE,
@@ -11,7 +12,6 @@ import {
 } from './json-codes.ts';
 import { MAX_DEPTH } from './json-shape.ts';
 
-const COLON = 0x3a;
 /** So many values are parsed between two yields: less than a millisecond's work. */
 export const VALUES_AT_ONCE = 1_000;
 

@@ -1,5 +1,6 @@
 /** JSON texts that are too large to be decoded or parsed in one turn of the event loop. */
 import { isAscii } from 'node:buffer';
+import { setMember } from './json.ts';
 import { CLOSE_BRACE, CLOSE_BRACKET, COMMA, OPEN_BRACE, OPEN_BRACKET, QUOTE } from './json-codes.ts';
 import { skipSpace, skipString } from './json-text.ts';
 
@@ -98,7 +99,7 @@ function takePiece(text: string, list: Open, begun: Open | undefined): void {
   } else if (list.holder) {
     const [name] = Object.keys(JSON.parse(`{${before}null}`) as object);
     if (name === undefined) throw unexpected(begun.at);
-    define(list.holder, name, begun.holder);
+    setMember(list.holder, name, begun.holder);
   }
 }
 
@@ -129,14 +130,8 @@ function add({ holder }: Open, piece: string, at: number): void {
     const members = JSON.parse(`{${piece}}`) as Record<string, unknown>;
     const names = Object.keys(members);
     if (names.length === 0) throw unexpected(at);
-    for (const name of names) define(holder, name, members[name]);
+    for (const name of names) setMember(holder, name, members[name]);
   }
-}
-
-function define(holder: Record<string, unknown>, name: string, value: unknown): void {
-  if (name !== '__proto__') holder[name] = value;
-  // Assigning to it would change the prototype.
-  else Object.defineProperty(holder, name, { value, writable: true, enumerable: true, configurable: true });
 }
 
 /** As JSON has space: less than what `skipSpace` skips. */

@@ -9,11 +9,9 @@ export interface Failure {
   readonly flag?: string;
 }
 
-const SAME_LINE_MS = 60_000;
-
 /** Logs what fails on a request: at most one line a minute for each route and reason, since anybody may repeat the request. */
 export function createFailureLog(log: Log | undefined): (failure: Failure) => void {
-  const paced = createPacedLines(SAME_LINE_MS);
+  const paced = createPacedLines();
   return ({ message, ...fields }) => {
     const { route, flag = '', error } = fields;
     paced([message, route, flag, String(error)].join(' '), (more) => log?.error(message, { ...fields, ...more }));

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import { type Context, parseGoContext } from '../../lib/evaluation/index.ts';
+import { COMMA, OPEN_BRACE, OPEN_BRACKET } from '../common/json-codes.ts';
 import type { HeldContext } from '../ports.ts';
 import type { RequestContext } from './request-context.ts';
 
@@ -11,7 +12,6 @@ const MOST_PARSED_BYTES = 8 * 1024;
 const VALUE_BYTES = 48;
 /** Of a string beside its characters. */
 const STRING_BYTES = 16;
-const [COMMA, BRACKET, BRACE] = [',', '[', '{'].map((character) => character.charCodeAt(0));
 
 export function holdContext({ context, canonical }: RequestContext): HeldContext {
   const id = createHash('sha256').update(canonical).digest('base64');
@@ -52,7 +52,7 @@ export function parsedBytes(json: string): number {
   for (let i = 0; i < json.length; i++) {
     const code = json.charCodeAt(i);
     // In strings, too: an estimate may be too high.
-    if (code === COMMA || code === BRACKET || code === BRACE) values++;
+    if (code === COMMA || code === OPEN_BRACKET || code === OPEN_BRACE) values++;
   }
   return 2 * json.length + VALUE_BYTES * values;
 }

@@ -99,7 +99,6 @@ const MAX_UNANSWERED = 32;
 const MAX_WAITING_BYTES = 32 * 1024;
 const HANDSHAKE_MS = 10_000;
 const MAX_WAITING = 4_096;
-const SAME_LINE_MS = 60_000;
 const DEFAULT_PATIENCE: Patience = { stalledMs: 30_000, minBytesPerSecond: 16 * 1024 };
 
 /** What clients are told whose stream is turned away. */
@@ -326,7 +325,7 @@ function unlimited(): RequestMemory {
 }
 
 function listenerOptions(options: RelayServerOptions, { asksForStream }: Dispatcher) {
-  const tell = createPacedLines(SAME_LINE_MS);
+  const tell = createPacedLines();
   class Request extends IncomingMessage {
     #upgrade: boolean | undefined;
     readonly #isCrumb = createCrumbCount(this.socket);

@@ -3,7 +3,16 @@
 import type { Socket } from 'node:net';
 import type { Kind } from '../../lib/flag-table/index.ts';
 import type { FDv2Event } from '../common/fdv2-events.ts';
-import type { ClientView, CredentialKind, EventIntake, ItemView, Log, StreamOpening } from '../ports.ts';
+import type {
+  Answered,
+  ClientView,
+  CredentialKind,
+  EventIntake,
+  GoalsAnswer,
+  ItemView,
+  Log,
+  StreamOpening,
+} from '../ports.ts';
 
 export interface ServedView extends ItemView {
   /** To be awaited before `digest` and `state` are called for the first time: all items are hashed. Undefined: they are. */
@@ -46,12 +55,6 @@ export interface ServedEnvironment {
   readonly goals?: ((environmentId: string, query: string) => Promise<GoalsAnswer>) | undefined;
 }
 
-export interface GoalsAnswer {
-  readonly status: number;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly body: Buffer;
-}
-
 /**
  * `not-yet`: the source of credentials has not answered yet, so no credential can be called unknown.
  * `unknown-filter`: the credential is known, but its environment has no such payload filter.
@@ -67,18 +70,6 @@ export interface Health {
    */
   environmentStatus(identifier: string): Generator<void, unknown>;
   readiness(): { readonly ready: boolean; readonly waitingFor: readonly string[] };
-}
-
-/** One answer, for metrics. Streams are reported when they are opened. */
-export interface Answered {
-  /** The pattern of the route, or `none`. */
-  readonly route: string;
-  readonly method: string;
-  readonly status: number;
-  readonly environment: string | undefined;
-  readonly credential: CredentialKind | undefined;
-  readonly family: string;
-  readonly durationMs: number;
 }
 
 export interface Services {

@@ -46,8 +46,6 @@ export interface AutoConfigOptions extends EnvironmentTemplates {
 
 type Arrived = Exclude<AutoConfigMessage, { kind: 'reconnect' | 'ignored' | 'invalid' }>;
 
-const SAME_LINE_MS = 60_000;
-
 /**
  * Environments, keys and filters from LaunchDarkly's relay auto-configuration. No failure removes an environment; a
  * rejected key is retried slowly and shown in the status.
@@ -55,8 +53,8 @@ const SAME_LINE_MS = 60_000;
 export function startAutoConfig(options: AutoConfigOptions): EnvironmentSource {
   const { sink, log, cache, now = Date.now } = options;
   const warnIgnored = createReasonLines((fields) => log.warn('Ignored an auto-configuration event', fields));
-  const pacedChanges = createPacedLines(SAME_LINE_MS);
-  const pacedInvalid = createPacedLines(SAME_LINE_MS);
+  const pacedChanges = createPacedLines();
+  const pacedInvalid = createPacedLines();
   const status = createSourceStatus('auto-configuration');
   const remembered = cache && createRemembered({ ...cache, what: 'the last good auto-configuration', log });
   let state = createAutoConfigState();

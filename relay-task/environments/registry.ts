@@ -1,4 +1,7 @@
+import { LONGEST_TIMER_MS } from '../common/pause.ts';
 import type { Credential, CredentialKind } from '../ports.ts';
+import { credentialId } from './credential-id.ts';
+import { longerOf } from './longer-of.ts';
 
 /** The only ways in which a registry changes. */
 export type RegistryChange<E> =
@@ -63,8 +66,6 @@ interface Holder<E> {
   credentials: readonly Credential[];
 }
 
-const LONGEST_TIMER_MS = 2 ** 31 - 1;
-
 const systemClock: Clock = {
   now: Date.now,
   after(ms, run) {
@@ -92,13 +93,13 @@ export function createRegistry<E>({ clock = systemClock }: { clock?: Clock } = {
   function setCredentials(holder: Holder<E>, offered: readonly Credential[], reason: Vanished<E>['reason']) {
     const ownerOf = (id: string) => byCredential.get(id)?.holder;
     const { accepted, problems } = judge(holder, offered, ownerOf, isValid);
-    const gone = holder.credentials.filter(({ kind, value }) => !accepted.has(idOf(kind, value)));
+    const gone = holder.credentials.filter(({ kind, value }) => !accepted.has(credentialId({ kind, value })));
     const vanished = gone.flatMap((credential) =>
       vanishedOf(holder, [...holder.views.keys()], credential, isValid(credential) ? reason : 'expired'),
     );
     for (const { kind, value } of gone) {
-      byCredential.delete(idOf(kind, value));
-      expiries.set(idOf(kind, value), undefined);
+      byCredential.delete(credentialId({ kind, value }));
+      expiries.set(credentialId({ kind, value }), undefined);
     }
     for (const [id, credential] of accepted) {
       byCredential.set(id, { holder, credential });
@@ -149,7 +150,7 @@ export function createRegistry<E>({ clock = systemClock }: { clock?: Clock } = {
     },
 
     find(kind, value, filter = '') {
-      const known = byCredential.get(idOf(kind, value));
+      const known = byCredential.get(credentialId({ kind, value }));
       if (!known || !isValid(known.credential)) return complete ? 'unknown-credential' : 'not-yet';
       const { name, views } = known.holder;
       const environment = views.get(filter);
@@ -210,8 +211,6 @@ function createExpiries({ now, after }: Clock, onDue: (ids: readonly string[]) =
   };
 }
 
-const idOf = (kind: CredentialKind, value: string) => `${kind} ${value}`;
-
 /** Which of the offered credentials a name may have, by ID, and why not the others. */
 function judge<E>(
   holder: Holder<E>,
@@ -222,13 +221,14 @@ function judge<E>(
   const problems: string[] = [];
   const accepted = new Map<string, Credential>();
   for (const credential of offered) {
-    const id = idOf(credential.kind, credential.value);
+    const id = credentialId(credential);
     const owner = ownerOf(id);
     if (credential.value === '') {
       problems.push(`environment "${holder.name}" has an empty ${credential.kind}; leave it out instead`);
     } else if (owner && owner !== holder) {
       problems.push(describeDuplicate(credential, holder.name, owner.name));
     } else if (isValid(credential)) {
+      // A key that is listed twice is valid for as long as either says.
       accepted.set(id, longerOf(accepted.get(id), credential));
     }
   }
@@ -259,12 +259,6 @@ function vanishedOf<E>(
     const environment = views.get(filter);
     return environment === undefined ? [] : [{ name, filter, environment, kind, credential: value, reason }];
   });
-}
-
-/** A key that is listed twice is valid for as long as either says. */
-function longerOf(a: Credential | undefined, b: Credential): Credential {
-  if (a === undefined) return b;
-  return (a.expiresAt ?? Number.POSITIVE_INFINITY) >= (b.expiresAt ?? Number.POSITIVE_INFINITY) ? a : b;
 }
 
 /** Without the key: the names of the two environments are enough to find it. */

@@ -1,5 +1,6 @@
 import type { Credential, EnvironmentDescription } from '../ports.ts';
-import { type Claim, type Draft, draftOf, hasNamedKey, idOf, isOver, type Moment } from './ssm-drafts.ts';
+import { credentialId } from './credential-id.ts';
+import { type Claim, type Draft, draftOf, hasNamedKey, isOver, type Moment } from './ssm-drafts.ts';
 import { type HeldParameters, isAwaited, isUnread } from './ssm-memory.ts';
 import { createOwners, type Owners, parameterOf } from './ssm-owners.ts';
 import { type SsmParameterName, ssmParameters } from './ssm-parameters.ts';
@@ -93,10 +94,10 @@ export function createDescriptions(options: DescriptionOptions): Descriptions {
   function lingering(draft: Draft, waiting: Map<string, Replaced>, { now, partial }: Moment): Claim[] {
     const { id, parameters, revoked, claims } = draft;
     const mayHaveMoved = sdkKeyNames.some((name) => isUnread(parameters.get(name), now - graceMs));
-    const fresh = new Set(claims.map(idOf));
+    const fresh = new Set(claims.map(credentialId));
     const kept: Claim[] = [];
     for (const credential of last.get(id) ?? []) {
-      if (fresh.has(idOf(credential)) || revoked.has(credential.value)) continue;
+      if (fresh.has(credentialId(credential)) || revoked.has(credential.value)) continue;
       const { expiresAt } = credential;
       if (expiresAt !== undefined) {
         // The previous key of an earlier rotation: another key took its parameter, but its expiry still holds.
@@ -111,7 +112,7 @@ export function createDescriptions(options: DescriptionOptions): Descriptions {
         continue;
       }
       // SSM has no snapshot of several parameters: a reading during a rotation may see only half of it.
-      const name = `${id} ${idOf(credential)}`;
+      const name = `${id} ${credentialId(credential)}`;
       const at = replaced.get(name)?.at ?? now;
       const isConfirmed = now - at >= confirmMs && !partial;
       if (isConfirmed && !isRefused(draft, credential)) continue;
@@ -177,13 +178,13 @@ function isBeingRead({ parameters }: Draft): boolean {
 
 /** A folder whose keys are gone and which left its SDK key to another folder is only a former name of that environment. */
 function withoutRenamed(drafts: readonly Draft[]): Draft[] {
-  const claimed = new Set(drafts.flatMap(({ claims }) => claims.map(idOf)));
+  const claimed = new Set(drafts.flatMap(({ claims }) => claims.map(credentialId)));
   return drafts.filter(({ parameters, claims }) => {
     const value = parameters.get('sdk-key')?.text;
     if (claims.length > 0 || value === undefined) return true;
     const keys = [...parameters].filter(([name]) => ssmParameters[name].key);
     const areGone = keys.every(([, { trouble }]) => trouble?.kind === 'missing');
-    return !areGone || !claimed.has(idOf({ kind: 'sdkKey', value }));
+    return !areGone || !claimed.has(credentialId({ kind: 'sdkKey', value }));
   });
 }
 
@@ -198,9 +199,9 @@ function holdBack(draft: Draft, known: readonly Credential[] = []): number {
   const isUnknown = isUnread(draft.parameters.get('sdk-key'));
   // An environment that is new is served with an earlier key to all: nothing tells who came with which key.
   if (!hadFlags && (!isUnknown || claims.some(({ parameter }) => parameter === 'previous-sdk-key'))) return 0;
-  const ids = new Set(known.map(idOf));
-  const held = claims.filter((claim) => !ids.has(idOf(claim)));
-  draft.claims.splice(0, claims.length, ...claims.filter((claim) => ids.has(idOf(claim))));
+  const ids = new Set(known.map(credentialId));
+  const held = claims.filter((claim) => !ids.has(credentialId(claim)));
+  draft.claims.splice(0, claims.length, ...claims.filter((claim) => ids.has(credentialId(claim))));
   return held.filter(({ standing }) => standing === 'present').length;
 }
 

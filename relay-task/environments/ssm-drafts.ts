@@ -109,5 +109,3 @@ function endOfPrevious({ id, parameters, problems }: Draft, previous: Held, grac
 export function isOver(expiresAt: number, now: number): boolean {
   return now > expiresAt;
 }
-
-export const idOf = ({ kind, value }: Credential) => `${kind} ${value}`;

@@ -4,7 +4,9 @@
  * what it knows of credentials in dispute is kept for tasks that start later.
  */
 import type { CredentialKind } from '../ports.ts';
-import { type Claim, type Draft, idOf } from './ssm-drafts.ts';
+import { credentialId } from './credential-id.ts';
+import { longerOf } from './longer-of.ts';
+import type { Claim, Draft } from './ssm-drafts.ts';
 import { isUnread } from './ssm-memory.ts';
 import { fingerprintOf, type Revoked, type SsmParameterName } from './ssm-parameters.ts';
 
@@ -104,7 +106,7 @@ export function createOwners({ graceMs }: { readonly graceMs: number }): Owners 
       const byId = new Map(drafts.map((draft) => [draft.id, draft]));
       const claims = new Map<string, Claim[]>();
       for (const claim of drafts.flatMap((draft) => draft.claims)) {
-        const id = idOf(claim);
+        const id = credentialId(claim);
         const others = claims.get(id);
         if (others) others.push(claim);
         else claims.set(id, [claim]);
@@ -158,8 +160,9 @@ function keepOwn(
 ): void {
   const mine = new Map<string, Claim>();
   for (const claim of claims) {
-    const credential = idOf(claim);
+    const credential = credentialId(claim);
     const owner = owners.get(credential);
+    // During a rotation the present key and the previous one are briefly the same.
     if (owner === id) mine.set(credential, longerOf(mine.get(credential), claim));
     else if (claim.standing === 'present') {
       const isTheirs = ({ environment }: Claim) => (owner === undefined ? environment !== id : environment === owner);
@@ -234,12 +237,6 @@ function laterOf(owner: string, named: readonly string[], before: Dispute | unde
 
 function isInGrace({ later, missingSince }: Dispute, since: number): boolean {
   return later.length > 0 && missingSince !== undefined && missingSince > since;
-}
-
-/** During a rotation the present key and the previous one are briefly the same. */
-function longerOf(a: Claim | undefined, b: Claim): Claim {
-  if (a === undefined) return b;
-  return (a.expiresAt ?? Number.POSITIVE_INFINITY) >= (b.expiresAt ?? Number.POSITIVE_INFINITY) ? a : b;
 }
 
 /** For SDK keys that several environments have: who uses it, then who is there, then the older parameter. */

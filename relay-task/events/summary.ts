@@ -1,4 +1,5 @@
 /** Counts evaluations per flag and variation between two payloads, as in the `summary` events of LaunchDarkly's SDKs. */
+import { detach } from '../common/json-text.ts';
 import { createShares } from '../common/shares.ts';
 import type { SenderMemory } from './sender-memory.ts';
 
@@ -75,10 +76,10 @@ export function createSummary(capacity: number, memory: Pick<SenderMemory, 'pin'
       return bytes;
     },
     add({ flagKey, version, variation, value, fallback, contextKinds, creationDate }, sender) {
-      const flag = flags.get(flagKey) ?? { fallback: detach(fallback), contextKinds: new Set(), counters: new Map() };
+      const flag = flags.get(flagKey) ?? { fallback: kept(fallback), contextKinds: new Set(), counters: new Map() };
       const identity = `${variation ?? ''}:${version ?? ''}`;
       const known = flag.counters.get(identity);
-      const counter = known ?? { version, variation, value: detach(value), count: 0 };
+      const counter = known ?? { version, variation, value: kept(value), count: 0 };
       if (!known) {
         if (!places.fits([sender])) return 'capacity';
         const texts = 2 * flagKey.length + (value?.length ?? 0) + (fallback?.length ?? 0);
@@ -161,10 +162,7 @@ function counterText({ version, variation, value, count }: Counter): string {
   return `{${parts.join(',')}}`;
 }
 
-/**
- * Copies the text. V8's slices reference the string they were cut from, so one counter would keep a whole request body
- * in memory.
- */
-function detach(text: string | undefined): string | undefined {
-  return text === undefined ? undefined : ` ${text}`.slice(1);
+/** One counter would otherwise keep a whole request body in memory. */
+function kept(text: string | undefined): string | undefined {
+  return text === undefined ? undefined : detach(text);
 }

@@ -1,5 +1,6 @@
 /** A flag's event settings, for SDKs that do not send them. */
 import type { Item } from '../../lib/flag-table/index.ts';
+import { isObject, type JsonObject } from '../common/json.ts';
 import { MAX_VALUES, shapeOf } from '../common/json-shape.ts';
 import { membersInSlices, readElementsInSlices, skipValueInSlices } from '../common/json-text.ts';
 import { resultOf } from '../common/slices.ts';
@@ -73,11 +74,11 @@ function* readTracking(json: string): Generator<void, Tracking> {
   };
 }
 
-export type Fields = Readonly<Record<string, unknown>>;
+export type Fields = JsonObject;
 
 /** The members of an object; none for any other value. */
 export function fieldsOf(value: unknown): Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Fields) : {};
+  return isObject(value) ? value : {};
 }
 
 /** Only finite numbers: `1e999` is valid JSON, but parses to `Infinity`. */

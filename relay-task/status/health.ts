@@ -4,6 +4,7 @@ import { obscureKey, redactKeys, redactSecrets } from '../common/secrets.ts';
 import type {
   BigSegments,
   Credential,
+  EnvironmentLabels,
   EnvironmentSourceStatus,
   FailedItem,
   MemoryUsage,
@@ -26,13 +27,7 @@ export interface EnvironmentHealth {
   readonly environmentId?: string | undefined;
   /** Set while the source cannot confirm the keys. */
   readonly keyProblem?: { readonly since: number; readonly message: string } | undefined;
-  /** From auto-configuration and archives. */
-  readonly labels?: {
-    readonly envKey: string;
-    readonly envName: string;
-    readonly projKey: string;
-    readonly projName: string;
-  };
+  readonly labels?: EnvironmentLabels;
   /** Unix ms. */
   readonly createdAt: number;
   /** Whether it has data, from any source. */

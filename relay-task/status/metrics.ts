@@ -1,6 +1,6 @@
 /** All metrics in one registry, in Prometheus's text format. Every label has a bounded set of values. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
-import type { CredentialKind } from '../ports.ts';
+import type { Answered, CredentialKind } from '../ports.ts';
 import { prometheusText } from './prometheus-text.ts';
 import { type Watched, watchHealth } from './watch-health.ts';
 
@@ -21,15 +21,7 @@ export interface Metrics {
     snapshot(environment: string, kind: string, bytes: number): void;
   };
   /** Called by the endpoints. */
-  answered(answer: {
-    readonly route: string;
-    readonly method: string;
-    readonly status: number;
-    readonly environment: string | undefined;
-    readonly credential: CredentialKind | undefined;
-    readonly family: string;
-    readonly durationMs: number;
-  }): void;
+  answered(answer: Answered): void;
   close(): void;
 }
 

@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { Cluster } from 'ioredis';
 import type { Registry } from 'prom-client';
-import { sleep } from '../common/pause.ts';
 import type { BigSegmentPatch, Log } from '../ports.ts';
 import {
   type BigSegmentMetadata,
@@ -15,6 +14,7 @@ import {
 import { createOwnership, type Emptier, ownerProblem } from './big-segments-owner.ts';
 import { createScript, describeRedisError, type RedisClient, type RedisConnection } from './redis-client.ts';
 import { openRedis } from './redis-store.ts';
+import { untilUndisturbed } from './redis-transactions.ts';
 import { createWrongTypeLog, isWrongType } from './redis-wrong-type.ts';
 
 export interface RedisBigSegmentsOptions extends BigSegmentOwnerOptions {
@@ -83,7 +83,6 @@ interface Step {
 
 type Keys = ReturnType<typeof keysOf>;
 
-const MAX_TRIES = 20;
 /** So many keys of the server are looked at between two signs of life. */
 const SCAN_COUNT = 1_000;
 /**
@@ -219,16 +218,19 @@ function createSteps(client: RedisClient, keys: Keys, onReplaced: (key: string, 
     }
     own ??= client.redis.duplicate().on('error', () => {});
     const redis = own;
-    for (let tries = 0; tries < MAX_TRIES; tries++) {
+    const attempt = async () => {
       const result = await call(() => tryTransaction(redis, keys, step));
-      if (result === 'elsewhere') return undefined;
+      if (result === 'elsewhere') return result;
       const { answer, wrong } = result;
       const failed = answer?.find(([error]) => error);
       if (failed?.[0]) throw new Error(`${client.server}: ${failed[0].message}`);
-      if (answer) return wrong;
-      await sleep(Math.random() * 5 * tries);
-    }
-    throw new Error(`${client.server}: others changed ${keys.lock} during ${MAX_TRIES} transactions in a row`);
+      return answer ? wrong : undefined;
+    };
+    const done = await untilUndisturbed(
+      attempt,
+      (tries) => `${client.server}: others changed ${keys.lock} during ${tries} transactions in a row`,
+    );
+    return done === 'elsewhere' ? undefined : done;
   }
 
   return {

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
 import type { Kind } from '../../lib/flag-table/index.ts';
-import { sleep } from '../common/pause.ts';
+import { createTurnstile, type Turnstile } from '../common/turnstile.ts';
 import { type Held, heldBack, needsOthers, type Outcome, type Row, type Write } from './database.ts';
 import { decodeRow } from './ledger.ts';
 import { createScript, type RedisClient } from './redis-client.ts';
+import { untilUndisturbed } from './redis-transactions.ts';
 import { isWrongType } from './redis-wrong-type.ts';
 import { demandCounts } from './store-loss.ts';
 
@@ -74,9 +75,6 @@ return {counts, outcomes}
 `;
 const runScript = createScript(script);
 
-/** How often a transaction is tried that others keep disturbing. */
-const maxTries = 20;
-
 export function tokenOf(bytes: Buffer): string {
   return createHash('sha1').update(bytes).digest('hex');
 }
@@ -131,22 +129,17 @@ async function byScript(client: RedisClient, keys: RedisKeys, work: Work): Promi
 }
 
 /** Transactions of one connection must not mix: WATCH is the connection's. */
-const turns = new WeakMap<object, Promise<unknown>>();
+const turnstiles = new WeakMap<RedisClient['redis'], Turnstile>();
 
 function byTransaction(client: RedisClient, keys: RedisKeys, work: Work): Promise<Outcome[]> {
-  const turn = (turns.get(client.redis) ?? Promise.resolve()).then(async () => {
-    for (let tries = 1; tries <= maxTries; tries++) {
-      const outcomes = await tryTransaction(client, keys, work);
-      if (outcomes) return outcomes;
-      await sleep(Math.random() * 5 * tries);
-    }
-    throw new Error(`others changed ${keys.features} or ${keys.segments} during ${maxTries} transactions in a row`);
-  });
-  turns.set(
-    client.redis,
-    turn.catch(() => {}),
+  const turnstile = turnstiles.get(client.redis) ?? createTurnstile({ maxInside: 1 });
+  turnstiles.set(client.redis, turnstile);
+  return turnstile.run(() =>
+    untilUndisturbed(
+      () => tryTransaction(client, keys, work),
+      (tries) => `others changed ${keys.features} or ${keys.segments} during ${tries} transactions in a row`,
+    ),
   );
-  return turn;
 }
 
 /** Undefined: somebody else wrote meanwhile, and nothing was done. */

@@ -3,6 +3,7 @@ import { describeError } from '../common/http-request.ts';
 import { sleep } from '../common/pause.ts';
 import type { Log } from '../ports.ts';
 import { FailureError } from './download.ts';
+import { REFUSED_TIMES, RETRY_TIMES } from './retries.ts';
 import type { Failure } from './status.ts';
 
 export interface RetryLoopOptions {
@@ -24,8 +25,8 @@ export interface RetryLoopOptions {
 /** Repeats `work`: after a pause while idle, after a backoff when it failed. */
 export function createRetryLoop(options: RetryLoopOptions) {
   const { work, hasWork, log, random, signal } = options;
-  const backoff = createBackoff(options.backoff ?? { firstMs: 1_000, maxMs: 30_000 }, random);
-  const slow = createBackoff(options.refusedBackoff ?? { firstMs: 300_000, maxMs: 3_600_000 }, random);
+  const backoff = createBackoff(options.backoff ?? RETRY_TIMES, random);
+  const slow = createBackoff(options.refusedBackoff ?? REFUSED_TIMES, random);
   let running: Promise<void> | undefined;
   let present: { readonly reason: 'idle' | 'failure'; readonly controller: AbortController } | undefined;
 

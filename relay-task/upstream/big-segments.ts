@@ -7,7 +7,7 @@ import { type PollOptions, pollPatches } from './big-segments-poll.ts';
 import { createBigSegmentStream } from './big-segments-stream.ts';
 import { type EventStreamTimes, streamUrl } from './event-stream.ts';
 import { createDelays } from './large.ts';
-import { createStatus } from './status.ts';
+import { createStatus, FRESH_MS } from './status.ts';
 
 export type { BigSegmentTarget } from './big-segments-apply.ts';
 
@@ -45,8 +45,6 @@ export interface BigSegmentSynchronizer {
   /** Resolves when the last write has ended. */
   close(): Promise<void>;
 }
-
-const FRESH_MS = 360_000;
 
 /**
  * Keeps a store up to date with LaunchDarkly's Big Segments: polls until there are no more patches, then applies patches

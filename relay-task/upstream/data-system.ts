@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { Item } from '../../lib/flag-table/index.ts';
 import { createBackoff } from '../common/backoff.ts';
 import { createPacedLines, createReasonLines } from '../common/paced-lines.ts';
+import { LONGEST_TIMER_MS } from '../common/pause.ts';
 import { inSendingOrder } from '../common/prerequisites.ts';
 import type { Log, UnreadableItem, Upstream, UpstreamSink, UpstreamStatus } from '../ports.ts';
 import { type Held, isUnreadable } from './messages.ts';
@@ -58,9 +59,6 @@ const MOST_MS = 3_600_000;
 const MOST_WITHOUT_FLAGS_MS = 60_000;
 /** Of one connection; others are paced. */
 const MOST_FULL_LINES = 3;
-const SAME_LINE_MS = 60_000;
-/** What a timer can wait for, 24 days. */
-const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /**
  * Delivers what LaunchDarkly sends, by the first way that works, until it is closed. The one in use stays, and retries, until
@@ -73,7 +71,7 @@ export function startDataSystem(options: DataSystemOptions): Upstream {
   const status = createStatus({ onStatus: options.onStatus, freshMs: options.freshMs });
   const warnIgnored = createReasonLines((fields) => log.warn('Ignored a message from LaunchDarkly', fields));
   const unreadableLines = createUnreadableLines({ log, held, what: 'Item' });
-  const pacedFull = createPacedLines(SAME_LINE_MS);
+  const pacedFull = createPacedLines();
   const attempts = createBackoff({ firstMs: fallbackMs, maxMs: MOST_MS }, random);
   /** The state that was delivered last, and the generation of memory right after it. */
   let known: { readonly state: string; readonly generation: unknown } | undefined;

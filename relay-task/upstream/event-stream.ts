@@ -8,6 +8,7 @@ import { createDelays } from './large.ts';
 import type { Slowness } from './large-place.ts';
 import { type Handling, type ReadEventsOptions, readEvents } from './read-events.ts';
 import { createReceived, type Received, type ReceivedMemory, receivedLimit } from './received-limit.ts';
+import { REFUSED_TIMES, RETRY_TIMES } from './retries.ts';
 import type { Failure } from './status.ts';
 
 /** Timeouts and limits of a stream. The defaults are those of LaunchDarkly's SDKs. */
@@ -26,9 +27,9 @@ export interface EventStreamTimes {
   readonly placeMs?: number;
   /** A large event that waits longer for those of other streams is reported; 5 s. */
   readonly delayMs?: number;
-  /** From 1 s to 30 s. */
+  /** `RETRY_TIMES` */
   readonly backoff?: BackoffTimes;
-  /** After a response that needs someone to act, such as 401; from 5 min to 1 h. */
+  /** `REFUSED_TIMES` */
   readonly refusedBackoff?: BackoffTimes;
   /** A stream that stayed open this long resets the backoff; 60 s. */
   readonly resetAfterMs?: number;
@@ -83,8 +84,8 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
   const begun = received.part('an event');
   const slowness: Slowness = { until: 0 };
   const delays = createDelays(options);
-  const backoff = createBackoff(options.backoff ?? { firstMs: 1_000, maxMs: 30_000 }, options.random);
-  const slow = createBackoff(options.refusedBackoff ?? { firstMs: 300_000, maxMs: 3_600_000 }, options.random);
+  const backoff = createBackoff(options.backoff ?? RETRY_TIMES, options.random);
+  const slow = createBackoff(options.refusedBackoff ?? REFUSED_TIMES, options.random);
   const warnIgnored = createReasonLines((fields) =>
     log.warn(`${name}: ignored a line that is no part of an event`, fields),
   );

@@ -14,6 +14,7 @@ import { createFDv2Reader } from './fdv2-reader.ts';
 import { createDelays, type LargeWait, workOnAnswer } from './large.ts';
 import type { Held } from './messages.ts';
 import { bytesOf, describeTooLarge, mostParsedIn, mostValuesIn, receivedLimit } from './received-limit.ts';
+import { REFUSED_TIMES } from './retries.ts';
 import type { Failure } from './status.ts';
 import { queryOf } from './streams.ts';
 import type { Synchronizer, SynchronizerEvents, Way } from './synchronizer.ts';
@@ -50,7 +51,7 @@ function startPoll(
 ): Synchronizer {
   const { baseUri, sdkKey, filter, log, pollIntervalMs, maxAnswerBytes = receivedLimit() } = options;
   const { receivedMemory, delayMs } = options;
-  const { random = Math.random, refusedBackoff = { firstMs: 300_000, maxMs: 3_600_000 } } = options;
+  const { random = Math.random, refusedBackoff = REFUSED_TIMES } = options;
   const slow = createBackoff(refusedBackoff, random);
   const delays = createDelays({ name: 'Polling LaunchDarkly', log, onDelay: events.onDelay });
   const closing = new AbortController();

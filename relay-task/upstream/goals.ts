@@ -3,7 +3,7 @@ import { isHopByHop } from '../common/hop-by-hop.ts';
 import { httpRequest } from '../common/http-request.ts';
 import { createTurnstile, type Turnstile } from '../common/turnstile.ts';
 import { RelayError } from '../errors.ts';
-import type { Outbound } from '../ports.ts';
+import type { GoalsAnswer, Outbound } from '../ports.ts';
 import { createAnswerCache } from './answer-cache.ts';
 
 export interface GoalsOptions {
@@ -24,13 +24,6 @@ export interface GoalsOptions {
   readonly maxWaiting?: number;
   /** Unix ms; `Date.now`. */
   now?(): number;
-}
-
-export interface GoalsAnswer {
-  readonly status: number;
-  /** Without hop-by-hop, CORS and cookie headers. */
-  readonly headers: Readonly<Record<string, string>>;
-  readonly body: Buffer;
 }
 
 /**

@@ -18,6 +18,9 @@ export interface Failure {
 /** It may quote what others sent. */
 const LONGEST_MESSAGE = 1_000;
 
+/** Two heartbeats of a stream, which come every 3 min. */
+export const FRESH_MS = 360_000;
+
 export interface StatusOptions {
   /** Called after each change. Errors are not caught. */
   onStatus?(status: UpstreamStatus): void;

@@ -1,6 +1,7 @@
 import type { Upstream, UpstreamSink, UpstreamStatus } from '../ports.ts';
 import { type DataSystemTimes, startDataSystem } from './data-system.ts';
 import { fdv2Poll } from './fdv2-poll.ts';
+import { FRESH_MS } from './status.ts';
 import { type FlagStreamOptions, fdv1Stream, fdv2Stream } from './streams.ts';
 import type { Way } from './synchronizer.ts';
 
@@ -21,8 +22,6 @@ export interface StreamingOptions extends FlagStreamOptions, DataSystemTimes {
   /** LaunchDarkly says which environment the key belongs to; before the first event. */
   onEnvironmentId?(id: string): void;
 }
-
-const FRESH_MS = 360_000;
 
 /**
  * Gets the flags of one SDK key from LaunchDarkly, and their changes, until closed. Retries every failure.

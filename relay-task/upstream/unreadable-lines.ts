@@ -25,12 +25,11 @@ export interface UnreadableLines {
 
 /** Of one set. `/status` lists more. */
 const MOST_NAMED = 10;
-const SAME_LINE_MS = 60_000;
 /** Of those that were not in a set; the lines are paced in any case. */
 const MOST_REMEMBERED = 10_000;
 
 export function createUnreadableLines({ log, held, what, fields }: UnreadableLinesOptions): UnreadableLines {
-  const paced = createPacedLines(SAME_LINE_MS);
+  const paced = createPacedLines();
   /** Reasons by item. */
   let known = new Map<string, string>();
 

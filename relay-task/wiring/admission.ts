@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { credentialId } from '../environments/credential-id.ts';
 import type { CredentialKind, EnvironmentDescription } from '../ports.ts';
 
 /**
@@ -51,7 +52,7 @@ export interface Admission {
   history(): CredentialHistory;
 }
 
-/** By credential, see `idOf`: sources of data, see `sourceOf`. */
+/** By credential, see `credentialId`: sources of data, see `sourceOf`. */
 export interface CredentialHistory {
   /**
    * Those that came with the present source, or while another one was present that had not delivered: the source that they came
@@ -104,7 +105,9 @@ export function createAdmission(
   // Data without a mark in the environment's place of a store counts as data of this key.
   let held = sourceOf(first, first.sdkKey && firstKeyOf(first.sdkKey, first.credentials));
   let newcomers = new Map([
-    ...(held === sourceOf(first) ? [] : [[idOf('sdkKey', first.sdkKey ?? ''), sourceOf(first)] as const]),
+    ...(held === sourceOf(first)
+      ? []
+      : [[credentialId({ kind: 'sdkKey', value: first.sdkKey ?? '' }), sourceOf(first)] as const]),
     ...(history?.newcomers ?? []),
   ]);
   let leaving = new Map(history?.leaving);
@@ -117,7 +120,7 @@ export function createAdmission(
     next: EnvironmentDescription,
     clientIdsBy: (id: string) => readonly string[],
   ): Map<string, Leaving> {
-    const ids = next.credentials.filter(({ unconfirmed }) => unconfirmed).map(({ kind, value }) => idOf(kind, value));
+    const ids = next.credentials.filter(({ unconfirmed }) => unconfirmed).map(credentialId);
     return new Map(
       ids.map((id) => [id, leaving.get(id) ?? { source: newcomers.get(id) ?? held, clientIds: clientIdsBy(id) }]),
     );
@@ -141,7 +144,7 @@ export function createAdmission(
     if (kind === 'environmentId') return value !== environment;
     // Nobody says whose a mobile key is. While the SDK key and the client-side ID disagree, it may be either's, and one that was
     // replaced before that was corrected still may.
-    const clientIds = [...clientIdsOf(description), ...(leaving.get(idOf(kind, value))?.clientIds ?? [])];
+    const clientIds = [...clientIdsOf(description), ...(leaving.get(credentialId({ kind, value }))?.clientIds ?? [])];
     return clientIds.some((clientId) => clientId !== environment);
   }
 
@@ -169,7 +172,7 @@ export function createAdmission(
     const { sdkKey } = description;
     // The key counted as one that has its data only because there was none.
     if (!hasData && sdkKey !== undefined && source !== sourceOf(description))
-      newcomers.set(idOf('sdkKey', sdkKey), sourceOf(description));
+      newcomers.set(credentialId({ kind: 'sdkKey', value: sdkKey }), sourceOf(description));
     hasData = true;
     changed();
     return isOther;
@@ -188,16 +191,16 @@ export function createAdmission(
   return {
     admits: (kind, value) =>
       isOwn(kind, value) ||
-      ((held === sourceOf(description) || !newcomers.has(idOf(kind, value))) &&
-        !hasLostData(idOf(kind, value)) &&
+      ((held === sourceOf(description) || !newcomers.has(credentialId({ kind, value }))) &&
+        !hasLostData(credentialId({ kind, value })) &&
         !isForeign(kind, value)),
     update(next) {
-      const known = new Set(description.credentials.map(({ kind, value }) => idOf(kind, value)));
+      const known = new Set(description.credentials.map(credentialId));
       const before = sourceOf(description);
       const clientIds = clientIdsOf(description);
       // Who has the data may keep it. Who only waits for it goes on waiting: an earlier key may deliver again.
       const isEstablished = held === before && before !== sourceOf(next);
-      const ids = next.credentials.map(({ kind, value }) => idOf(kind, value));
+      const ids = next.credentials.map(credentialId);
       description = next;
       const came = newcomers;
       newcomers = new Map();
@@ -298,5 +301,3 @@ function clientIdsOf({ environmentId, formerEnvironmentId }: EnvironmentDescript
   const clientId = environmentId ?? formerEnvironmentId;
   return clientId === undefined ? [] : [clientId];
 }
-
-const idOf = (kind: CredentialKind, value: string) => `${kind} ${value}`;

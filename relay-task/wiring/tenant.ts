@@ -125,7 +125,6 @@ export interface LiveTenant extends Tenant {
 /** How long boot waits for a slow store before connecting upstream: a task has to serve within 3 s. */
 const BOOT_FROM_STORE_MS = 2_000;
 const FLUSH_MS = 5_000;
-const SAME_LINE_MS = 60_000;
 
 export function createTenant(
   first: EnvironmentDescription,
@@ -245,7 +244,7 @@ export function createTenant(
     },
   };
   const kept = createKept(tenant, parts, placeOf(first, filter), log);
-  const paced = createPacedLines(SAME_LINE_MS);
+  const paced = createPacedLines();
   const warnRefused = (database: string) =>
     paced(database, () =>
       log.warn("The store holds another SDK key's flags; waiting for LaunchDarkly", { environment: name, database }),
