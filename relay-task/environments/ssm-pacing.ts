@@ -1,9 +1,11 @@
+import { createBackoff } from '../common/backoff.ts';
+
 export interface SsmIntervals {
   /** The time between complete readings, ± 20 % at random, so that relays do not read all at once. */
   readonly intervalMs: number;
   /** The longest interval under throttling. */
   readonly slowestMs: number;
-  /** The delay after a failed reading; doubles up to `intervalMs`. */
+  /** The first delay after a failed reading; the backoff goes up to `intervalMs`. */
   readonly retryMs: number;
   /** The delay after a reading that may have seen half of a change. */
   readonly confirmMs: number;
@@ -23,12 +25,12 @@ export interface Reading {
  */
 export function createPacing(intervals: SsmIntervals, random: () => number = Math.random) {
   const { intervalMs, slowestMs, retryMs, confirmMs } = intervals;
+  const backoff = createBackoff({ firstMs: retryMs, maxMs: intervalMs }, random);
   let currentMs = intervalMs;
-  let failures = 0;
   return {
     next({ complete, throttled, unconfirmed }: Reading): number {
-      failures = complete ? 0 : failures + 1;
-      if (!complete) return spread(Math.min(intervalMs, retryMs * 2 ** (failures - 1)));
+      if (!complete) return backoff.next();
+      backoff.reset();
       if (throttled) {
         currentMs = Math.min(slowestMs, currentMs * 2);
         return spread(currentMs);

@@ -21,12 +21,21 @@ describe('the interval between SSM reads', () => {
   });
 
   test('is short after a read that throttling cut off, since it goes on where it was', () => {
-    const pacing = createPacing(intervals, () => 0.5);
+    const pacing = createPacing(intervals, () => 0);
     expect(pacing.next({ complete: false, throttled: true, unconfirmed: false })).toBe(1_000);
   });
 
+  test.each([
+    [0, 1_000],
+    [0.5, 750],
+    [0.999999, 500],
+  ])('has the jitter of every other retry after a failure: random %d gives %d ms', (random, ms) => {
+    const pacing = createPacing(intervals, () => random);
+    expect(Math.round(pacing.next({ ...complete, complete: false }))).toBe(ms);
+  });
+
   test('is short after a failure, at startup and later, and after a partial change', () => {
-    const pacing = createPacing(intervals, () => 0.5);
+    const pacing = createPacing(intervals, () => 0);
     const failed = { complete: false, throttled: false, unconfirmed: false };
     const waits = [1, 2, 3, 4, 5, 6, 7].map(() => pacing.next(failed));
     expect(waits).toEqual([1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]);
