@@ -1,7 +1,7 @@
 /**
  * The errors that a person has to fix. Each code is documented in `docs/errors.md`.
  */
-export type RelayErrorCode =
+type RelayErrorCode =
   /** The settings are invalid; the message lists every problem. */
   | 'CONFIG_INVALID'
   /** The relay cannot listen on a port. */

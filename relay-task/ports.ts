@@ -313,9 +313,7 @@ export interface ClientView {
     memberships?: Memberships,
     memo?: Memo,
   ): EvaluatedFlag | undefined;
-  /** All flags that the audience may see, sorted by key. */
-  evaluateAll(context: Context, options: EvaluationOptions, memberships?: Memberships): EvaluatedFlag[];
-  /** The same in steps of less than a millisecond. Void once the environment has changed. */
+  /** All flags that the audience may see, sorted by key, in steps of less than a millisecond. Void once the environment has changed. */
   evaluateInSteps(
     context: Context,
     options: EvaluationOptions,

@@ -32,7 +32,7 @@ import type { Tenant } from './wiring/tenant.ts';
 import { createTenantParts } from './wiring/tenant-parts.ts';
 import { createTenants, type Tenants } from './wiring/tenants.ts';
 
-export interface RelayOptions {
+interface RelayOptions {
   readonly log: Log;
   /** Where the log is written, and metrics for CloudWatch; how many lines it lost is in `/status` and metrics. */
   readonly output?: Output;
@@ -176,7 +176,12 @@ function createParts(config: Config, options: RelayOptions, log: Log, metrics: M
   const work = { turns: turns.others, evaluations };
   const hub = createRelayHub(config, metrics, memory, work, log);
   const source = createSource({
-    ...{ config, outbound, userAgent, log, registry: measures, keeper },
+    config,
+    outbound,
+    userAgent,
+    log,
+    registry: measures,
+    keeper,
     timings: { ...timings, upstream: upstreamTimes },
   });
   const events = createEvents();

@@ -79,7 +79,7 @@ export function callAwsOnce<T>(
 /** AWS has at most some ten thousand items in an answer, and 32 levels in an item. */
 const json: JsonLimits = { maxParts: 1_000_000, maxDepth: 100 };
 
-export interface AwsAnswerLimits {
+interface AwsAnswerLimits {
   /** For messages: `DynamoDB`, `SSM`. */
   readonly service: string;
   /** Of one answer. */

@@ -11,7 +11,7 @@ export interface BackoffTimes {
 }
 
 /** Returns a random number from 0 to below 1. */
-export type Random = () => number;
+type Random = () => number;
 
 /** The delay after `failures` failures in a row (1: the first), in ms. */
 export function backoffMs(failures: number, { firstMs, maxMs }: BackoffTimes, random: Random = Math.random): number {
@@ -24,7 +24,7 @@ export function jitter(ms: number, random: Random = Math.random): number {
 }
 
 /** Counts the failures of one thing. */
-export interface Backoff {
+interface Backoff {
   /** Counts a failure and returns the delay before the next attempt, in ms. */
   next(): number;
   reset(): void;

@@ -33,7 +33,7 @@ export interface EvaluationPlace {
   leave(): void;
 }
 
-export interface EvaluationLinesOptions {
+interface EvaluationLinesOptions {
   /** So much of the event loop's time makes an evaluation a long one, and is a turn of a long one. */
   readonly longMs?: number;
 }

@@ -2,7 +2,7 @@
 import { createFairQueue, type Lanes } from './fair-queue.ts';
 import { createShares, MOST_FOR_ONE } from './shares.ts';
 
-export interface FairLine {
+interface FairLine {
   /** Whether there is room for a job of that size: always if there is no other one, and otherwise in the lanes' shares of `maxSize`. */
   fits(lanes: Lanes, size: number): boolean;
   /**
@@ -15,7 +15,7 @@ export interface FairLine {
   run<T>(lanes: Lanes, job: () => Promise<T>, size?: number): Promise<T>;
 }
 
-export interface FairLineOptions {
+interface FairLineOptions {
   readonly maxInside: number;
   /** Of all jobs that run or wait, together; without limit by default. */
   readonly maxSize?: number;

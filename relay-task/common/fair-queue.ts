@@ -5,7 +5,7 @@ export type Lanes = readonly [string, string];
  * A queue whose lanes take turns, on both levels: however many wait in one lane, the first of another lane is next but one. In
  * a lane, the first comes first.
  */
-export interface FairQueue<T> {
+interface FairQueue<T> {
   readonly size: number;
   push(lanes: Lanes, item: T): void;
   shift(): T | undefined;

@@ -22,7 +22,7 @@ export interface FairTurns {
   readonly waiting: number;
 }
 
-export interface FairTurnsOptions {
+interface FairTurnsOptions {
   /** Those that `enter`. */
   readonly maxWaiting: number;
   /** `performance.now` by default. */

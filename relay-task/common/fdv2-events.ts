@@ -21,7 +21,7 @@ export interface FDv2Event {
 }
 
 /** What the server is about to send, and why. */
-export type FDv2Intent =
+type FDv2Intent =
   | { readonly code: 'none'; readonly reason: 'up-to-date' }
   | { readonly code: 'xfer-changes'; readonly reason: 'stale' }
   /** `payload-missing`: the client names no state; `cant-catchup`: the server does not remember the one it names. */

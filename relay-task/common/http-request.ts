@@ -5,7 +5,7 @@ import { type Budget, createShare } from './budget.ts';
 import { createJsonGuard, type JsonLimits } from './json-shape.ts';
 
 /** What an answer may be; what is absent is not limited. */
-export interface AnswerLimits {
+interface AnswerLimits {
   readonly maxBytes: number;
   /** Where the answer counts until it is complete; one that finds no room is given up. */
   readonly memory?: Budget | undefined;
@@ -13,7 +13,7 @@ export interface AnswerLimits {
   readonly json?: JsonLimits | undefined;
 }
 
-export interface HttpRequestOptions {
+interface HttpRequestOptions {
   readonly url: URL;
   /** GET unless told. */
   readonly method?: string;
@@ -132,7 +132,7 @@ export function collectChunks(response: http.IncomingMessage, limits: AnswerLimi
 }
 
 /** `http.request` or `https.request`, as the address asks. */
-export function requestOf(url: URL): typeof https.request {
+function requestOf(url: URL): typeof https.request {
   return url.protocol === 'https:' ? https.request : http.request;
 }
 

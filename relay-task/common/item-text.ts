@@ -115,12 +115,10 @@ export function describeKeyProblem(key: string): string | undefined {
   return key.isWellFormed() ? undefined : 'key must be well-formed text, and has half of a surrogate pair';
 }
 
-/** `text` itself, unless a field is missing: then its normal form. `data` is what it parses to. */
-export function completeText(kind: Kind, data: unknown, text: string): string {
-  return resultOf(completeTextInSlices(kind, data, text));
-}
-
-/** The same, with a yield after each element of its lists. */
+/**
+ * `text` itself, unless a field is missing: then its normal form. `data` is what it parses to. Yields after each element of its
+ * lists.
+ */
 export function* completeTextInSlices(kind: Kind, data: unknown, text: string): Generator<void, string> {
   return (yield* hasAll(data, fieldsOf[kind])) ? text : yield* normalTextInSlices(kind, text);
 }

@@ -3,9 +3,8 @@
  * `{},{},…` become 180 MiB of objects, in a turn of most of a second.
  */
 import { BACKSLASH, CLOSE_BRACE, COMMA, isSpace, OPEN_BRACE, QUOTE } from './json-codes.ts';
-import { resultOf } from './slices.ts';
 
-export interface JsonShape {
+interface JsonShape {
   /** How many arrays and objects are open at its deepest place. */
   readonly depth: number;
   /** Elements, members, and arrays and objects that are not empty. */
@@ -85,13 +84,8 @@ export function shapeOf(bytes: Uint8Array): JsonShape {
 
 /**
  * Why a text of JSON should not be parsed: how deep its values nest, how many there are, or how long one of them is. Undefined: nothing is
- * wrong with it.
+ * wrong with it. Yields after each part of the text.
  */
-export function describeExcess(text: string, mostValues: number, mostLevels = MOST_LEVELS): string | undefined {
-  return resultOf(describeExcessInSlices(text, mostValues, mostLevels));
-}
-
-/** The same, with a yield after each part of the text. */
 export function* describeExcessInSlices(
   text: string,
   mostValues: number,

@@ -78,7 +78,7 @@ export function readMembersInSlices(
 }
 
 /** A member of an object in a text: its name is there with its quotes. */
-export interface Member {
+interface Member {
   readonly nameFrom: number;
   readonly nameEnd: number;
   /** Where its value begins. */

@@ -41,7 +41,7 @@ export function createPacedLines(everyMs = SAME_LINE_MS, now: () => number = () 
 }
 
 /** Of items that are left out. */
-export interface SkippedItems {
+interface SkippedItems {
   /** How many. */
   readonly items: number;
   /** Of the first of them. */

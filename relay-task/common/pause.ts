@@ -18,7 +18,7 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
 }
 
 /** A loop's pause: one sleeper that others can wake. */
-export interface Pause {
+interface Pause {
   /** Resolves after `ms` (Infinity: only when woken). */
   wait(ms: number): Promise<void>;
   /** Ends the wait. Without one, the next wait ends at once, so that a call just before it is not lost. */

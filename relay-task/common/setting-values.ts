@@ -55,7 +55,7 @@ function itemsOf(value: string): string[] {
   return value.split(',').map((item) => item.trim());
 }
 
-export interface HostAndPort {
+interface HostAndPort {
   readonly host: string;
   readonly port: number;
 }

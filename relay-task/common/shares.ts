@@ -2,7 +2,7 @@
  * Places, or bytes, that lanes share: a lane takes one only while it holds no more than are free, or than so many times of them, so a
  * flood on one lane always leaves some to the others. (Choudhury and Hahne, "Dynamic queue length thresholds", 1998)
  */
-export interface Shares {
+interface Shares {
   /** Places that are taken. */
   readonly taken: number;
   heldBy(lane: string): number;

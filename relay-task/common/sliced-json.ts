@@ -26,7 +26,7 @@ export function* joinInSlices(chunks: readonly Buffer[]): Generator<void, Buffer
   return joined;
 }
 
-export interface ParseOptions {
+interface ParseOptions {
   /** Of an object, only the members with these names are returned, and arrays in them are empty; the others are checked and take no memory. */
   readonly only?: readonly string[];
   /** More of them are a SyntaxError. */

@@ -17,7 +17,7 @@ const PART_VALUES = 4;
 /** Besides the parts. */
 const MOST_FRAME_VALUES = 10_000;
 
-/** What `describeExcess` says of a text. */
+/** What `describeExcessInSlices` says of a text. */
 export class JsonExcessError extends Error {}
 
 /** A text of which the largest parts were taken out. */
@@ -34,7 +34,7 @@ export interface TakenApart {
 /**
  * The parts are the members of the objects, and the elements of the arrays, `names` within the object at `path`; it yields after each,
  * and within all that is long. The text is JSON exactly if the frame and all parts are: throws the SyntaxError of `JSON.parse` for the
- * frame, and does not parse the parts. Their texts do not keep the whole alive. Throws JsonExcessError for what `describeExcess` says of
+ * frame, and does not parse the parts. Their texts do not keep the whole alive. Throws JsonExcessError for what `describeExcessInSlices` says of
  * the frame, or for too many parts; without `mostValues` there may be any number.
  */
 export function* takeApart(

@@ -3,7 +3,7 @@ import { stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { sleep } from './pause.ts';
 
-export interface WatchOptions {
+interface WatchOptions {
   readonly path: string;
   /** The file's state, from `fileStateOf`, before it was last read. */
   readonly seen: string;

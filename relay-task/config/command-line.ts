@@ -1,5 +1,5 @@
 /** The arguments of the command, as ld-relay reads them with Go's `flag` package. */
-export interface CommandLine {
+interface CommandLine {
   /** The first of these that exists is read; undefined without --config. */
   readonly configFiles: readonly string[] | undefined;
   readonly allowMissingFile: boolean;
@@ -42,11 +42,16 @@ const FALSE = /^(0|f|F|false|FALSE|False)$/;
  */
 export function parseCommandLine(argv: readonly string[]): CommandLine | { readonly problem: string } {
   const switches = {
-    ...{ allowMissingFile: false, fromEnv: false, check: false, healthcheck: false, version: false, help: false },
+    allowMissingFile: false,
+    fromEnv: false,
+    check: false,
+    healthcheck: false,
+    version: false,
+    help: false,
   };
   let configFiles: readonly string[] | undefined;
   for (let index = 0; index < argv.length; index += 1) {
-    const argument = argv[index]!;
+    const argument = argv[index] ?? '';
     if (!/^-./.test(argument) || argument === '--') break;
     const [, name = '', value] = /^--?([^=]*)(?:=(.*))?$/s.exec(argument) ?? [];
     if (name === 'config') {

@@ -2,7 +2,7 @@
  * The syntax of `ld-relay.conf`: git-config's dialect (https://git-scm.com/docs/git-config#_syntax) as far as ld-relay
  * understands it. What sections and options mean is decided in `names.ts`.
  */
-export interface FileSection {
+interface FileSection {
   /** As written; section names are case-insensitive. */
   readonly section: string;
   /** The quoted part; case-sensitive. */
@@ -39,19 +39,20 @@ export function parseConfigFile(text: string, path: string): ParsedFile {
   for (let index = 0; index < lines.length; index += 1) {
     const line = index + 1;
     const wrong = (what: string) => problems.push(`${path}:${line}: ${what}`);
-    let rest = lines[index]!.trimStart();
+    let rest = (lines[index] ?? '').trimStart();
     if (rest.startsWith('[')) {
       const header = HEADER.exec(rest);
       if (header === null) {
         section = undefined;
         wrong('invalid section: write [Main] or [Environment "name"]');
         // Do not report each of its options as well.
-        while (index + 1 < lines.length && !lines[index + 1]!.trimStart().startsWith('[')) index += 1;
+        while (lines[index + 1]?.trimStart().startsWith('[') === false) index += 1;
         continue;
       }
-      section = { section: header[1]!, name: header[2]?.replace(/\\(.)/g, '$1'), line };
+      const [whole, title = '', name] = header;
+      section = { section: title, name: name?.replace(/\\(.)/g, '$1'), line };
       sections.push(section);
-      rest = rest.slice(header[0].length).trimStart();
+      rest = rest.slice(whole.length).trimStart();
     }
     if (rest === '' || /^[#;]/.test(rest)) continue;
     const [head = '', option] = OPTION.exec(rest) ?? [];

@@ -6,7 +6,7 @@ export interface Findings {
   warning(text: string): void;
 }
 
-export interface CollectedFindings extends Findings {
+interface CollectedFindings extends Findings {
   readonly problems: readonly string[];
   readonly warnings: readonly string[];
 }

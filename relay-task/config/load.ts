@@ -12,7 +12,7 @@ const DEFAULT_FILE = '/etc/ld-relay.conf';
 const sources: readonly Setting<unknown>[] = [settings.autoConfig.key, settings.offline.path, settings.ssm.path];
 
 /** The text of a file; undefined if it does not exist. Throws any other error of the file system. */
-export type ReadFile = (path: string) => string | undefined;
+type ReadFile = (path: string) => string | undefined;
 
 export type Loaded =
   | { readonly command: 'run'; readonly config: Config; readonly warnings: readonly string[] }

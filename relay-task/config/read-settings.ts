@@ -5,7 +5,7 @@ import type { Piece } from './gather.ts';
 import { assignmentAt, masked, nameOf, type Place } from './places.ts';
 import type { Setting, SettingSource } from './setting.ts';
 
-export interface Reading {
+interface Reading {
   /** Undefined if there is none, or if it is invalid, which is then a problem. */
   readonly value: unknown;
   /** The text in force; undefined if there is none. */

@@ -20,7 +20,7 @@ export const REDIS_PORT = 6379;
 export const CONSUL_PORT = 8500;
 
 /** `REDIS_PORT` is an address where Docker or Kubernetes link a container called redis. */
-export interface LinkedPort {
+interface LinkedPort {
   readonly host?: string;
   readonly port: number;
 }
@@ -33,7 +33,7 @@ const linkedPort: Reader<LinkedPort> = (value) => {
   return { value: linked ? result.value : { port: result.value.port } };
 };
 
-export interface RedisAddress {
+interface RedisAddress {
   readonly host: string;
   readonly port: number;
   readonly tls: boolean;

@@ -25,7 +25,7 @@ export type Compress = (
   job: () => Promise<Buffer>,
 ) => Promise<Buffer> | undefined;
 
-export interface Answers {
+interface Answers {
   /** `lanes`: the credential and the address that must not take the room of all others. */
   open(kind: 'server' | 'client', lanes: Lanes): Answer;
 }

@@ -6,7 +6,7 @@ import { createCrumbCount } from './pieces.ts';
 import { Refusal } from './reply.ts';
 import { createCollector, endedEarly } from './request-body.ts';
 
-export interface BareBodyOptions {
+interface BareBodyOptions {
   readonly limitBytes: number;
   readonly timeoutMs: number;
   readonly memory: Holding;

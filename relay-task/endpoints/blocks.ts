@@ -8,7 +8,7 @@ import { normalTextInSlices } from '../common/item-text.ts';
 import { sortInSlices } from '../common/sliced-sort.ts';
 
 /** Live items, each text behind the one before. */
-export interface Block {
+interface Block {
   readonly keys: readonly string[];
   /** Where the text of each ends in the bytes. */
   readonly ends: readonly number[];
@@ -23,7 +23,7 @@ export interface Section {
   readonly blocks: readonly Block[];
 }
 
-export interface SectionOptions {
+interface SectionOptions {
   /** The section as it was made last, with the same `write`. */
   readonly before: Section | undefined;
   /** The text of an item in the body; `normal` is the normal form of its JSON. */

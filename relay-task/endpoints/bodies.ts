@@ -443,7 +443,7 @@ export function* digestInSteps(texts: readonly string[]): Generator<void, string
 const TEXTS_AT_ONCE = 32;
 
 /** Caches a value built from a view, as long as `of` stays the same. */
-export type Perishable<T> = (view: ItemView, of: string | number, make: () => T) => T;
+type Perishable<T> = (view: ItemView, of: string | number, make: () => T) => T;
 
 export function perishable<T>(): Perishable<T> {
   const held = new WeakMap<ItemView, { readonly of: string | number; readonly value: T }>();

@@ -21,7 +21,7 @@ const allowedHeaders = [
 /** SDKs use `Date` to correct for the device's clock. */
 const exposedHeaders = 'Date,ETag,Retry-After,X-LD-EnvID';
 
-export interface CorsQuestion {
+interface CorsQuestion {
   readonly origin: string | undefined;
   /** The endpoint's methods. */
   readonly methods: readonly string[];

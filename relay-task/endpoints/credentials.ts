@@ -17,7 +17,7 @@ export interface Selected {
   readonly credentialKind: CredentialKind;
 }
 
-export interface Asking {
+interface Asking {
   readonly headers: IncomingHttpHeaders;
   readonly params: Readonly<Record<string, string>>;
   readonly query: Query;

@@ -96,7 +96,7 @@ export interface RequestTurns {
   readonly others: FairTurns;
 }
 
-export type DispatcherOptions = Services &
+type DispatcherOptions = Services &
   Omit<RoutesOptions, 'polls'> & {
     readonly memory: { readonly bodies: Budget; readonly answers: Budget; readonly polls?: Budget };
     readonly turns: RequestTurns;

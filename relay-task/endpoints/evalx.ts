@@ -16,7 +16,7 @@ import { type RequestContext, requireSecureMode } from './request-context.ts';
 export type ReadContext = (request: EnvironmentRequest) => RequestContext | Promise<RequestContext>;
 
 /** How an answer about all flags is written. */
-export interface Form {
+interface Form {
   readonly withReasons: boolean;
   /** What it depends on besides the flags, the context, the audience and the reasons; as JSON. */
   readonly about?: readonly unknown[];

@@ -1,7 +1,7 @@
 import { createPacedLines } from '../common/paced-lines.ts';
 import type { Log } from '../ports.ts';
 
-export interface Failure {
+interface Failure {
   readonly message: string;
   readonly route: string;
   readonly error: unknown;

@@ -20,7 +20,7 @@ export interface Holding {
   release(): void;
 }
 
-export interface Holdings {
+interface Holdings {
   /** `lanes`: the credential and the address that must not take the room of all others. */
   open(lanes: Lanes): Holding;
   /** Nothing waits for room any more. */

@@ -5,7 +5,7 @@ import { Refusal } from './reply.ts';
 import { contextFromValue, type RequestContext } from './request-context.ts';
 
 /** Why a request is answered with 400, with OpenFeature's error code. */
-export interface OpenFeatureProblem {
+interface OpenFeatureProblem {
   readonly errorCode: 'PARSE_ERROR' | 'TARGETING_KEY_MISSING' | 'INVALID_CONTEXT';
   readonly errorDetails: string;
 }

@@ -9,7 +9,7 @@ import { membersOf } from '../common/json-text.ts';
 import { createKept, type Kept, Place } from '../common/kept.ts';
 import type { EvaluatedFlag, ItemView, ValueText } from '../ports.ts';
 
-export interface OpenFeatureResult {
+interface OpenFeatureResult {
   readonly failed: boolean;
   /** One `evaluationSuccess` or `evaluationFailure`. */
   readonly json: string;

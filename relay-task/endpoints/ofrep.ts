@@ -20,7 +20,7 @@ import { represent, withoutData } from './represent.ts';
 import type { EnvironmentRequest, Handler } from './request.ts';
 import { jsonFromBody, passesSecureMode, type RequestContext } from './request-context.ts';
 
-export interface OfrepOptions {
+interface OfrepOptions {
   /** The largest body that is accepted, decompressed. */
   readonly maxContextBytes: number;
   readonly log?: Log | undefined;
@@ -28,7 +28,7 @@ export interface OfrepOptions {
   readonly kept?: Kept | undefined;
 }
 
-export interface OfrepHandlers {
+interface OfrepHandlers {
   /** One flag, `{key}` in the path. */
   readonly single: Handler;
   /** Every flag that the credential's kind may see. */

@@ -5,7 +5,7 @@ import { messageReply } from './reply.ts';
 import { represent, withoutData } from './represent.ts';
 import type { Handler } from './request.ts';
 
-export interface Polling {
+interface Polling {
   whole(what: Listed): Handler;
   /** All flags for PHP, cacheable for the environment's TTL. */
   flagsForPhp: Handler;

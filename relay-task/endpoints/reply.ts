@@ -45,7 +45,7 @@ export function retryLater(): Record<string, string> {
 export const CANNOT_ANSWER = 'Cannot answer a request';
 export const SEE_LOG = 'the relay failed to answer; see its log';
 
-export interface Sending {
+interface Sending {
   /** Whether the connection ends with the answer. */
   readonly close: boolean;
   readonly patience: Patience;

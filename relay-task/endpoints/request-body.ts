@@ -21,7 +21,7 @@ export interface BodyMemory extends Holding {
 }
 
 /** Collects pieces and keeps at most `limitBytes`. */
-export interface Collector {
+interface Collector {
   /** Whether memory is needed for the next piece. */
   wants(bytes: number): boolean;
   /** Copies the piece. `isTaken`: whether its memory was taken; by default it is taken here. True when reading further is pointless. */

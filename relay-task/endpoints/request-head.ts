@@ -33,7 +33,7 @@ function refuseFields({ rawHeaders, httpVersion }: IncomingMessage): Reply | und
   }
   const seen = new Map<string, string>();
   for (let i = 0; i < rawHeaders.length; i += 2) {
-    const [name, value] = [rawHeaders[i]!.toLowerCase(), rawHeaders[i + 1]!];
+    const [name, value] = [(rawHeaders[i] ?? '').toLowerCase(), rawHeaders[i + 1] ?? ''];
     const earlier = seen.get(name);
     if (name === 'host') {
       if (earlier !== undefined) return messageReply(400, 'the request has more than one Host header');

@@ -7,7 +7,7 @@ export interface Query {
   toString(): string;
 }
 
-export interface Pattern {
+interface Pattern {
   readonly method: string;
   /** Braces match any one non-empty segment, or its part before a suffix: `/sdk/flags/{key}`, `/a/{id}.gif`. */
   readonly path: string;

@@ -20,7 +20,7 @@ interface RouteBase {
   readonly path: string;
 }
 
-export interface OpenRoute extends RouteBase {
+interface OpenRoute extends RouteBase {
   readonly credential?: undefined;
   /** Requests are turned away when too many wait for their turn. */
   readonly isCostly?: true;

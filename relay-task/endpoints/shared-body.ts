@@ -13,7 +13,7 @@ export interface Packed {
   done: { readonly bytes: Buffer; readonly kept: Kept } | undefined;
 }
 
-export interface Sharing {
+interface Sharing {
   readonly lane: string;
   readonly packed: Map<string, Packed>;
   /** Among the compressed ones. */

@@ -17,7 +17,7 @@ export interface StatusOptions extends Pick<Services, 'health'> {
   readonly statusToken?: string | undefined;
 }
 
-export interface StatusHandlers {
+interface StatusHandlers {
   readonly all: Handler<RouteRequest>;
   readonly one: Handler<RouteRequest>;
   readonly live: Handler<RouteRequest>;

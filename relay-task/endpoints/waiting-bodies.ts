@@ -5,7 +5,7 @@
 import { createFairQueue, type Lanes } from '../common/fair-queue.ts';
 import type { SharedBudget } from '../common/shared-budget.ts';
 
-export interface WaitingBodies {
+interface WaitingBodies {
   open(lanes: Lanes): WaitingBody;
   /** Memory was given back. */
   proceed(): void;
@@ -23,7 +23,7 @@ export interface WaitingBody {
   leave(): void;
 }
 
-export interface WaitingBodiesOptions {
+interface WaitingBodiesOptions {
   /** For all of its waiting. */
   readonly waitMs: number;
   /** `isNext`: it is the one of its lanes that is read to its end, and may take more than while all are read. */

@@ -15,7 +15,7 @@ interface Shared {
 }
 
 /** What an answer says about its variation. */
-export interface Said {
+interface Said {
   readonly isExperiment: boolean;
   readonly withReason: boolean;
   /** Those that the audience may see. */

@@ -81,8 +81,8 @@ async function isGzip(path: string): Promise<boolean> {
 /** MD5 over all files, ordered by the bytes of their names. LaunchDarkly stores it raw, tools like `md5sum` as hex. */
 function matches(checksum: Buffer, files: ReadonlyMap<string, Buffer>): boolean {
   const hash = createHash('md5');
-  const names = [...files.keys()].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
-  for (const name of names) hash.update(files.get(name)!);
+  const sorted = [...files].sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
+  for (const [, bytes] of sorted) hash.update(bytes);
   const digest = hash.digest();
   return checksum.equals(digest) || checksum.toString('latin1').trim().toLowerCase() === digest.toString('hex');
 }

@@ -17,11 +17,11 @@ import { type HeldKeys, NO_KEYS, rotateKeys, withoutExpired } from './key-rotati
 import { member } from './loose-json.ts';
 import { createSourceStatus } from './source-status.ts';
 
-export type DataSet =
+type DataSet =
   | { readonly items: readonly Item[]; readonly unreadable: readonly UnreadableItem[] }
   | { readonly problem: string };
 
-export interface ArchiveOptions extends EnvironmentTemplates, ArchiveLimits {
+interface ArchiveOptions extends EnvironmentTemplates, ArchiveLimits {
   /** `.tar` or `.tar.gz`. */
   readonly path: string;
   /** How often the file is checked. A change is read once the file has stayed the same for this long. */
@@ -83,7 +83,7 @@ export async function startArchive(options: ArchiveOptions): Promise<Environment
     files: ReadonlyMap<string, Buffer>,
     before: HeldEnvironment | undefined,
   ): Promise<HeldEnvironment | string> {
-    const outer = parseJson(files.get(`${id}.json`)!.toString());
+    const outer = parseJson(files.get(`${id}.json`)?.toString() ?? '');
     if (!isObject(outer)) return `${id}.json is not a JSON object`;
     const record = parseEnvironmentRecord(member(outer, 'env'), id);
     if ('problem' in record) return record.problem;

@@ -35,7 +35,7 @@ const NO_FILTERS: readonly string[] = [];
 /** Below every version, so that LaunchDarkly's data always wins over remembered data. */
 const REMEMBERED = -1;
 
-export type Applicable =
+type Applicable =
   | ({ readonly kind: 'put' } & PutEntries)
   | Extract<AutoConfigMessage, { kind: 'environment' | 'filter' | 'delete' }>;
 

@@ -24,7 +24,7 @@ export interface AutoConfigListener {
   onFailure(failure: { readonly message: string; readonly refused?: boolean | undefined }): void;
 }
 
-export interface AutoConfigOptions extends EnvironmentTemplates {
+interface AutoConfigOptions extends EnvironmentTemplates {
   /** Opens the stream and keeps it open, whatever fails, until it is closed. */
   open(listener: AutoConfigListener): { close(): void };
   readonly sink: EnvironmentSink;

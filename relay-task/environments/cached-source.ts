@@ -4,7 +4,7 @@ import { inSlices } from '../common/slices.ts';
 import type { Keeper, Log } from '../ports.ts';
 import { createSeal } from './sealed.ts';
 
-export interface RememberedOptions {
+interface RememberedOptions {
   readonly keeper: Keeper;
   /** The sealing key is derived from it. */
   readonly secret: string;
@@ -17,7 +17,7 @@ export interface RememberedOptions {
   readonly pauseMs?: number;
 }
 
-export interface Remembered {
+interface Remembered {
   /**
    * The text that an earlier process stored; undefined when there is none that can be read. Retries until the store
    * answers or `close` is called. Never rejects.

@@ -38,7 +38,7 @@ export interface Affected {
  * Items compiled for evaluation, each at its first use. A large item that was replaced counts in the latest version that was compiled, until
  * `clientView.compile` has compiled it: never in one turn.
  */
-export interface Compiled {
+interface Compiled {
   /** An item was replaced. */
   replaced(item: Item): void;
   /** Replaces items by a whole set, maybe another environment's: earlier versions count no more. */
@@ -96,7 +96,7 @@ const compilers: {
   segments: { whole: compileSegment, inSteps: compileSegmentInSteps },
 };
 
-export interface CompiledReports {
+interface CompiledReports {
   /** Called once for each version of an item that has such patterns, with the first one and the number of the others. */
   onRefused(pattern: RefusedPattern, more: number): void;
   /** Called once for each reason in each version of an item. */
@@ -207,7 +207,11 @@ export function createCompiled(
       while (isNeeded()) {
         refusals = own;
         const { done, value } = steps.next();
-        if (done) return void (isPresent() ? keep(kind, key, value) : chase.keep(kind, key, value));
+        if (done) {
+          if (isPresent()) keep(kind, key, value);
+          else chase.keep(kind, key, value);
+          return;
+        }
         yield;
       }
     } catch (error) {

@@ -7,7 +7,7 @@ import { inSlices } from '../common/slices.ts';
  * not matter and an item can be subtracted again. Tombstones do not count, since how many a relay remembers depends on how long
  * it has been running.
  */
-export interface Digest {
+interface Digest {
   /** Costs nothing until `sum` was called once. */
   replaced(before: Item | undefined, after: Item): void;
   sum(): bigint;

@@ -92,7 +92,11 @@ export function environmentJson({ environmentId, statement, version, secureMode,
   const { sdkKey, expiring, sdkKeys, mobileKey, mobileKeys } = statement;
   const listOf = (keys: readonly StatedKey[]) => keys.map(({ value, expiresAt }) => ({ value, expiry: expiresAt }));
   return {
-    ...{ envId: environmentId, ...labels, version, secureMode, defaultTtl: ttlMs / 60_000 },
+    envId: environmentId,
+    ...labels,
+    version,
+    secureMode,
+    defaultTtl: ttlMs / 60_000,
     sdkKey: { value: sdkKey, expiring: expiring && { value: expiring.value, timestamp: expiring.expiresAt } },
     sdkKeys: listOf(sdkKeys),
     // Whoever has no mobile key says so; who says nothing keeps the former.

@@ -23,7 +23,7 @@ import { createMemory, type Outcome } from './memory.ts';
 import { createStates } from './states.ts';
 import { prepareStored, readStored } from './stored.ts';
 
-export interface EnvironmentOptions {
+interface EnvironmentOptions {
   readonly name: string;
   readonly log: Log;
   /** Called synchronously after each change of memory. Must not throw. */

@@ -18,7 +18,7 @@ import type {
 } from '../ports.ts';
 import { Answers } from './answer.ts';
 
-export interface ClientViewOptions {
+interface ClientViewOptions {
   flag(key: string): Flag | undefined;
   /** Live flags that the audience may see. */
   flags(audience: CredentialKind): readonly Flag[];
@@ -133,10 +133,6 @@ export function createClientView(options: ClientViewOptions): ClientView {
     evaluateOne(key, context, wanted, memberships, memo) {
       const flag = flagOf(key);
       return flag && mayBeSeen(flag, wanted.audience) ? evaluate(flag, context, wanted, memberships, memo) : undefined;
-    },
-    evaluateAll(context, wanted, memberships) {
-      const memo = createMemo();
-      return options.flags(wanted.audience).map((flag) => evaluate(flag, context, wanted, memberships, memo));
     },
     *evaluateInSteps(context, wanted, memberships) {
       yield* options.follow(wanted.audience);

@@ -3,7 +3,7 @@ import { byCodeUnits } from '../common/sliced-sort.ts';
 import type { CredentialKind } from '../ports.ts';
 
 /** An environment's flags in lists that are made when they are first needed, and then follow changes at the cost of what changed. */
-export interface FlagLists {
+interface FlagLists {
   /** The flag was replaced, or counts in another version. */
   changed(key: string): void;
   /** Those that the audience may see, sorted by key. A list that was returned does not change. */
@@ -14,7 +14,7 @@ export interface FlagLists {
   prerequisites(): ReadonlySet<Flag>;
 }
 
-export interface FlagListsOptions {
+interface FlagListsOptions {
   /** All keys that there are, tombstones included: more and more, never fewer. */
   keys(): Iterable<string>;
   flag(key: string): Flag | undefined;

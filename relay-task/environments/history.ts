@@ -16,7 +16,7 @@ interface Step {
  * The remembered states of an environment, oldest first, and what led from each to the next. A state is a digest of the
  * live items, so it is equal in every relay that holds the same items.
  */
-export interface History {
+interface History {
   /** The newest state; '' before the first. */
   readonly latest: string;
   /**

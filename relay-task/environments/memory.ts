@@ -145,5 +145,3 @@ export function createMemory(options: {
     },
   };
 }
-
-export type Memory = ReturnType<typeof createMemory>;

@@ -4,7 +4,7 @@ import { credentialId } from './credential-id.ts';
 import { longerOf } from './longer-of.ts';
 
 /** The only ways in which a registry changes. */
-export type RegistryChange<E> =
+type RegistryChange<E> =
   /** One environment, or one filtered view of it. Credentials, if given, become those of the name. */
   | {
       readonly type: 'add-environment';
@@ -21,7 +21,7 @@ export type RegistryChange<E> =
   /** The source of keys has been read completely: from now on an unknown credential is unknown. */
   | { readonly type: 'source-complete' };
 
-export type Found<E> =
+type Found<E> =
   | { readonly name: string; readonly filter: string; readonly environment: E }
   | 'unknown-credential'
   | 'unknown-filter'
@@ -203,7 +203,10 @@ function createExpiries({ now, after }: Clock, onDue: (ids: readonly string[]) =
 
   return {
     set(id: string, expiresAt: number | undefined) {
-      if (expiresAt === undefined) return void waiting.delete(id);
+      if (expiresAt === undefined) {
+        waiting.delete(id);
+        return;
+      }
       waiting.set(id, expiresAt);
       if (expiresAt + 1 < firesAt) arm(expiresAt);
     },

@@ -18,7 +18,7 @@ const KEY_BYTES = 32;
 const SCRYPT = { N: 16_384, r: 8, p: 1, maxmem: 32 * 1024 * 1024 };
 const MAX_TEXT_BYTES = 64 * 1024 * 1024;
 
-export interface Seal {
+interface Seal {
   close(text: string): Promise<Uint8Array>;
   /** Rejects when the format or the secret is another one, or the bytes are damaged. */
   open(bytes: Uint8Array): Promise<string>;

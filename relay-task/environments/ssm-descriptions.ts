@@ -16,7 +16,7 @@ export interface SsmDefaults {
   readonly filters?: Readonly<Record<string, readonly string[]>>;
 }
 
-export interface DescriptionOptions {
+interface DescriptionOptions {
   readonly defaults: SsmDefaults;
   /** See `SsmSourceOptions`. */
   readonly tablesSeparate: boolean;
@@ -70,7 +70,10 @@ export function createDescriptions(options: DescriptionOptions): Descriptions {
   const { defaults, tablesSeparate, prefixInStores = (prefix) => prefix, graceMs, confirmMs } = options;
   const owners = createOwners({ graceMs });
   const places = createPlaces({
-    ...{ tableName: defaults.tableName, tablesSeparate, prefixInStores, confirmMs },
+    tableName: defaults.tableName,
+    tablesSeparate,
+    prefixInStores,
+    confirmMs,
     filtersOf: ({ parameters }) => filtersOf(parameters, defaults),
   });
   let last = new Map<string, readonly Credential[]>();
@@ -146,7 +149,10 @@ export function createDescriptions(options: DescriptionOptions): Descriptions {
         since.set(id, since.get(id) ?? troubleSince(draft, text) ?? now);
       }
       return describe(draft, {
-        ...{ defaults, place: chosen.get(draft.id)!, since, now },
+        defaults,
+        place: chosen.get(draft.id)!,
+        since,
+        now,
         isKnown: last.has(draft.id),
       });
     });
@@ -262,7 +268,7 @@ function filtersOf(parameters: HeldParameters, { filters = {} }: SsmDefaults): r
   const own = settingOf('filters', parameters.get('filters')?.text);
   if (own !== undefined) return own;
   const projectKey = settingOf('project-key', parameters.get('project-key')?.text);
-  return projectKey !== undefined && Object.hasOwn(filters, projectKey) ? filters[projectKey]! : [];
+  return (projectKey !== undefined && Object.hasOwn(filters, projectKey) && filters[projectKey]) || [];
 }
 
 /**

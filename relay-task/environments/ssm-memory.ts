@@ -3,7 +3,7 @@ import { dateTime, isParameterName, parseRevoked, type SsmParameterName, ssmPara
 import type { Decrypted, Decryption, Listed } from './ssm-reader.ts';
 
 /** Why a parameter's present value is not in force. */
-export interface Trouble {
+interface Trouble {
   /**
    * `unreadable`: it cannot be decrypted, though others of its environment can. `unreachable`: SSM failed, or nothing of
    * the environment can be decrypted; the last value counts for as long as that lasts. `awaited`: it is being read.
@@ -71,7 +71,7 @@ export function isAwaited(held: Held | undefined): boolean {
   return held?.trouble?.kind === 'awaited' || held?.trouble?.rereading === true;
 }
 
-export interface ReadValues {
+interface ReadValues {
   /** What was read of the wanted parameters. */
   readonly decrypted: Decrypted;
   /** Wanted parameters that are still to be read. */
@@ -315,13 +315,12 @@ function dropMissing(
       missing = true;
     }
   }
-  const settings = [...parameters.keys()].filter((name) => !ssmParameters[name].key && isGone(name));
+  const settings = [...parameters].filter(([name]) => !ssmParameters[name].key && isGone(name));
   const isEmpty = ended && settings.length === parameters.size;
-  for (const name of settings) {
+  for (const [name, held] of settings) {
     const path = `${environment}/${name}`;
     const since = missing ? now : (gone.get(path) ?? now);
     gone.set(path, since);
-    const held = parameters.get(name)!;
     parameters.set(name, { ...held, isGone: true });
     if (missing || (now - since < settleMs && !isEmpty)) continue;
     parameters.delete(name);

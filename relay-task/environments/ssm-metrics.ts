@@ -1,13 +1,13 @@
 import { Counter, Gauge, type Registry } from 'prom-client';
 
-export type ReadOutcome = 'complete' | 'throttled' | 'failed';
+type ReadOutcome = 'complete' | 'throttled' | 'failed';
 
-export interface SsmMetrics {
+interface SsmMetrics {
   read(outcome: ReadOutcome): void;
 }
 
 /** Read when metrics are scraped. */
-export interface SsmGauges {
+interface SsmGauges {
   /** Unix ms; 0: never. */
   completeAt(): number;
   /** Names of environments with a key problem. */

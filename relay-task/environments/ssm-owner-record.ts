@@ -4,7 +4,7 @@ import { sleep } from '../common/pause.ts';
 import type { Keeper, Log } from '../ports.ts';
 import type { Dispute, Disputes, Owners } from './ssm-owners.ts';
 
-export interface OwnerRecord {
+interface OwnerRecord {
   /** Adopts what earlier tasks and other relays know, if it is still to be learnt or something is undecided. Never rejects. */
   learn(now: number): Promise<void>;
   /** Stores what is known here, in the background. Never throws. */

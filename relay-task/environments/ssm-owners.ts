@@ -52,8 +52,9 @@ export function createOwners({ graceMs }: { readonly graceMs: number }): Owners 
     const named = environmentsOf(holders);
     if (before === undefined) {
       // Whoever serves an SDK key gets its flags from LaunchDarkly, so the choice can do little harm.
-      const isClear = named.length === 1 || holders[0]?.kind === 'sdkKey';
-      return isClear ? remember(id, holders[0]!.environment, named, undefined) : undefined;
+      const [first] = holders;
+      const isClear = named.length === 1 || first?.kind === 'sdkKey';
+      return first && isClear ? remember(id, first.environment, named, undefined) : undefined;
     }
     const own = holders.filter(({ environment }) => environment === before.owner);
     const present = own.filter(({ standing }) => standing === 'present');
@@ -104,7 +105,7 @@ export function createOwners({ graceMs }: { readonly graceMs: number }): Owners 
   return {
     settle(drafts, revoked, now) {
       const byId = new Map(drafts.map((draft) => [draft.id, draft]));
-      const claims = new Map<string, Claim[]>();
+      const claims = new Map<string, [Claim, ...Claim[]]>();
       for (const claim of drafts.flatMap((draft) => draft.claims)) {
         const id = credentialId(claim);
         const others = claims.get(id);
@@ -116,7 +117,7 @@ export function createOwners({ graceMs }: { readonly graceMs: number }): Owners 
       for (const [id, all] of claims) {
         const [first] = all;
         const isReplaced = all.every(({ standing }) => standing === 'replaced');
-        const owner = isReplaced ? (known.get(id)?.owner ?? first!.environment) : decide(id, all, byId, now);
+        const owner = isReplaced ? (known.get(id)?.owner ?? first.environment) : decide(id, all, byId, now);
         owners.set(id, owner);
         if (owner === undefined && !known.has(id)) undecided.add(fingerprintOf(id));
         const dispute = known.get(id);
@@ -128,7 +129,7 @@ export function createOwners({ graceMs }: { readonly graceMs: number }): Owners 
       for (const draft of drafts) keepOwn(draft, owners, claims, known);
       return [...owners].filter(([id, owner]) => {
         const list = revoked.get(known.get(id)?.owner ?? '');
-        return owner === undefined && !list?.everything && !list?.has(claims.get(id)![0]!.value);
+        return owner === undefined && !list?.everything && !list?.has(claims.get(id)?.[0].value ?? '');
       }).length;
     },
 

@@ -46,7 +46,7 @@ export function createPacing(intervals: SsmIntervals, random: () => number = Mat
 }
 
 /** The time between requests, in ms, for relays that share an account's limit and do not know of one another. */
-export interface RequestPace {
+interface RequestPace {
   /** How long the next request has to wait: not at all for a burst, then `spacingMs`, or more after throttling. */
   next(): number;
   /** SSM throttled a request. */

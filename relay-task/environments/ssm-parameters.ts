@@ -15,7 +15,7 @@ export function environmentsPath(stage: string): string {
 /** Characters that SSM admits in one level of a name; https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html */
 export const levelPattern = /^[\w.-]+$/;
 
-export interface SsmParameter {
+interface SsmParameter {
   /** To be kept as a SecureString and never shown. */
   readonly secret: boolean;
   /** Its absence is never taken for an intention: what it said keeps working for a grace time. */
@@ -130,7 +130,7 @@ export function storedPlainly(name: string): string {
 }
 
 /** Stands in `revoked` for the whole environment. */
-export const everything = '*';
+const everything = '*';
 
 /**
  * How a key is named where it was revoked: half of its SHA-256, in hex. LaunchDarkly's keys are random, so it does not

@@ -3,12 +3,12 @@ import { filteredPrefix } from '../../lib/flag-table/index.ts';
 import { type Draft, hasNamedKey, type Moment } from './ssm-drafts.ts';
 import { settingOf } from './ssm-settings.ts';
 
-export interface StorePlace {
+interface StorePlace {
   readonly prefix: string;
   readonly tableName: string | undefined;
 }
 
-export interface PlacesOptions {
+interface PlacesOptions {
   /** Of environments without a table of their own. */
   readonly tableName: string | undefined;
   /** Whether environments with the same prefix and different tables are apart in every store. */
@@ -42,7 +42,7 @@ export interface ChosenPlace extends StorePlace {
 }
 
 /** Decides where the stores keep each environment, and remembers it. */
-export interface Places {
+interface Places {
   /**
    * The places, by environment. One that has a place keeps it while the SDK key in force is not the one that SSM names, and until
    * another place comes with another key or is confirmed: a former key's data must not get to a place that was put together with
@@ -162,7 +162,8 @@ function settlePlaces(
     return [
       { isOwnName: wish.prefix === draft.id, at: wish.at, place: () => placeEnvironment(draft, wish) },
       ...wish.filters.map(([filter, at]) => ({
-        ...{ isOwnName: false, at: Math.max(wish.at, at) },
+        isOwnName: false,
+        at: Math.max(wish.at, at),
         place: () => placeFilter(draft, filter),
       })),
     ];

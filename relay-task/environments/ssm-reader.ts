@@ -46,7 +46,7 @@ export type Decryption =
 /** By name. Parameters that were deleted since the listing are missing. */
 export type Decrypted = ReadonlyMap<string, Decryption>;
 
-export interface SsmReader {
+interface SsmReader {
   /**
    * Everything below the path; SecureStrings without their values. After a failure the next call goes on with the page that
    * failed.
@@ -176,7 +176,10 @@ function createListing(
   const readPage = (NextToken: string | undefined) =>
     send(
       new GetParametersByPathCommand({
-        ...{ Path: path, Recursive: true, WithDecryption: false, MaxResults: BATCH },
+        Path: path,
+        Recursive: true,
+        WithDecryption: false,
+        MaxResults: BATCH,
         ...(NextToken !== undefined && { NextToken }),
       }),
     );

@@ -21,7 +21,7 @@ export const settingReaders = {
 
 type SettingName = keyof typeof settingReaders;
 
-export type SettingValue<Name extends SettingName> = (typeof settingReaders)[Name] extends Reader<infer T> ? T : never;
+type SettingValue<Name extends SettingName> = (typeof settingReaders)[Name] extends Reader<infer T> ? T : never;
 
 /** The value of a setting that was accepted before; undefined if there is none. */
 export function settingOf<Name extends SettingName>(

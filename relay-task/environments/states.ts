@@ -6,7 +6,7 @@ import { createFDv2, type FDv2 } from './fdv2.ts';
 import { createHistory } from './history.ts';
 
 /** Digests of the held items, and the changes from earlier states to the present one. */
-export interface States {
+interface States {
   /** An item was replaced, whether or not readers are told. */
   replaced(item: Item, before: Item | undefined): void;
   /** Readers are about to be told of a change. */

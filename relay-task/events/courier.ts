@@ -52,7 +52,7 @@ export interface Courier {
   stop(): void;
 }
 
-export interface CourierOptions {
+interface CourierOptions {
   /** Without a trailing slash. */
   readonly eventsUri: string;
   readonly environment: string;

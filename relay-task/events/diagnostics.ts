@@ -9,7 +9,7 @@ interface Delivered {
   readonly address: string;
 }
 
-export interface Diagnostics<T extends Delivered> {
+interface Diagnostics<T extends Delivered> {
   /** Nothing is queued or being sent. */
   readonly idle: boolean;
   add(event: T): void;

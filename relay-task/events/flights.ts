@@ -82,8 +82,13 @@ export function createFlights(options: FlightsOptions): Flights {
       const parcel = parcelOf(batches);
       const senders = new Set(sendersOf(parcel));
       const flight: Flight = {
-        ...{ step: 'waiting', passable: false, rejections: 0, hasProgress: false },
-        ...{ senders, isTrial: areSuspects && [...senders].every(options.isUnconfirmed), landed: Promise.resolve() },
+        step: 'waiting',
+        passable: false,
+        rejections: 0,
+        hasProgress: false,
+        senders,
+        isTrial: areSuspects && [...senders].every(options.isUnconfirmed),
+        landed: Promise.resolve(),
       };
       flights.add(flight);
       const releases = batches.map(({ release }) => release);

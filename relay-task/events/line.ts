@@ -25,7 +25,7 @@ export interface Line {
 }
 
 /** A batch that may still lose events. */
-export interface WaitingBatch {
+interface WaitingBatch {
   readonly sender: string;
   bytes: Buffer;
   events: number;
@@ -36,7 +36,7 @@ export interface WaitingBatch {
   readonly release?: () => void;
 }
 
-export interface LineOptions {
+interface LineOptions {
   readonly places: Holders;
   readonly memory: SenderMemory;
   readonly isSuspect: boolean;

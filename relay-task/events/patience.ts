@@ -4,7 +4,7 @@ import type { PostAnswer } from './post.ts';
 import type { EventTimings } from './timings.ts';
 
 /** `failing` is temporary; `refused` needs someone to act; `too-large` needs a smaller payload; `invalid` another one. */
-export type Outcome = 'delivered' | 'too-large' | Failure;
+type Outcome = 'delivered' | 'too-large' | Failure;
 export type Failure = 'failing' | 'refused' | 'invalid';
 
 export function judge(answer: PostAnswer): Outcome {
@@ -23,7 +23,7 @@ export interface Treatment {
   readonly isSuspect?: boolean;
 }
 
-export interface Patience {
+interface Patience {
   /** The delay before the next attempt, in ms, or the reason to give up. */
   after(outcome: Failure, answer: PostAnswer): number | 'rejected' | 'refused' | 'expired';
 }

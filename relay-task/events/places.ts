@@ -1,6 +1,6 @@
 /** Places for requests in flight, which a hung request keeps until it times out. */
 
-export interface Places {
+interface Places {
   open(): CredentialPlaces;
 }
 

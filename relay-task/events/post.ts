@@ -1,7 +1,7 @@
 import { describeError, type HttpAnswer, httpRequest } from '../common/http-request.ts';
 import type { Outbound } from '../ports.ts';
 
-export interface PostOptions {
+interface PostOptions {
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: Buffer;

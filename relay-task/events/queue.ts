@@ -12,7 +12,7 @@ import type { Departing, SenderMemory } from './sender-memory.ts';
 import type { Summary } from './summary.ts';
 import type { Suspects } from './suspects.ts';
 
-export interface QueueOptions extends Pick<FlightsOptions, 'deliver' | 'forwarded'> {
+interface QueueOptions extends Pick<FlightsOptions, 'deliver' | 'forwarded'> {
   /** How many events are queued at most, not counting those being sent. */
   readonly capacity: number;
   readonly maxPayloadBytes: number;
@@ -68,7 +68,9 @@ export function createQueue(options: QueueOptions): Queue {
   const places = createHolders();
   const toAll = { deliver, forwarded, dropped, landed, putAside };
   const about = {
-    ...{ judged: suspects.judge, accepted: suspects.accept, spend: suspects.spend },
+    judged: suspects.judge,
+    accepted: suspects.accept,
+    spend: suspects.spend,
     isUnconfirmed: (sender: string) => suspects.of(sender) !== 'confirmed',
   };
   const createWay = (areSuspects: boolean, isSuspect: boolean, take: FlightsOptions['take']): Way => ({

@@ -9,7 +9,7 @@ export interface EventQueue extends Queue {
   readonly seen?: Pick<Recent, 'add'> | undefined;
 }
 
-export interface Queues {
+interface Queues {
   /**
    * The queue for events with this metadata. When too many queues are busy, further kinds share a queue without tags and
    * SDK names: losing those is better than losing events.

@@ -38,7 +38,7 @@ export interface Departing {
   readonly anyBatch: boolean;
 }
 
-export interface SenderMemoryOptions {
+interface SenderMemoryOptions {
   readonly budget: Budget;
   /** Drops the newest events of this sender that wait, at least one and about so many bytes; returns how many were released. */
   readonly drop: (sender: Sender, bytes: number) => number;

@@ -11,7 +11,7 @@ import type { Recent } from './recent.ts';
 import type { Summary } from './summary.ts';
 import { type Fields, numberIn, trackingOf } from './tracking.ts';
 
-export interface SummariseOptions {
+interface SummariseOptions {
   readonly schema: number;
   readonly summary: Summary;
   /** Whose events they are. */

@@ -3,7 +3,7 @@ import { detach } from '../common/json-text.ts';
 import { createShares } from '../common/shares.ts';
 import type { SenderMemory } from './sender-memory.ts';
 
-export interface Evaluation {
+interface Evaluation {
   readonly flagKey: string;
   /** Undefined: unknown flag. */
   readonly version?: number | undefined;

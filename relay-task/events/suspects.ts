@@ -3,7 +3,7 @@
  * `doubted`: its events were only rejected together with those of others, and some were accepted lately; `unknown`: none were yet, so it may be
  * one of any number of invented addresses.
  */
-export type Suspicion = 'doubted' | 'unknown' | 'confirmed';
+type Suspicion = 'doubted' | 'unknown' | 'confirmed';
 
 export interface Suspects {
   /**

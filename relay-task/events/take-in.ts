@@ -10,7 +10,7 @@ import type { EventQueue } from './queues.ts';
 import { fieldsOf, MAX_SUMMARISED_BYTES } from './tracking.ts';
 
 /** Where the parts of a body go. */
-export interface Sink {
+interface Sink {
   /** To be asked for each use: in a pause between two uses, a queue may be removed, and nothing flushes it then. */
   queue(): Pick<EventQueue, 'summary' | 'seen' | 'room' | 'add'>;
   /** Whose events they are. */

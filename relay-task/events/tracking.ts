@@ -8,7 +8,7 @@ import { resultOf } from '../common/slices.ts';
 /** An event above this is dropped where the relay summarises, which takes an event apart in one go; above `MAX_VALUES` values, too. */
 export const MAX_SUMMARISED_BYTES = 256 * 1024;
 
-export interface Tracking {
+interface Tracking {
   readonly trackEvents: boolean;
   /** Unix ms. */
   readonly debugEventsUntilDate: number | undefined;

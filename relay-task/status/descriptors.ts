@@ -14,7 +14,7 @@ const MIN_RESERVE = 64;
 const MORE_FILES = 'raise the limit of open files (ulimit -n), or run more relays';
 const MORE_MEMORY = 'give the relay more memory, or run more relays; see memory in /status';
 
-export interface Descriptors {
+interface Descriptors {
   /** How many connections clients may have; undefined where the limit is not known. */
   readonly maxConnections: number | undefined;
   /** A connection was closed unanswered. `files`: because `maxConnections` are open; `memory`: all that they may take is in use. */

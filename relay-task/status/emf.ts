@@ -6,7 +6,7 @@ import { Gauge, type MetricObject, type MetricObjectWithValues, type MetricValue
 import type { Log } from '../ports.ts';
 import { type Dimension, dimensionLabels, type PublishedMetric, published } from './published.ts';
 
-export interface EmfOptions {
+interface EmfOptions {
   readonly registry: Registry;
   readonly namespace: string;
   /** 60,000 by default, CloudWatch's resolution. */

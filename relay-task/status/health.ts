@@ -66,7 +66,7 @@ export interface HealthOptions {
   now?(): number;
 }
 
-export interface Readiness {
+interface Readiness {
   readonly ready: boolean;
   /** What is missing when not ready. */
   readonly waitingFor: readonly string[];
@@ -86,7 +86,7 @@ export interface RelayHealth {
 }
 
 /** ld-relay's fields, followed by additional ones. */
-export interface EnvironmentStatus {
+interface EnvironmentStatus {
   readonly sdkKey: string;
   readonly envId?: string;
   readonly envKey?: string;
@@ -132,7 +132,7 @@ export interface EnvironmentStatus {
   readonly failedItems: readonly FailedItem[];
 }
 
-export interface KeyStatus {
+interface KeyStatus {
   /** Obscured. */
   readonly value: string;
   /** Unix ms. */

@@ -41,7 +41,7 @@ export function createLog(options: LogOptions): Log {
 }
 
 const severities = ['debug', 'info', 'warn', 'error', 'none'] as const;
-export type LogLevel = (typeof severities)[number];
+type LogLevel = (typeof severities)[number];
 
 /** Drops log lines below `level`. */
 export function limitLog(log: Log, level: LogLevel): Log {

@@ -25,7 +25,7 @@ export interface Metrics {
   close(): void;
 }
 
-export interface MetricsOptions {
+interface MetricsOptions {
   /** Prefix of ld-relay's three metrics; `launchdarkly_relay` by default. */
   readonly prefix?: string | undefined;
 }

@@ -17,7 +17,7 @@ export interface Output {
   lost(): number;
 }
 
-export interface OutputOptions {
+interface OutputOptions {
   readonly stream?: NodeJS.WriteStream & { readonly fd: number };
   /** Lines are accepted again: how many were lost meanwhile, and why the last one was. May write. */
   onRecovered?(lines: number, reason: string): void;

@@ -6,7 +6,7 @@ import { idOf } from './same-item.ts';
 import { orderWrites, type WriteOrder } from './write-order.ts';
 
 /** Brings the rows of a database to memory's items, and its marks (manifest and `$inited`) to its rows. */
-export interface Applier {
+interface Applier {
   /** Takes over what was read. True: it is marked as a complete set, and has lost nothing. */
   adopt(content: Content): boolean;
   /**
@@ -19,7 +19,7 @@ export interface Applier {
 }
 
 /** What a batch did not write. */
-export interface Leftover {
+interface Leftover {
   /**
    * To be written with the next batch: items that others and memory changed meanwhile, whose prerequisites may have changed, too,
    * and the flags that depend on them.

@@ -29,7 +29,7 @@ import {
 import type { Row } from './dynamodb-client.ts';
 import { inFlight, inParallel } from './in-parallel.ts';
 
-export interface DynamoDBBigSegmentsOptions extends RequestsOptions, BigSegmentOwnerOptions {
+interface DynamoDBBigSegmentsOptions extends RequestsOptions, BigSegmentOwnerOptions {
   /** '' for none. */
   readonly prefix: string;
   readonly registry?: Registry | undefined;
@@ -263,7 +263,8 @@ function synchronizing(unixMs: number, environment: string | undefined): Request
     UpdateExpression: 'SET #at = :at',
     ConditionExpression: `attribute_not_exists(#emptying)${owned}`,
     ExpressionAttributeNames: {
-      ...{ '#at': 'synchronizedOn', '#emptying': 'emptying' },
+      '#at': 'synchronizedOn',
+      '#emptying': 'emptying',
       ...(environment !== undefined && { '#environment': 'environment' }),
     },
     ExpressionAttributeValues: {

@@ -105,7 +105,9 @@ function beginning(
     ConditionExpression: conditions.join(' AND '),
     ExpressionAttributeNames: Object.fromEntries([...WRITTEN, 'incomplete'].map((name) => [`#${name}`, name])),
     ExpressionAttributeValues: {
-      ...{ ':environment': { S: environment }, ':sign': { S: sign }, ':number': { N: String(number) } },
+      ':environment': { S: environment },
+      ':sign': { S: sign },
+      ':number': { N: String(number) },
       ...Object.fromEntries(
         WRITTEN.flatMap((name, index) => {
           const value = row[name];

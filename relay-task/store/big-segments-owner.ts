@@ -25,7 +25,7 @@ export interface Emptier {
   isOwn(sign: string | null | undefined): boolean;
 }
 
-export interface OwnershipOptions {
+interface OwnershipOptions {
   /** LaunchDarkly's ID of the environment that this relay writes; undefined: not known. */
   environment(): string | undefined;
   /** `BigSegmentOwnerOptions.adopts` */

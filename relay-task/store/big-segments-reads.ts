@@ -8,7 +8,7 @@ export interface ReadMembership {
   readonly outdated: boolean;
 }
 
-export interface MembershipReadsOptions {
+interface MembershipReadsOptions {
   /** Undefined: the store cannot be asked. Never rejects. */
   read(hashes: readonly string[]): Promise<readonly ReadMembership[] | undefined>;
   /** How many changes of memberships there were: a read that began before one is not shared after it. */

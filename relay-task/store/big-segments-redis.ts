@@ -17,7 +17,7 @@ import { openRedis } from './redis-store.ts';
 import { untilUndisturbed } from './redis-transactions.ts';
 import { createWrongTypeLog, isWrongType } from './redis-wrong-type.ts';
 
-export interface RedisBigSegmentsOptions extends BigSegmentOwnerOptions {
+interface RedisBigSegmentsOptions extends BigSegmentOwnerOptions {
   /** Where Redis is, or a client of the caller's (`createRedisClient`), who also closes it. */
   readonly connection: RedisConnection | RedisClient;
   /** '' for `launchdarkly`. */

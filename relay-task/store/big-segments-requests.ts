@@ -100,7 +100,10 @@ export function createRequests(options: RequestsOptions) {
     /** Some keys of a namespace with their `patchNumber`, strongly consistent; `after` is the end of the page before. */
     async page(namespace: string, after: Row | undefined) {
       const command = new QueryCommand({
-        ...{ TableName, ConsistentRead: true, ExclusiveStartKey: after, Limit: PAGE },
+        TableName,
+        ConsistentRead: true,
+        ExclusiveStartKey: after,
+        Limit: PAGE,
         KeyConditionExpression: '#namespace = :namespace',
         ProjectionExpression: '#namespace, #key, #number',
         ExpressionAttributeNames: { '#namespace': 'namespace', '#key': 'key', '#number': 'patchNumber' },

@@ -6,9 +6,7 @@ import { ownerProblem } from './big-segments-owner.ts';
  * or a replica that was promoted. `incomplete`: it was never synchronised, or was emptied and is not full again,
  * or it is another environment's.
  */
-export type Standing =
-  | { readonly kind: 'current' }
-  | { readonly kind: 'outdated' | 'incomplete'; readonly reason: string };
+type Standing = { readonly kind: 'current' } | { readonly kind: 'outdated' | 'incomplete'; readonly reason: string };
 
 const CURRENT: Standing = { kind: 'current' };
 /** The clocks of two relays that write the time of synchronisation may differ by so much. */

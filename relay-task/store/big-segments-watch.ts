@@ -29,7 +29,7 @@ export interface FormerStores {
 }
 
 /** `outdated`: the stores' answers are older than what was known. `none`: no store can be asked. */
-export type Reliability = 'current' | 'outdated' | 'none';
+type Reliability = 'current' | 'outdated' | 'none';
 
 export interface WatchedReading extends BigSegmentReading {
   readonly reliability: 'current' | 'outdated';

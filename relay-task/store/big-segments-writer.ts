@@ -11,7 +11,7 @@ import type { Timings } from './timings.ts';
 export type Request = Omit<UpdateItemCommandInput, 'TableName' | 'Key'>;
 
 /** Where the table is. */
-export interface Position {
+interface Position {
   readonly cursor: string;
   /** Of the last patch; NaN: patches are not numbered yet. */
   readonly number: number;
@@ -25,7 +25,7 @@ export interface Turn extends Position {
   readonly seenAt: number;
 }
 
-export interface PatchWriterOptions {
+interface PatchWriterOptions {
   /** Reads the metadata item, strongly consistent. */
   read(): Promise<Row>;
   /** Updates it and resolves with the attributes that were asked for; undefined: the condition did not hold. */
@@ -175,10 +175,16 @@ function beating(cursor: string, owner: string, progress: string): Request {
     UpdateExpression: 'SET #progress = :progress ADD #beat :one',
     ConditionExpression: `#writer = :owner AND ${isAt(cursor)}`,
     ExpressionAttributeNames: {
-      ...{ '#progress': 'progress', '#beat': 'beat', '#writer': 'writer', '#cursor': 'lastVersion' },
+      '#progress': 'progress',
+      '#beat': 'beat',
+      '#writer': 'writer',
+      '#cursor': 'lastVersion',
     },
     ExpressionAttributeValues: {
-      ...{ ':progress': { S: progress }, ':one': { N: '1' }, ':owner': { S: owner }, ':from': { S: cursor } },
+      ':progress': { S: progress },
+      ':one': { N: '1' },
+      ':owner': { S: owner },
+      ':from': { S: cursor },
     },
   };
 }

@@ -23,7 +23,7 @@ export interface ConsulConnection {
   readonly memory?: Budget | undefined;
 }
 
-export interface ConsulAnswer {
+interface ConsulAnswer {
   /** 200, 404 or 409; everything else rejects. */
   readonly status: number;
   readonly body: Buffer;

@@ -21,9 +21,9 @@ import { attributeBytes, createReadMemory, startReading, storedLimit, type TakeR
 import { retryTimes, type Timings } from './timings.ts';
 
 export type Row = Record<string, SdkValue>;
-export type WriteKind = 'flag' | 'segment' | 'inited' | 'stale-mark' | 'part' | 'body' | 'delta' | 'head';
+type WriteKind = 'flag' | 'segment' | 'inited' | 'stale-mark' | 'part' | 'body' | 'delta' | 'head';
 /** `refused`: the condition did not hold, which is not an error. */
-export type WriteOutcome = 'written' | 'refused' | 'failed';
+type WriteOutcome = 'written' | 'refused' | 'failed';
 
 /** Counts requests, for metrics. */
 export interface TableObserver {

@@ -59,11 +59,11 @@ export function createDynamoDBDatabase(options: {
   async function demandWitnesses({ inited, witnesses }: Held): Promise<void> {
     const keys = [...(inited ? [initedKey(prefix)] : []), ...witnesses.map((witness) => itemKey(prefix, witness))];
     if (keys.length === 0) return;
-    const missing = (await table.getMany(keys)).indexOf(undefined);
-    if (missing < 0) return;
+    const rows = await table.getMany(keys);
+    const missing = keys.find((_, index) => rows[index] === undefined);
+    if (missing === undefined) return;
     await unmark();
-    const { namespace, key } = keys[missing]!;
-    throw new StoreLossError(`the item "${key}" of ${namespace} is gone`);
+    throw new StoreLossError(`the item "${missing.key}" of ${missing.namespace} is gone`);
   }
 
   /** Two rows say little about the others: before the marker is put, they are counted. */

@@ -31,7 +31,7 @@ export interface Publication {
   dueAt(): number;
 }
 
-export interface EngineMetrics {
+interface EngineMetrics {
   /** One compare-and-set was answered. */
   readonly wroteItem?: ((written: boolean) => void) | undefined;
   /** Items that a comparison found to differ from memory. */

@@ -28,7 +28,7 @@ export interface Engine {
   stop(): void;
 }
 
-export interface EngineOptions extends StepOptions {
+interface EngineOptions extends StepOptions {
   /** A step ended, well (undefined) or not. */
   onOutcome(error: unknown): void;
 }

@@ -7,7 +7,7 @@ import { describeRedisError, type RedisClient } from './redis-client.ts';
 import { DEFAULT_PREFIX } from './replica-store.ts';
 
 /** What all keepers are told. */
-export interface KeeperName {
+interface KeeperName {
   /** Of the keys; '' for the database's default, which in DynamoDB is none. */
   readonly prefix: string;
   /** Which thing is kept: letters, digits and dashes, such as `auto-config`. */

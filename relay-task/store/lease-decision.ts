@@ -3,7 +3,7 @@ import type { Head } from '../../lib/flag-table/index.ts';
 import type { Timings } from './timings.ts';
 
 /** How a term began. After `expired` the previous holder may still have had a request in progress. */
-export type TermStart = 'created' | 'released' | 'expired';
+type TermStart = 'created' | 'released' | 'expired';
 
 export interface Term {
   readonly epoch: number;

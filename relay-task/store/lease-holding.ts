@@ -18,7 +18,7 @@ interface Holding extends Term {
 }
 
 /** What a task knows of its own part in the lease. */
-export interface LeaseState extends Knowledge {
+interface LeaseState extends Knowledge {
   closed: boolean;
   holding: Holding | undefined;
 }

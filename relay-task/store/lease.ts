@@ -7,7 +7,7 @@ import { createLeaseSeeking } from './lease-seeking.ts';
 import { createSightings } from './lease-sight.ts';
 import { retryTimes } from './timings.ts';
 
-export interface LeaseOptions extends HoldingOptions {
+interface LeaseOptions extends HoldingOptions {
   /** The error of the last look at the head; undefined when it went well. */
   onOutcome(error: unknown): void;
 }

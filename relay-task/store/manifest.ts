@@ -23,6 +23,10 @@ interface Manifest {
  * writer brought the same set, re-serialised and without tombstones.
  */
 export function encodeManifest(listed: Iterable<Listed>, missing: number, source?: string): string {
+  return JSON.stringify(manifestOf(listed, missing, source));
+}
+
+function manifestOf(listed: Iterable<Listed>, missing: number, source?: string): Manifest {
   const lines: string[] = [];
   let flags = 0;
   for (const { kind, key, version, deleted } of listed) {
@@ -32,7 +36,7 @@ export function encodeManifest(listed: Iterable<Listed>, missing: number, source
   }
   const digest = createHash('sha256').update(lines.sort().join('\n')).digest('hex');
   const segments = lines.length - flags;
-  return JSON.stringify({ format: FORMAT, flags, segments, missing, digest, source } satisfies Manifest);
+  return { format: FORMAT, flags, segments, missing, digest, source };
 }
 
 /**
@@ -50,7 +54,7 @@ export function checkManifest(
   if (stated.missing > 0) {
     return { verdict: 'partial', reason: `${stated.missing} items are too large for this store` };
   }
-  const found = parseManifest(encodeManifest(items, 0))!;
+  const found = manifestOf(items, 0);
   if (found.digest === stated.digest) return { verdict: 'whole', source: stated.source };
   const describe = ({ flags, segments }: Manifest) => `${flags} flags and ${segments} segments`;
   const reason = `the manifest states ${describe(stated)}, there are ${describe(found)}`;

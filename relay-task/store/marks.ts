@@ -9,7 +9,7 @@ import { everything } from './same-item.ts';
  * The marks of a set: the marker `$inited`, and the manifest, which also says whose data it is. The marker is taken away from
  * a set that lost rows, and comes back last.
  */
-export interface Marks {
+interface Marks {
   /** Takes over what was read. True: it is marked as a complete set, and has lost nothing. */
   adopt(content: Content): boolean;
   /** The marker is there, but rows are missing that were there before. */

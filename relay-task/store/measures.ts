@@ -1,7 +1,7 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 
 /** The metrics of one store of one environment. Each is in the registry once; stores differ by their labels. */
-export interface Measures {
+interface Measures {
   /** `more`: labels beside those of the store. */
   counter(name: string, help: string, more?: readonly string[]): Counter;
   /** Buckets are upper bounds in seconds. */

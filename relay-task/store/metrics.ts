@@ -3,7 +3,7 @@ import type { TableObserver } from './dynamodb-client.ts';
 import { createMeasures } from './measures.ts';
 
 /** What one store of one environment reports. */
-export interface StoreMetrics extends TableObserver {
+interface StoreMetrics extends TableObserver {
   /** Redis or Consul answered a compare-and-set. */
   wroteItem(written: boolean): void;
   /** Seconds from receipt of the first change to the end of its publication. */
@@ -28,7 +28,7 @@ const gaugeHelp = {
 } as const;
 
 /** What to read when metrics are scraped. */
-export type StoreGauges = { readonly [Name in keyof typeof gaugeHelp]?: () => number };
+type StoreGauges = { readonly [Name in keyof typeof gaugeHelp]?: () => number };
 
 const buckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 /** DynamoDB takes longer: two round trips at least. */

@@ -46,7 +46,7 @@ export interface Planner {
   oversized(): readonly string[];
 }
 
-export interface PlannerOptions {
+interface PlannerOptions {
   readonly database: Database;
   readonly ledger: Ledger;
   readonly graves: Graves;

@@ -16,7 +16,7 @@ import type { TakeRead } from './read-memory.ts';
 /** A publication in progress has ended by then. */
 const lookAgainMs = 250;
 
-export interface ReadItemsOptions {
+interface ReadItemsOptions {
   readonly table: Table;
   readonly prefix: string;
   readonly log: Log;

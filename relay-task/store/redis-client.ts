@@ -31,7 +31,7 @@ export interface RedisConnection {
   readonly commandTimeoutMs?: number | undefined;
 }
 
-export interface RedisAddress {
+interface RedisAddress {
   readonly host: string;
   readonly port: number;
 }

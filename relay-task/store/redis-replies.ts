@@ -6,7 +6,7 @@
 import { Redis } from 'ioredis';
 import { storedLimit } from './read-memory.ts';
 
-export interface ReplyLimits {
+interface ReplyLimits {
   /** Of one reply; a set of flags from LaunchDarkly may be as large. */
   readonly maxBytes: number;
   /** Of one text. The parser takes four times as much for a moment. */

@@ -12,7 +12,7 @@ import { inSlices, whenDue } from '../common/slices.ts';
 import type { ItemView } from '../ports.ts';
 import { compareInSlices, idOf, sameItem } from './same-item.ts';
 
-export type ItemsById = ReadonlyMap<string, Item>;
+type ItemsById = ReadonlyMap<string, Item>;
 
 export interface Base {
   readonly rev: Rev;

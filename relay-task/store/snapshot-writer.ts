@@ -33,7 +33,7 @@ import {
 import type { Clock, Timings } from './timings.ts';
 
 /** A revision was refused although the lease says that we may write: what we believe of the table is wrong. */
-export class SupersededError extends Error {
+class SupersededError extends Error {
   constructor(what: string) {
     super(`the ${what} of the snapshot was refused: the table has something newer, or the lease is gone`);
     this.name = 'SupersededError';
@@ -41,7 +41,7 @@ export class SupersededError extends Error {
 }
 
 /** Writes the snapshot beside LaunchDarkly's layout, and remembers what it decodes to. */
-export interface SnapshotWriter {
+interface SnapshotWriter {
   /** Takes over what was read from the snapshot's namespace. */
   adopt(rows: readonly Attributes[]): Promise<void>;
   /** Publishes memory, which upstream had nothing newer than at `checkedAt` (Unix ms). `postponed`: a body is needed, and it is too early for one. Rejects when the store fails. */
@@ -52,7 +52,7 @@ export interface SnapshotWriter {
   figures(): { rev: Rev | undefined; bytes: number };
 }
 
-export interface SnapshotWriterOptions {
+interface SnapshotWriterOptions {
   readonly table: Table;
   readonly prefix: string;
   readonly view: ItemView;

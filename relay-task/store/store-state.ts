@@ -2,10 +2,10 @@ import type { Log, LogFields, StoreStatus } from '../ports.ts';
 import type { Clock } from './timings.ts';
 
 /** What of a store can fail by itself. */
-export type StorePart = 'read' | 'lease' | 'write';
+type StorePart = 'read' | 'lease' | 'write';
 
 /** The state of one store, for status and log: one line when it begins to fail, one when it works again. */
-export interface StoreState {
+interface StoreState {
   /** A part worked (undefined) or failed. */
   report(part: StorePart, error: unknown): void;
   read(): Pick<StoreStatus, 'state' | 'stateSince' | 'lastError'>;

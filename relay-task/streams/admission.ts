@@ -19,7 +19,7 @@ export interface Admission<T extends object> {
   withdraw(condition: (candidate: T) => boolean): T[];
 }
 
-export interface AdmissionOptions<T> {
+interface AdmissionOptions<T> {
   readonly maxInFlight: number;
   readonly maxWaiting: number;
   /** What it shares its places with others by. */

@@ -19,7 +19,7 @@ const SLICE_CONNECTIONS = 512;
 const SLICE_BYTES = 16 * 1024 * 1024;
 const MAX_BRIDGES = 256;
 
-export interface ChannelOptions extends ChannelBasics {
+interface ChannelOptions extends ChannelBasics {
   readonly feed: Feed;
   readonly logMessages: number;
   readonly logBytes: number;

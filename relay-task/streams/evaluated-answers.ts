@@ -12,13 +12,13 @@ import { inPieces } from './framing.ts';
 import type { Passes, Work } from './passes.ts';
 import type { ChannelBasics, Readers } from './readers.ts';
 
-export interface AnswersOptions extends Pick<ChannelBasics, 'environment' | 'view' | 'late' | 'limit' | 'failed'> {
+interface AnswersOptions extends Pick<ChannelBasics, 'environment' | 'view' | 'late' | 'limit' | 'failed'> {
   readonly turns: FairTurns;
   readonly evaluations: EvaluationLines;
   readonly clientView: ClientView;
 }
 
-export interface EvaluatedAnswers {
+interface EvaluatedAnswers {
   /** A connection joined the subject, and starts. */
   begin(connection: Connection, subject: Subject): void;
   /** Loads the memberships that the work needs; undefined if nothing is to be awaited. */
@@ -54,7 +54,9 @@ export function createEvaluatedAnswers(
   /** The connection that `start` is working on, which gets its first answers from there. */
   let starting: Connection | undefined;
   const send = createSender({
-    ...{ readers, events, late: options.late },
+    readers,
+    events,
+    late: options.late,
     isStarting: (connection) => connection === starting,
   });
 

@@ -27,7 +27,7 @@ import { createSubjects } from './subjects.ts';
 /** The answers themselves are shared. */
 const SLOT_BYTES = 8;
 
-export interface EvaluatedChannelOptions extends ChannelBasics {
+interface EvaluatedChannelOptions extends ChannelBasics {
   /** First answers take turns with requests, and share the places for evaluations with them. */
   readonly turns: FairTurns;
   readonly evaluations: EvaluationLines;

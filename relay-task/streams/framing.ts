@@ -51,7 +51,7 @@ export const terminators: Readonly<Record<Framing, Buffer>> = {
  * The head of a stream. `more`: headers that are added to those of every stream or replace them; CORS for browsers. Invalid
  * names and values are left out.
  */
-export function streamHead(
+function streamHead(
   framing: Framing,
   environmentId: string | undefined,
   now: Date,

@@ -229,7 +229,15 @@ function createChannelFinder(
     if (known) return known;
     const { create, otherwise } = streamKinds[kind];
     const basics: ChannelBasics = {
-      ...{ environment, view, environmentId, kind, framing, meter, late, sent, limit },
+      environment,
+      view,
+      environmentId,
+      kind,
+      framing,
+      meter,
+      late,
+      sent,
+      limit,
       failed: (connections, error) => failed({ environment, kind }, connections, error),
     };
     const created = create(basics, source, settings);

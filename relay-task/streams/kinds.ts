@@ -12,7 +12,7 @@ import { createPingChannel } from './ping-channel.ts';
 import type { ChannelBasics } from './readers.ts';
 
 /** What an environment holds, and more that is known about it. */
-export interface StreamedView extends ItemView {
+interface StreamedView extends ItemView {
   /** Without it there are no FDv2 streams. */
   readonly fdv2?: FDv2Source;
   /** Which flags may have other values after a change of these items; without it: all. */

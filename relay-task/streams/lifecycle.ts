@@ -12,7 +12,7 @@ import type { CloseReason, StreamMeter } from './meter.ts';
 import { createRoom, type Room, sizeOf } from './room.ts';
 import { createWheel } from './wheel.ts';
 
-export interface LifecycleOptions {
+interface LifecycleOptions {
   readonly heartbeatMs: number;
   readonly maxAgeMs: number;
   readonly stallMs: number;
@@ -32,7 +32,7 @@ export interface StreamMemory {
   readonly clients: Budget;
 }
 
-export interface Lifecycle {
+interface Lifecycle {
   /** Sockets that have not closed. */
   readonly open: number;
   /** Those that wait for their first payload. */

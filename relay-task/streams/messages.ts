@@ -25,7 +25,7 @@ export interface Feed {
   since?(basis: string): string | undefined;
 }
 
-export interface WholeSet {
+interface WholeSet {
   readonly sections: readonly {
     readonly opening: string;
     /** Tombstones included, which are not part of the text. */

@@ -12,7 +12,7 @@ import type { Channel, Connection } from './connection.ts';
 import { frame } from './framing.ts';
 import { type ChannelBasics, createReaders } from './readers.ts';
 
-export interface PingChannelOptions extends ChannelBasics {
+interface PingChannelOptions extends ChannelBasics {
   readonly kind: 'ping' | 'refetch';
   readonly jitterMs: number;
 }

@@ -23,7 +23,7 @@ export interface ChannelBasics {
   failed(connections: readonly Connection[], error: unknown): void;
 }
 
-export interface ReadersOptions extends ChannelBasics {
+interface ReadersOptions extends ChannelBasics {
   /** A connection joins; before its first piece. */
   begin(connection: Connection, opening: StreamOpening): void;
   /** The next bytes that the connection lacks; undefined if there are none. */

@@ -19,7 +19,7 @@ export interface Room {
   swept(): void;
 }
 
-export interface RoomOptions {
+interface RoomOptions {
   readonly budget: Budget;
   /** Connections that have read nothing for a while and may be closed for others, of any room; oldest first. */
   idle(): readonly Connection[];

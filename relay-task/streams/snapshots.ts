@@ -7,7 +7,7 @@ import type { Item } from '../../lib/flag-table/index.ts';
 import { BLOCK_BYTES, chunkAround, type Framing, inPieces } from './framing.ts';
 import type { Feed } from './messages.ts';
 
-export interface Snapshots {
+interface Snapshots {
   /** The whole set as it is now, in pieces. */
   make(): { readonly pieces: readonly Buffer[]; readonly bytes: number };
   /** Forgets everything. */

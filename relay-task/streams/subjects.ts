@@ -2,7 +2,7 @@
 import type { EvaluationOptions, HeldContext } from '../ports.ts';
 import { type Connection, Subject, swapRemove } from './connection.ts';
 
-export interface Subjects {
+interface Subjects {
   /** Adds the connection to its subject. */
   join(connection: Connection, context: HeldContext, options: EvaluationOptions): Subject;
   leave(connection: Connection): void;

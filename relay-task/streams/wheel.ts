@@ -3,7 +3,7 @@ import { type Connection, swapRemove } from './connection.ts';
 import { heartbeats } from './framing.ts';
 import type { StreamMeter } from './meter.ts';
 
-export interface WheelOptions {
+interface WheelOptions {
   readonly heartbeatMs: number;
   readonly maxAgeMs: number;
   readonly meter: StreamMeter;
@@ -15,7 +15,7 @@ export interface WheelOptions {
   old(connection: Connection): void;
 }
 
-export interface Wheel {
+interface Wheel {
   add(connection: Connection): void;
   remove(connection: Connection): void;
   stop(): void;

@@ -1,4 +1,4 @@
-export interface CacheableAnswer {
+interface CacheableAnswer {
   readonly headers: Readonly<Record<string, string>>;
   readonly body: Uint8Array;
 }

@@ -4,7 +4,7 @@ import { type EventStreamTimes, startEventStream, streamUrl } from './event-stre
 import { mostParsedIn, receivedLimit } from './received-limit.ts';
 import type { Failure } from './status.ts';
 
-export interface AutoConfigStreamOptions extends EventStreamTimes {
+interface AutoConfigStreamOptions extends EventStreamTimes {
   /** LaunchDarkly's stream server; `/relay_auto_config` is appended to its path. */
   readonly streamUri: string;
   /** The key of the relay's configuration profile, `rel-…`. */

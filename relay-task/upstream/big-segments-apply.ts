@@ -17,7 +17,7 @@ export interface BigSegmentTarget {
   setSynchronizedOn(unixMs: number): Promise<void>;
 }
 
-export interface PatchApplierOptions {
+interface PatchApplierOptions {
   readonly store: BigSegmentTarget;
   readonly inbox: BigSegmentInbox;
   readonly log: Log;

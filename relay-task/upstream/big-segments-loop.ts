@@ -6,7 +6,7 @@ import { FailureError } from './download.ts';
 import { REFUSED_TIMES, RETRY_TIMES } from './retries.ts';
 import type { Failure } from './status.ts';
 
-export interface RetryLoopOptions {
+interface RetryLoopOptions {
   work(): Promise<void>;
   /** False: pauses before the next round. */
   hasWork(): boolean;

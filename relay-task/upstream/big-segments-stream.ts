@@ -5,7 +5,7 @@ import { type EventStreamTimes, startEventStream, streamUrl } from './event-stre
 import { createHandover } from './handover.ts';
 import type { Failure } from './status.ts';
 
-export interface BigSegmentStreamOptions extends EventStreamTimes {
+interface BigSegmentStreamOptions extends EventStreamTimes {
   /** `/big-segments` is appended to its path. */
   readonly streamUri: string;
   readonly sdkKey: string;
@@ -24,7 +24,7 @@ export interface BigSegmentStreamOptions extends EventStreamTimes {
   onFailure(failure: Failure): void;
 }
 
-export interface BigSegmentStream {
+interface BigSegmentStream {
   /** Idempotent. */
   open(): void;
   isOpen(): boolean;

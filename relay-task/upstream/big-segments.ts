@@ -11,7 +11,7 @@ import { createStatus, FRESH_MS } from './status.ts';
 
 export type { BigSegmentTarget } from './big-segments-apply.ts';
 
-export interface BigSegmentTimes extends EventStreamTimes {
+interface BigSegmentTimes extends EventStreamTimes {
   /** After a failure; from 1 s to 30 s. */
   readonly pollBackoff?: BackoffTimes;
   /** How often the store's cursor is checked while idle, in case it was wiped; 5 s. */

@@ -4,7 +4,7 @@ import { describeError } from '../common/http-request.ts';
 import type { Outbound } from '../ports.ts';
 import type { Failure } from './status.ts';
 
-export interface ConnectOptions {
+interface ConnectOptions {
   /** What the function throws is a failure. */
   readonly url: () => URL;
   readonly headers: Readonly<Record<string, string>>;

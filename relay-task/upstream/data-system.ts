@@ -19,7 +19,7 @@ export interface DataSystemTimes {
   readonly recoveryMs?: number | undefined;
 }
 
-export interface DataSystemOptions extends DataSystemTimes {
+interface DataSystemOptions extends DataSystemTimes {
   /** The first is used as long as it works. */
   readonly ways: readonly [Way, Way?];
   /** FDv1, for when LaunchDarkly asks for it. */

@@ -73,7 +73,9 @@ export function download(
       connectTimeoutMs: options.connectTimeoutMs ?? 3_000,
       headTimeoutMs: options.answerTimeoutMs ?? 30_000,
       headers: {
-        ...{ Authorization: key, 'User-Agent': options.userAgent, Accept: 'application/json' },
+        Authorization: key,
+        'User-Agent': options.userAgent,
+        Accept: 'application/json',
         ...(etag !== undefined && { 'If-None-Match': etag }),
       },
       onFailure: fail,

@@ -19,7 +19,7 @@ export interface LongEvent extends Omit<ServerSentEvent, 'data'> {
   readonly bytes: Buffer;
 }
 
-export interface EventParser {
+interface EventParser {
   /** Of the event that has begun. */
   readonly heldBytes: number;
   /** Adds bytes; all of those before must have been read. */

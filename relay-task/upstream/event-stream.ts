@@ -41,7 +41,7 @@ export interface EventStreamTimes {
   random?(): number;
 }
 
-export interface EventStreamOptions extends EventStreamTimes {
+interface EventStreamOptions extends EventStreamTimes {
   /** Begins log messages, so it starts with a capital letter. */
   readonly name: string;
   /** The whole message when LaunchDarkly rejects the key (401, 403). Default: the same as for other failures. */
@@ -143,8 +143,16 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
       openedAt = performance.now();
       received.onGivenUp = (message) => fail({ kind: 'NETWORK_ERROR', message });
       reading = readEvents(response, {
-        ...{ maxBytes: maxReceivedBytes, received, begun, slowness, transfer },
-        ...{ stallMs, transferStallMs, placeMs, delayMs, onDelay: delays.tell },
+        maxBytes: maxReceivedBytes,
+        received,
+        begun,
+        slowness,
+        transfer,
+        stallMs,
+        transferStallMs,
+        placeMs,
+        delayMs,
+        onDelay: delays.tell,
         onIgnored: warnIgnored,
         isOver: () => over,
         onAlive() {

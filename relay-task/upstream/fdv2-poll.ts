@@ -19,7 +19,7 @@ import type { Failure } from './status.ts';
 import { queryOf } from './streams.ts';
 import type { Synchronizer, SynchronizerEvents, Way } from './synchronizer.ts';
 
-export interface FDv2PollOptions
+interface FDv2PollOptions
   extends Pick<DownloadOptions, 'userAgent' | 'connectTimeoutMs' | 'receivedMemory' | 'silenceTimeoutMs'>,
     Pick<LargeWait, 'delayMs'> {
   /** LaunchDarkly's server or another relay; `/sdk/poll` is appended to its path. */

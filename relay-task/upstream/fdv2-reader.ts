@@ -17,7 +17,7 @@ import type { Transfer } from './read-events.ts';
 import { describeTooLarge, mostParsedIn, receivedLimit } from './received-limit.ts';
 import type { Step } from './synchronizer.ts';
 
-export interface FDv2Reader {
+interface FDv2Reader {
   /**
    * One event, after the one before was read to its end. Never throws. Yields within large objects. Problems quote only keys, versions
    * and kinds of the payload.

@@ -15,7 +15,7 @@ export interface FileEntry {
   readonly data: Readonly<Record<string, unknown>>;
 }
 
-export type FlagsFile =
+type FlagsFile =
   | { readonly entries: readonly FileEntry[]; readonly unreadable: readonly UnreadableItem[] }
   | { readonly problem: string };
 

@@ -1,4 +1,4 @@
-export interface HandoverOptions<M> {
+interface HandoverOptions<M> {
   readonly sdkKey: string;
   /** A connection's state, before it is opened. */
   create(sdkKey: string): M;

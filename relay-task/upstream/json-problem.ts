@@ -1,4 +1,4 @@
-export interface TextProblem {
+interface TextProblem {
   readonly message: string;
   /** From 1. */
   readonly line: number;

@@ -1,6 +1,6 @@
 /** Whoever begins something must send the rest of it, at 1 KB/s at least. */
 
-export interface LeastPaceOptions {
+interface LeastPaceOptions {
   /** What is unfinished, for a message, and how long it may bring less; undefined: nothing is. */
   unfinished(): { readonly what: string; readonly withinMs: number } | undefined;
   /** Grows while what is unfinished arrives, and never falls. */

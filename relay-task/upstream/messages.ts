@@ -151,7 +151,7 @@ function* readPut({ frame, parts }: TakenApart, options: Limits): Generator<void
 const notAnObject = (event: string, body: unknown) =>
   ({ kind: 'invalid', problem: `a ${event} is ${describeType(body)}, not an object` }) as const;
 
-export interface DataSet {
+interface DataSet {
   readonly items: readonly Item[];
   readonly unreadable: readonly UnreadableItem[];
 }

@@ -12,7 +12,7 @@ import { bytesOf, describeTooLarge, type ReceivedPart } from './received-limit.t
 import type { Failure } from './status.ts';
 
 /** What to do after an event: go on, open the stream again at LaunchDarkly's request, or because of a failure. */
-export type Verdict = Failure | 'reconnect' | undefined;
+type Verdict = Failure | 'reconnect' | undefined;
 
 /** How an event is handled: at once, later, or in steps, which are taken in slices if it is long, as long as the connection is open. */
 export type Handling = Verdict | Promise<Verdict> | Generator<void, Verdict>;

@@ -1,7 +1,7 @@
 import type { Log, Upstream, UpstreamSink, UpstreamStatus } from '../ports.ts';
 import { createHandover } from './handover.ts';
 
-export interface RotatingOptions {
+interface RotatingOptions {
   readonly sdkKey: string;
   /** Starts the upstream of one key; it retries until it is closed. */
   start(sdkKey: string, sink: UpstreamSink, onStatus: (status: UpstreamStatus) => void): Upstream;
@@ -11,7 +11,7 @@ export interface RotatingOptions {
   readonly log: Log;
 }
 
-export interface RotatingUpstream extends Upstream {
+interface RotatingUpstream extends Upstream {
   /**
    * Switches to another key once its connection has delivered the full flag set. Until then, possibly forever, the old
    * key's connection stays in use and both keep retrying.

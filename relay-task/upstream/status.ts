@@ -21,7 +21,7 @@ const LONGEST_MESSAGE = 1_000;
 /** Two heartbeats of a stream, which come every 3 min. */
 export const FRESH_MS = 360_000;
 
-export interface StatusOptions {
+interface StatusOptions {
   /** Called after each change. Errors are not caught. */
   onStatus?(status: UpstreamStatus): void;
   /** The data stops being current after this long without a sign of life. Infinity for files. */

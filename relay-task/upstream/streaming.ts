@@ -6,7 +6,7 @@ import { type FlagStreamOptions, fdv1Stream, fdv2Stream } from './streams.ts';
 import type { Way } from './synchronizer.ts';
 
 /** How LaunchDarkly is asked: by its first protocol, or by its second as a stream, by polling, or by what works. */
-export type Protocol = 'fdv1' | 'fdv2' | 'fdv2-streaming' | 'fdv2-polling';
+type Protocol = 'fdv1' | 'fdv2' | 'fdv2-streaming' | 'fdv2-polling';
 
 export interface StreamingOptions extends FlagStreamOptions, DataSystemTimes {
   readonly sink: UpstreamSink;

@@ -3,7 +3,7 @@ import { createPacedLines } from '../common/paced-lines.ts';
 import type { Log, UnreadableItem } from '../ports.ts';
 import type { Held } from './messages.ts';
 
-export interface UnreadableLinesOptions {
+interface UnreadableLinesOptions {
   readonly log: Log;
   /** What memory holds. */
   readonly held: Held;
@@ -14,7 +14,7 @@ export interface UnreadableLinesOptions {
 }
 
 /** Lines about invalid items, each when an item becomes invalid or has another reason, and few however many there are. */
-export interface UnreadableLines {
+interface UnreadableLines {
   /** The invalid items of a whole set, before it is delivered. */
   full(unreadable: readonly UnreadableItem[]): void;
   /** One became invalid. */

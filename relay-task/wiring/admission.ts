@@ -53,7 +53,7 @@ export interface Admission {
 }
 
 /** By credential, see `credentialId`: sources of data, see `sourceOf`. */
-export interface CredentialHistory {
+interface CredentialHistory {
   /**
    * Those that came with the present source, or while another one was present that had not delivered: the source that they came
    * with.
@@ -64,7 +64,7 @@ export interface CredentialHistory {
 }
 
 /** What was true of a credential when the source of environments last confirmed it. */
-export interface Leaving {
+interface Leaving {
   /** Where the data came from. */
   readonly source: string;
   /** The client-side IDs that said whose data it was. */

@@ -11,7 +11,7 @@ import {
 import { isSamePlace, type Place } from './stores.ts';
 import type { BigSegmentsOpening, TenantBigSegments } from './tenant.ts';
 
-export interface TenantBigSegmentsOptions
+interface TenantBigSegmentsOptions
   extends BigSegmentsOpening,
     Pick<BigSegmentSynchronizerOptions, 'streamUri' | 'baseUri' | 'outbound' | 'userAgent' | 'receivedMemory'> {
   readonly place: Place;

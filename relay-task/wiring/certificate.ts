@@ -5,7 +5,7 @@ import { watchFile } from '../common/watch-file.ts';
 import { RelayError } from '../errors.ts';
 import type { Log } from '../ports.ts';
 
-export interface CertificateFiles {
+interface CertificateFiles {
   readonly certFile: string;
   readonly keyFile: string;
 }

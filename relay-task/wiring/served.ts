@@ -7,7 +7,7 @@ import type { createGoals } from '../upstream/goals.ts';
 import type { Tenant } from './tenant.ts';
 import type { SetUpFailure, Tenants } from './tenants.ts';
 
-export interface ServingParts {
+interface ServingParts {
   readonly registry: Registry<Tenant>;
   /** Undefined: events are not forwarded. */
   readonly events: EventForwarding | undefined;
@@ -17,7 +17,7 @@ export interface ServingParts {
 }
 
 /** The tenants that endpoints can find. */
-export interface ServedTenants extends Pick<Services, 'find' | 'openStream'> {
+interface ServedTenants extends Pick<Services, 'find' | 'openStream'> {
   add(tenant: Tenant): void;
   remove(tenant: Tenant): void;
 }
@@ -120,15 +120,18 @@ const problemOf = ({ since, message }: SetUpFailure) => ({ since, message: `cann
 function healthOfFailed(failure: SetUpFailure): EnvironmentHealth {
   const { id, name, sdkKey, environmentId, labels, credentials } = failure.description;
   return {
-    ...{ id, name, sdkKey, environmentId, credentials, ...(labels && { labels }) },
-    ...{
-      createdAt: failure.since,
-      initialized: false,
-      stores: [],
-      unreadable: [],
-      refusedPatterns: [],
-      failedItems: [],
-    },
+    id,
+    name,
+    sdkKey,
+    environmentId,
+    credentials,
+    ...(labels && { labels }),
+    createdAt: failure.since,
+    initialized: false,
+    stores: [],
+    unreadable: [],
+    refusedPatterns: [],
+    failedItems: [],
     keyProblem: problemOf(failure),
   };
 }

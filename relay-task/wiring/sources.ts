@@ -23,7 +23,7 @@ import { readDataSet } from '../upstream/messages.ts';
 import type { Place } from './stores.ts';
 import type { UpstreamTimes } from './upstreams.ts';
 
-export interface SourceOptions {
+interface SourceOptions {
   readonly config: Config;
   readonly outbound: Outbound;
   readonly userAgent: string;
@@ -45,7 +45,7 @@ export interface SourceTimings {
 }
 
 /** The one source that the configuration names; it can be asked before it has started and after it has ended. */
-export interface Source {
+interface Source {
   /** Rejects with RelayError ARCHIVE_INVALID. */
   start(sink: EnvironmentSink): Promise<void>;
   /** Undefined before it has started. */

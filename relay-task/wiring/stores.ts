@@ -17,7 +17,7 @@ import { createRedisClient, type RedisConnection } from '../store/redis-client.t
 import { createRedisStore, describePrefixProblem } from '../store/redis-store.ts';
 import type { Timings } from '../store/timings.ts';
 
-export interface StoresOptions {
+interface StoresOptions {
   readonly config: Pick<Config, 'dynamoDB' | 'redis' | 'consul' | 'storeWriter'>;
   /** Identifies this process; no other process may ever use it. */
   readonly owner: string;
@@ -34,7 +34,7 @@ export interface StoreTimings {
 }
 
 /** Of the deletion of another environment's members. */
-export interface BigSegmentTimings {
+interface BigSegmentTimings {
   /** See `BigSegmentOwnerOptions`. */
   readonly quietMs?: number;
   /** Of DynamoDB; see `Timings`. */
@@ -52,7 +52,7 @@ export function isSamePlace(a: Place, b: Place): boolean {
   return a.prefix === b.prefix && a.tableName === b.tableName;
 }
 
-export interface StoreRequest {
+interface StoreRequest {
   readonly place: Place;
   readonly view: ItemView;
   /** Names where the data in memory comes from. */
@@ -104,7 +104,13 @@ export function createStores({ config, owner, registry, outbound, timings = {} }
       const problem = redisClient && describePrefixProblem(place.prefix, { cluster: redisClient.isCluster });
       if (problem !== undefined) throw new Error(problem);
       const common = {
-        ...{ prefix: place.prefix, view, source, writer, log, registry, readMemory },
+        prefix: place.prefix,
+        view,
+        source,
+        writer,
+        log,
+        registry,
+        readMemory,
         timings: timings.stores ?? {},
       };
       const replica = { ...common, checkedNow: () => (confirms() ? checkedNow() : Infinity) };
@@ -174,7 +180,7 @@ function connectionOf({ sentinel, cluster, certFile, keyFile, caFile, ...redis }
 }
 
 /** Throws RelayError CONFIG_INVALID. */
-export function readPem(path: string, setting: string): string {
+function readPem(path: string, setting: string): string {
   try {
     return readFileSync(path, 'utf8');
   } catch (error) {

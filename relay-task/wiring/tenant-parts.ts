@@ -11,7 +11,7 @@ import type { Stores } from './stores.ts';
 import type { TenantParts } from './tenant.ts';
 import { createUpstreams, type UpstreamTimes } from './upstreams.ts';
 
-export interface TenantPartsOptions {
+interface TenantPartsOptions {
   readonly config: Config;
   readonly hub: Hub;
   readonly stores: Stores;
@@ -68,7 +68,10 @@ export function createTenantParts(options: TenantPartsOptions): TenantParts {
       });
     },
     upstream: createUpstreams({
-      ...{ streamUri, baseUri, protocol: config.upstreamProtocol, pollIntervalMs: config.pollIntervalMs },
+      streamUri,
+      baseUri,
+      protocol: config.upstreamProtocol,
+      pollIntervalMs: config.pollIntervalMs,
       outbound,
       userAgent,
       logOf,

@@ -12,7 +12,7 @@ export interface TenantUpstream extends Upstream {
 /** Where data of this source goes, see `sourceOf`. */
 export type SinkOf = (source: string) => UpstreamSink;
 
-export interface FollowingUpstream {
+interface FollowingUpstream {
   /** Undefined while there is none: before the first start, or without a key. */
   present(): TenantUpstream | undefined;
   /** Rejects when the upstream cannot be started; it is tried again then. */

@@ -72,7 +72,7 @@ export interface BigSegmentsOpening {
   readonly former?: FormerBigSegments | undefined;
 }
 
-export interface FormerBigSegments {
+interface FormerBigSegments {
   /** The last one first. */
   readonly places: readonly Place[];
   readonly known: KnownMemberships;

@@ -8,7 +8,7 @@ import { createHeard, keySourcesOf } from './admission.ts';
 import { createBackground } from './background.ts';
 import { createTenant, type LiveTenant, type Tenant, type TenantOptions } from './tenant.ts';
 
-export interface TenantsOptions extends TenantOptions {
+interface TenantsOptions extends TenantOptions {
   readonly registry: Registry<Tenant>;
   /** A tenant can be found from now on. Must not throw. */
   onAdded?(tenant: Tenant): void;

@@ -12,8 +12,7 @@ import type { Tenant, TenantParts } from './tenant.ts';
 
 export type UpstreamTimes = EventStreamTimes & DataSystemTimes;
 
-export interface UpstreamsOptions
-  extends Pick<StreamingOptions, 'streamUri' | 'baseUri' | 'protocol' | 'pollIntervalMs'> {
+interface UpstreamsOptions extends Pick<StreamingOptions, 'streamUri' | 'baseUri' | 'protocol' | 'pollIntervalMs'> {
   readonly outbound: Outbound;
   readonly userAgent: string;
   readonly times?: UpstreamTimes | undefined;
@@ -55,7 +54,10 @@ export function createUpstreams(options: UpstreamsOptions): TenantParts['upstrea
             tell(status);
           },
           onEnvironmentId: (id) => tenant.admission.belongs(key, id),
-          ...{ streamUri, baseUri, protocol, pollIntervalMs },
+          streamUri,
+          baseUri,
+          protocol,
+          pollIntervalMs,
           generation: () => tenant.memory.generation,
           sdkKey: key,
           filter,

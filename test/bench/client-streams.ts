@@ -15,6 +15,7 @@ import { type AddressInfo, connect, createServer } from 'node:net';
 import { performance } from 'node:perf_hooks';
 import { parseArgs } from 'node:util';
 import { type Context, parseContext } from '../../lib/evaluation/index.ts';
+import { resultOf } from '../../relay-task/common/slices.ts';
 import { createEnvironment } from '../../relay-task/environments/environment.ts';
 import type { Change, EvaluatedFlag } from '../../relay-task/ports.ts';
 import { createHub } from '../../relay-task/streams/hub.ts';
@@ -84,7 +85,7 @@ async function serve(candidate: Candidate, flags: number, connections: number): 
     });
   } else {
     const streams = new Map<ServerResponse, { context: Context; held: EvaluatedFlag[] }>();
-    const evaluate = (context: Context) => environment.clientView.evaluateAll(context, options);
+    const evaluate = (context: Context) => resultOf(environment.clientView.evaluateInSteps(context, options));
     server = createHttpServer((request, response) => {
       const context = contextOf(request.url!);
       const held = evaluate(context);

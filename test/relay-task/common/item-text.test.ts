@@ -1,7 +1,13 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Kind } from '../../../lib/flag-table/index.ts';
-import { completeText, isComplete, normalText, normalTextInSlices } from '../../../relay-task/common/item-text.ts';
+import {
+  completeTextInSlices,
+  isComplete,
+  normalText,
+  normalTextInSlices,
+} from '../../../relay-task/common/item-text.ts';
+import { resultOf } from '../../../relay-task/common/slices.ts';
 import { createTombstone } from '../../../relay-task/common/tombstone.ts';
 
 interface Vector {
@@ -83,6 +89,8 @@ function changed(data: unknown, path: Path, value: unknown): Record<string, unkn
   return copy;
 }
 
+const completeText = (kind: Kind, data: unknown, text: string): string =>
+  resultOf(completeTextInSlices(kind, data, text));
 const complete = (kind: Kind, data: unknown): string => completeText(kind, data, JSON.stringify(data));
 /** Missing or null is the same as this to LaunchDarkly's Go code, which omits them. */
 const optional =

@@ -1,4 +1,5 @@
-import { createJsonGuard, describeExcess, shapeOf } from '../../../relay-task/common/json-shape.ts';
+import { createJsonGuard, describeExcessInSlices, shapeOf } from '../../../relay-task/common/json-shape.ts';
+import { resultOf } from '../../../relay-task/common/slices.ts';
 
 const limits = { maxParts: 10, maxDepth: 3 };
 
@@ -39,8 +40,10 @@ test('a long text is counted across its pieces: in strings, behind backslashes a
   ] as const) {
     const text = `["${'x'.repeat(from)}${inside.repeat(40_000)}",${'1,'.repeat(9)}1]`;
     expect(JSON.parse(text)).toHaveLength(11);
-    expect(describeExcess(text, 12)).toBeUndefined();
-    expect(describeExcess(text, 11)).toBe('it has more than 11 values, the most that this relay takes');
+    expect(resultOf(describeExcessInSlices(text, 12))).toBeUndefined();
+    expect(resultOf(describeExcessInSlices(text, 11))).toBe(
+      'it has more than 11 values, the most that this relay takes',
+    );
     expect(shapeOf(Buffer.from(text))).toEqual({ depth: 1, values: 12 });
   }
 });

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describeExcess } from '../../../relay-task/common/json-shape.ts';
+import { describeExcessInSlices } from '../../../relay-task/common/json-shape.ts';
 import { membersOf } from '../../../relay-task/common/json-text.ts';
 import { resultOf } from '../../../relay-task/common/slices.ts';
 import { takeApart } from '../../../relay-task/common/take-apart.ts';
@@ -81,7 +81,9 @@ describe('too much', () => {
     ['a long name', `{"a":1,"${'x'.repeat(LONG)}":1}`, expect.stringContaining('1 MiB')],
     ['a long number', `[[],${'1'.repeat(LONG)}]`, expect.stringContaining('1 MiB')],
     ['long space', `[1,${' '.repeat(LONG)}2]`, expect.stringContaining('1 MiB')],
-  ])('is told by counting: %s', (_, text, expected) => expect(describeExcess(text, 5_000, 1_000)).toEqual(expected));
+  ])('is told by counting: %s', (_, text, expected) =>
+    expect(resultOf(describeExcessInSlices(text, 5_000, 1_000))).toEqual(expected),
+  );
 
   test('is refused in what is taken apart: parts as well as what is left', () => {
     const take = (text: string) => () => resultOf(takeApart(text, [], ['a'], 5_000));

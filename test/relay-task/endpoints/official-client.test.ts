@@ -1,4 +1,5 @@
 import { initialize, type LDClient, type LDOptions } from 'launchdarkly-node-client-sdk';
+import { resultOf } from '../../../relay-task/common/slices.ts';
 import { eventually } from '../../support/eventually.ts';
 import { flag } from '../../support/items.ts';
 import { silentLog } from '../../support/logs.ts';
@@ -70,10 +71,8 @@ test.each([
   const { opening } = server.opened[0]!;
   if (opening.kind !== 'eval') throw new Error(`opened as ${opening.kind}`);
   expect(opening).toMatchObject({ credential: '64a0', withReasons: false });
-  const flags = server.environment.clientView.evaluateAll(opening.context.read(), {
-    audience: 'environmentId',
-    withReasons: false,
-  });
+  const wanted = { audience: 'environmentId', withReasons: false } as const;
+  const flags = resultOf(server.environment.clientView.evaluateInSteps(opening.context.read(), wanted));
   expect(flags.map(({ json }) => JSON.parse(json).value)).toEqual([true]);
   expect(server.answers.some((answer) => answer.method === method && answer.route.startsWith('/eval/'))).toBe(true);
 });

@@ -1,8 +1,10 @@
 /** Expected answers are those of OFREP's OpenAPI, version 0.3. */
+
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { parseContext } from '../../../lib/evaluation/index.ts';
+import { resultOf } from '../../../relay-task/common/slices.ts';
 import { flag, tombstone } from '../../support/items.ts';
 import { createMemory } from '../../support/memory.ts';
 import { ask, json } from './ask.ts';
@@ -246,11 +248,19 @@ test('an OFREP bulk answer for a client-side ID names a stream of changes, and n
 test('an OFREP answer shared by clients has the kind of reasons that each client needs', async () => {
   const server = await start();
   const { clientView } = server.environment;
-  const everyone = clientView.evaluateAll(parseContext({ kind: 'user', key: 'alice' })!, {
-    audience: 'sdkKey',
-    withReasons: true,
-  });
-  server.environment.clientView = { ...clientView, evaluateAll: () => [...everyone] };
+  const everyone = resultOf(
+    clientView.evaluateInSteps(parseContext({ kind: 'user', key: 'alice' })!, {
+      audience: 'sdkKey',
+      withReasons: true,
+    }),
+  );
+  server.environment.clientView = {
+    ...clientView,
+    *evaluateInSteps() {
+      yield;
+      return [...everyone];
+    },
+  };
   for (const [headers, reason] of [
     [{}, 'FALLTHROUGH'],
     [{ prefer: 'reasons=standard' }, 'UNKNOWN'],
@@ -299,7 +309,7 @@ describe('a bad OFREP request', () => {
 
   test('differs from a failure of the relay, which gets 500 and a log line without the request', async () => {
     const server = await start();
-    server.environment.clientView.evaluateAll = () => {
+    server.environment.clientView.evaluateInSteps = () => {
       throw new Error('a fault');
     };
     const answer = await evaluate(server, BULK, { targetingKey: 'secret-alice' });
@@ -462,11 +472,11 @@ test("OFREP's configuration is served to older providers, with an ETag", async (
 test('a flag whose answer cannot be converted costs only itself', async () => {
   const server = await start();
   const { clientView } = server.environment;
-  const { evaluateAll } = clientView;
-  clientView.evaluateAll = (...args) =>
-    evaluateAll(...args).map((answer) =>
-      answer.key === 'mobile' ? { ...answer, value: { json: 'Infinity' } } : answer,
-    );
+  const { evaluateInSteps } = clientView;
+  clientView.evaluateInSteps = function* (...args) {
+    const answers = yield* evaluateInSteps(...args);
+    return answers.map((answer) => (answer.key === 'mobile' ? { ...answer, value: { json: 'Infinity' } } : answer));
+  };
   const bulk = await evaluate(server, BULK, alice);
   expect(bulk.status).toBe(200);
   expect(bulk.json().flags).toEqual([

@@ -81,15 +81,12 @@ export function createTestEnvironment(memory: Memory): TestEnvironment {
         };
         return evaluatedFlag(key, result, detail.reason);
       },
-      evaluateAll(context, options) {
+      *evaluateInSteps(context, options) {
+        yield;
         environment.evaluations++;
         return [...view.items('features')]
           .map(({ key }) => environment.clientView.evaluateOne(key, context, options))
           .filter((flag): flag is EvaluatedFlag => flag !== undefined);
-      },
-      *evaluateInSteps(context, options) {
-        yield;
-        return environment.clientView.evaluateAll(context, options);
       },
     },
     secureMode: false,

@@ -1,5 +1,6 @@
 import { parseContext, parseGoContext } from '../../../lib/evaluation/index.ts';
 import type { Item } from '../../../lib/flag-table/index.ts';
+import { resultOf } from '../../../relay-task/common/slices.ts';
 import { createEnvironment } from '../../../relay-task/environments/environment.ts';
 import type { BigSegments, CredentialKind, Memberships } from '../../../relay-task/ports.ts';
 import { turnsOfLoop, until } from '../../support/eventually.ts';
@@ -29,7 +30,7 @@ function start(items: readonly Item[], bigSegments?: BigSegments) {
     memberships?: Memberships,
   ) => environment.clientView.evaluateOne(key, context, { audience, withReasons }, memberships)?.json;
   const keys = (audience: CredentialKind) =>
-    environment.clientView.evaluateAll(alice, { audience, withReasons: false }).map(({ key }) => key);
+    resultOf(environment.clientView.evaluateInSteps(alice, { audience, withReasons: false })).map(({ key }) => key);
   return { environment, one, keys, refreshed, lines };
 }
 

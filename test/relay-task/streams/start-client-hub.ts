@@ -2,6 +2,7 @@ import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { type Context, parseContext } from '../../../lib/evaluation/index.ts';
 import type { Item } from '../../../lib/flag-table/index.ts';
 import { canonicalJson } from '../../../relay-task/common/json.ts';
+import { resultOf } from '../../../relay-task/common/slices.ts';
 import { createEnvironment, type Environment } from '../../../relay-task/environments/environment.ts';
 import type { BigSegments, ClientView, CredentialKind, HeldContext, StreamDetails } from '../../../relay-task/ports.ts';
 import { createHub, type EnvironmentStreams, type Hub, type HubOptions } from '../../../relay-task/streams/hub.ts';
@@ -133,7 +134,7 @@ export function evalx(
   audience: CredentialKind,
   withReasons = false,
 ): string {
-  const all = clientView.evaluateAll(context, { audience, withReasons });
+  const all = resultOf(clientView.evaluateInSteps(context, { audience, withReasons }));
   return `{${all.map(({ key, json }) => `${JSON.stringify(key)}:${json}`).join(',')}}`;
 }
 
