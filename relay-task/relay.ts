@@ -18,6 +18,7 @@ import { limitLog } from './status/log.ts';
 import { createMetrics, type Metrics } from './status/metrics.ts';
 import { type MetricsServer, startMetricsServer } from './status/metrics-server.ts';
 import type { Output } from './status/output.ts';
+import { tellVersion } from './status/version-metric.ts';
 import { createHub } from './streams/hub.ts';
 import type { FileReload } from './upstream/file.ts';
 import { createGoals } from './upstream/goals.ts';
@@ -38,7 +39,7 @@ interface RelayOptions {
   readonly output?: Output;
   /** Shown in `/status` and to upstream. */
   readonly version: string;
-  /** HTTPS_PROXY, HTTP_PROXY and NO_PROXY: for AWS, and for LaunchDarkly where the configuration names no proxy. */
+  /** HTTPS_PROXY, HTTP_PROXY and NO_PROXY: for AWS, and for LaunchDarkly where the configuration names no proxy; and where ECS tells of the task. */
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** False: fills the stores and serves nobody. */
   readonly listen?: boolean;
@@ -97,6 +98,7 @@ const INITIALIZED_LOOK_MS = 50;
 export async function startRelay(config: Config, options: RelayOptions): Promise<Relay> {
   const log = limitLog(options.log, config.logLevel);
   const metrics = createMetrics({ prefix: config.prometheus?.prefix });
+  void tellVersion(metrics.registry, options.version, options.env?.ECS_CONTAINER_METADATA_URI_V4);
   let parts: Parts;
   try {
     parts = createParts(config, options, log, metrics);

@@ -28,7 +28,7 @@ const seriesBase = { type: 'line', silent: true, symbol: 'none', showAllSymbol: 
 
 /** Lines or stacked areas with the thresholds of alarms, as an SVG. */
 export function chartOf(properties: WidgetProperties, lines: readonly Line[], size: Size): string {
-  const { yAxis, annotations, stacked } = properties;
+  const { yAxis, annotations, stacked, start } = properties;
   const hasRight = lines.some(({ axis }) => axis === 'right');
   const thresholds = annotations?.horizontal ?? [];
   const splitNumber = size.height < 130 ? 2 : 5;
@@ -43,7 +43,7 @@ export function chartOf(properties: WidgetProperties, lines: readonly Line[], si
         color: TEXT,
         fontSize: 11,
         interval: isHalfHour,
-        formatter: (minute: string) => timeLabel(Number(minute)),
+        formatter: (minute: string) => timeLabel(Number(minute), start),
       },
     },
     yAxis: hasRight ? [left, valueAxis('right', yAxis?.right, splitNumber)] : left,
@@ -150,9 +150,11 @@ function isHalfHour(minute: number): boolean {
   return minute % 30 === 0 || minute === MINUTES - 1;
 }
 
-function timeLabel(minute: number): string {
+function timeLabel(minute: number, start: string | undefined): string {
   if (minute === MINUTES - 1) return 'now';
   const ago = MINUTES - minute;
+  const [, days] = /^-P(\d+)D$/.exec(start ?? '') ?? [];
+  if (days !== undefined) return `-${Math.round((Number(days) * ago) / MINUTES)} d`;
   return `-${Math.floor(ago / 60)}:${String(ago % 60).padStart(2, '0')}`;
 }
 

@@ -4,7 +4,8 @@ type Value = number | null;
 type Compute = (minute: number) => Value;
 
 /**
- * The part of CloudWatch's metric math that our widgets use: numbers, names, + - * /, brackets and FILL(name, number).
+ * The part of CloudWatch's metric math that our widgets use: numbers, names, + - * /, brackets, FILL(series, number), SUM(series)
+ * and RUNNING_SUM(series).
  * A missing value or a division by zero gives a missing value. Throws an Error on anything else. AWS: "Using math expressions with CloudWatch metrics".
  */
 export function compute(expression: string, named: Readonly<Record<string, Series>>, length: number): Series {
@@ -39,6 +40,13 @@ export function compute(expression: string, named: Readonly<Record<string, Serie
       take(')');
       return (minute) => inner(minute) ?? filling(minute);
     }
+    if (token === 'SUM' || token === 'RUNNING_SUM') {
+      take('(');
+      const inner = sum();
+      take(')');
+      const until = runningSum(Array.from({ length }, (_, minute) => inner(minute)));
+      return (minute) => until[token === 'SUM' ? length - 1 : minute] ?? null;
+    }
     if (/^[a-z]/.test(token)) {
       const values = series(token);
       return (minute) => values[minute] ?? null;
@@ -66,4 +74,13 @@ export function compute(expression: string, named: Readonly<Record<string, Serie
   const result = sum();
   if (at < tokens.length) throw wrong();
   return Array.from({ length }, (_, minute) => result(minute));
+}
+
+/** The sum up to each minute; missing values count nothing. */
+function runningSum(values: Series): number[] {
+  let sum = 0;
+  return values.map((value) => {
+    sum += value ?? 0;
+    return sum;
+  });
 }

@@ -43,7 +43,7 @@ export function linesOf({ metrics = [], region = '' }: WidgetProperties, environ
         // The first environment has most of the traffic.
         const share = found.length === 1 ? 1 : index === 0 ? 0.8 : 0.2 / (found.length - 1);
         const metric = { namespace, name, statistic, dimensions: { [dimension]: value }, region, share };
-        return { label: value, axis, values: sampleSeries(metric) };
+        return { label: label.replace(/\$\{PROP\('Dim\.\w+'\)\}/, value), axis, values: sampleSeries(metric) };
       });
     });
 }

@@ -46,7 +46,7 @@ function contentOf(widget: Widget, environments: readonly string[]): string {
     case 'text':
       return markdown(properties.markdown ?? '');
     case 'alarm':
-      return `${title}<ul class="alarms">${(properties.alarms ?? []).map((name) => `<li title="${escapeHtml(name)}">${escapeHtml(name)}</li>`).join('')}</ul>`;
+      return `${title}<ul class="alarms">${(properties.alarms ?? []).map(alarmOf).join('')}</ul>`;
     case 'log':
       return `${title}${logOf(properties.query ?? '')}`;
     case 'metric': {
@@ -60,6 +60,13 @@ function contentOf(widget: Widget, environments: readonly string[]): string {
     default:
       throw new Error(`no preview for widgets of type ${widget.type}`);
   }
+}
+
+/** By its name, or by its ARN if it is in another region. */
+function alarmOf(alarm: string): string {
+  const [, region, name] = /^arn:[^:]+:cloudwatch:([^:]+):\d+:alarm:(.+)$/.exec(alarm) ?? [];
+  const text = escapeHtml(name === undefined ? alarm : `${region}: ${name}`);
+  return `<li title="${text}">${text}</li>`;
 }
 
 function numberOf(line: Line, index: number): string {

@@ -112,6 +112,11 @@ const shapes: Readonly<Record<string, Shape>> = {
   EventLoopDelay: (minute, wobble) => (justReplaced(minute) ? 0.11 : 0.02 * (1 + 0.4 * wobble)),
   MemoryBytes: steady(640_000_000, 0.02),
   Up: whole(readyTasks),
+  RelaysByVersion: (minute, _wobble, { dimensions }) => {
+    const replaced = REPLACED.filter((at) => minute >= at - 3).length;
+    const gone = REPLACED.filter((at) => minute >= at).length;
+    return (dimensions.Version?.includes('42') ? replaced : TASKS - gone) || null;
+  },
   Success: () => 1,
   StreamLatency: steady(34, 0.25),
   TableLatency: steady(21, 0.3),
@@ -126,6 +131,11 @@ const shapes: Readonly<Record<string, Shape>> = {
     return load + (justReplaced(minute) ? 19 : 0);
   },
   MemoryUtilization: steady(23, 0.02),
+  NetworkTxBytes: (minute, wobble, { statistic }) =>
+    (statistic === 'Maximum' ? 1.3 : 1) *
+    (90_000 * daily(minute) * (1 + 0.1 * wobble) + (justReplaced(minute) ? 2_400_000 : 0)),
+  ProcessedBytes: (minute, wobble) =>
+    60 * (310_000 * daily(minute) * (1 + 0.08 * wobble) + (justReplaced(minute) ? 7_500_000 : 0)),
   ActiveConnectionCount: whole((minute, wobble) => 8_650 * daily(minute) * (1 + 0.01 * wobble)),
   NewConnectionCount: whole((minute, wobble, metric) => 380 + (opened(minute, wobble, metric) ?? 0)),
   ReplicationLatency: (_minute, wobble, { dimensions }) =>
@@ -135,6 +145,7 @@ const shapes: Readonly<Record<string, Shape>> = {
   HTTPCode_ELB_502_Count: (minute) => (justReplaced(minute) ? 3 : 0),
   HTTPCode_ELB_503_Count: none,
   HTTPCode_ELB_504_Count: none,
+  RequestCount: whole((minute, wobble) => 2_600 * daily(minute) * (1 + 0.05 * wobble)),
   RejectedConnectionCount: none,
   TargetConnectionErrorCount: (minute) => (justReplaced(minute) ? 2 : 0),
   Errors: seldom(1, 0.985),
@@ -169,6 +180,7 @@ export function dimensionValues(name: string, dimension: string, environments: r
   if (dimension === 'Environment') return environments.length > 0 ? environments : ['production', 'staging'];
   if (dimension === 'Kind') return ['all', 'eval', 'ping', 'fdv2'];
   if (dimension === 'Database') return ['redis'];
+  if (dimension === 'Version') return ['0.1.0 (revision 41)', '0.1.0 (revision 42)'];
   if (dimension === 'Reason') return name === 'EventsDropped' ? ['capacity'] : ['client', 'shutdown', 'slow'];
   return ['E1EXAMPLE'];
 }

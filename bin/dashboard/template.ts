@@ -29,6 +29,8 @@ export interface WidgetProperties {
   readonly markdown?: string;
   readonly view?: string;
   readonly region?: string;
+  /** A range of its own: `-P30D`. */
+  readonly start?: string;
   readonly stacked?: boolean;
   readonly metrics?: readonly (readonly unknown[])[];
   readonly annotations?: { readonly horizontal?: readonly { readonly value: number; readonly label?: string }[] };
@@ -93,7 +95,11 @@ export function dashboardOf(stage: Stage): DashboardBody {
       Resources: Record<string, Resource>;
     };
     const [dashboard] = Object.values(Resources).filter(({ Type }) => Type === 'AWS::CloudWatch::Dashboard');
-    return JSON.parse(textOf(dashboard?.Properties.DashboardBody, Resources).replaceAll('AWS::Region', region));
+    return JSON.parse(
+      textOf(dashboard?.Properties.DashboardBody, Resources)
+        .replaceAll('AWS::Region', region)
+        .replaceAll('AWS::Partition', 'aws'),
+    );
   } finally {
     rmSync(outdir, { recursive: true, force: true });
   }

@@ -15,7 +15,7 @@ export interface PublishedMetric {
   readonly combine?: 'sum' | 'max';
 }
 
-export type Dimension = 'Environment' | 'Kind' | 'Reason' | 'Database';
+export type Dimension = 'Environment' | 'Kind' | 'Reason' | 'Database' | 'Version';
 
 /** The label that holds each dimension. */
 export const dimensionLabels: Readonly<Record<Dimension, string>> = {
@@ -23,6 +23,7 @@ export const dimensionLabels: Readonly<Record<Dimension, string>> = {
   Kind: 'kind',
   Reason: 'reason',
   Database: 'database',
+  Version: 'version',
 };
 
 const WHOLE = [[]] as const;
@@ -68,4 +69,5 @@ export const published: readonly PublishedMetric[] = [
   { name: 'MemoryBytes', unit: 'Bytes', from: 'process_resident_memory_bytes', by: WHOLE, combine: 'max' },
   { name: 'EnvironmentsUntold', unit: 'Count', from: 'relay_environments_untold', by: WHOLE },
   { name: 'Up', unit: 'Count', from: 'relay_up', by: WHOLE },
+  { name: 'RelaysByVersion', unit: 'Count', from: 'relay_version_info', by: [['Version']] },
 ];

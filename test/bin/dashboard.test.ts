@@ -78,8 +78,14 @@ test('alarms are listed by name, and the log table has the columns of the query'
   const names = [...document.querySelectorAll('.alarms li')].map(({ textContent }) => textContent);
   expect(names).toContain('edge-flag-relay-full-impaired');
   expect(names).toContain('edge-flag-relay-full-upstream-disconnected-staging');
-  const columns = [...document.querySelectorAll('th')].map(({ textContent }) => textContent);
-  expect(columns).toEqual(['@timestamp', 'level', 'message', 'environment', 'reason', 'prefix']);
+  expect(names).toContain('us-west-2: edge-flag-relay-full-impaired');
+  const tables = [...document.querySelectorAll('table')];
+  // Of the home region and of us-west-2.
+  expect(tables).toHaveLength(2);
+  for (const table of tables) {
+    const columns = [...table.querySelectorAll('th')].map(({ textContent }) => textContent);
+    expect(columns).toEqual(['@timestamp', 'level', 'message', 'environment', 'reason', 'prefix']);
+  }
 });
 
 test('the page is the same for the same stage @heavy', () => {
@@ -113,6 +119,8 @@ describe('metric math', () => {
     ['(2 + 3) * 4', [20, 20, 20, 20]],
     ['a / b', [0.5, null, null, null]],
     ['FILL(b, 0) + 1', [3, 1, 3, 1]],
+    ['SUM(a) + 1', [8, 8, 8, 8]],
+    ['RUNNING_SUM(FILL(b, 1)) / SUM(a)', [2 / 7, 2 / 7, 4 / 7, 5 / 7]],
     ['100 * (1 - FILL(b, 0) / a)', [-100, 100, null, 100]],
   ])('%s is computed minute by minute', (expression, expected) => {
     expect(compute(expression, named, 4)).toEqual(expected);
@@ -160,6 +168,12 @@ describe('a chart', () => {
     expect(Number(height)).toBeGreaterThan(20);
     expect(Number(height)).toBeLessThan(40);
     expect(textsOf(svg)).toContain('page at 900');
+  });
+
+  test('has days on its time axis if its range is thirty days', () => {
+    expect(textsOf(chartOf({ start: '-P30D' }, [lineOf(() => 10)], size))).toEqual(
+      expect.arrayContaining(['-30 d', '-15 d', 'now']),
+    );
   });
 
   test('stacks areas', () => {

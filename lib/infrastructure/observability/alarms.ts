@@ -57,7 +57,7 @@ export class RelayAlarms extends Construct {
     const budget = loadBalancers.length > 0 ? burnRates : [];
     const burning = budget.map((row) => ({ row, alarm: this.burning(row, observed, availabilityPercent, options) }));
     this.alarms = [...made, ...burning].map(({ alarm }) => alarm);
-    this.impaired = impairedOf(this, `edge-flag-relay-${stage}-impaired`, [...burning, ...made], options)!;
+    this.impaired = impairedOf(this, impairedNames.relays(stage), [...burning, ...made], options)!;
 
     // No metric shows a rollback: it leaves a healthy service behind.
     new Rule(this, 'DeploymentFailed', {
@@ -120,7 +120,7 @@ export class RegionAlarms extends Construct {
     const prefix = `${observed.stage}-${region}`;
     const made = alarmsOf(this, prefix, regionRows(observed, region), options);
     this.alarms = made.map(({ alarm }) => alarm);
-    const impaired = impairedOf(this, `edge-flag-relay-${prefix}-edge-impaired`, made, options);
+    const impaired = impairedOf(this, impairedNames.edge(observed.stage, region), made, options);
     if (impaired) this.impaired = impaired;
   }
 }
@@ -144,10 +144,18 @@ export class EdgeAlarms extends Construct {
     const { stage, distributionId, certificateArn, checked, ...options } = props;
     const made = alarmsOf(this, `${stage}-edge`, edgeRows({ stage, distributionId, certificateArn, checked }), options);
     this.alarms = made.map(({ alarm }) => alarm);
-    const impaired = impairedOf(this, `edge-flag-relay-${stage}-edge-impaired`, made, options);
+    const impaired = impairedOf(this, impairedNames.distribution(stage), made, options);
     if (impaired) this.impaired = impaired;
   }
 }
+
+/** The names of the alarms that page. */
+export const impairedNames = {
+  relays: (stage: string) => `edge-flag-relay-${stage}-impaired`,
+  /** Of edge functions in one region. */
+  edge: (stage: string, region: string) => `edge-flag-relay-${stage}-${region}-edge-impaired`,
+  distribution: (stage: string) => `edge-flag-relay-${stage}-edge-impaired`,
+};
 
 /** The address of a dashboard in the console. */
 export function dashboardAddress(region: string, name: string): string {

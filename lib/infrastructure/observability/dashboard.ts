@@ -2,13 +2,20 @@ import { Duration } from 'aws-cdk-lib';
 import { Dashboard, type IAlarm, type IWidget, PeriodOverride, TextWidget } from 'aws-cdk-lib/aws-cloudwatch';
 import { Construct } from 'constructs';
 import type { Observed } from './observed.ts';
-import { isDataFresh, isItUp, whoIsConnected } from './questions-of-flags.ts';
+import { howAreOthers } from './questions-elsewhere.ts';
+import { isDataFresh, isItUp, type Up, whoIsConnected } from './questions-of-flags.ts';
 import { isThereRoom, whatDoesItSay, whatFails } from './questions-of-limits.ts';
 import { WIDTH } from './widgets.ts';
 
-export interface RelayDashboardProps extends Observed {
-  /** Alarms whose states are shown at the top. @default none */
+export interface RelayDashboardProps extends Up {
+  /** Alarms that page, of all regions: their states come first. @default none */
+  readonly paging?: readonly IAlarm[];
+  /** Further alarms whose states are shown at the top. @default none */
   readonly alarms?: readonly IAlarm[];
+  /** The share of requests that succeed in 30 days. @default 99.99 */
+  readonly availabilityPercent?: number | undefined;
+  /** Relays of the stage in other regions, each with its region. @default none */
+  readonly elsewhere?: readonly Observed[];
   /** The address of the page of runbooks. @default none is linked */
   readonly runbooks?: string | undefined;
 }
@@ -36,15 +43,18 @@ export class RelayDashboard extends Construct {
         ...whatFails(props),
         ...isThereRoom(props),
         ...whatDoesItSay(props),
+        ...howAreOthers(props.elsewhere ?? []),
       ],
     });
   }
 }
 
-function header({ stage, homeRegion, replicaRegions, environments, runbooks }: RelayDashboardProps): IWidget {
+function header(props: RelayDashboardProps): IWidget {
+  const { stage, homeRegion, replicaRegions, environments, runbooks, elsewhere = [] } = props;
   const replicas = replicaRegions.length > 0 ? `, replicas in ${replicaRegions.join(', ')}` : '';
+  const relays = elsewhere.length > 0 ? `, relays also in ${elsewhere.map(({ region }) => region).join(', ')}` : '';
   const known = environments.length > 0 ? ` Environments: ${environments.join(', ')}.` : '';
   const link = runbooks?.startsWith('https://') ? ` [Runbooks](${runbooks})` : '';
-  const markdown = `# Feature flags: ${stage}\nHome is ${homeRegion}${replicas}.${known}${link}`;
+  const markdown = `# Feature flags: ${stage}\nHome is ${homeRegion}${replicas}${relays}.${known}${link}`;
   return new TextWidget({ markdown, width: WIDTH, height: 2 });
 }

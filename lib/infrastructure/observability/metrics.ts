@@ -40,6 +40,7 @@ export const relayMetrics = {
   EventLoopDelay: [[]],
   MemoryBytes: [[]],
   Up: [[]],
+  RelaysByVersion: [['Version']],
 } as const satisfies Readonly<Record<string, readonly (readonly string[])[]>>;
 
 export type RelayMetricName = keyof typeof relayMetrics;
@@ -96,7 +97,8 @@ export function relaySearch(
   { namespace }: Pick<Observed, 'namespace'>,
   name: RelayMetricName,
   statistic: Statistic,
-  by: 'Environment' | 'Kind' | 'Reason' | 'Database',
+  by: 'Environment' | 'Kind' | 'Reason' | 'Database' | 'Version',
+  region?: string,
 ): IMetric {
   if (!relayMetrics[name].some((dimensions) => dimensions.join() === by)) {
     throw new Error(`the relay does not report ${name} by ${by}`);
@@ -106,6 +108,7 @@ export function relaySearch(
     // Dynamic labels, AWS: "Use dynamic labels".
     label: `\${PROP('Dim.${by}')}`,
     period: MINUTE,
+    ...(region !== undefined && { searchRegion: region }),
   });
 }
 
@@ -132,11 +135,11 @@ export function loadBalancerMetric(
 
 export function serviceMetric(
   { clusterName, serviceName }: Pick<Observed, 'clusterName' | 'serviceName'>,
-  name: 'CPUUtilization' | 'MemoryUtilization' | 'RunningTaskCount' | 'DesiredTaskCount',
+  name: 'CPUUtilization' | 'MemoryUtilization' | 'RunningTaskCount' | 'DesiredTaskCount' | 'NetworkTxBytes',
   statistic: Statistic,
   options?: MetricOptions,
 ): Metric {
-  const namespace = name.endsWith('TaskCount') ? 'ECS/ContainerInsights' : 'AWS/ECS';
+  const namespace = name.endsWith('Utilization') ? 'AWS/ECS' : 'ECS/ContainerInsights';
   return metric(namespace, name, statistic, { ClusterName: clusterName, ServiceName: serviceName }, options);
 }
 

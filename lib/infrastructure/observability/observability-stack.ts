@@ -1,11 +1,12 @@
-import { Stack, type StackProps } from 'aws-cdk-lib';
+import { ArnFormat, Stack, type StackProps } from 'aws-cdk-lib';
+import { Alarm, type IAlarm } from 'aws-cdk-lib/aws-cloudwatch';
 import type { Construct } from 'constructs';
 import { decisionMetricNames } from '../edge-configs.ts';
 import { edgeFunctionNames } from '../edge-router.ts';
-import { edgeLogRegions } from '../regions.ts';
+import { EDGE_REGION, edgeLogRegions } from '../regions.ts';
 import { metricsNamespace } from '../relay-contract.ts';
 import type { Stage } from '../stage.ts';
-import { type AlarmOptions, RelayAlarms } from './alarms.ts';
+import { type AlarmOptions, impairedNames, RelayAlarms } from './alarms.ts';
 import { RelayCanary, type RelayCanaryProps } from './canary.ts';
 import { RelayDashboard } from './dashboard.ts';
 import { checkedAddress } from './edge-check.ts';
@@ -55,8 +56,31 @@ export class ObservabilityStack extends Stack {
     const { availabilityPercent } = stage.alarms;
     this.alarms = new RelayAlarms(this, 'Alarms', { observed, availabilityPercent, ...options });
     new LogQueries(this, 'Queries', { stage: stage.name, logGroup: relay });
-    const alarms = [this.alarms.impaired, ...this.alarms.alarms];
-    this.dashboard = new RelayDashboard(this, 'Dashboard', { ...observed, alarms, runbooks: options.runbooks });
+    const { runbooks } = options;
+    this.dashboard = new RelayDashboard(this, 'Dashboard', {
+      ...observed,
+      ...{ availabilityPercent, runbooks, alarms: this.alarms.alarms },
+      paging: [this.alarms.impaired, ...this.pagingElsewhere(stage, observed)],
+      // Their load balancers' names are tokens of their stacks.
+      elsewhere: stage.relayRegions.map((at) =>
+        observeStage(stage, { ...relay, loadBalancers: [] }, { canary: false, region: at }),
+      ),
+    });
+  }
+
+  /** The alarms that page of other stacks, by name: those of other regions are not known here. */
+  private pagingElsewhere({ name, relayRegions }: Stage, { edge }: Observed): IAlarm[] {
+    const named: [region: string, alarm: string][] = [
+      ...relayRegions.map((region): [string, string] => [region, impairedNames.relays(name)]),
+      ...(edge?.regions ?? []).map((region): [string, string] => [region, impairedNames.edge(name, region)]),
+      ...(edge?.checked ? [[EDGE_REGION, impairedNames.distribution(name)] as [string, string]] : []),
+    ];
+    const arnOf = (region: string, resourceName: string) =>
+      this.formatArn({
+        ...{ service: 'cloudwatch', region, resource: 'alarm', resourceName },
+        arnFormat: ArnFormat.COLON_RESOURCE_NAME,
+      });
+    return named.map(([region, alarm]) => Alarm.fromAlarmArn(this, `${region} ${alarm}`, arnOf(region, alarm)));
   }
 }
 
@@ -71,6 +95,7 @@ export function observeStage(
   return {
     ...relay,
     ...observeTable(stage),
+    region,
     namespace: metricsNamespace(stage.name),
     environments: stage.environments,
     otherEnvironments: Object.hasOwn(stage.relay.secrets, 'AUTO_CONFIG_KEY'),

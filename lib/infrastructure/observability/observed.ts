@@ -7,6 +7,8 @@ export interface Observed {
   readonly environments: readonly string[];
   /** Whether relays serve others too, such as those of auto-configuration: adds alarms on all together. @default false */
   readonly otherEnvironments?: boolean;
+  /** Where these relays run. @default the region of the stack */
+  readonly region?: string;
   readonly clusterName: string;
   readonly serviceName: string;
   readonly logGroupName: string;

@@ -1,4 +1,6 @@
+import { Duration } from 'aws-cdk-lib';
 import { AlarmStatusWidget, type IAlarm, type IWidget } from 'aws-cdk-lib/aws-cloudwatch';
+import { burnRates, errorBudgetPercent, requestsOf } from './burn-rates.ts';
 import {
   canaryMetric,
   expression,
@@ -16,8 +18,18 @@ import { graph, numbers, question, WIDTH } from './widgets.ts';
 /** The height of graphs that show only zeros while all is well. */
 const QUIET = 4;
 
-export function isItUp(observed: Observed & { readonly alarms?: readonly IAlarm[] }): IWidget[][] {
-  const { alarms = [], loadBalancers, tasks } = observed;
+/** AWS: "Dashboard body structure and syntax", alarms of an alarm widget. */
+const MAX_ALARMS = 100;
+
+export interface Up extends Observed {
+  /** Those that page, in all regions. */
+  readonly paging?: readonly IAlarm[];
+  readonly alarms?: readonly IAlarm[];
+  readonly availabilityPercent?: number | undefined;
+}
+
+export function isItUp(observed: Up): IWidget[][] {
+  const { paging = [], alarms = [], loadBalancers, tasks } = observed;
   const relay = relayOf(observed);
   const healthy = loadBalancers.map((one) =>
     loadBalancerMetric(one, 'HealthyHostCount', 'Minimum', { label: `ready, ${one.name}` }),
@@ -35,19 +47,14 @@ export function isItUp(observed: Observed & { readonly alarms?: readonly IAlarm[
     'streams accepted, %',
   );
   return [
-    [question('1. Is it up?', 'Each alarm has a runbook. The availability target is 99.99 %.')],
-    ...(alarms.length > 0
-      ? [
-          [
-            new AlarmStatusWidget({
-              title: 'Alarms',
-              alarms: [...alarms],
-              width: WIDTH,
-              height: 2 + Math.ceil(alarms.length / 8),
-            }),
-          ],
-        ]
-      : []),
+    [
+      question(
+        '1. Is it up?',
+        'Each alarm has a runbook. Where one version of the relay gives way to the next, a deployment happened.',
+      ),
+    ],
+    ...alarmWidgets('Alarms that page', paging),
+    ...alarmWidgets('Alarms', alarms),
     [
       numbers(
         'Now',
@@ -80,6 +87,62 @@ export function isItUp(observed: Observed & { readonly alarms?: readonly IAlarm[
       }),
       ...(observed.containerInsights ? [graph('Relays running', [running, desired], { unit: 'tasks' })] : []),
     ],
+    [
+      graph('Relays by version', [relaySearch(observed, 'RelaysByVersion', 'Sum', 'Version')], {
+        stacked: true,
+        unit: 'relays',
+      }),
+      ...errorBudget(observed),
+    ],
+  ];
+}
+
+function alarmWidgets(title: string, alarms: readonly IAlarm[]): IWidget[][] {
+  const groups = Array.from({ length: Math.ceil(alarms.length / MAX_ALARMS) }, (_, index) =>
+    alarms.slice(index * MAX_ALARMS, (index + 1) * MAX_ALARMS),
+  );
+  return groups.map((group, index) => [
+    new AlarmStatusWidget({
+      title: groups.length > 1 ? `${title}, ${index + 1} of ${groups.length}` : title,
+      alarms: [...group],
+      width: WIDTH,
+      height: 2 + Math.ceil(group.length / 8),
+    }),
+  ]);
+}
+
+/** How fast the error budget is used up, and how much of it was used in 30 days. */
+function errorBudget({ loadBalancers, availabilityPercent = 99.99 }: Up): IWidget[] {
+  // Nothing else counts requests that reached no relay.
+  if (loadBalancers.length === 0) return [];
+  const share = Number((errorBudgetPercent(availabilityPercent) / 100).toPrecision(6));
+  const [short, long] = [Duration.minutes(5), Duration.days(1)];
+  const now = requestsOf(loadBalancers, short);
+  const month = requestsOf(loadBalancers, long);
+  return [
+    graph(
+      'Error budget: burn rate',
+      [expression(`${now.failed} / ${now.all} / ${share}`, now.metrics, 'burn rate over 5 minutes', short)],
+      {
+        period: short,
+        unit: '× the rate that 30 days allow',
+        leftAnnotations: burnRates
+          .filter(({ pages }) => pages)
+          .map(({ rate, long: window }) => ({ value: rate, label: `pages if also over ${window.toHumanString()}:` })),
+      },
+    ),
+    graph(
+      'Error budget: used in the last 30 days',
+      [
+        expression(
+          `100 * RUNNING_SUM(${month.failed}) / (${share} * SUM(${month.all}))`,
+          month.metrics,
+          `% of the ${errorBudgetPercent(availabilityPercent)} % of requests that may fail`,
+          long,
+        ),
+      ],
+      { period: long, start: '-P30D', unit: '%', leftAnnotations: [{ value: 100, label: 'objective missed' }] },
+    ),
   ];
 }
 

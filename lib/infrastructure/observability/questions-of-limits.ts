@@ -149,20 +149,28 @@ export function isThereRoom(observed: Observed): IWidget[][] {
       }),
     ],
     [
-      graph('Table reads', each('ConsumedReadCapacityUnits'), { stacked: true, unit: 'units per minute' }),
+      graph('Table reads', each('ConsumedReadCapacityUnits'), {
+        stacked: true,
+        unit: 'units per minute',
+        width: 12,
+      }),
       graph(
         'Throttled reads and home region writes',
         [
           ...each('ReadThrottleEvents'),
           tableMetric(observed, 'WriteThrottleEvents', 'Sum', { region: homeRegion, label: 'writes' }),
         ],
-        { unit: 'per minute' },
+        { unit: 'per minute', width: 12 },
       ),
+    ],
+    [
+      ...network(observed),
       graph(
         'Snapshot size and load balancer capacity',
         [relay('SnapshotBytes', 'Maximum', 'largest environment, bytes')],
         {
           unit: 'bytes',
+          width: 12,
           ...(loadBalancers.length > 0 && {
             right: loadBalancers.map((one) =>
               loadBalancerMetric(one, 'ConsumedLCUs', 'Sum', { label: `LCU, ${one.name}` }),
@@ -172,6 +180,31 @@ export function isThereRoom(observed: Observed): IWidget[][] {
         },
       ),
     ],
+  ];
+}
+
+/** What load balancers pass on in both directions, and what relays send. Bytes per second. */
+function network(observed: Observed): IWidget[] {
+  const { loadBalancers, containerInsights } = observed;
+  const passed = loadBalancers.map((one, index) =>
+    expression(
+      `bytes${index} / 60`,
+      { [`bytes${index}`]: loadBalancerMetric(one, 'ProcessedBytes', 'Sum') },
+      `load balancer, ${one.name}`,
+    ),
+  );
+  const sent = containerInsights ? sentBy(observed) : [];
+  const options = { unit: 'bytes per second', width: 12 };
+  if (passed.length === 0) return sent.length === 0 ? [] : [graph('Network', sent, options)];
+  return [graph('Network', passed, { ...options, ...(sent.length > 0 && { right: sent, rightUnit: 'per relay' }) })];
+}
+
+/** What each relay sends. Only Container Insights says. */
+export function sentBy(observed: Observed, region?: string): IMetric[] {
+  const options = region === undefined ? {} : { region };
+  return [
+    serviceMetric(observed, 'NetworkTxBytes', 'Average', { label: 'sent, average relay', ...options }),
+    serviceMetric(observed, 'NetworkTxBytes', 'Maximum', { label: 'sent, busiest relay', ...options }),
   ];
 }
 

@@ -19,7 +19,8 @@ export function question(title: string, hint: string): IWidget {
   return new TextWidget({ markdown, width: WIDTH, height: 2, background: TextWidgetBackground.TRANSPARENT });
 }
 
-export interface GraphOptions extends Pick<GraphWidgetProps, 'right' | 'stacked' | 'leftAnnotations' | 'region'> {
+export interface GraphOptions
+  extends Pick<GraphWidgetProps, 'right' | 'stacked' | 'leftAnnotations' | 'region' | 'period' | 'start'> {
   readonly unit?: string;
   readonly rightUnit?: string;
   readonly width?: number;
@@ -48,12 +49,12 @@ export function graph(title: string, left: readonly IMetric[], options: GraphOpt
 }
 
 /** Numbers of the current minute. */
-export function numbers(title: string, metrics: readonly IMetric[], width = 8): IWidget {
+export function numbers(title: string, metrics: readonly IMetric[], width = 8, height = 4): IWidget {
   return new SingleValueWidget({
     title,
     metrics: [...metrics],
     width,
-    height: 4,
+    height,
     period: Duration.minutes(1),
     sparkline: true,
   });

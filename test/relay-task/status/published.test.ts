@@ -4,6 +4,7 @@ import { createEventMeter } from '../../../relay-task/events/metrics.ts';
 import { startEmf } from '../../../relay-task/status/emf.ts';
 import { createMetrics } from '../../../relay-task/status/metrics.ts';
 import { dimensionLabels, published } from '../../../relay-task/status/published.ts';
+import { tellVersion } from '../../../relay-task/status/version-metric.ts';
 import { createStoreMetrics } from '../../../relay-task/store/metrics.ts';
 
 const metrics = createMetrics();
@@ -14,6 +15,7 @@ function registryOfEverything() {
   const { registry } = metrics;
   metrics.watch({ environments: () => [] });
   createEventMeter(registry);
+  void tellVersion(registry, '1.2.3', undefined);
   void startEmf({ registry, namespace: 'test', write() {} }).close();
   const zero = () => 0;
   const tableGauges = { lease_held: zero, snapshot_bytes: zero, revision_epoch: zero, revision_seq: zero };

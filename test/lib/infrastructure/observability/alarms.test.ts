@@ -210,7 +210,7 @@ test('burn rates of the error budget are those of the SRE workbook, with both wi
   }
 });
 
-describe('a stage with settings of its own @heavy', () => {
+describe('a stage with settings of its own', () => {
   const value = 7;
   const runbooks = 'https://wiki.example.com/relay';
   const idOf = ({ AlarmDescription }: CfnAlarm) => AlarmDescription.split(`${runbooks}#`)[1];
@@ -221,18 +221,18 @@ describe('a stage with settings of its own @heavy', () => {
     found = [stage.home, stage.region('eu-west-1'), stage.region('us-east-1'), stage.edge].flatMap(alarmsIn);
   });
 
-  test('has alarms that link to its own page of runbooks', () => {
+  test('has alarms that link to its own page of runbooks @heavy', () => {
     for (const { AlarmDescription } of found) {
       expect(AlarmDescription).toMatch(/Runbook: https:\/\/wiki\.example\.com\/relay#[\w-]+$/);
     }
   });
 
-  test('has the burn rates of its own objective', () => {
+  test('has the burn rates of its own objective @heavy', () => {
     expect(found.filter(isWindow).map(({ Threshold }) => Threshold)).toEqual([1.44, 1.44, 0.6, 0.6, 0.3, 0.3]);
   });
 
   test.each(Object.keys(settableThresholds).filter((name) => name !== 'deployment-5xx'))(
-    'has its own threshold of %s, and the alarm says which one is in force',
+    'has its own threshold of %s, and the alarm says which one is in force @heavy',
     (name) => {
       const own = found.filter((alarm) => idOf(alarm) === name);
       expect(own.length).toBeGreaterThan(0);
@@ -243,7 +243,7 @@ describe('a stage with settings of its own @heavy', () => {
     },
   );
 
-  test('has the default thresholds of alarms that it does not name, and no alarm has a placeholder in its text', () => {
+  test('has the default thresholds of alarms that it does not name, and no alarm has a placeholder in its text @heavy', () => {
     for (const { AlarmName, AlarmDescription } of [...everyAlarm, ...found]) {
       expect([AlarmName, AlarmDescription]).toEqual([AlarmName, expect.not.stringContaining('{')]);
     }

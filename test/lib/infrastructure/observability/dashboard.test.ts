@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Stack } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
+import { Alarm } from 'aws-cdk-lib/aws-cloudwatch';
 import { dashboardOf, type Widget } from '../../../../bin/dashboard/template.ts';
 import { metricUnits } from '../../../../lambda/canary/metrics.ts';
 import { reportUnits } from '../../../../lambda/edge-reader/report.ts';
@@ -13,6 +14,8 @@ import {
   relayMetrics,
   relaySearch,
 } from '../../../../lib/infrastructure/observability/metrics.ts';
+import { howAreOthers } from '../../../../lib/infrastructure/observability/questions-elsewhere.ts';
+import { isItUp } from '../../../../lib/infrastructure/observability/questions-of-flags.ts';
 import { readStage } from '../../../../lib/infrastructure/parse-stage.ts';
 import { published } from '../../../../relay-task/status/published.ts';
 import { createApp, full } from '../../../support/synthesise.ts';
@@ -56,6 +59,7 @@ test('the dashboard’s sections are the questions of docs/operations.md, in ord
     '4. What is failing?',
     '5. Is there enough capacity?',
     '6. What is in the log?',
+    '7. How are relays in other regions?',
   ]);
   const page = readFileSync(join(root, 'docs/operations.md'), 'utf8');
   for (const heading of headings) expect(page).toContain(`| ${heading.replace(/^\d\. /, '')} |`);
@@ -108,7 +112,7 @@ test('every metric that relays publish is in a widget or an alarm', () => {
 
 test('a metric that relays do not publish with these dimensions fails synthesis', () => {
   const observed = { namespace: 'EdgeFlagRelay/x' };
-  expect(() => relayMetric(observed, 'UnreadableItems', 'Sum')).toThrow('does not report UnreadableItems by nothing');
+  expect(() => relayMetric(observed, 'StreamsClosed', 'Sum')).toThrow('does not report StreamsClosed by nothing');
   expect(() => relayMetric(observed, 'LeasesHeld', 'Sum', { environment: 'a' })).toThrow('LeasesHeld by Environment');
   expect(() => relaySearch(observed, 'Up', 'Sum', 'Kind')).toThrow('does not report Up by Kind');
 });
@@ -146,17 +150,123 @@ test('sums over tasks use a period of one minute, whatever time range is shown',
   expect(dashboard!.Properties.DashboardName).toBe('edge-flag-relay-full');
   for (const { properties, type } of widgets) {
     if (type !== 'metric') continue;
-    for (const row of properties.metrics ?? []) expect(row.at(-1)).toMatchObject({ period: 60 });
+    for (const row of properties.metrics ?? []) {
+      const [namespace] = row;
+      const { expression = '', period } = row.at(-1) as { expression?: string; period?: number };
+      // Load balancers report sums: the error budget has windows of its own.
+      const ofBudget = namespace === 'AWS/ApplicationELB' || expression.includes('FILL(refused0, 0)');
+      if (!ofBudget) expect([properties.title, period]).toEqual([properties.title, 60]);
+    }
   }
 });
 
+describe('relays in other regions', () => {
+  const own = () => widgets.filter(({ properties }) => properties.title?.startsWith('us-west-2: '));
+
+  test('have widgets that read everything in their region', () => {
+    expect(own().map(({ properties }) => properties.title?.replace('us-west-2: ', ''))).toEqual([
+      'now',
+      'availability',
+      'relays by version',
+      'open streams by kind',
+      'data age, oldest relay',
+      'what is wrong',
+      'CPU, memory, network',
+      'recent errors and warnings',
+    ]);
+    for (const { type, properties } of own()) {
+      if (type === 'log') expect(properties.region).toBe('us-west-2');
+      for (const row of properties.metrics ?? []) {
+        expect([properties.title, row.at(-1)]).toEqual([
+          properties.title,
+          // Math on metrics of that region has none itself.
+          expect.objectContaining(
+            properties.title?.endsWith('availability') && row.length === 1 ? {} : { region: 'us-west-2' },
+          ),
+        ]);
+      }
+    }
+  });
+
+  test('and the edge have their paging alarms at the top, by their ARNs', () => {
+    const { properties } = widgets.find(({ properties: { title } }) => title === 'Alarms that page')!;
+    const named = (region: string, name: string) =>
+      `arn:aws:cloudwatch:${region}:123456789012:alarm:edge-flag-relay-full-${name}`;
+    expect(properties.alarms).toEqual([
+      'edge-flag-relay-full-impaired',
+      named('us-west-2', 'impaired'),
+      ...['eu-west-1', 'us-east-1', 'ap-northeast-1', 'us-west-2'].map((region) =>
+        named(region, `${region}-edge-impaired`),
+      ),
+      named('us-east-1', 'edge-impaired'),
+    ]);
+  });
+
+  test('are left out where there are none', () => {
+    expect(howAreOthers([])).toEqual([]);
+  });
+});
+
+test('the error budget is computed from all load balancers, for 5 minutes and for 30 days', () => {
+  const of = (title: string) => widgets.find(({ properties }) => properties.title === `Error budget: ${title}`)!;
+  const { metrics: now = [], ...rate } = of('burn rate').properties as unknown as Budget;
+  expect(rate).toMatchObject({ period: 300 });
+  expect(rate.annotations.horizontal.map(({ value }) => value)).toEqual([14.4, 6]);
+  const failed = '(FILL(refused0, 0) + FILL(refused1, 0) + FILL(failed0, 0) + FILL(failed1, 0))';
+  const all = '(FILL(requests0, 0) + FILL(requests1, 0) + FILL(refused0, 0) + FILL(refused1, 0))';
+  expect(now[0]?.at(-1)).toMatchObject({ expression: `${failed} / ${all} / 0.0001` });
+  const { metrics: month = [], ...used } = of('used in the last 30 days').properties as unknown as Budget;
+  expect(used).toMatchObject({ start: '-P30D' });
+  expect(month[0]?.at(-1)).toMatchObject({
+    expression: `100 * RUNNING_SUM(${failed}) / (0.0001 * SUM(${all}))`,
+    period: 86_400,
+  });
+});
+
+interface Budget {
+  readonly metrics?: readonly (readonly unknown[])[];
+  readonly annotations: { readonly horizontal: readonly { readonly value: number }[] };
+}
+
+test('the network panel has what load balancers pass on and what each relay sends', () => {
+  const { properties } = widgets.find(({ properties: { title } }) => title === 'Network')!;
+  const rows = properties.metrics ?? [];
+  expect(rows.flatMap((row) => (row.length > 1 ? [row.slice(0, 2).join(' ')] : []))).toEqual([
+    'AWS/ApplicationELB ProcessedBytes',
+    'AWS/ApplicationELB ProcessedBytes',
+    'ECS/ContainerInsights NetworkTxBytes',
+    'ECS/ContainerInsights NetworkTxBytes',
+  ]);
+  expect(rows.flatMap((row) => (row.at(-1) as { expression?: string }).expression ?? [])).toEqual([
+    'bytes0 / 60',
+    'bytes1 / 60',
+  ]);
+});
+
+test('more alarms than a widget can show are shown in several', () => {
+  const stack = new Stack(createApp(), 'Many', { env: { region: 'eu-west-1' } });
+  const alarms = Array.from({ length: 205 }, (_, index) =>
+    Alarm.fromAlarmArn(stack, `A${index}`, `arn:aws:cloudwatch:eu-west-1:123456789012:alarm:a${index}`),
+  );
+  const rows = isItUp({ ...ALONE, alarms });
+  const shown = rows
+    .flat()
+    .flatMap((widget) => widget.toJson() as { type: string; properties: { alarms?: string[] } }[]);
+  const counts = shown.filter(({ type }) => type === 'alarm').map(({ properties }) => properties.alarms?.length);
+  // AWS: at most 100 alarms in a widget.
+  expect(counts).toEqual([100, 100, 5]);
+});
+
+/** A relay without load balancers, insights, replicas and edge. */
+const ALONE = {
+  ...{ stage: 'alone', namespace: 'EdgeFlagRelay/alone', environments: [], tableName: 'flags', tasks: 1 },
+  ...{ clusterName: 'c', serviceName: 's', logGroupName: '/l', homeRegion: 'eu-west-1', replicaRegions: [] },
+  ...{ containerInsights: false, loadBalancers: [], certificateArns: [], writes: false, canary: false },
+};
+
 test('the dashboard of a relay without load balancers, insights, replicas and edge omits them', () => {
   const stack = new Stack(createApp(), 'Alone', { env: { region: 'eu-west-1' } });
-  new RelayDashboard(stack, 'Dashboard', {
-    ...{ stage: 'alone', namespace: 'EdgeFlagRelay/alone', environments: [], tableName: 'flags', tasks: 1 },
-    ...{ clusterName: 'c', serviceName: 's', logGroupName: '/l', homeRegion: 'eu-west-1', replicaRegions: [] },
-    ...{ containerInsights: false, loadBalancers: [], certificateArns: [], writes: false, canary: false },
-  });
+  new RelayDashboard(stack, 'Dashboard', ALONE);
   const body = JSON.stringify(Template.fromStack(stack).toJSON());
   for (const absent of [
     'ApplicationELB',
