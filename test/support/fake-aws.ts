@@ -26,6 +26,7 @@ export interface FakeAlarm {
   readonly region: string;
   readonly state: string;
   readonly reason?: string;
+  readonly description?: string;
 }
 
 /** What there is; tests change it. */
@@ -243,7 +244,12 @@ const queryAnswers: Record<string, (fake: FakeAws, place: string, input: URLSear
     const rows = names.flatMap((name) => {
       const alarm = alarms[name];
       return alarm?.region === place
-        ? [text('AlarmName', name) + text('StateValue', alarm.state) + text('StateReason', alarm.reason ?? '')]
+        ? [
+            text('AlarmName', name) +
+              text('StateValue', alarm.state) +
+              text('StateReason', alarm.reason) +
+              text('AlarmDescription', alarm.description),
+          ]
         : [];
     });
     return result('DescribeAlarms', element('MetricAlarms', members(rows)) + element('CompositeAlarms', ''));

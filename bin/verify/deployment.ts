@@ -1,0 +1,80 @@
+/** What CloudFormation knows of a deployed stage: the basis of all other questions. */
+import type { Stage } from '../../lib/infrastructure/stages.ts';
+import type { Aws } from '../aws/ask.ts';
+import { type DeployedStack, describeStack, resourcesOf, type StackResource } from '../aws/stacks.ts';
+import { bad, type Check, good, inTurns, unknown } from '../checks/check.ts';
+import { describeAwsError } from '../keys/store.ts';
+
+export interface Resource extends StackResource {
+  readonly region: string;
+  readonly stack: string;
+}
+
+export interface Deployment {
+  readonly stage: Stage;
+  readonly aws: Aws;
+  /** Of all its stacks that exist. */
+  readonly resources: readonly Resource[];
+  /** By the name of the stack. */
+  readonly stacks: ReadonlyMap<string, DeployedStack>;
+}
+
+/** Its resources of these types. */
+export function resourcesIn({ resources }: Deployment, ...types: readonly string[]): Resource[] {
+  return resources.filter(({ type }) => types.includes(type));
+}
+
+/** A stack's name without what all of the stage have in common. */
+export function shortName({ name }: Stage, stackName: string): string {
+  return stackName.replace(`edge-flag-relay-${name}-`, '');
+}
+
+export interface WantedPlace {
+  readonly stackName: string;
+  readonly region: string;
+}
+
+/** Every stack of the stage is there, complete and, in production, protected. */
+export async function stackChecks(
+  stage: Stage,
+  aws: Aws,
+  wanted: readonly WantedPlace[],
+): Promise<{ readonly checks: readonly Check[]; readonly deployment: Deployment }> {
+  const stacks = new Map<string, DeployedStack>();
+  const resources: Resource[] = [];
+  const checks = await inTurns(
+    wanted,
+    async ({ stackName, region }) => {
+      const stack = await describeStack(aws, region, stackName);
+      if (stack === undefined) {
+        const advice = `npx cdk deploy '${stage.name}/*' -c stage=${stage.name}`;
+        return [bad('stack', shortName(stage, stackName), `there is no stack ${stackName} in ${region}`, advice)];
+      }
+      stacks.set(stackName, stack);
+      const found = await resourcesOf(aws, region, stackName);
+      resources.push(...found.map((one) => ({ ...one, region, stack: stackName })));
+      return [stateCheck(stage, stack)];
+    },
+    ({ stackName, region }, error) =>
+      unknown('stack', shortName(stage, stackName), 'cannot be described', describeAwsError(error, region)),
+  );
+  return { checks, deployment: { stage, aws, resources, stacks } };
+}
+
+function stateCheck(stage: Stage, { name, region, status, reason, isProtected }: DeployedStack): Check {
+  const short = shortName(stage, name);
+  if (!/^(CREATE|UPDATE|IMPORT)_COMPLETE$/.test(status)) {
+    const undone = status === 'UPDATE_ROLLBACK_COMPLETE' ? ': the last deployment failed and was undone' : '';
+    return bad(
+      'stack',
+      short,
+      `${status}${reason ? ` (${reason})` : ''}${undone}`,
+      `npm run preflight -- ${stage.name}`,
+    );
+  }
+  if (stage.production && !isProtected) {
+    const command = `aws cloudformation update-termination-protection --enable-termination-protection --region ${region} --stack-name ${name}`;
+    return bad('stack', short, `${status}, not protected from deletion`, command);
+  }
+  return good('stack', short, `${status}${isProtected ? ', protected' : ''}`);
+}

@@ -1,0 +1,412 @@
+/** `npm run verify`, with servers that speak AWS's protocols, a real table and a real site. */
+import { spawn } from 'node:child_process';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { DynamoDBClient, PutItemCommand, type PutItemCommandInput } from '@aws-sdk/client-dynamodb';
+import { bad } from '../../bin/checks/check.ts';
+import { tableOf } from '../../bin/checks/print.ts';
+import { runVerify, type VerifyOptions } from '../../bin/verify/run.ts';
+import { type Attributes, encodeHead, encodeInited } from '../../lib/flag-table/index.ts';
+import { startTable, type TestTable } from '../support/dynalite.ts';
+import { type FakeAws, startFakeAws } from '../support/fake-aws.ts';
+import { policyActions } from '../support/read-only-policy.ts';
+import { type SsmServer, startSsmServer } from '../support/ssm-server.ts';
+
+const account = '123456789012';
+const arn = (service: string, rest: string, region = 'eu-west-1') => `arn:aws:${service}:${region}:${account}:${rest}`;
+const serviceArn = arn('ecs', 'service/edge-flag-relay-test/relay');
+const targetGroup = arn('elasticloadbalancing', 'targetgroup/relays/0123456789abcdef');
+const topic = arn('sns', 'edge-flag-relay-test-alarms');
+const alarm = 'edge-flag-relay-test-too-few-healthy-tasks-internal';
+const viewerRequest = 'edge-flag-relay-test-viewer-request';
+
+const stage = {
+  ...{ account, homeRegion: 'eu-west-1', replicaRegions: [], production: true, tableName: '' },
+  ...{ environments: ['production', 'shop'], alarms: { emails: ['team@example.com'] }, logRetentionDays: 30 },
+  relay: { certificates: { 'eu-west-1': arn('acm', 'certificate/12345678-1234-1234-1234-123456789012') } },
+  edge: {
+    ...{ prefix: 'production', flagKey: 'canary', defaultVariant: 'stable' },
+    origins: { stable: { domainName: 'a.example.net' }, canary: { domainName: 'b.example.net' } },
+    ...{
+      domainNames: ['www.example.com', '*.example.com'],
+      certificateArn: arn('acm', 'certificate/12345678-1234-1234-1234-123456789012', 'us-east-1'),
+    },
+  },
+};
+const places = [
+  ['data', 'eu-west-1'],
+  ['relay', 'eu-west-1'],
+  ['region-eu-west-1', 'eu-west-1'],
+  ['region-us-east-1', 'us-east-1'],
+  ['edge', 'us-east-1'],
+  ['observability', 'eu-west-1'],
+] as const;
+const wanted = places.map(([name, region]) => ({ stackName: `edge-flag-relay-test-${name}`, region }));
+
+let ssm: SsmServer;
+let table: TestTable;
+let fake: FakeAws;
+let site: Server;
+let decision: string | undefined;
+let client: DynamoDBClient;
+const before = { ...process.env };
+
+beforeAll(async () => {
+  table = await startTable();
+  client = new DynamoDBClient({
+    ...{ endpoint: table.endpoint, region: 'eu-west-1', credentials: { accessKeyId: 'a', secretAccessKey: 'b' } },
+  });
+  site = createServer((_, response) => {
+    response.writeHead(200, decision === undefined ? {} : { 'x-flag-decision': decision }).end();
+  });
+  await new Promise<void>((resolve) => site.listen(0, '127.0.0.1', resolve));
+});
+afterAll(async () => {
+  client.destroy();
+  site.closeAllConnections();
+  site.close();
+  await table.close();
+});
+
+const put = (item: Attributes) =>
+  client.send(new PutItemCommand({ TableName: table.tableName, Item: item as PutItemCommandInput['Item'] }));
+const putHead = (prefix: string, change: object = {}) =>
+  put(encodeHead(prefix, { format: 1, owner: 'task', epoch: 1, beat: 1, checkedAt: Date.now() - 4_000, ...change }));
+
+beforeEach(async () => {
+  [ssm, fake] = await Promise.all([startSsmServer(), startFakeAws()]);
+  Object.assign(process.env, {
+    ...{
+      AWS_ACCESS_KEY_ID: 'test',
+      AWS_SECRET_ACCESS_KEY: 'test',
+      AWS_MAX_ATTEMPTS: '1',
+      AWS_ENDPOINT_URL: fake.endpoint,
+    },
+    ...{ AWS_ENDPOINT_URL_SSM: ssm.endpoint, AWS_ENDPOINT_URL_DYNAMODB: table.endpoint },
+  });
+  ssm.put('/edge-flag-relay/test/environments/shop/prefix', 'shop-eu');
+  for (const prefix of ['production', 'shop-eu']) await Promise.all([put(encodeInited(prefix)), putHead(prefix)]);
+  decision = 'canary=stable; reason=FALLTHROUGH';
+  deployed();
+});
+afterEach(async () => {
+  await Promise.all([ssm.close(), fake.close()]);
+  process.env = { ...before };
+});
+
+/** An account in which everything works. */
+function deployed() {
+  const stack = (name: string, more: object = {}) => {
+    const region = places.find(([one]) => one === name)![1];
+    fake.stacks[`edge-flag-relay-test-${name}`] = { region, status: 'UPDATE_COMPLETE', isProtected: true, ...more };
+  };
+  for (const [name] of places) stack(name);
+  stack('relay', {
+    resources: [
+      ['Service', 'AWS::ECS::Service', serviceArn],
+      ['RelayInternalRelays', 'AWS::ElasticLoadBalancingV2::TargetGroup', targetGroup],
+      ['Log', 'AWS::Logs::LogGroup', '/edge-flag-relay/test/relay'],
+    ],
+  });
+  stack('region-eu-west-1', { resources: [['Alarms', 'AWS::SNS::Topic', topic]] });
+  stack('edge', {
+    outputs: { DistributionAddress: 'd111111abcdef8.cloudfront.net' },
+    resources: [['ViewerRequest', 'AWS::Lambda::Function', viewerRequest]],
+  });
+  stack('observability', { resources: [['Alarm', 'AWS::CloudWatch::Alarm', alarm]] });
+  fake.services[serviceArn] = { runningCount: 3, desiredCount: 3, deployments: [{ rolloutState: 'COMPLETED' }] };
+  fake.targets[targetGroup] = ['healthy', 'healthy', 'healthy', 'draining'];
+  fake.topics[topic] = { subscriptions: [['team@example.com', `${topic}:1`]] };
+  fake.alarms[alarm] = { region: 'eu-west-1', state: 'OK' };
+  fake.logGroups = {
+    'eu-west-1 /edge-flag-relay/test/relay': 30,
+    [`us-east-1 /aws/lambda/us-east-1.${viewerRequest}`]: 30,
+  };
+  fake.metrics['EdgeFlagRelayCanary/test Success'] = [[Date.now() - 90_000, 1]];
+}
+
+async function verify(options: Partial<VerifyOptions> = {}, changes: object = {}) {
+  const lines = { out: '', say: '' };
+  const { port } = site.address() as AddressInfo;
+  const exitCode = await runVerify(
+    {
+      ...{ stage: 'test', json: false, waitMs: 0, synthesise: () => wanted },
+      stages: { test: { ...stage, tableName: table.tableName, ...changes } },
+      reach: (url) => `http://127.0.0.1:${port}${new URL(url).pathname}`,
+      ...options,
+    },
+    {
+      out(text) {
+        lines.out += text;
+      },
+      say(text) {
+        lines.say += text;
+      },
+    },
+  );
+  return { exitCode, ...lines };
+}
+
+interface Found {
+  readonly state: string;
+  readonly name: string;
+  readonly value: string;
+  readonly what: string;
+  readonly advice?: string;
+}
+
+/** What does not pass. */
+async function problems(options: Partial<VerifyOptions> = {}, changes: object = {}): Promise<string[]> {
+  const { out, exitCode } = await verify({ json: true, ...options }, changes);
+  const { ok, checks } = JSON.parse(out) as { ok: boolean; checks: Found[] };
+  const found = checks.filter(({ state }) => state === 'bad' || state === 'unknown');
+  expect(exitCode).toBe(found.length === 0 ? 0 : 1);
+  expect(ok).toBe(!found.some(({ state }) => state === 'bad'));
+  return found.map(({ name, value, what, advice = '' }) => `${name} ${value}: ${what} → ${advice}`);
+}
+
+const shown = `✓ stack       data                           UPDATE_COMPLETE, protected
+✓             relay                          UPDATE_COMPLETE, protected
+✓             region-eu-west-1               UPDATE_COMPLETE, protected
+✓             region-us-east-1               UPDATE_COMPLETE, protected
+✓             edge                           UPDATE_COMPLETE, protected
+✓             observability                  UPDATE_COMPLETE, protected
+✓ relay       eu-west-1                      3 of 3 tasks run, steady
+✓ targets     eu-west-1                      internal: 3 of 3 targets healthy
+✓ streams     eu-west-1                      the synthetic check opened a stream
+                                             and read the table, 2 min ago
+✓ table       eu-west-1                      flags is ACTIVE
+✓ flags       eu-west-1                      production: confirmed N s ago
+✓             eu-west-1                      shop: confirmed N s ago
+✓ edge        d111111abcdef8.cloudfront.net  the flag decides, N ms
+✓             www.example.com                the flag decides, N ms
+✓ alarms      eu-west-1                      1 of 1 alarms are OK
+✓ recipients  eu-west-1                      edge-flag-relay-test-alarms: 1
+                                             confirmed
+✓ logs        all                            all 2 log groups expire
+
+Stage test works.
+`;
+
+test('a stage that works is shown as a table of 80 columns, and exits with 0', async () => {
+  const { exitCode, out } = await verify();
+  expect(out.replace(/\d+ (m?s)\b(?= ago|\n)/g, 'N $1')).toBe(shown.replace('flags is', `${table.tableName} is`));
+  expect(Math.max(...out.split('\n').map((line) => line.length))).toBeLessThanOrEqual(80);
+  expect(exitCode).toBe(0);
+});
+
+test('verify only reads, and the policy in docs/deploying.md allows all of it', async () => {
+  expect(await problems()).toEqual([]);
+  const operations = new Set(fake.asked.map((one) => one.split(' ')[1] ?? ''));
+  expect([...operations].filter((one) => !/^(Get|List|Describe)/.test(one))).toEqual([]);
+  const allowed = policyActions().map(([, operation]) => operation);
+  expect([...operations].filter((one) => !allowed.includes(one))).toEqual([]);
+  expect(new Set(ssm.calls.map(({ operation }) => operation))).toEqual(new Set(['GetParameters']));
+  expect(ssm.calls.some(({ names }) => names.some((name) => /key$/.test(name)))).toBe(false);
+});
+
+test.each<[string, () => unknown, RegExp]>([
+  [
+    'a missing stack',
+    () => delete fake.stacks['edge-flag-relay-test-data'],
+    /^stack data: there is no stack edge-flag-relay-test-data in eu-west-1 → npx cdk deploy 'test\/\*' -c stage=test$/,
+  ],
+  [
+    'a deployment that was undone',
+    () => Object.assign(fake.stacks['edge-flag-relay-test-data']!, { status: 'UPDATE_ROLLBACK_COMPLETE' }),
+    /^stack data: UPDATE_ROLLBACK_COMPLETE: the last deployment failed and was undone/,
+  ],
+  [
+    'a stack without protection',
+    () => Object.assign(fake.stacks['edge-flag-relay-test-data']!, { isProtected: false }),
+    /^stack data: UPDATE_COMPLETE, not protected from deletion → aws cloudformation update-termination-protection --enable/,
+  ],
+  [
+    'a task that is missing',
+    () => Object.assign(fake.services[serviceArn]!, { runningCount: 2 }),
+    /^relay eu-west-1: 2 of 3 tasks run/,
+  ],
+  [
+    'a service with fewer tasks than the stage wants',
+    () => Object.assign(fake.services[serviceArn]!, { runningCount: 2, desiredCount: 2 }),
+    /^relay eu-west-1: 2 of 2 tasks run, and the stage wants at least 3/,
+  ],
+  [
+    'a service that is being replaced',
+    () =>
+      Object.assign(fake.services[serviceArn]!, {
+        deployments: [{ rolloutState: 'IN_PROGRESS', rolloutStateReason: 'ECS deployment in progress.' }, {}],
+      }),
+    /^relay eu-west-1: 3 of 3 tasks run; a deployment is IN_PROGRESS: ECS deployment in progress/,
+  ],
+  [
+    'an unhealthy target',
+    () => {
+      fake.targets[targetGroup] = ['healthy', 'healthy', 'unhealthy'];
+    },
+    /^targets eu-west-1: internal: 2 of 3 targets healthy, 10.0.0.3 unhealthy \(Target.ResponseCodeMismatch\)/,
+  ],
+  [
+    'a synthetic check that fails',
+    () => {
+      fake.metrics['EdgeFlagRelayCanary/test Success'] = [
+        [Date.now() - 60_000, 0],
+        [Date.now() - 120_000, 1],
+      ];
+    },
+    /^streams eu-west-1: the synthetic check failed, 1 min ago → its log says why/,
+  ],
+  [
+    'a synthetic check that is silent',
+    () => {
+      fake.metrics = {};
+    },
+    /^streams eu-west-1: the synthetic check has not reported for ten minutes/,
+  ],
+  [
+    'flags that nobody confirms',
+    () => putHead('shop-eu', { checkedAt: Date.now() - 400_000 }),
+    /^flags eu-west-1: shop: last confirmed 400 s ago → npm run store -- show --table \S+ --prefix shop-eu --region eu-west-1$/,
+  ],
+  [
+    'a table that nobody writes',
+    () => putHead('production', { owner: '' }),
+    /^flags eu-west-1: production: confirmed \d+ s ago, and no relay writes now/,
+  ],
+  [
+    'a site without the router',
+    () => {
+      decision = undefined;
+    },
+    /^edge (d111111abcdef8.cloudfront.net|www.example.com): http\S+ answered 200 without x-flag-decision/,
+  ],
+  [
+    'a site that cannot read flags',
+    () => {
+      decision = 'canary=stable; reason=ERROR';
+    },
+    /viewers get the default variant: canary=stable; reason=ERROR/,
+  ],
+  [
+    'an alarm that is on',
+    () => {
+      fake.alarms[alarm] = {
+        region: 'eu-west-1',
+        state: 'ALARM',
+        reason: '2 < 3',
+        description: 'Fewer than 3. Runbook: docs/operations.md#too-few-healthy-tasks',
+      };
+    },
+    /^alarms eu-west-1: \S+: 2 < 3 → docs\/operations.md#too-few-healthy-tasks$/,
+  ],
+  [
+    'an alarm that was deleted',
+    () => {
+      fake.alarms = {};
+    },
+    /^alarms eu-west-1: 1 of 1 alarms do not exist/,
+  ],
+  [
+    'a subscription that nobody confirmed',
+    () => {
+      fake.topics[topic] = { subscriptions: [['team@example.com', 'PendingConfirmation']] };
+    },
+    /^recipients eu-west-1: edge-flag-relay-test-alarms: not confirmed by team@example.com/,
+  ],
+  [
+    'a log of an edge function that never expires',
+    () => {
+      fake.logGroups[`us-east-1 /aws/lambda/us-east-1.${viewerRequest}`] = undefined;
+    },
+    /^logs us-east-1: \S+ never expires → aws logs put-retention-policy --region us-east-1 --log-group-name \S+ --retention-in-days 30$/,
+  ],
+  [
+    'what AWS denies',
+    () => {
+      fake.denied = ['DescribeServices'];
+    },
+    /^relay eu-west-1: the service cannot be described → AWS denied access/,
+  ],
+  [
+    'credentials that are missing',
+    () => {
+      delete process.env.AWS_ACCESS_KEY_ID;
+      Object.assign(process.env, { HOME: '/nowhere', AWS_EC2_METADATA_DISABLED: 'true' });
+    },
+    /^credentials eu-west-1: not signed in to AWS/,
+  ],
+])('%s is found, with what to do', async (_, fault, words) => {
+  await fault();
+  const found = await problems();
+  expect(found.length).toBeGreaterThan(0);
+  for (const one of found) expect(one).toMatch(words);
+});
+
+test('flags that have not arrived are found', async () => {
+  expect(await problems({}, { environments: ['elsewhere'] })).toEqual([
+    expect.stringMatching(/^flags eu-west-1: elsewhere: the flags have not arrived \(prefix elsewhere\)/),
+  ]);
+});
+
+test('a replica that the table lacks is found', async () => {
+  const found = await problems({}, { replicaRegions: ['ap-south-1'] });
+  expect(found).toEqual([expect.stringMatching(/^table ap-south-1: \S+ has no replica here/)]);
+});
+
+test('nobody to notify is only worth knowing', async () => {
+  fake.topics[topic] = { subscriptions: [] };
+  const { out, exitCode } = await verify({}, { alarms: undefined });
+  expect(out).toMatch(/^! recipients {2}none +nobody is notified of alarms$/m);
+  expect(exitCode).toBe(0);
+});
+
+test('--wait looks again until everything works, and says so meanwhile', async () => {
+  fake.targets[targetGroup] = ['healthy', 'healthy', 'initial'];
+  const pauses: number[] = [];
+  const pause = async (ms: number) => {
+    pauses.push(ms);
+    if (pauses.length === 2) fake.targets[targetGroup] = ['healthy', 'healthy', 'healthy'];
+  };
+  const { exitCode, say, out } = await verify({ waitMs: 600_000, pause });
+  expect(exitCode).toBe(0);
+  expect(pauses).toEqual([15_000, 15_000]);
+  expect(say).toMatch(/^1 of \d+ checks do not pass yet; looking again in 15 s$/m);
+  expect(out.match(/Stage test works/g)).toHaveLength(1);
+});
+
+test('--wait ends when its time is over', async () => {
+  fake.targets[targetGroup] = [];
+  let pauses = 0;
+  const pause = async () => {
+    pauses += 1;
+  };
+  expect((await verify({ waitMs: 45_000, pause })).exitCode).toBe(1);
+  expect(pauses).toBe(3);
+});
+
+test('a table is coloured only if it is asked for, and keeps commands in one line', () => {
+  const advice = `aws logs put-retention-policy ${'x'.repeat(80)} --days 3`;
+  const checks = [bad('logs', 'eu-west-1', 'never expires', advice)];
+  expect(tableOf(checks)).toBe(`✗ logs  eu-west-1  never expires\n    → ${advice}\n`);
+  expect(tableOf(checks, { colour: true })).toBe(`\x1b[31m✗\x1b[0m logs  eu-west-1  never expires\n    → ${advice}\n`);
+});
+
+test.each([
+  ['without a stage', [], 2, /^expected one stage/],
+  ['with minutes that are none', ['dev', '--wait', 'long'], 2, /^--wait long is invalid: expected minutes/],
+  ['for an unknown stage', ['nosuch'], 1, /✗ stage {2}nosuch {2}stage "nosuch" is unknown/],
+])('npm run verify %s prints the error and exits with its code', async (_, args, expected, message) => {
+  const child = spawn(process.execPath, ['--import', 'tsx', 'bin/verify.ts', ...args], {
+    cwd: join(import.meta.dirname, '../..'),
+    env: { PATH: process.env.PATH ?? '' },
+  });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on('data', (chunk: Buffer) => {
+      output += chunk.toString();
+    });
+  }
+  expect(await new Promise((resolve) => child.once('close', resolve))).toBe(expected);
+  expect(output).toMatch(message);
+});
