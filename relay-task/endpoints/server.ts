@@ -204,38 +204,13 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
     exchange.answer.release();
   };
 
-  /** The answers before it are still node:http's. Bytes that arrive meanwhile go to `keep`. */
-  const leaveInTurn = (socket: Socket, keep: (bytes: Buffer) => void, begin: () => void): void => {
-    // node:http reads on when an earlier answer is written, and what it reads then would be lost.
-    const keepAndPause = (bytes: Buffer) => {
-      keep(bytes);
-      socket.pause();
-    };
-    socket.on('data', keepAndPause).pause();
-    takeTurn(socket, {
-      begin() {
-        leaveTurns(socket);
-        socket.off('data', keepAndPause).pause();
-        // node:http gives idle connections another timeout.
-        socket.setTimeout(0);
-        begin();
-      },
-    });
-  };
-
   const streamInTurn = (message: IncomingMessage, socket: Socket, head: Buffer): void => {
-    const hasBody = ['content-length', 'transfer-encoding'].some((name) => name in message.headers);
-    const arrived: Buffer[] = [];
-    let arrivedBytes = 0;
-    const keep = (bytes: Buffer) => {
-      arrivedBytes += bytes.length;
-      // A copy, since a part of a larger buffer would keep all of it.
-      if (hasBody && arrivedBytes <= MAX_WAITING_BYTES) arrived.push(Buffer.from(bytes));
-    };
-    keep(head);
-    leaveInTurn(socket, keep, () => {
-      if (hasBody && arrivedBytes > MAX_WAITING_BYTES) sendLast(socket, tooMuchUnanswered());
-      else void answerWithStream(message, socket, Buffer.concat(arrived));
+    const arrived = createArrived(message);
+    arrived.keep(head);
+    leaveInTurn(socket, arrived.keep, () => {
+      const bytes = arrived.bytes();
+      if (bytes === undefined) sendLast(socket, tooMuchUnanswered());
+      else void answerWithStream(message, socket, bytes);
     });
   };
 
@@ -295,6 +270,41 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
       connections.closeUnused();
       await closed;
     },
+  };
+}
+
+/** Begins when it is a socket's turn: the answers before it are still node:http's. Bytes that arrive meanwhile go to `keep`. */
+function leaveInTurn(socket: Socket, keep: (bytes: Buffer) => void, begin: () => void): void {
+  // node:http reads on when an earlier answer is written, and what it reads then would be lost.
+  const keepAndPause = (bytes: Buffer) => {
+    keep(bytes);
+    socket.pause();
+  };
+  socket.on('data', keepAndPause).pause();
+  takeTurn(socket, {
+    begin() {
+      leaveTurns(socket);
+      socket.off('data', keepAndPause).pause();
+      // node:http gives idle connections another timeout.
+      socket.setTimeout(0);
+      begin();
+    },
+  });
+}
+
+/** What arrives of a body while the request waits for its turn; nothing of a request without one. */
+function createArrived({ headers }: IncomingMessage) {
+  const hasBody = ['content-length', 'transfer-encoding'].some((name) => name in headers);
+  const pieces: Buffer[] = [];
+  let arrivedBytes = 0;
+  return {
+    keep(piece: Buffer): void {
+      arrivedBytes += piece.length;
+      // A copy, since a part of a larger buffer would keep all of it.
+      if (hasBody && arrivedBytes <= MAX_WAITING_BYTES) pieces.push(Buffer.from(piece));
+    },
+    /** Undefined: it is more than may wait. */
+    bytes: () => (hasBody && arrivedBytes > MAX_WAITING_BYTES ? undefined : Buffer.concat(pieces)),
   };
 }
 

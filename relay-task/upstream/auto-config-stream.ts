@@ -2,7 +2,7 @@ import { describeExcessInSlices } from '../common/json-shape.ts';
 import type { Log, Outbound } from '../ports.ts';
 import { type EventStreamTimes, startEventStream, streamUrl } from './event-stream.ts';
 import { mostParsedIn, receivedLimit } from './received-limit.ts';
-import type { Failure } from './status.ts';
+import { type Failure, invalidData } from './status.ts';
 
 interface AutoConfigStreamOptions extends EventStreamTimes {
   /** LaunchDarkly's stream server; `/relay_auto_config` is appended to its path. */
@@ -33,9 +33,9 @@ export function startAutoConfigStream(options: AutoConfigStreamOptions): { close
     url: streamUrl(options.streamUri, '/relay_auto_config', '?rpacProtocolVersion=2'),
     *onEvent(event, data) {
       const excess = yield* describeExcessInSlices(data, mostParsedIn(maxReceivedBytes));
-      if (excess !== undefined) return { kind: 'INVALID_DATA', message: `an event of auto-configuration: ${excess}` };
+      if (excess !== undefined) return invalidData(`an event of auto-configuration: ${excess}`);
       const verdict = yield* options.onEvent(event, data);
-      return typeof verdict === 'object' ? { kind: 'INVALID_DATA', message: verdict.problem } : verdict;
+      return typeof verdict === 'object' ? invalidData(verdict.problem) : verdict;
     },
   });
 }

@@ -1,7 +1,7 @@
 import type { BigSegmentPatch, Log } from '../ports.ts';
 import type { BigSegmentInbox } from './big-segments-inbox.ts';
 import { FailureError } from './download.ts';
-import type { Failure } from './status.ts';
+import { type Failure, invalidData } from './status.ts';
 
 /** The store of Big Segments. Calls reject when they fail or time out. */
 export interface BigSegmentTarget {
@@ -103,5 +103,5 @@ export function createPatchApplier(options: PatchApplierOptions) {
 
 function stuckAt(cursor: string): Failure {
   const where = cursor === '' ? 'an empty store' : `version ${cursor}`;
-  return { kind: 'INVALID_DATA', message: `LaunchDarkly offers no Big Segments patch that applies to ${where}` };
+  return invalidData(`LaunchDarkly offers no Big Segments patch that applies to ${where}`);
 }

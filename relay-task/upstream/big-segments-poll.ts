@@ -5,6 +5,7 @@ import { type DownloadOptions, download, FailureError } from './download.ts';
 import { streamUrl } from './event-stream.ts';
 import { type LargeWait, workOnAnswer } from './large.ts';
 import { mostValuesIn, receivedLimit } from './received-limit.ts';
+import { invalidData } from './status.ts';
 import { queryOf } from './streams.ts';
 
 export interface PollOptions extends DownloadOptions, Pick<LargeWait, 'delayMs' | 'onDelay'> {
@@ -31,6 +32,6 @@ export async function pollPatches(
     );
   } catch (error) {
     if (error instanceof FailureError) throw error;
-    throw new FailureError({ kind: 'INVALID_DATA', message: describeError(error) });
+    throw new FailureError(invalidData(describeError(error)));
   }
 }

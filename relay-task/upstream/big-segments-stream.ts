@@ -3,7 +3,7 @@ import type { BigSegmentPatch, Log, Outbound } from '../ports.ts';
 import { readPatches } from './big-segments-patches.ts';
 import { type EventStreamTimes, startEventStream, streamUrl } from './event-stream.ts';
 import { createHandover } from './handover.ts';
-import type { Failure } from './status.ts';
+import { type Failure, invalidData } from './status.ts';
 
 interface BigSegmentStreamOptions extends EventStreamTimes {
   /** `/big-segments` is appended to its path. */
@@ -79,7 +79,7 @@ export function createBigSegmentStream(options: BigSegmentStreamOptions): BigSeg
           if (!options.onPatches(patches)) options.onOverflow();
           return undefined;
         } catch (error) {
-          return { kind: 'INVALID_DATA', message: describeError(error) };
+          return invalidData(describeError(error));
         }
       },
       onFailure(failure) {

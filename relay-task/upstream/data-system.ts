@@ -1,4 +1,3 @@
-import type { IncomingHttpHeaders } from 'node:http';
 import type { Item } from '../../lib/flag-table/index.ts';
 import { createBackoff } from '../common/backoff.ts';
 import { createPacedLines, createReasonLines } from '../common/paced-lines.ts';
@@ -6,7 +5,8 @@ import { LONGEST_TIMER_MS } from '../common/pause.ts';
 import { inSendingOrder } from '../common/prerequisites.ts';
 import type { Log, UnreadableItem, Upstream, UpstreamSink, UpstreamStatus } from '../ports.ts';
 import { type Held, isUnreadable } from './messages.ts';
-import { createStatus, type Failure } from './status.ts';
+import { fallbackIn, MOST_MS, waitForOther } from './other-way.ts';
+import { createStatus, type Failure, invalidData } from './status.ts';
 import type { Step, Synchronizer, Way } from './synchronizer.ts';
 import { createUnreadableLines } from './unreadable-lines.ts';
 
@@ -54,9 +54,6 @@ interface Member {
   fullSets: number;
 }
 
-/** The longest pause between two attempts of the other way, and the longest while there are no flags at all. */
-const MOST_MS = 3_600_000;
-const MOST_WITHOUT_FLAGS_MS = 60_000;
 /** Of one connection; others are paced. */
 const MOST_FULL_LINES = 3;
 
@@ -93,14 +90,7 @@ export function startDataSystem(options: DataSystemOptions): Upstream {
   };
 
   function run(way: Way): Member {
-    const member: Member = {
-      way,
-      synchronizer: undefined,
-      left: false,
-      isUp: false,
-      fallbackMs: undefined,
-      fullSets: 0,
-    };
+    const member = memberOf(way);
     member.synchronizer = way.start(
       {
         onOpen(headers) {
@@ -146,7 +136,7 @@ export function startDataSystem(options: DataSystemOptions): Upstream {
         promote(member);
         change(step.changes, receivedAt);
         remember(step.state);
-        if (isOnlyWay && step.changes.some(isOlder)) {
+        if (isOnlyWay && step.changes.some((one) => isOlder(one, held))) {
           known = undefined;
           return invalid('a lower version than memory has');
         }
@@ -166,7 +156,7 @@ export function startDataSystem(options: DataSystemOptions): Upstream {
         warnIgnored(step.why);
         return undefined;
       case 'invalid':
-        return { kind: 'INVALID_DATA', message: step.problem };
+        return invalidData(step.problem);
       default:
         return undefined;
     }
@@ -184,10 +174,6 @@ export function startDataSystem(options: DataSystemOptions): Upstream {
     }
     // A transfer is one change: no reader of the parts finds a flag before what it names.
     for (const item of items.length > 1 ? inSendingOrder(items, held) : items) sink.upsert(item, receivedAt);
-  }
-
-  function isOlder(one: Item | UnreadableItem): boolean {
-    return !isUnreadable(one) && one.version < (held(one.kind, one.key)?.version ?? 0);
   }
 
   /** After a reconnect there is a line; a peer that sends everything over and over does not fill the log. */
@@ -280,14 +266,12 @@ export function startDataSystem(options: DataSystemOptions): Upstream {
     timer = setTimeout(() => attempt(other), Math.max(0, dueAt - now));
   }
 
-  /** How long until the other way is tried; undefined: it is not. */
   function waitFor(isUrgent: boolean): number | undefined {
-    if (active.way === legacy && legacyMs > 0) return Math.max(0, legacyUntil - performance.now());
-    if (active.isUp) return active.way === second ? recoveryMs : undefined;
-    // While there are no flags, no wait is worth being long.
-    if (hasTried) return Math.min(attempts.next(), hasDelivered ? MOST_MS : MOST_WITHOUT_FLAGS_MS);
-    if (isUrgent && active.way !== legacy) return 0;
-    return hasDelivered || active.way === legacy ? fallbackMs : firstFallbackMs;
+    const { isUp, way } = active;
+    const inUse = way === legacy ? 'legacy' : way === second ? 'second' : 'first';
+    const legacyLeftMs = legacyMs > 0 ? legacyUntil - performance.now() : undefined;
+    const state = { inUse, isUp, hasDelivered, hasTried, isUrgent, legacyLeftMs } as const;
+    return waitForOther(state, { fallbackMs, firstFallbackMs, recoveryMs }, attempts.next);
   }
 
   function attempt(way: Way): void {
@@ -324,13 +308,14 @@ export function startDataSystem(options: DataSystemOptions): Upstream {
 }
 
 function invalid(what: string): Failure {
-  return { kind: 'INVALID_DATA', message: `LaunchDarkly sent ${what}` };
+  return invalidData(`LaunchDarkly sent ${what}`);
 }
 
-/** For how long LaunchDarkly asks for FDv1 by these headers, in ms; 0: for good; undefined: it does not ask. */
-function fallbackIn(headers: IncomingHttpHeaders): number | undefined {
-  const [asked, ttl] = ['x-ld-fd-fallback', 'x-ld-fd-fallback-ttl'].map((name) => String(headers[name] ?? ''));
-  if (asked?.toLowerCase() !== 'true') return undefined;
-  const seconds = Number.parseInt(ttl ?? '', 10);
-  return Number.isNaN(seconds) ? 0 : Math.max(0, seconds) * 1_000;
+/** It takes an item back to a lower version than memory has. */
+function isOlder(one: Item | UnreadableItem, held: Held): boolean {
+  return !isUnreadable(one) && one.version < (held(one.kind, one.key)?.version ?? 0);
+}
+
+function memberOf(way: Way): Member {
+  return { way, synchronizer: undefined, left: false, isUp: false, fallbackMs: undefined, fullSets: 0 };
 }

@@ -4,7 +4,7 @@ import type { Outbound } from '../ports.ts';
 import { connect } from './connect.ts';
 import { createLeastPace } from './least-pace.ts';
 import { createReceived, type ReceivedMemory, receivedLimit } from './received-limit.ts';
-import type { Failure } from './status.ts';
+import { type Failure, invalidData } from './status.ts';
 
 export class FailureError extends Error {
   readonly failure: Failure;
@@ -87,7 +87,7 @@ export function download(
           if (response.destroyed) return;
           arrivedBytes += length;
           const problem = answer.hold(arrivedBytes);
-          if (problem !== undefined) fail({ kind: 'INVALID_DATA', message: problem });
+          if (problem !== undefined) fail(invalidData(problem));
         });
         collectChunks(response, { maxBytes: maxAnswerBytes }).then(
           (chunks) => {

@@ -9,7 +9,7 @@ import type { Slowness } from './large-place.ts';
 import { type Handling, type ReadEventsOptions, readEvents } from './read-events.ts';
 import { createReceived, type Received, type ReceivedMemory, receivedLimit } from './received-limit.ts';
 import { REFUSED_TIMES, RETRY_TIMES } from './retries.ts';
-import type { Failure } from './status.ts';
+import { type Failure, invalidData } from './status.ts';
 
 /** Timeouts and limits of a stream. The defaults are those of LaunchDarkly's SDKs. */
 export interface EventStreamTimes {
@@ -96,8 +96,11 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
   function open() {
     let over = false;
     let openedAt = Number.POSITIVE_INFINITY;
-    let watchdog: NodeJS.Timeout | undefined;
     let reading: ReturnType<typeof readEvents> | undefined;
+    const watchdog = createWatchdog(readTimeoutMs, {
+      isBusy: () => reading?.isBusy() === true,
+      onSilent: (message) => fail({ kind: 'NETWORK_ERROR', message }),
+    });
     const connection = connect({
       url: () => urlOf(options),
       outbound: options.outbound,
@@ -109,7 +112,7 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
     });
     drop = () => {
       over = true;
-      clearTimeout(watchdog);
+      watchdog.stop();
       connection.abort();
       reading?.close();
       begun.hold(0);
@@ -128,14 +131,7 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
     function fail(failure: Failure) {
       if (over) return;
       const pauseMs = again(failure.refused ? slow : backoff);
-      const { kind, message, statusCode } = failure;
-      const rejected = statusCode === 401 || statusCode === 403 ? options.rejected : undefined;
-      log.warn(rejected ?? `${name} disconnected; reconnecting`, {
-        kind,
-        reason: message,
-        statusCode,
-        delayMs: pauseMs,
-      });
+      warnDisconnected(options, failure, pauseMs);
       options.onFailure(failure);
     }
 
@@ -156,10 +152,10 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
         onIgnored: warnIgnored,
         isOver: () => over,
         onAlive() {
-          watchdog?.refresh();
+          watchdog.refresh();
           options.onAlive?.();
         },
-        onGoOn: () => void watchdog?.refresh(),
+        onGoOn: watchdog.refresh,
         onEvent({ event, data, id }, receivedAt) {
           if (id !== undefined) lastEventId = id;
           return options.onEvent(event, data, receivedAt);
@@ -173,14 +169,10 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
       // The handler may have closed the stream.
       if (over) return;
       slow.reset();
-      // A peer that vanishes closes nothing, so only a timeout notices.
-      watchdog = setTimeout(() => {
-        if (reading?.isBusy()) watchdog?.refresh();
-        else fail({ kind: 'NETWORK_ERROR', message: `no data received within ${readTimeoutMs} ms` });
-      }, readTimeoutMs);
+      watchdog.start();
       const encoding = response.headers['content-encoding'];
       if (encoding && encoding !== 'identity') {
-        fail({ kind: 'INVALID_DATA', message: `the stream has an unexpected Content-Encoding: ${encoding}` });
+        fail(invalidData(`the stream has an unexpected Content-Encoding: ${encoding}`));
       }
     }
   }
@@ -193,6 +185,39 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
       clearTimeout(retryTimer);
     },
   };
+}
+
+/** A peer that vanishes closes nothing, so only a timeout notices. The time in which events are handled does not count. */
+function createWatchdog(
+  timeoutMs: number,
+  { isBusy, onSilent }: { isBusy(): boolean; onSilent(problem: string): void },
+) {
+  let timer: NodeJS.Timeout | undefined;
+  return {
+    start(): void {
+      timer = setTimeout(() => {
+        if (isBusy()) timer?.refresh();
+        else onSilent(`no data received within ${timeoutMs} ms`);
+      }, timeoutMs);
+    },
+    refresh(): void {
+      timer?.refresh();
+    },
+    stop(): void {
+      clearTimeout(timer);
+    },
+  };
+}
+
+function warnDisconnected({ name, rejected, log }: EventStreamOptions, failure: Failure, delayMs: number): void {
+  const { kind, message, statusCode } = failure;
+  const isRejected = rejected !== undefined && (statusCode === 401 || statusCode === 403);
+  log.warn(isRejected ? rejected : `${name} disconnected; reconnecting`, {
+    kind,
+    reason: message,
+    statusCode,
+    delayMs,
+  });
 }
 
 function urlOf({ url, query }: EventStreamOptions): URL {

@@ -15,7 +15,7 @@ import { createDelays, type LargeWait, workOnAnswer } from './large.ts';
 import type { Held } from './messages.ts';
 import { bytesOf, describeTooLarge, mostParsedIn, mostValuesIn, receivedLimit } from './received-limit.ts';
 import { REFUSED_TIMES } from './retries.ts';
-import type { Failure } from './status.ts';
+import { type Failure, invalidData } from './status.ts';
 import { queryOf } from './streams.ts';
 import type { Synchronizer, SynchronizerEvents, Way } from './synchronizer.ts';
 
@@ -93,7 +93,7 @@ function startPoll(
       if (verdict === 'reconnect') break;
       yield;
     }
-    return isComplete ? undefined : invalid('the answer to a poll ends before its payload was transferred');
+    return isComplete ? undefined : invalidData('the answer to a poll ends before its payload was transferred');
   }
 
   async function run(): Promise<void> {
@@ -104,7 +104,7 @@ function startPoll(
         await poll();
       } catch (error) {
         if (signal.aborted) return;
-        const failure = error instanceof FailureError ? error.failure : invalid(describeError(error));
+        const failure = error instanceof FailureError ? error.failure : invalidData(describeError(error));
         const { kind, message, statusCode, refused } = failure;
         if (refused) delayMs = Math.round(slow.next());
         events.onFailure(failure);
@@ -155,8 +155,4 @@ function* eventIn(
     event: (yield* namesIn(text, ['event'])).get('event'),
     data: (yield* membersInSlices(text, ['data'])).get('data') ?? 'null',
   };
-}
-
-function invalid(message: string): Failure {
-  return { kind: 'INVALID_DATA', message };
 }

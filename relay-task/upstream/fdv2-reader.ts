@@ -39,76 +39,6 @@ export function createFDv2Reader(options: ReadOptions): FDv2Reader {
   const { held, maxBytes = receivedLimit() } = options;
   const transfer = createTransfer(options);
 
-  function readIntent({ payloads }: JsonObject): Step {
-    // Only the first one counts: there is one payload so far.
-    const [payload] = Array.isArray(payloads) ? (payloads as unknown[]) : [];
-    if (!isObject(payload)) return invalid('a server-intent names no payload');
-    switch (payload.intentCode) {
-      case 'xfer-full':
-        transfer.begin('full');
-        return pending;
-      case 'xfer-changes':
-        transfer.begin('changes');
-        return pending;
-      case 'none':
-        transfer.begin('changes');
-        return { kind: 'current' };
-      default:
-        return ignored(`a server-intent with the code ${show(payload.intentCode)}`);
-    }
-  }
-
-  function* readChange(
-    event: 'put-object' | 'delete-object',
-    body: JsonObject,
-    text: string,
-    isOver: () => boolean,
-  ): Generator<void, Step> {
-    if (transfer.kind === undefined) return ignored(`a ${event} before any server-intent`);
-    const { key } = body;
-    if (typeof body.kind !== 'string' || typeof key !== 'string' || key === '')
-      return invalid(`a ${event} has no kind or no key`);
-    const kind = Object.hasOwn(kinds, body.kind) ? kinds[body.kind] : undefined;
-    if (kind === undefined) return ignored(`a ${event} of the kind ${show(body.kind)}`);
-    if (event === 'delete-object') return add(readDeletion(kind, key, body));
-    const json = (yield* membersInSlices(text, ['object'])).get('object') ?? '';
-    const before = held?.(kind, key);
-    const item = yield* readObject({ kind, key, before }, body, json);
-    if (!isUnreadable(item)) yield* prepareItem(item, before);
-    return isOver() ? pending : add(item);
-  }
-
-  function add(item: Item | UnreadableItem): Step {
-    const problem = transfer.add(item);
-    return problem === undefined ? pending : invalid(problem);
-  }
-
-  /** What takes too much to be parsed costs its object. Throws SyntaxError. */
-  function* skipExcess(event: string, text: string, reason: string, isOver: () => boolean): Generator<void, Step> {
-    const names = event === 'put-object' ? yield* namesIn(text, ['kind', 'key']) : undefined;
-    if (isOver()) return pending;
-    const [kind = '', key = ''] = ['kind', 'key'].map((name) => names?.get(name));
-    if (transfer.kind === undefined || key === '') return invalid(`a ${event}: ${reason}`);
-    return Object.hasOwn(kinds, kind)
-      ? add({ kind: kinds[kind] ?? 'features', key, reason })
-      : ignored(`a ${event} of the kind ${show(kind)}`);
-  }
-
-  function readTransferred({ state }: JsonObject): Step {
-    if (transfer.kind === undefined) return invalid('a payload-transferred before any server-intent');
-    if (typeof state !== 'string') return invalid('a payload-transferred has no state');
-    const all = transfer.items();
-    const isFull = transfer.kind === 'full';
-    if (isFull && transfer.isRepeated && all.length === 0)
-      return invalid('after an error everything is said to be nothing');
-    // What follows without another intent are changes.
-    transfer.begin('changes');
-    const name = isNameable(state) ? state : '';
-    if (!isFull) return { kind: 'changes', changes: all, state: name };
-    const items = all.filter((one): one is Item => !isUnreadable(one));
-    return { kind: 'full', items, unreadable: all.filter(isUnreadable), state: name };
-  }
-
   return {
     transfer: { isOpen: () => transfer.isOpen, isPart: (event) => event !== 'heart-beat' },
     reset: () => transfer.begin(undefined),
@@ -123,7 +53,7 @@ export function createFDv2Reader(options: ReadOptions): FDv2Reader {
         const isObjectEvent = event === 'put-object' || event === 'delete-object';
         const mostValues = isObjectEvent ? mostParsedIn(maxBytes) : MOST_VALUES_BESIDES_OBJECTS;
         const excess = yield* describeExcessInSlices(text, mostValues);
-        if (excess !== undefined) return yield* skipExcess(event, text, excess, isOver);
+        if (excess !== undefined) return yield* skipExcess(transfer, { event, text, isOver }, excess);
         body = yield* parseTextInSlices(text);
       } catch {
         return invalid(`a ${event} of ${text.length} characters is not JSON`);
@@ -132,12 +62,12 @@ export function createFDv2Reader(options: ReadOptions): FDv2Reader {
       if (!isObject(body)) return invalid(`a ${event} is ${show(body)}, not an object`);
       switch (event) {
         case 'server-intent':
-          return readIntent(body);
+          return readIntent(transfer, body);
         case 'put-object':
         case 'delete-object':
-          return yield* readChange(event, body, text, isOver);
+          return yield* readChange(transfer, { event, text, isOver }, body, held);
         case 'payload-transferred':
-          return readTransferred(body);
+          return readTransferred(transfer, body);
         case 'goodbye':
           transfer.begin(undefined);
           return readGoodbye(body);
@@ -151,6 +81,84 @@ export function createFDv2Reader(options: ReadOptions): FDv2Reader {
     },
   };
 }
+
+/** An event about an object. `isOver`: the transfer that it belongs to has been given up meanwhile. */
+interface ObjectEvent<Name extends string = 'put-object' | 'delete-object'> {
+  readonly event: Name;
+  readonly text: string;
+  isOver(): boolean;
+}
+
+function readIntent(transfer: ObjectTransfer, { payloads }: JsonObject): Step {
+  // Only the first one counts: there is one payload so far.
+  const [payload] = Array.isArray(payloads) ? (payloads as unknown[]) : [];
+  if (!isObject(payload)) return invalid('a server-intent names no payload');
+  switch (payload.intentCode) {
+    case 'xfer-full':
+      transfer.begin('full');
+      return pending;
+    case 'xfer-changes':
+      transfer.begin('changes');
+      return pending;
+    case 'none':
+      transfer.begin('changes');
+      return { kind: 'current' };
+    default:
+      return ignored(`a server-intent with the code ${show(payload.intentCode)}`);
+  }
+}
+
+function* readChange(
+  transfer: ObjectTransfer,
+  { event, text, isOver }: ObjectEvent,
+  body: JsonObject,
+  held: ReadOptions['held'],
+): Generator<void, Step> {
+  if (transfer.kind === undefined) return ignored(`a ${event} before any server-intent`);
+  const { key } = body;
+  if (typeof body.kind !== 'string' || typeof key !== 'string' || key === '')
+    return invalid(`a ${event} has no kind or no key`);
+  const kind = Object.hasOwn(kinds, body.kind) ? kinds[body.kind] : undefined;
+  if (kind === undefined) return ignored(`a ${event} of the kind ${show(body.kind)}`);
+  if (event === 'delete-object') return transfer.take(readDeletion(kind, key, body));
+  const json = (yield* membersInSlices(text, ['object'])).get('object') ?? '';
+  const before = held?.(kind, key);
+  const item = yield* readObject({ kind, key, before }, body, json);
+  if (!isUnreadable(item)) yield* prepareItem(item, before);
+  return isOver() ? pending : transfer.take(item);
+}
+
+/** What takes too much to be parsed costs its object. Throws SyntaxError. */
+function* skipExcess(
+  transfer: ObjectTransfer,
+  { event, text, isOver }: ObjectEvent<string>,
+  reason: string,
+): Generator<void, Step> {
+  const names = event === 'put-object' ? yield* namesIn(text, ['kind', 'key']) : undefined;
+  if (isOver()) return pending;
+  const [kind = '', key = ''] = ['kind', 'key'].map((name) => names?.get(name));
+  if (transfer.kind === undefined || key === '') return invalid(`a ${event}: ${reason}`);
+  return Object.hasOwn(kinds, kind)
+    ? transfer.take({ kind: kinds[kind] ?? 'features', key, reason })
+    : ignored(`a ${event} of the kind ${show(kind)}`);
+}
+
+function readTransferred(transfer: ObjectTransfer, { state }: JsonObject): Step {
+  if (transfer.kind === undefined) return invalid('a payload-transferred before any server-intent');
+  if (typeof state !== 'string') return invalid('a payload-transferred has no state');
+  const all = transfer.items();
+  const isFull = transfer.kind === 'full';
+  if (isFull && transfer.isRepeated && all.length === 0)
+    return invalid('after an error everything is said to be nothing');
+  // What follows without another intent are changes.
+  transfer.begin('changes');
+  const name = isNameable(state) ? state : '';
+  if (!isFull) return { kind: 'changes', changes: all, state: name };
+  const items = all.filter((one): one is Item => !isUnreadable(one));
+  return { kind: 'full', items, unreadable: all.filter(isUnreadable), state: name };
+}
+
+type ObjectTransfer = ReturnType<typeof createTransfer>;
 
 /** What LaunchDarkly has sent of a payload so far. Counts as received until it ends or another one begins. */
 function createTransfer({ held, maxBytes = receivedLimit(), received }: ReadOptions) {
@@ -194,15 +202,16 @@ function createTransfer({ held, maxBytes = receivedLimit(), received }: ReadOpti
       begin(kind);
       isRepeated = true;
     },
-    /** Returns why it takes too much: it has to begin again. */
-    add(item: Item | UnreadableItem): string | undefined {
+    /** Invalid if it takes too much: it has to begin again. */
+    take(item: Item | UnreadableItem): Step {
       const id = `${item.kind} ${item.key}`;
       const bytes = held?.(item.kind, item.key) === item ? ITEM_BYTES : sizeOf(item);
       sizeBytes += bytes - (changes.get(id)?.bytes ?? 0);
-      if (sizeBytes > maxBytes) return describeTooLarge('what is transferred', maxBytes);
+      if (sizeBytes > maxBytes) return invalid(describeTooLarge('what is transferred', maxBytes));
       const noRoom = counted?.hold(sizeBytes);
-      if (noRoom === undefined) changes.set(id, { item, bytes });
-      return noRoom;
+      if (noRoom !== undefined) return invalid(noRoom);
+      changes.set(id, { item, bytes });
+      return pending;
     },
     items: () => Array.from(changes.values(), ({ item }) => item),
   };
@@ -220,7 +229,13 @@ function isNameable(state: string): boolean {
 }
 
 const known: ReadonlySet<string> = new Set([
-  ...['server-intent', 'put-object', 'delete-object', 'payload-transferred', 'goodbye', 'error', 'heart-beat'],
+  'server-intent',
+  'put-object',
+  'delete-object',
+  'payload-transferred',
+  'goodbye',
+  'error',
+  'heart-beat',
 ]);
 
 /** `before` is what memory holds: if the text is the same, so is the item. */

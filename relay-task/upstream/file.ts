@@ -6,7 +6,7 @@ import { fileStateOf, watchFile } from '../common/watch-file.ts';
 import { RelayError } from '../errors.ts';
 import type { Log, UnreadableItem, Upstream, UpstreamSink, UpstreamStatus } from '../ports.ts';
 import { type FileEntry, parseFlagsFile } from './flags-file.ts';
-import { createStatus } from './status.ts';
+import { createStatus, invalidData } from './status.ts';
 import { createUnreadableLines } from './unreadable-lines.ts';
 
 export interface FileReload {
@@ -84,7 +84,7 @@ export async function startFileSource(options: FileSourceOptions): Promise<Upstr
     if (problem === undefined) return true;
     const message = `${path}: ${problem}`;
     log.warn('Could not read the flags file; still serving the last good version', { path, reason: problem });
-    status.failed({ kind: 'INVALID_DATA', message });
+    status.failed(invalidData(message));
     options.onReload?.({ readAt: Date.now(), changed: 0, unreadable: [], problem: message });
     return true;
   }

@@ -9,7 +9,7 @@ import { createPlace, type PlaceOptions } from './large-place.ts';
 import { createLeastPace } from './least-pace.ts';
 import { LARGE_CHARACTERS } from './messages.ts';
 import { bytesOf, describeTooLarge, type ReceivedPart } from './received-limit.ts';
-import type { Failure } from './status.ts';
+import { type Failure, invalidData } from './status.ts';
 
 /** What to do after an event: go on, open the stream again at LaunchDarkly's request, or because of a failure. */
 type Verdict = Failure | 'reconnect' | undefined;
@@ -97,12 +97,12 @@ export function readEvents(
   /** Counts the event that has begun, until it is handed on. */
   function hold(): Failure | undefined {
     const problem = begun.hold(parser.heldBytes);
-    return problem === undefined ? undefined : { kind: 'INVALID_DATA', message: problem };
+    return problem === undefined ? undefined : invalidData(problem);
   }
 
   /** What arrived beside others is handled when it is its turn, and counts until then. */
   function inTurn(found: ServerSentEvent | LongEvent | { readonly problem: string }): Verdict | Promise<Verdict> {
-    if ('problem' in found) return { kind: 'INVALID_DATA', message: found.problem };
+    if ('problem' in found) return invalidData(found.problem);
     if (options.transfer?.isPart(found.event)) endedBytes += sizeOf(found);
     place.complete();
     if ('data' in found) return handle(found);
@@ -112,35 +112,20 @@ export function readEvents(
   async function decode({ bytes, ...found }: LongEvent): Promise<Verdict> {
     const data = await inSlices(decodeInSlices(bytes));
     if (isOver()) return undefined;
-    if (bytesOf(data) > maxBytes) return { kind: 'INVALID_DATA', message: describeTooLarge('an event', maxBytes) };
-    return handle({ ...found, data });
+    return bytesOf(data) > maxBytes ? invalidData(describeTooLarge('an event', maxBytes)) : handle({ ...found, data });
   }
 
   function handle(found: ServerSentEvent): Verdict | Promise<Verdict> {
     begun.hold(0);
     onDelay(undefined);
     try {
-      const verdict = verdictOf(onEvent(found, receivedAt), found.data.length);
+      const verdict = verdictOf(onEvent(found, receivedAt), found.data.length, isOver);
       if (verdict instanceof Promise) return verdict.finally(place.leave);
       place.leave();
       return verdict;
     } catch (error) {
       return failureOf(error);
     }
-  }
-
-  function verdictOf(handling: Handling, characters: number): Verdict | Promise<Verdict> {
-    if (typeof handling !== 'object' || !('next' in handling)) return handling;
-    return characters > LARGE_CHARACTERS ? inSlices(whileOpen(handling)) : resultOf(handling);
-  }
-
-  function* whileOpen(steps: Generator<void, Verdict>): Generator<void, Verdict> {
-    while (!isOver()) {
-      const { done, value } = steps.next();
-      if (done) return value;
-      yield;
-    }
-    return undefined;
   }
 
   function take(): Verdict | Promise<Verdict> | 'nothing waits' {
@@ -196,6 +181,21 @@ export function readEvents(
   };
 }
 
+/** What is handled in steps is handled in slices if it is long, and not to its end once the connection is over. */
+function verdictOf(handling: Handling, characters: number, isOver: () => boolean): Verdict | Promise<Verdict> {
+  if (typeof handling !== 'object' || !('next' in handling)) return handling;
+  return characters > LARGE_CHARACTERS ? inSlices(unlessOver(handling, isOver)) : resultOf(handling);
+}
+
+function* unlessOver(steps: Generator<void, Verdict>, isOver: () => boolean): Generator<void, Verdict> {
+  while (!isOver()) {
+    const { done, value } = steps.next();
+    if (done) return value;
+    yield;
+  }
+  return undefined;
+}
+
 function sizeOf(event: ServerSentEvent | LongEvent): number {
   return 'bytes' in event ? event.bytes.length : Buffer.byteLength(event.data);
 }
@@ -219,6 +219,4 @@ function createPace(
   });
 }
 
-function failureOf(error: unknown): Failure {
-  return { kind: 'INVALID_DATA', message: describeError(error) };
-}
+const failureOf = (error: unknown) => invalidData(describeError(error));

@@ -15,6 +15,11 @@ export interface Failure {
   readonly headers?: IncomingHttpHeaders;
 }
 
+/** What a source sent, or has in its file, cannot be used. */
+export function invalidData(message: string): Failure {
+  return { kind: 'INVALID_DATA', message };
+}
+
 /** It may quote what others sent. */
 const LONGEST_MESSAGE = 1_000;
 
