@@ -380,6 +380,7 @@ test('preflight synthesises what the CDK app does: the same stacks in the same r
     'eu-west-1 edge-flag-relay-dev-region-eu-west-1',
     'eu-west-1 edge-flag-relay-dev-relay',
     'us-east-1 edge-flag-relay-dev-edge',
+    'us-east-1 edge-flag-relay-dev-edge-functions',
     'us-east-1 edge-flag-relay-dev-region-us-east-1',
   ]);
   const types = new Set(
