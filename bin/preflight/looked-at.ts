@@ -1,24 +1,14 @@
 import type { Stage } from '../../lib/infrastructure/stages.ts';
+import type { StackTemplate } from '../../lib/infrastructure/template.ts';
 import type { Aws } from '../aws/ask.ts';
 import type { DeployedStack } from '../aws/stacks.ts';
-
-/** A stack of the stage, as the next deployment would make it. */
-export interface WantedStack {
-  readonly stackName: string;
-  readonly region: string;
-  readonly template: Template;
-}
-
-export interface Template {
-  readonly Resources?: Readonly<Record<string, { readonly Type: string; readonly Properties?: unknown }>>;
-}
 
 /** What preflight looks at: a stage, what a deployment would make of it, and what there is. */
 export interface LookedAt {
   readonly stage: Stage;
   readonly aws: Aws;
-  /** Empty if synthesis failed, which is reported. */
-  readonly wanted: readonly WantedStack[];
+  /** Its stacks as the next deployment would make them, in that order. Empty if synthesis failed, which is reported. */
+  readonly wanted: readonly StackTemplate[];
   /** By name, those that exist; what could not be described is left out. */
   readonly deployed: ReadonlyMap<string, DeployedStack>;
   /** What the stage's stacks have made: `eu-west-1 AWS::Lambda::Function edge-flag-relay-prod-viewer-request`. */

@@ -1,51 +1,34 @@
-import type { Stage } from '../../lib/infrastructure/stages.ts';
+import { describeUntold } from '../../lib/infrastructure/observability/recipients.ts';
 import { listAt } from '../aws/xml.ts';
-import { type Check, good, note, unknown } from '../checks/check.ts';
+import { type Check, good, inTurns, note, unknown } from '../checks/check.ts';
 import { describeAwsError } from '../keys/store.ts';
 import type { LookedAt } from './looked-at.ts';
 
-/** Whether anybody hears of alarms: by e-mail, or by a subscription made elsewhere. */
+/** Whether somebody is notified of every alarm: by the stage file, or by a subscription that was made elsewhere. */
 export async function recipientChecks({ stage, aws, owned }: LookedAt): Promise<Check[]> {
-  const { homeRegion } = stage;
-  const { emails, pageEmails } = stage.alarms;
-  if (emails.length + pageEmails.length > 0) {
-    return [
-      good(
-        'recipients',
-        emails.join(' ') || pageEmails.join(' '),
-        `alarms are sent to ${[...new Set([...emails, ...pageEmails])].join(', ')}`,
-      ),
-    ];
+  const untold = describeUntold(stage);
+  if (untold === undefined) {
+    const { emails, topics } = stage.alarms;
+    return [good('recipients', stage.name, `alarms are sent to ${[...emails, ...topics].join(', ')}`)];
   }
-  const topics = [...owned].flatMap((one) => {
-    const [region, type, arn = ''] = one.split(' ');
-    return region === homeRegion && type === 'AWS::SNS::Topic' ? [arn] : [];
+  const ours = [...owned].flatMap((one) => {
+    const [region = '', type, arn = ''] = one.split(' ');
+    return type === 'AWS::SNS::Topic' ? [{ region, arn }] : [];
   });
-  try {
-    for (const TopicArn of topics) {
-      const answer = await aws.query('sns', homeRegion, 'ListSubscriptionsByTopic', { TopicArn });
-      if (listAt(answer, 'ListSubscriptionsByTopicResult', 'Subscriptions', 'member').length > 0) {
-        return [good('recipients', TopicArn, `alarms are sent to the subscribers of ${TopicArn}`)];
-      }
-    }
-  } catch (error) {
-    return [
-      unknown(
-        'recipients',
-        homeRegion,
-        'cannot tell whether anybody is notified of alarms',
-        describeAwsError(error, homeRegion),
-      ),
-    ];
-  }
-  return [nobody(stage)];
-}
-
-function nobody({ name }: Stage): Check {
-  return note(
-    'recipients',
-    'none',
-    `nobody is notified of alarms of the stage ${name}`,
-    'set alarms.emails, or subscribe to the topics',
+  const silent: string[] = [];
+  const checks = await inTurns(
+    ours,
+    async ({ region, arn }) => {
+      const answer = await aws.query('sns', region, 'ListSubscriptionsByTopic', { TopicArn: arn });
+      if (listAt(answer, 'ListSubscriptionsByTopicResult', 'Subscriptions', 'member').length === 0) silent.push(arn);
+      return [];
+    },
+    ({ region, arn }, error) =>
+      unknown('recipients', arn, `cannot list the subscribers of ${arn}`, describeAwsError(error, region)),
   );
+  if (checks.length > 0) return checks;
+  if (ours.length > 0 && silent.length === 0) {
+    return [good('recipients', stage.name, 'each topic of the stage has a subscriber')];
+  }
+  return [note('recipients', stage.name, untold, 'or subscribe to the topics of the stage in SNS')];
 }

@@ -1,6 +1,7 @@
 import { GetParameterCommand, ParameterNotFound, type SSMClient } from '@aws-sdk/client-ssm';
-import { EDGE_REGION, edgeLogRegions } from '../../lib/infrastructure/regions.ts';
+import { alarmRegions } from '../../lib/infrastructure/observability/recipients.ts';
 import type { Stage } from '../../lib/infrastructure/stages.ts';
+import type { StackTemplate } from '../../lib/infrastructure/template.ts';
 import { environmentsPath } from '../../relay-task/environments/ssm-parameters.ts';
 import type { Aws } from '../aws/ask.ts';
 import { type OpenAws, openAws } from '../aws/open.ts';
@@ -11,7 +12,7 @@ import { describeAwsError } from '../keys/store.ts';
 import { stageOf } from '../stage-of.ts';
 import { certificateChecks } from './certificates.ts';
 import { differenceChecks, keyChecks } from './keys.ts';
-import type { LookedAt, WantedStack } from './looked-at.ts';
+import type { LookedAt } from './looked-at.ts';
 import { nameChecks } from './names.ts';
 import { onlineChecks } from './online.ts';
 import { quotaChecks } from './quotas.ts';
@@ -19,6 +20,7 @@ import { recipientChecks } from './recipients.ts';
 import { type RelayView, readAsRelay } from './relay-view.ts';
 import { stackChecks } from './stacks.ts';
 import { tableChecks } from './table.ts';
+import { updateChecks } from './updates.ts';
 import { zoneChecks } from './zones.ts';
 
 export interface PreflightOptions {
@@ -32,7 +34,7 @@ export interface PreflightOptions {
   /** For tests: stages other than those of the stage files. */
   readonly stages?: Readonly<Record<string, unknown>>;
   /** For tests: what synthesis gives. */
-  readonly synthesise?: (stage: Stage) => readonly WantedStack[];
+  readonly synthesise?: (stage: Stage) => readonly StackTemplate[];
 }
 
 /** Of everything that is asked of AWS. */
@@ -102,13 +104,14 @@ async function inspectAccount({ stage, options, account, open }: Inspection, tel
   const { checks, deployed, owned } = await stackChecks(stage.name, aws, wanted);
   tell(checks);
   const looked: LookedAt = { stage, aws, wanted, deployed, owned };
+  tell(await updateChecks(looked));
   tell(await tableChecks(dynamoDB, looked));
   tell(await nameChecks(looked, account));
   tell(await certificateChecks(aws, stage));
   tell(await zoneChecks(looked));
   tell(await recipientChecks(looked));
   tell(await quotaChecks(looked));
-  tell(await bootstrapChecks(stage, ssm));
+  tell(await bootstrapChecks(stage, wanted, ssm));
   const baseUri = options.baseUri ?? stage.relay.variables.BASE_URI ?? 'https://sdk.launchdarkly.com';
   if (!options.offline) tell(await onlineChecks(baseUri, home?.descriptions ?? []));
 }
@@ -117,7 +120,7 @@ async function synthesised(
   stage: Stage,
   { synthesise }: PreflightOptions,
   tell: Tell,
-): Promise<readonly WantedStack[]> {
+): Promise<readonly StackTemplate[]> {
   try {
     // The CDK takes a second to load, and an invalid stage should fail at once.
     return (synthesise ?? (await import('./templates.ts')).synthesise)(stage);
@@ -179,15 +182,12 @@ async function tellKeys(stage: Stage, ssm: (region: string) => SSMClient, tell: 
 }
 
 /** `cdk bootstrap` stores its version in SSM; the CDK's templates require 6 or later. */
-function bootstrapChecks(stage: Stage, ssm: (region: string) => SSMClient): Promise<Check[]> {
-  const { homeRegion, relayRegions, replicaRegions, edge } = stage;
-  const regions = [
-    homeRegion,
-    ...relayRegions,
-    ...replicaRegions,
-    ...edgeLogRegions(stage),
-    ...(edge ? [EDGE_REGION] : []),
-  ];
+function bootstrapChecks(
+  stage: Stage,
+  wanted: readonly StackTemplate[],
+  ssm: (region: string) => SSMClient,
+): Promise<Check[]> {
+  const regions = [...alarmRegions(stage), ...wanted.map(({ region }) => region)];
   const adviceFor = (region: string) => `npx cdk bootstrap aws://${stage.account ?? '<account>'}/${region}`;
   return inTurns(
     new Set(regions),

@@ -1,8 +1,9 @@
+import type { StackTemplate } from '../../lib/infrastructure/template.ts';
 import type { Aws } from '../aws/ask.ts';
 import { type DeployedStack, describeStack, resourcesOf } from '../aws/stacks.ts';
 import { bad, type Check, good, inTurns, note, unknown } from '../checks/check.ts';
 import { describeAwsError } from '../keys/store.ts';
-import { ownedName, type WantedStack } from './looked-at.ts';
+import { ownedName } from './looked-at.ts';
 
 export interface Found {
   readonly checks: readonly Check[];
@@ -11,7 +12,7 @@ export interface Found {
 }
 
 /** The stage's stacks that exist: whether they can be updated, and what they own. */
-export async function stackChecks(stage: string, aws: Aws, wanted: readonly WantedStack[]): Promise<Found> {
+export async function stackChecks(stage: string, aws: Aws, wanted: readonly StackTemplate[]): Promise<Found> {
   const deployed = new Map<string, DeployedStack>();
   const owned = new Set<string>();
   const checks = await inTurns(

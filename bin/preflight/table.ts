@@ -92,16 +92,6 @@ function existingChecks(there: TableDescription, { stage, owned }: LookedAt): Ch
     const what = `the table ${tableName} has a replica in ${region} that the stage does not name`;
     found.push(note('table', region, what, 'a deployment may remove it'));
   }
-  if (table === 'new' && missing.length > 1) {
-    found.push(
-      bad(
-        'table',
-        tableName,
-        `the table ${tableName} lacks ${missing.length} replicas: ${missing.join(', ')}`,
-        'name one more in replicaRegions, deploy, then the next',
-      ),
-    );
-  }
   return found.some(({ state }) => state === 'bad')
     ? found
     : [good('table', tableName, `the table ${tableName} exists in ${homeRegion}`), ...found];

@@ -2,7 +2,7 @@
 import type { Stage } from '../../lib/infrastructure/stages.ts';
 import type { Aws } from '../aws/ask.ts';
 import { type DeployedStack, describeStack, resourcesOf, type StackResource } from '../aws/stacks.ts';
-import { bad, type Check, good, inTurns, unknown } from '../checks/check.ts';
+import { bad, type Check, good, inTurns, note, unknown } from '../checks/check.ts';
 import { describeAwsError } from '../keys/store.ts';
 
 export interface Resource extends StackResource {
@@ -58,6 +58,10 @@ export async function stackChecks(
     ({ stackName, region }, error) =>
       unknown('stack', shortName(stage, stackName), 'cannot be described', describeAwsError(error, region)),
   );
+  if (stage.production && !stage.protected) {
+    const advice = 'set protected: true in the stage file, and deploy again';
+    checks.push(note('stack', 'protection', 'nothing is protected from deletion yet', advice));
+  }
   return { checks, deployment: { stage, aws, resources, stacks } };
 }
 
@@ -72,7 +76,7 @@ function stateCheck(stage: Stage, { name, region, status, reason, isProtected }:
       `npm run preflight -- ${stage.name}`,
     );
   }
-  if (stage.production && !isProtected) {
+  if (stage.protected && !isProtected) {
     const command = `aws cloudformation update-termination-protection --enable-termination-protection --region ${region} --stack-name ${name}`;
     return bad('stack', short, `${status}, not protected from deletion`, command);
   }

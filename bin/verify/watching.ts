@@ -1,5 +1,5 @@
 /** Whether somebody hears of trouble: alarms, their recipients, and logs that end. */
-import { EDGE_REGION, edgeLogRegions } from '../../lib/infrastructure/regions.ts';
+import { EDGE_EXECUTION_REGIONS, EDGE_REGION, edgeLogRegions } from '../../lib/infrastructure/regions.ts';
 import { listAt, textAt, type Xml } from '../aws/xml.ts';
 import { bad, type Check, good, inTurns, note, unknown } from '../checks/check.ts';
 import { describeAwsError } from '../keys/store.ts';
@@ -83,35 +83,52 @@ export async function subscriptionChecks(deployment: Deployment): Promise<Check[
   return [note('recipients', 'none', 'nobody is notified of alarms', 'set alarms.emails, or subscribe to the topics')];
 }
 
+interface LogGroups {
+  readonly region: string;
+  readonly prefix: string;
+  /** Those below the prefix that are the stage's. */
+  readonly names: readonly string[];
+  /** Whether the stage has alarms on them; elsewhere an account may be barred from the region. */
+  readonly required: boolean;
+}
+
 /** Logs expire, those that Lambda makes for edge functions included. */
 export async function logChecks(deployment: Deployment): Promise<Check[]> {
   const { stage, aws } = deployment;
-  const own = resourcesIn(deployment, 'AWS::Logs::LogGroup').map(({ region, id }) => ({ region, name: id }));
-  const functions = resourcesIn(deployment, 'AWS::Lambda::Function').filter(
-    ({ region, stack }) => region === EDGE_REGION && stack.endsWith('-edge'),
-  );
-  const atTheEdge = edgeLogRegions(stage).flatMap((region) =>
-    functions.map(({ id }) => ({ region, name: `/aws/lambda/${EDGE_REGION}.${id}` })),
-  );
-  const places = new Map([...own, ...atTheEdge].map((one) => [`${one.region} ${one.name}`, one]));
   let there = 0;
   const checks = await inTurns(
-    places.values(),
-    async ({ region, name }) => {
-      const answer = await aws.json<{ logGroups?: { logGroupName: string; retentionInDays?: number }[] }>(
-        'logs',
-        region,
-        'DescribeLogGroups',
-        { logGroupNamePrefix: name, limit: 50 },
-      );
-      const group = answer.logGroups?.find(({ logGroupName }) => logGroupName === name);
-      if (group) there += 1;
-      if (!group || group.retentionInDays !== undefined) return [];
-      const command = `aws logs put-retention-policy --region ${region} --log-group-name ${name} --retention-in-days ${stage.logRetentionDays}`;
-      return [bad('logs', region, `${name} never expires`, command)];
+    logGroupsOf(deployment),
+    async ({ region, prefix, names }) => {
+      const input = { logGroupNamePrefix: prefix, limit: 50 };
+      const { logGroups = [] } = await aws.json<{
+        logGroups?: { logGroupName: string; retentionInDays?: number }[];
+      }>('logs', region, 'DescribeLogGroups', input);
+      const found = logGroups.filter(({ logGroupName }) => names.includes(logGroupName));
+      there += found.length;
+      return found.flatMap(({ logGroupName: name, retentionInDays }) => {
+        if (retentionInDays !== undefined) return [];
+        const command = `aws logs put-retention-policy --region ${region} --log-group-name ${name} --retention-in-days ${stage.logRetentionDays}`;
+        return [bad('logs', region, `${name} never expires`, command)];
+      });
     },
-    ({ region, name }, error) =>
-      unknown('logs', region, `${name}: cannot be described`, describeAwsError(error, region)),
+    ({ region, prefix, required }, error) =>
+      (required ? unknown : note)('logs', region, `${prefix}: cannot be described`, describeAwsError(error, region)),
   );
   return checks.length > 0 || there === 0 ? checks : [good('logs', 'all', `all ${there} log groups expire`)];
+}
+
+function logGroupsOf(deployment: Deployment): LogGroups[] {
+  const { stage } = deployment;
+  const own = resourcesIn(deployment, 'AWS::Logs::LogGroup').map(({ region, id }) => ({
+    ...{ region, prefix: id, names: [id], required: true },
+  }));
+  const functions = resourcesIn(deployment, 'AWS::Lambda::Function').filter(
+    ({ region, stack }) => region === EDGE_REGION && stack.endsWith('-edge-functions'),
+  );
+  if (functions.length === 0) return own;
+  const names = functions.map(({ id }) => `/aws/lambda/${EDGE_REGION}.${id}`);
+  const prefix = `/aws/lambda/${EDGE_REGION}.edge-flag-relay-${stage.name}-`;
+  const required = edgeLogRegions(stage);
+  const regions = new Set([...required, ...EDGE_EXECUTION_REGIONS]);
+  return [...own, ...[...regions].map((region) => ({ region, prefix, names, required: required.includes(region) }))];
 }

@@ -3,11 +3,12 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { covers } from '../../bin/preflight/certificates.ts';
-import type { LookedAt, WantedStack } from '../../bin/preflight/looked-at.ts';
+import type { LookedAt } from '../../bin/preflight/looked-at.ts';
 import { runPreflight } from '../../bin/preflight/run.ts';
 import { tableChecks } from '../../bin/preflight/table.ts';
 import { synthesise } from '../../bin/preflight/templates.ts';
 import { stageOf } from '../../bin/stage-of.ts';
+import type { StackTemplate } from '../../lib/infrastructure/template.ts';
 import { startTable, type TestTable } from '../support/dynalite.ts';
 import { type FakeAws, startFakeAws } from '../support/fake-aws.ts';
 import { policyActions } from '../support/read-only-policy.ts';
@@ -27,7 +28,7 @@ const stage = {
 };
 
 const stackNames = ['data', 'relay', 'region-us-east-1'];
-const wanted: WantedStack[] = [
+const wanted: StackTemplate[] = [
   {
     ...{ stackName: 'edge-flag-relay-test-data', region: 'eu-west-1' },
     template: {
@@ -93,7 +94,7 @@ interface Result {
 }
 
 /** As `--json` prints it. */
-async function preflight(changes: object = {}, stacks: readonly WantedStack[] = wanted): Promise<Result> {
+async function preflight(changes: object = {}, stacks: readonly StackTemplate[] = wanted): Promise<Result> {
   let printed = '';
   const stages = { test: { ...stage, ...changes } };
   const options = { stage: 'test', offline: true, json: true, stages, synthesise: () => stacks };
@@ -106,7 +107,7 @@ async function preflight(changes: object = {}, stacks: readonly WantedStack[] = 
 }
 
 /** The findings of one kind that are not good, in words. */
-async function findings(name: string, changes: object = {}, stacks?: readonly WantedStack[]): Promise<string[]> {
+async function findings(name: string, changes: object = {}, stacks?: readonly StackTemplate[]): Promise<string[]> {
   const { checks } = await preflight(changes, stacks);
   return checks.flatMap(({ name: kind, state, what, advice }) =>
     kind === name && state !== 'good' ? [[state, what, ...(advice === undefined ? [] : [advice])].join(' | ')] : [],
@@ -200,6 +201,36 @@ test('a table where a replica is to be is found', async () => {
   for (const client of clients.values()) client.destroy();
   home.closeAllConnections();
   home.close();
+});
+
+describe('an update', () => {
+  const [, relay] = wanted as [StackTemplate, StackTemplate];
+  const subnet = (CidrBlock: string): StackTemplate => ({
+    ...relay,
+    template: { Resources: { Vpc: { Type: 'AWS::EC2::VPC', Properties: { CidrBlock } } } },
+  });
+  const update = (before: StackTemplate, after: StackTemplate) => {
+    const resources = [['Vpc', 'AWS::EC2::VPC', 'vpc-1']] as const;
+    fake.stacks = { [before.stackName]: { region: before.region, resources, template: before.template } };
+    return findings('update', {}, [after]);
+  };
+
+  test('that replaces nothing is fine', async () => {
+    expect(await update(subnet('10.0.0.0/16'), subnet('10.0.0.0/16'))).toEqual([]);
+  });
+
+  test('that replaces what has an address is a problem', async () => {
+    expect((await update(subnet('10.0.0.0/16'), subnet('10.1.0.0/16'))).join()).toMatch(
+      /^bad \| .*would be replaced|^bad \| .*cidr/,
+    );
+  });
+
+  test('of a stack whose template cannot be read is not checked', async () => {
+    fake.denied = ['GetTemplate'];
+    expect((await update(subnet('10.0.0.0/16'), subnet('10.1.0.0/16'))).join()).toMatch(
+      /^unknown \| cannot compare the template of the stack edge-flag-relay-test-relay \| AWS denied access/,
+    );
+  });
 });
 
 describe('a certificate', () => {
@@ -303,7 +334,7 @@ describe('alarms that nobody hears of', () => {
   test('are a note', async () => {
     fake.topics = { [topic]: { subscriptions: [] } };
     expect(await findings('recipients', { alarms: undefined })).toEqual([
-      'note | nobody is notified of alarms of the stage test | set alarms.emails, or subscribe to the topics',
+      'note | nobody is notified of alarms: set alarms.emails or alarms.topics | or subscribe to the topics of the stage in SNS',
     ]);
   });
 

@@ -22,7 +22,7 @@ const alarm = 'edge-flag-relay-test-too-few-healthy-tasks-internal';
 const viewerRequest = 'edge-flag-relay-test-viewer-request';
 
 const stage = {
-  ...{ account, homeRegion: 'eu-west-1', replicaRegions: [], production: true, tableName: '' },
+  ...{ account, homeRegion: 'eu-west-1', replicaRegions: [], production: true, protected: true, tableName: '' },
   ...{ environments: ['production', 'shop'], alarms: { emails: ['team@example.com'] }, logRetentionDays: 30 },
   relay: { certificates: { 'eu-west-1': arn('acm', 'certificate/12345678-1234-1234-1234-123456789012') } },
   edge: {
@@ -39,6 +39,7 @@ const places = [
   ['relay', 'eu-west-1'],
   ['region-eu-west-1', 'eu-west-1'],
   ['region-us-east-1', 'us-east-1'],
+  ['edge-functions', 'us-east-1'],
   ['edge', 'us-east-1'],
   ['observability', 'eu-west-1'],
 ] as const;
@@ -112,8 +113,8 @@ function deployed() {
   stack('region-eu-west-1', { resources: [['Alarms', 'AWS::SNS::Topic', topic]] });
   stack('edge', {
     outputs: { DistributionAddress: 'd111111abcdef8.cloudfront.net' },
-    resources: [['ViewerRequest', 'AWS::Lambda::Function', viewerRequest]],
   });
+  stack('edge-functions', { resources: [['ViewerRequest', 'AWS::Lambda::Function', viewerRequest]] });
   stack('observability', { resources: [['Alarm', 'AWS::CloudWatch::Alarm', alarm]] });
   fake.services[serviceArn] = { runningCount: 3, desiredCount: 3, deployments: [{ rolloutState: 'COMPLETED' }] };
   fake.targets[targetGroup] = ['healthy', 'healthy', 'healthy', 'draining'];
@@ -170,6 +171,7 @@ const shown = `✓ stack       data                           UPDATE_COMPLETE, p
 ✓             relay                          UPDATE_COMPLETE, protected
 ✓             region-eu-west-1               UPDATE_COMPLETE, protected
 ✓             region-us-east-1               UPDATE_COMPLETE, protected
+✓             edge-functions                 UPDATE_COMPLETE, protected
 ✓             edge                           UPDATE_COMPLETE, protected
 ✓             observability                  UPDATE_COMPLETE, protected
 ✓ relay       eu-west-1                      3 of 3 tasks run, steady
@@ -267,7 +269,7 @@ test.each<[string, () => unknown, RegExp]>([
   [
     'flags that nobody confirms',
     () => putHead('shop-eu', { checkedAt: Date.now() - 400_000 }),
-    /^flags eu-west-1: shop: last confirmed 400 s ago → npm run store -- show --table \S+ --prefix shop-eu --region eu-west-1$/,
+    /^flags eu-west-1: shop: last confirmed \d+ s ago → npm run store -- show --table \S+ --prefix shop-eu --region eu-west-1$/,
   ],
   [
     'a table that nobody writes',
