@@ -1,25 +1,16 @@
 /** From a request to its answer or to the stream that it opens: finds the route, the environment and the handler. */
 import type { IncomingMessage } from 'node:http';
-import type { Socket } from 'node:net';
-import { type Budget, createBudget } from '../common/budget.ts';
 import { environmentIdHeader } from '../common/environment-id.ts';
-import {
-  begunLanes,
-  type EvaluationLine,
-  type EvaluationLines,
-  type EvaluationPlace,
-  evaluationLanes,
-} from '../common/evaluation-lines.ts';
-import { createFairLine } from '../common/fair-line.ts';
+import type { EvaluationLines } from '../common/evaluation-lines.ts';
 import type { Lanes } from '../common/fair-queue.ts';
 import type { FairTurns } from '../common/fair-turns.ts';
 import type { CredentialKind, StreamOpening } from '../ports.ts';
-import { type Answer, createAnswers } from './answers.ts';
+import type { Answer } from './answers.ts';
 import { clientAddress } from './client-address.ts';
 import { corsHeaders, withHeaders } from './cors.ts';
 import { selectEnvironment } from './credentials.ts';
+import { evaluatingIn } from './evaluating.ts';
 import { createFailureLog } from './failure-log.ts';
-import { createHoldings } from './holdings.ts';
 import { headBytesOf } from './pipelining.ts';
 import {
   CANNOT_ANSWER,
@@ -33,7 +24,7 @@ import {
 } from './reply.ts';
 import { withoutData } from './represent.ts';
 import type { EnvironmentRequest, ReadBody, RouteRequest } from './request.ts';
-import type { BodyMemory } from './request-body.ts';
+import { createRequestRoom, lanesOf, openLanes, type RoomOptions } from './request-room.ts';
 import { createRouter, type Resolution } from './router.ts';
 import {
   createRoutes,
@@ -84,12 +75,6 @@ export interface Dispatcher {
 /** Counted as part of the connection. */
 const SMALL_HEAD_BYTES = 4 * 1024;
 
-/** Of the memory for bodies, for those of client-side SDKs, so that all of them together leave some to server SDKs. */
-const PART_FOR_CLIENTS = 3 / 4;
-
-/** Bodies of server SDKs, and of the others, that are decompressed at the same time. */
-const MAX_UNPACKING = 8;
-
 /** In which the work of requests is done: server SDKs have their own, so that they never wait behind browsers. */
 export interface RequestTurns {
   readonly servers: FairTurns;
@@ -98,7 +83,7 @@ export interface RequestTurns {
 
 type DispatcherOptions = Services &
   Omit<RoutesOptions, 'polls'> & {
-    readonly memory: { readonly bodies: Budget; readonly answers: Budget; readonly polls?: Budget };
+    readonly memory: RoomOptions & Pick<RoutesOptions, 'polls'>;
     readonly turns: RequestTurns;
     readonly evaluations: EvaluationLines;
     readonly bodyWaitMs?: number | undefined;
@@ -111,40 +96,32 @@ function hasBody({ method }: IncomingMessage): boolean {
   return method === 'POST' || method === 'REPORT';
 }
 
-function partForClients(bodies: Budget): Budget {
-  return createBudget(Math.floor(bodies.maxBytes * PART_FOR_CLIENTS), { parent: bodies });
-}
-
-export function createDispatcher(options: DispatcherOptions): Dispatcher {
-  const { find, turns, evaluations } = options;
-  const logFailure = createFailureLog(options.log);
-  const routes = createRoutes({ ...options, polls: options.memory.polls });
+/** Resolves each request once: it is asked for whether it opens a stream, and then for its route. */
+function createResolver(routes: readonly Route[]): (message: IncomingMessage) => Resolution<Route> {
   const resolve = createRouter(routes);
-  const corsOf = createCorsOf(routes, find);
   const resolutions = new WeakMap<IncomingMessage, Resolution<Route>>();
-
-  const resolutionOf = (message: IncomingMessage): Resolution<Route> => {
+  return (message) => {
     const known = resolutions.get(message);
     if (known) return known;
     const resolution = resolve(message.method ?? '', message.url ?? '');
     resolutions.set(message, resolution);
     return resolution;
   };
+}
+
+export function createDispatcher(options: DispatcherOptions): Dispatcher {
+  const { find, turns, evaluations } = options;
+  const logFailure = createFailureLog(options.log);
+  const routes = createRoutes({ ...options, polls: options.memory.polls });
+  const resolutionOf = createResolver(routes);
+  const corsOf = createCorsOf(routes, find);
+  const room = createRequestRoom(options.memory, { waitMs: options.bodyWaitMs });
+
   const familyOf = ({ headers }: IncomingMessage) => {
     const userAgent = headers['x-launchdarkly-user-agent'] ?? headers['user-agent'];
     return options.family?.(Array.isArray(userAgent) ? userAgent[0] : userAgent) ?? 'other';
   };
 
-  const waiting = { waitMs: options.bodyWaitMs };
-  const bodies = {
-    server: createHoldings(options.memory.bodies, waiting),
-    client: createHoldings(partForClients(options.memory.bodies), waiting),
-  };
-  const answers = createAnswers(options.memory.answers);
-  const unpacking = {
-    server: createFairLine({ maxInside: MAX_UNPACKING }),
-    client: createFairLine({ maxInside: MAX_UNPACKING }),
-  };
   /** Before the work of a request begins. Rejects with Refusal 503. */
   const awaitTurn = async (lanes: Lanes, own = turns.others): Promise<void> => {
     if ((await own.enter(lanes)) === false) throw new Refusal(503, 'too many requests are waiting', retryLater());
@@ -158,7 +135,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     { message, route, address }: Exchange,
     what: 'health' | 'costly' | 'nothing',
   ): Promise<void> => {
-    const holding = bodies.client.open(['none', address]);
+    const holding = room.open(openLanes(address));
     try {
       const headBytes = headBytesOf(message);
       if (headBytes > SMALL_HEAD_BYTES && !holding.take(headBytes)) throw holding.refusal(headBytes);
@@ -202,22 +179,19 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     const { environment, credential, credentialKind } = selected;
     exchange.environment = environment;
     exchange.credentialKind = credentialKind;
-    const isServer = credentialKind === 'sdkKey';
-    const own = isServer ? turns.servers : turns.others;
-    const kind = isServer ? 'server' : 'client';
-    const lanes = [`${kind} ${environment.name}`, `${kind} ${address}`] as const;
-    const memoryLanes = [`${credentialKind} ${credential}`, `${kind} ${address}`] as const;
-    const holding = bodies[kind].open(memoryLanes);
-    const answer = answers.open(kind, memoryLanes);
+    const requestLanes = lanesOf(selected, address);
+    const lanes = requestLanes.work;
+    const own = requestLanes.kind === 'server' ? turns.servers : turns.others;
+    const holding = room.open(requestLanes);
+    const answer = room.answer(requestLanes);
     exchange.answer = answer;
-    const memory: BodyMemory = { ...holding, inTurn: (job) => unpacking[kind].run(memoryLanes, job) };
     const identified: EnvironmentRequest = {
       ...request,
       ...selected,
       answer,
       address,
       async body(limitBytes) {
-        const bytes = await read(limitBytes, memory);
+        const bytes = await read(limitBytes, holding);
         await awaitTurn(lanes, own);
         return bytes;
       },
@@ -292,7 +266,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
         resolution,
         since: performance.now(),
         address,
-        answer: answers.open('client', ['none', address]),
+        answer: room.answer(openLanes(address)),
         route,
       };
     },
@@ -313,10 +287,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
       return named || cors ? { ...reply, headers: withHeaders(reply.headers ?? {}, { ...named, ...cors }) } : reply;
     },
     failed,
-    close() {
-      bodies.server.close();
-      bodies.client.close();
-    },
+    close: room.close,
     report(exchange, status) {
       const { message, route, credentialKind, environment, since } = exchange;
       try {
@@ -335,59 +306,6 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     },
   };
 }
-
-interface Evaluating {
-  readonly environment: string;
-  readonly address: string;
-  readonly socket: Socket;
-}
-
-function evaluatingIn(line: EvaluationLine, turns: FairTurns, { environment, address, socket }: Evaluating) {
-  return async <T>(job: (pause: () => Promise<void>) => Promise<T>): Promise<T> => {
-    const lanes = evaluationLanes(environment, address);
-    if (!line.fits(lanes)) throw new Refusal(503, 'too many evaluations are waiting', retryLater());
-    const place = await turnOf<EvaluationPlace>((begin) => line.enter(lanes, begin), socket);
-    const begin = async () => {
-      await turns.await(begunLanes(environment, place));
-      if (socket.destroyed) throw hasLeft();
-      return performance.now();
-    };
-    try {
-      let begunAt = await begin();
-      return await job(async () => {
-        const wait = place.after(performance.now() - begunAt);
-        if (wait) await turnOf<void>(wait, socket);
-        begunAt = await begin();
-      });
-    } finally {
-      place.leave();
-    }
-  };
-}
-
-/** Resolves when its turn has come. Rejects with Refusal if the client leaves before. */
-function turnOf<T>(enter: (begin: (turn: T) => void) => () => void, socket: Socket): Promise<T> {
-  return new Promise((resolve, reject) => {
-    if (socket.destroyed) return reject(hasLeft());
-    const gone = () => {
-      giveUp();
-      reject(hasLeft());
-    };
-    socket.once('close', gone);
-    const giveUp = enter((turn) => {
-      socket.off('close', gone);
-      resolve(turn);
-    });
-  });
-}
-
-/** For the metrics; nobody gets this answer. */
-function hasLeft(): Refusal {
-  return new Refusal(CLIENT_LEFT, 'the client has left');
-}
-
-/** As others count it; HTTP has no status for this. */
-const CLIENT_LEFT = 499;
 
 /** Throws Refusal 503 if there is no memory for the answer. */
 function counted(decision: Decision, { answer }: Exchange): Decision {

@@ -1,13 +1,7 @@
 import {
   type Context,
-  compileFlag,
-  compileFlagInSteps,
-  compileSegment,
-  compileSegmentInSteps,
   createDependencies,
   createEvaluator,
-  createGoDialect,
-  type Dialect,
   type Evaluator,
   type Flag,
   type FlagResult,
@@ -16,15 +10,18 @@ import {
   sha1BucketFloat32,
 } from '../../lib/evaluation/index.ts';
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
-import type { JsonObject } from '../common/json.ts';
 import type { Kept } from '../common/kept.ts';
-import { compileRe2 } from '../common/re2.ts';
 import { parseTextInSlices } from '../common/sliced-text.ts';
-import { inSlices } from '../common/slices.ts';
 import type { BigSegments, ClientView, CredentialKind, FailedItem, Memberships, RefusedPattern } from '../ports.ts';
+import { createChase, type Name } from './chase.ts';
+import { createCompileRounds } from './compile-rounds.ts';
+import { type CompiledItem, compilers, isLong, LITTLE } from './compilers.ts';
 import { createClientView, mayBeSeen } from './evaluated.ts';
+import { createFailedItems } from './failed-items.ts';
 import { createFlagLists } from './flag-lists.ts';
 import { withLargeValues } from './large-values.ts';
+import { createRefusedPatterns, noRefusals } from './refused-patterns.ts';
+import { createUnbounded } from './unbounded.ts';
 
 /** How a change can affect evaluations. */
 export interface Affected {
@@ -62,40 +59,6 @@ interface Compiled {
   failedItems(): readonly FailedItem[];
 }
 
-/** Of JSON, in characters: so much is compiled in one turn within a few milliseconds, even if it is full of patterns. */
-const LITTLE = 4 * 1024;
-/** Of a pattern, or of an error's message, which have no limit. */
-const SHOWN_CHARACTERS = 300;
-/**
- * What arrives while others are compiled is compiled too, but those who wait have to go on at some time. In the last round an item is
- * compiled to its end although a newer version of it has come.
- */
-const MOST_ROUNDS = 3;
-/** Refused patterns that are kept for the status. */
-const MOST_PATTERNS_OF_ITEM = 10;
-const MOST_PATTERNS = 100;
-
-/** Regular expressions that RE2 refuses: the first ones, and how many there are. */
-interface Refusals {
-  readonly first: string[];
-  count: number;
-}
-
-interface CompiledItem {
-  readonly features: Flag;
-  readonly segments: Segment;
-}
-
-const compilers: {
-  readonly [K in Kind]: {
-    whole(data: unknown, dialect: Dialect): CompiledItem[K];
-    inSteps(data: unknown, dialect: Dialect): Generator<void, CompiledItem[K]>;
-  };
-} = {
-  features: { whole: compileFlag, inSteps: compileFlagInSteps },
-  segments: { whole: compileSegment, inSteps: compileSegmentInSteps },
-};
-
 interface CompiledReports {
   /** Called once for each version of an item that has such patterns, with the first one and the number of the others. */
   onRefused(pattern: RefusedPattern, more: number): void;
@@ -103,16 +66,6 @@ interface CompiledReports {
   onFailed(item: FailedItem): void;
   /** Later versions of these items count now than when the last change was told. */
   onLate(items: readonly Name[]): void;
-}
-
-interface Name {
-  readonly kind: Kind;
-  readonly key: string;
-}
-
-/** Whether it is compiled in slices. */
-function isLong({ deleted, json }: Item): boolean {
-  return !deleted && (json.length > LITTLE || json.includes('"matches"'));
 }
 
 export function createCompiled(
@@ -131,46 +84,22 @@ export function createCompiled(
   /** Those of the evaluation in progress. */
   let memberships: Memberships | undefined;
 
-  const refused = { features: new Map<string, readonly string[]>(), segments: new Map<string, readonly string[]>() };
-  let keptPatterns = 0;
-  /** Those of the item that is being compiled at the moment. */
-  let refusals: Refusals = { first: [], count: 0 };
-  // Clients are told what LaunchDarkly's own service would tell them.
-  const dialect = createGoDialect((source) => {
-    const pattern = compileRe2(source);
-    if (pattern === undefined) {
-      refusals.count += 1;
-      if (refusals.first.length < MOST_PATTERNS_OF_ITEM) refusals.first.push(source.slice(0, SHOWN_CHARACTERS));
-    }
-    return pattern;
-  });
-
-  const failed = { features: new Map<string, string>(), segments: new Map<string, string>() };
-  const fail = (kind: Kind, key: string, error: unknown) => {
-    const reason = String(error).slice(0, SHOWN_CHARACTERS);
-    if (failed[kind].get(key) === reason) return;
-    failed[kind].set(key, reason);
-    onFailed({ kind, key, reason });
-  };
+  const patterns = createRefusedPatterns(onRefused);
+  const { dialect } = patterns;
+  const failed = createFailedItems(onFailed);
 
   /** An item is in force in its compiled form. */
   function keep<K extends Kind>(kind: K, key: string, made: CompiledItem[K]): CompiledItem[K] {
     (caches[kind] as Map<string, CompiledItem[K]>).set(key, made);
     uncompiled[kind].delete(key);
     chase.caught(kind, key);
-    const [pattern] = refusals.first;
-    if (pattern !== undefined) {
-      const kept = refusals.first.slice(0, MOST_PATTERNS - keptPatterns);
-      if (kept.length > 0) refused[kind].set(key, kept);
-      keptPatterns += kept.length;
-      onRefused({ kind, key, pattern }, refusals.count - 1);
-    }
+    patterns.inForce(kind, key);
     return made;
   }
 
   /** Compilation threw: the item is on and has no variations, so evaluating it gives MALFORMED_FLAG. */
   function failedItem<K extends Kind>(kind: K, { key, version, deleted }: Item, error: unknown): CompiledItem[K] {
-    fail(kind, key, error);
+    failed.fail(kind, key, error);
     return compilers[kind].whole({ key, version, deleted, on: true }, dialect);
   }
 
@@ -181,7 +110,7 @@ export function createCompiled(
     if (item === undefined) return undefined;
     const earlier = chase.earlier(kind, key);
     if (earlier !== undefined) return earlier;
-    refusals = { first: [], count: 0 };
+    patterns.collectIn(noRefusals());
     let made: CompiledItem[K];
     try {
       made = compilers[kind].whole(JSON.parse(item.json), dialect);
@@ -197,7 +126,7 @@ export function createCompiled(
    */
   function* compileInSteps(kind: Kind, item: Item): Generator<void, void> {
     const { key } = item;
-    const own: Refusals = { first: [], count: 0 };
+    const own = noRefusals();
     const isPresent = () => view.get(kind, key) === item;
     const isWorthIt = chase.begin(kind, key);
     const isNeeded = () => !caches[kind].has(key) && (isPresent() || isWorthIt(view.get(kind, key)));
@@ -205,7 +134,7 @@ export function createCompiled(
       const data = yield* withLargeValues(item, yield* parseTextInSlices(item.json));
       const steps = compilers[kind].inSteps(data, dialect);
       while (isNeeded()) {
-        refusals = own;
+        patterns.collectIn(own);
         const { done, value } = steps.next();
         if (done) {
           if (isPresent()) keep(kind, key, value);
@@ -216,7 +145,7 @@ export function createCompiled(
       }
     } catch (error) {
       if (!isPresent() || caches[kind].has(key)) return;
-      refusals = own;
+      patterns.collectIn(own);
       keep(kind, key, failedItem(kind, item, error));
     }
     if (!isPresent()) chase.overtaken(kind, key);
@@ -285,28 +214,15 @@ export function createCompiled(
       yield;
     }
   }
-  let round: Promise<void> | undefined;
-  function runRound(): Promise<void> {
-    round ??= inSlices(compileRound()).finally(() => {
-      round = undefined;
+  const compile = createCompileRounds({
+    areMany,
+    round: compileRound,
+    onOver() {
       // What those who listen need is compiled in a turn otherwise.
       if (!areMany()) chase.tell(onLate);
-      if (chase.isOn) void runRound();
-    });
-    return round;
-  }
-  async function runRounds(): Promise<void> {
-    for (let rounds = 0; rounds < MOST_ROUNDS && areMany(); rounds += 1) await runRound();
-  }
-  let compiling: Promise<void> | undefined;
-  function compileInSlices(): Promise<void> | undefined {
-    if (compiling) return compiling;
-    if (!areMany()) return undefined;
-    compiling = runRounds().finally(() => {
-      compiling = undefined;
-    });
-    return compiling;
-  }
+      return chase.isOn;
+    },
+  });
 
   const usersOfBigSegments = () =>
     dependencies.usersOf(unbounded.segments().map(({ key }) => ({ kind: 'segments', key })));
@@ -327,9 +243,8 @@ export function createCompiled(
       if (!isLong(item)) chase.caught(kind, key);
       else if (before !== undefined && !isWholeSet && item.json.length > LITTLE) chase.replaced(kind, key, before);
       dependencies.replaced(kind, key);
-      keptPatterns -= refused[kind].get(key)?.length ?? 0;
-      refused[kind].delete(key);
-      failed[kind].delete(key);
+      patterns.forget(kind, key);
+      failed.forget(kind, key);
       uncompiled[kind].add(key);
       caches[kind].delete(key);
       if (kind === 'features') lists.changed(key);
@@ -344,10 +259,10 @@ export function createCompiled(
       flags: lists.flags,
       prerequisites: lists.prerequisites,
       follow: lists.follow,
-      compile: compileInSlices,
+      compile,
       isBehind: () => chase.isOn,
       evaluateFlag,
-      onFailed: (key, error) => fail('features', key, error),
+      onFailed: (key, error) => failed.fail('features', key, error),
       bigSegments,
       bigSegmentKinds: unbounded.kinds,
       kept,
@@ -362,128 +277,7 @@ export function createCompiled(
     get hasBigSegments() {
       return unbounded.segments().length > 0;
     },
-    refusedPatterns: () =>
-      (['features', 'segments'] as const).flatMap((kind) =>
-        [...refused[kind]].flatMap(([key, patterns]) => patterns.map((pattern) => ({ kind, key, pattern }))),
-      ),
-    failedItems: () =>
-      (['features', 'segments'] as const).flatMap((kind) =>
-        [...failed[kind]].map(([key, reason]) => ({ kind, key, reason })),
-      ),
+    refusedPatterns: patterns.list,
+    failedItems: failed.list,
   };
-}
-
-/** Large items that count in an earlier version, until they are compiled. `onMoved`: another version of one counts now. */
-function createChase(onMoved: (kind: Kind, key: string) => void) {
-  /** The latest version that was compiled. */
-  const earlier = { features: new Map<string, Flag>(), segments: new Map<string, Segment>() };
-  /** How often an item was replaced while it was compiled, since it last was to its end in time. */
-  const overtaken = new Map<string, number>();
-  /** Those that have only just been replaced: who evaluates waits for them, and listeners hear of the change itself. */
-  const fresh = new Set<string>();
-  /** What listeners have not been told yet. */
-  const late = new Map<string, Name>();
-  let era = 0;
-  const nameOf = (kind: Kind, key: string) => `${kind}/${key}`;
-
-  function moved(kind: Kind, key: string): void {
-    late.set(nameOf(kind, key), { kind, key });
-    onMoved(kind, key);
-  }
-
-  return {
-    get isOn() {
-      return earlier.features.size + earlier.segments.size > 0;
-    },
-    earlier: <K extends Kind>(kind: K, key: string) => (earlier[kind] as Map<string, CompiledItem[K]>).get(key),
-    isFresh: (kind: Kind, key: string) => fresh.has(nameOf(kind, key)),
-    /** `before`: how it counted, and counts until it is compiled. */
-    replaced<K extends Kind>(kind: K, key: string, before: CompiledItem[K]): void {
-      (earlier[kind] as Map<string, CompiledItem[K]>).set(key, before);
-      fresh.add(nameOf(kind, key));
-    },
-    /** Returns whether to go on, after the item has become another. */
-    begin(kind: Kind, key: string): (present: Item | undefined) => boolean {
-      const isPatient = (overtaken.get(nameOf(kind, key)) ?? 0) >= MOST_ROUNDS - 1;
-      const begunIn = era;
-      return (present) => isPatient && begunIn === era && present !== undefined && isLong(present);
-    },
-    overtaken(kind: Kind, key: string): void {
-      const name = nameOf(kind, key);
-      overtaken.set(name, (overtaken.get(name) ?? 0) + 1);
-    },
-    /** A version that is not the present one any more was compiled. */
-    keep<K extends Kind>(kind: K, key: string, made: CompiledItem[K]): void {
-      (earlier[kind] as Map<string, CompiledItem[K]>).set(key, made);
-      fresh.delete(nameOf(kind, key));
-      moved(kind, key);
-    },
-    /** The present version counts. */
-    caught(kind: Kind, key: string): void {
-      overtaken.delete(nameOf(kind, key));
-      if (!earlier[kind].delete(key)) return;
-      if (fresh.delete(nameOf(kind, key))) onMoved(kind, key);
-      else moved(kind, key);
-    },
-    end(): void {
-      era += 1;
-      overtaken.clear();
-      fresh.clear();
-      for (const kind of ['features', 'segments'] as const)
-        for (const key of [...earlier[kind].keys()]) {
-          earlier[kind].delete(key);
-          moved(kind, key);
-        }
-    },
-    tell(listen: (items: readonly Name[]) => void): void {
-      if (late.size === 0) return;
-      const items = [...late.values()];
-      late.clear();
-      listen(items);
-    },
-  };
-}
-
-/** The Big Segments among the items, found at first use. */
-function createUnbounded(items: () => Iterable<Item>, dialect: Dialect) {
-  let found: readonly Segment[] | undefined;
-  let foundKinds: ReadonlySet<string> | undefined;
-
-  function find(): Segment[] {
-    const list: Segment[] = [];
-    for (const { deleted, json } of items()) {
-      // Checking the text first avoids parsing segments with long lists of members.
-      if (deleted || !/"unbounded"\s*:\s*true/.test(json)) continue;
-      const held = headOf(json, dialect);
-      if (held.unbounded) list.push(held);
-    }
-    return list;
-  }
-  function segments(): readonly Segment[] {
-    found ??= find();
-    return found;
-  }
-  return {
-    segments,
-    /** Their context kinds. */
-    kinds(): ReadonlySet<string> {
-      foundKinds ??= new Set(segments().map(kindOf));
-      return foundKinds;
-    },
-    changed(): void {
-      found = undefined;
-      foundKinds = undefined;
-    },
-  };
-}
-
-/** A segment without its lists, which take longest to compile. */
-function headOf(json: string, dialect: Dialect): Segment {
-  const { key, version, unbounded, unboundedContextKind, generation } = JSON.parse(json) as JsonObject;
-  return compileSegment({ key, version, unbounded, unboundedContextKind, generation }, dialect);
-}
-
-/** The context kind of a Big Segment. Compiled segments have it; the public type does not. */
-function kindOf(segment: Segment): string {
-  return (segment as Segment & { unboundedKind: string }).unboundedKind;
 }

@@ -1,0 +1,67 @@
+/** Regular expressions that RE2 refuses: they match nothing, and are named in log and status. */
+import { createGoDialect, type Dialect } from '../../lib/evaluation/index.ts';
+import type { Kind } from '../../lib/flag-table/index.ts';
+import { compileRe2 } from '../common/re2.ts';
+import type { RefusedPattern } from '../ports.ts';
+import { SHOWN_CHARACTERS } from './compilers.ts';
+
+/** Refused patterns that are kept for the status. */
+const MOST_PATTERNS_OF_ITEM = 10;
+const MOST_PATTERNS = 100;
+
+/** Of an item: the first ones, and how many there are. */
+interface Refusals {
+  readonly first: string[];
+  count: number;
+}
+
+export const noRefusals = (): Refusals => ({ first: [], count: 0 });
+
+interface RefusedPatterns {
+  /** Items are compiled with it. */
+  readonly dialect: Dialect;
+  /** An item is being compiled from now on, whose refusals these are: compiling may pause for others. */
+  collectIn(refusals: Refusals): void;
+  /** The item is in force in which the last patterns were collected. */
+  inForce(kind: Kind, key: string): void;
+  /** The item was replaced. */
+  forget(kind: Kind, key: string): void;
+  list(): readonly RefusedPattern[];
+}
+
+/** `onRefused` gets the first pattern of an item and the number of the others. */
+export function createRefusedPatterns(onRefused: (pattern: RefusedPattern, more: number) => void): RefusedPatterns {
+  const refused = { features: new Map<string, readonly string[]>(), segments: new Map<string, readonly string[]>() };
+  let keptPatterns = 0;
+  let refusals = noRefusals();
+  return {
+    // Clients are told what LaunchDarkly's own service would tell them.
+    dialect: createGoDialect((source) => {
+      const pattern = compileRe2(source);
+      if (pattern === undefined) {
+        refusals.count += 1;
+        if (refusals.first.length < MOST_PATTERNS_OF_ITEM) refusals.first.push(source.slice(0, SHOWN_CHARACTERS));
+      }
+      return pattern;
+    }),
+    collectIn(own) {
+      refusals = own;
+    },
+    inForce(kind, key) {
+      const [pattern] = refusals.first;
+      if (pattern === undefined) return;
+      const kept = refusals.first.slice(0, MOST_PATTERNS - keptPatterns);
+      if (kept.length > 0) refused[kind].set(key, kept);
+      keptPatterns += kept.length;
+      onRefused({ kind, key, pattern }, refusals.count - 1);
+    },
+    forget(kind, key) {
+      keptPatterns -= refused[kind].get(key)?.length ?? 0;
+      refused[kind].delete(key);
+    },
+    list: () =>
+      (['features', 'segments'] as const).flatMap((kind) =>
+        [...refused[kind]].flatMap(([key, patterns]) => patterns.map((pattern) => ({ kind, key, pattern }))),
+      ),
+  };
+}
