@@ -1,0 +1,187 @@
+/**
+ * Every stage of a set is updated to every other one, by what is known of CloudFormation: no export in use disappears, no name is taken, nothing
+ * that has data or an address is replaced. What a stage cannot do is refused by the name of its property.
+ */
+import { readReplacementRules } from '../../../lib/infrastructure/replacement-rules.ts';
+import type { StageSettings } from '../../../lib/infrastructure/stage-settings.ts';
+import type { StackTemplate } from '../../../lib/infrastructure/template.ts';
+import { describeUpdateProblems, type UpdateProblem } from '../../../lib/infrastructure/update-problems.ts';
+import { createApp, synthesise } from '../../support/synthesise.ts';
+
+jest.setTimeout(300_000);
+
+const arn = (region: string) => `arn:aws:acm:${region}:123456789012:certificate/12345678-1234-1234-1234-123456789012`;
+const certificates = { 'eu-west-1': arn('eu-west-1') };
+const edge = {
+  prefix: 'production',
+  flagKey: 'new-site',
+  origins: { old: { domainName: 'old.example.com' }, new: { domainName: 'new.example.com' } },
+  defaultVariant: 'old',
+};
+const small: StageSettings = {
+  account: '123456789012',
+  homeRegion: 'eu-west-1',
+  replicaRegions: ['us-west-2'],
+  tableName: 'flags',
+  production: true,
+  environments: ['production'],
+  relay: { certificates },
+  alarms: { emails: ['team@example.com'] },
+};
+type Change = Partial<Omit<StageSettings, 'relay'>> & { readonly relay?: StageSettings['relay'] };
+const relay = (settings: NonNullable<StageSettings['relay']>): Change => ({ relay: { certificates, ...settings } });
+const zones = (...letters: string[]): Change => ({
+  networks: { 'eu-west-1': { zones: letters.map((letter) => `eu-west-1${letter}`) } },
+});
+
+/** Stages that may become each other. */
+const variants: Readonly<Record<string, Change>> = {
+  small: {},
+  'public access': relay({ publicAccess: {} }),
+  'two zones, without the first': { ...zones('b', 'c') },
+  'another zone': { ...zones('d', 'b', 'a', 'c'), ...relay({ publicAccess: {} }) },
+  'one NAT gateway': { networks: { 'eu-west-1': { nat: 'one' } } },
+  'not for production': { production: false, relay: {}, ...zones('a', 'b') },
+  'a relay in another region': {
+    relayRegions: ['us-west-2'],
+    ...relay({ certificates: { ...certificates, 'us-west-2': arn('us-west-2') } }),
+  },
+  'Redis, large': {
+    redis: { serverless: { maxStorageGb: 5 } },
+    ...relay({
+      tasks: 20,
+      cpu: 8192,
+      memoryMiB: 32_768,
+      architecture: 'x86_64',
+      drain: 'gentle',
+      streamsPerTask: 9_000,
+    }),
+  },
+  'edge, another image': {
+    edge: { ...edge, exposures: { environment: 'production' } },
+    ...relay({ image: '123456789012.dkr.ecr.eu-west-1.amazonaws.com/relay:1.2.3', hostName: 'relay.example.com' }),
+  },
+  'no check, other alarms': {
+    environments: [],
+    readerLayer: false,
+    alarms: { emails: ['others@example.com'], pageEmails: ['oncall@example.com'] },
+    tags: { a: 'b' },
+  },
+};
+const furtherVariants: Readonly<Record<string, Change>> = {
+  'Redis, another zone': { redis: { serverless: {} }, ...zones('a', 'b', 'c', 'd') },
+  'Redis elsewhere': { redis: { url: 'rediss://cache.example.com:6380' } },
+  'not for production, with NAT gateways': {
+    production: false,
+    relay: {},
+    networks: { 'eu-west-1': { nat: 'per-zone' } },
+  },
+  'an edge with behaviors': {
+    edge: {
+      ...edge,
+      otherOrigins: { assets: { bucket: 'shop-assets', region: 'eu-west-1' }, api: { domainName: 'api.example.com' } },
+      behaviors: [
+        { path: '/api/*', origin: 'api', caching: 'none', forward: 'all' },
+        { path: '/assets/*', origin: 'assets' },
+      ],
+      logRegions: 'all',
+    },
+  },
+  'no replica': { replicaRegions: [] },
+  'an existing distribution': { edge: { ...edge, distributionId: 'E2EXAMPLE1234' } },
+  'other addresses, public paths': relay({
+    allowedCidrs: ['10.0.0.0/8', '172.16.0.0/12'],
+    publicAccess: { paths: ['/x/*'] },
+  }),
+};
+
+const rules = readReplacementRules();
+const made = new Map<string, readonly StackTemplate[]>();
+/** The stage's templates, in the order of deployment. */
+function templatesOf(change: Change): readonly StackTemplate[] {
+  const key = JSON.stringify(change);
+  const known = made.get(key);
+  if (known) return known;
+  const { stage } = synthesise('x', { ...small, ...change }, createApp());
+  const templates = stage.synth().stacks.map(({ stackName, environment, template }) => ({
+    ...{ stackName, region: environment.region, template },
+  }));
+  made.set(key, templates);
+  return templates;
+}
+const update = (before: Change, after: Change): UpdateProblem[] =>
+  describeUpdateProblems(templatesOf(before), templatesOf(after), rules);
+const refusals = (before: Change, after: Change) =>
+  update(before, after).flatMap(({ refused, what }) => (refused ? [what] : []));
+
+/** A public load balancer is taken away as asked, but in production somebody has to lift its protection. */
+const isAsked = (what: string, before: Change, after: Change) =>
+  Boolean(before.relay?.publicAccess && !after.relay?.publicAccess) && /^RelayPublic\w+ is removed/.test(what);
+
+test('every stage can become every other one in one deployment @heavy', () => {
+  const all = Object.entries(process.env.LONG ? { ...variants, ...furtherVariants } : variants);
+  const pairs = all.flatMap(([from, before]) => all.map(([to, after]) => ({ from, to, before, after })));
+  const refused = pairs.flatMap(({ from, to, before, after }) =>
+    refusals(before, after)
+      .filter((what) => !isAsked(what, before, after))
+      .map((what) => `${from} → ${to}: ${what}`),
+  );
+  expect(refused).toEqual([]);
+  expect(pairs.length).toBeGreaterThan(90);
+});
+
+test('what a stage takes away is told, and nothing else is @heavy', () => {
+  const kinds = (before: Change, after: Change) =>
+    update(before, after).map(({ kind, resource }) => `${kind} ${resource}`);
+  const removed = kinds(variants['public access']!, {});
+  expect(removed).toEqual([expect.stringMatching(/^removed RelayPublicLoadBalancer/)]);
+  expect(kinds({}, variants['public access']!)).toEqual([]);
+  expect(kinds({}, variants['one NAT gateway']!)).toEqual([]);
+  expect(kinds({}, zones('b', 'c'))).toEqual([]);
+  const smaller = kinds(variants['Redis, large']!, {});
+  expect(smaller.sort()).toEqual([expect.stringMatching(/^fewer-tasks /), 'removed Cache']);
+});
+
+test.each<[string, Change, Change, RegExp]>([
+  ['tableName', {}, { tableName: 'others' }, /^tableName cannot change/],
+  [
+    'networks.…cidr',
+    {},
+    { networks: { 'eu-west-1': { cidr: '10.8.0.0/16' } } },
+    /^networks\.eu-west-1\.cidr cannot change/,
+  ],
+  [
+    'networks.…vpc',
+    {},
+    {
+      networks: {
+        'eu-west-1': {
+          vpc: {
+            vpcId: 'vpc-0123456789abcdef0',
+            cidr: '10.20.0.0/16',
+            zones: ['eu-west-1a', 'eu-west-1b'],
+            privateSubnetIds: ['subnet-0123456789abcdef0', 'subnet-0123456789abcdef1'],
+          },
+        },
+      },
+    },
+    /^networks\.eu-west-1\.vpc cannot change/,
+  ],
+  [
+    'networks.…zones',
+    { redis: { serverless: {} } },
+    { redis: { serverless: {} }, ...zones('b', 'c') },
+    /^networks\.eu-west-1\.zones cannot lose a zone in which Redis is/,
+  ],
+  ['replicaRegions', {}, { replicaRegions: ['us-east-1', 'us-east-2'] }, /^replicaRegions: .* change at once/],
+  ['production', { production: false, relay: { tasks: 2 } }, {}, /^production: .* would wait for ever/],
+])('a change of %s that a stage cannot make is refused by name @heavy', (_, before, after, message) => {
+  const found = refusals(before, after);
+  expect(found.filter((what) => !message.test(what))).toEqual([]);
+  expect(found).not.toEqual([]);
+});
+
+test('more zones come to a stage with Redis, whose cache stays where it is', () => {
+  const redis = { redis: { serverless: {} } };
+  expect(update(redis, { ...redis, ...zones('a', 'b', 'c', 'd') })).toEqual([]);
+});
