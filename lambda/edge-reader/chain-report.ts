@@ -4,6 +4,7 @@ import type { ReaderStatus } from './freshness.ts';
 import {
   createReport,
   FALLBACK,
+  type MadeWith,
   MOST_VARIATIONS,
   type Report,
   type ReportOptions,
@@ -29,6 +30,9 @@ export interface ChainReport extends Report {
 
 /** Embedded metric format: at most 100 values of a metric. */
 const MOST_TIMES = 100;
+
+/** Another service's data are as old as it says. */
+const ELSEWHERE: MadeWith = { source: undefined, state: 'ready', ageMs: undefined };
 
 interface Requests {
   requests: number;
@@ -62,8 +66,11 @@ export function createChainReport(
     return { metrics, fields };
   }
 
+  const report = createReport(options, status, { ...output, extra });
+
   return {
-    ...createReport(options, status, { ...output, extra }),
+    ...report,
+    onDecision: (decision) => report.onDecision(decision, decision.elsewhere ? ELSEWHERE : undefined),
     chained: (how) => void chains.set(how, (chains.get(how) ?? 0) + 1),
     handled({ flagKey, detail: { value, variationIndex }, ms, failed }) {
       if (!options.flags?.includes(flagKey)) return;

@@ -2,9 +2,10 @@
  * Call chains: what one service decided for a user travels with its calls in one small signed header, so that the services behind it decide alike, also
  * while a flag changes.
  */
-import { type Detail, parseContext } from '../../lib/evaluation/index.ts';
+import type { Detail } from '../../lib/evaluation/index.ts';
 import { compareRev, parseRev } from '../../lib/flag-table/index.ts';
 import { type IncomingHeaders, MOST_BAGGAGE_BYTES, readHeader, readMember, withMember } from './baggage.ts';
+import { createDecisions } from './chain-decisions.ts';
 import type { ChainReport } from './chain-report.ts';
 import { type Chained, type ChainKey, createSeal, type Refusal } from './chain-seal.ts';
 import type { EvaluationContext } from './context.ts';
@@ -122,32 +123,27 @@ export function createChain(options: ChainOptions): Chain {
   }
 
   function join(headers: IncomingHeaders | null | undefined, context: EvaluationContext): Call {
-    const contextKey = keyOf(context);
+    const decisions = createDecisions(context);
+    const inTurn = createTurns();
     const incoming = readHeader(headers, header);
-    const decisions = new Map<string, Detail>();
     const came = accept(incoming);
     const received = typeof came === 'object' ? came : undefined;
     const state = {
       received: received ? 'used' : came === undefined ? 'none' : 'ignored',
       reason: typeof came === 'string' ? came : undefined,
     } as const;
-    let at = received?.at;
-    let rev = received?.rev;
-    /** The newest revision that came from another service. */
-    let sought = received?.rev;
     let waiting: { readonly rev: string; readonly done: Promise<void> } | undefined;
     let isMissed = false;
 
     function accept(text: string) {
-      const opened = open(text, contextKey);
+      const opened = open(text, decisions.contextKey);
       if (opened !== undefined) report?.chained(typeof opened === 'string' ? opened : 'used');
-      if (typeof opened !== 'object') return opened;
-      for (const [flagKey, detail] of opened.decisions) if (!decisions.has(flagKey)) decisions.set(flagKey, detail);
+      if (typeof opened === 'object') decisions.take(opened);
       return opened;
     }
     /** Waits for each revision once; undefined: there is nothing to wait for. */
     function caughtUp(): Promise<void> | undefined {
-      const wanted = sought;
+      const wanted = decisions.sought();
       if (wanted === undefined || isHeld(wanted) || !hasRevisions()) return undefined;
       if (waiting?.rev !== wanted) {
         const done = reach(wanted).then(() => {
@@ -158,34 +154,29 @@ export function createChain(options: ChainOptions): Chain {
       return waiting.done;
     }
     function revision(): ChainState['revision'] {
+      const sought = decisions.sought();
       if (sought === undefined || !hasRevisions()) return 'unknown';
       return isMissed || !isHeld(sought) ? 'missed' : 'held';
     }
-    const isMine = (asked: Asked) =>
-      asked.context === context || (contextKey !== undefined && keyOf(asked.context) === contextKey);
-    const known = (asked: Asked) => {
-      const detail = isMine(asked) ? decisions.get(asked.flagKey) : undefined;
-      return detail && ofType(detail, asked);
-    };
+    function before(asked: Asked): Detail | undefined {
+      const { type: _, ...question } = asked;
+      const detail = decisions.known(asked);
+      if (detail) report?.onDecision({ ...question, detail, ms: 0, elsewhere: decisions.isElsewhere(asked.flagKey) });
+      return detail;
+    }
+    const after = (asked: Asked, detail: Detail) => decisions.decide(asked, detail, now(), reader.status().rev);
 
     const wrapped = wrap(reader, {
-      before(asked) {
-        const detail = known(asked);
-        const { flagKey, fallback } = asked;
-        if (detail) report?.onDecision({ flagKey, context: asked.context, fallback, detail, ms: 0 });
-        return detail;
+      before,
+      ask(asked, own) {
+        const work = async () => {
+          await caughtUp();
+          return before(asked) ?? after(asked, await own());
+        };
+        // What observes the reader must not see an evaluation that is not used.
+        return decisions.areFor(asked.context) ? inTurn(asked.flagKey, work) : work();
       },
-      wait: caughtUp,
-      after(asked, detail) {
-        // Another evaluation may have ended meanwhile.
-        const first = known(asked);
-        if (first || !isMine(asked) || contextKey === undefined || !travels(detail)) return first ?? detail;
-        decisions.set(asked.flagKey, detail);
-        at ??= now();
-        const own = reader.status().rev;
-        if (compareRev(parseRev(own), parseRev(rev)) > 0) rev = own;
-        return detail;
-      },
+      after,
     });
 
     return {
@@ -193,39 +184,20 @@ export function createChain(options: ChainOptions): Chain {
       async allFlagsState(asked, stateOptions) {
         await caughtUp();
         const whole = await reader.allFlagsState(asked, stateOptions);
-        const isSame = isMine({ context: asked } as Asked);
-        const own = [...decisions].filter(
-          ([key, { variationIndex }]) => variationIndex !== null && Object.hasOwn(whole, key),
-        );
-        if (!isSame || own.length === 0) return whole;
-        const metadata = own.map(([key, { variationIndex, reason }]) => {
-          const { reason: had, ...rest } = Object(whole.$flagsState[key]);
-          return [key, { ...rest, variation: variationIndex, ...(had && { reason }) }];
-        });
-        return {
-          ...whole,
-          ...Object.fromEntries(own.map(([key, { value }]) => [key, value])),
-          $flagsState: { ...whole.$flagsState, ...Object.fromEntries(metadata) },
-          $valid: whole.$valid,
-        };
+        return decisions.areFor(asked) ? decisions.within(whole) : whole;
       },
       headers(outgoing) {
         const base = outgoing === undefined ? incoming : readHeader(outgoing, header);
         const others = withMember(base, member, undefined);
         const room = MOST_BAGGAGE_BYTES - others.length - member.length - 2;
-        const value =
-          contextKey === undefined || decisions.size === 0
-            ? undefined
-            : seal.close(contextKey, { at: at ?? now(), rev, decisions }, room);
+        const { contextKey } = decisions;
+        const chained = decisions.chained();
+        const value = contextKey === undefined || !chained ? undefined : seal.close(contextKey, chained, room);
         const merged = withMember(others, member, value);
         return merged === '' ? {} : { [header]: merged };
       },
       learn(answer) {
-        const learnt = accept(readHeader(answer, header));
-        if (typeof learnt !== 'object') return;
-        at = Math.min(at ?? learnt.at, learnt.at);
-        if (compareRev(parseRev(learnt.rev), parseRev(rev)) > 0) rev = learnt.rev;
-        if (compareRev(parseRev(learnt.rev), parseRev(sought)) > 0) sought = learnt.rev;
+        accept(readHeader(answer, header));
       },
       chained: () => ({
         ...state,
@@ -233,7 +205,7 @@ export function createChain(options: ChainOptions): Chain {
         revision: revision(),
       }),
       done({ ms, failed = false }) {
-        for (const [flagKey, detail] of decisions) report?.handled({ flagKey, detail, ms, failed });
+        for (const [flagKey, detail] of decisions.all) report?.handled({ flagKey, detail, ms, failed });
       },
     };
   }
@@ -241,31 +213,19 @@ export function createChain(options: ChainOptions): Chain {
   return { join };
 }
 
-/** What only says that the question was wrong is no decision. */
-function travels({ reason }: Detail): boolean {
-  return reason.kind !== 'ERROR' || !['WRONG_TYPE', 'EXCEPTION', 'USER_NOT_SPECIFIED'].includes(reason.errorKind ?? '');
-}
-
-/** As the reader answers a question for a value of one type. */
-function ofType(detail: Detail, { type, fallback }: Asked): Detail {
-  if (type === undefined || typeof detail.value === type) return detail;
-  const { reason } = detail;
-  const wrong = { kind: 'ERROR', errorKind: 'WRONG_TYPE' } as const;
-  return { value: fallback, variationIndex: null, reason: reason.kind === 'ERROR' ? reason : wrong };
-}
-
-/**
- * Identifies a context; undefined for what is none. Not its canonical key, which a user named `organization:acme` shares with that
- * organization.
- */
-function keyOf(context: unknown): string | undefined {
-  try {
-    const parsed = parseContext(context);
-    return parsed && JSON.stringify(parsed.kinds.toSorted().map((kind) => [kind, parsed.keyOf(kind)]));
-  } catch {
-    // A getter of the caller's.
-    return undefined;
-  }
+/** Runs works for the same key one after the other. */
+function createTurns() {
+  const underWay = new Map<string, Promise<unknown>>();
+  return async <T>(key: string, work: () => Promise<T>): Promise<T> => {
+    for (let other = underWay.get(key); other; other = underWay.get(key)) await other;
+    const mine = work();
+    underWay.set(key, mine);
+    try {
+      return await mine;
+    } finally {
+      underWay.delete(key);
+    }
+  };
 }
 
 function check({ keys, maxAgeMs = 1, waitMs = 0, header = 'a', member = 'a', ...others }: ChainOptions): void {

@@ -6,13 +6,13 @@ import { hash } from 'node:crypto';
 import {
   type Context,
   canonicalKey,
-  createMemo,
   createRedact,
   type Detail,
   type Flag,
   isExperiment,
   isPrivateReference,
   PRIVATE_REFERENCES,
+  type Prerequisites,
   parseContext,
   type RedactOptions,
 } from '../../lib/evaluation/index.ts';
@@ -138,18 +138,17 @@ export function createExposures(
     at: number,
     asked: Omit<Observation, 'context' | 'withReason'>,
   ) {
-    const { flagKey, fallback, detail } = asked;
+    const { flagKey, fallback, detail, met } = asked;
     const context = parseContext(given);
     if (!context) return;
     const call = { context, given, withReason, at };
-    const found = asked.flag(flagKey);
-    const flag = found?.deleted ? undefined : found;
+    const flag = asked.flag?.deleted ? undefined : asked.flag;
     // As in the SDK, a value of the wrong type hides them.
     const isWrongType = detail.reason.kind === 'ERROR' && detail.reason.errorKind === 'WRONG_TYPE';
-    if (flag && flag.prerequisiteKeys.length > 0 && !isWrongType) {
+    if (flag && met && !isWrongType) {
       let room = MOST_PREREQUISITES;
-      for (const one of prerequisitesOf(flag, context, asked)) {
-        if (room-- > 0) {
+      for (const one of inOrder(flag, met)) {
+        if (one && room-- > 0) {
           count(one, call);
           continue;
         }
@@ -179,38 +178,39 @@ export function createExposures(
   };
 }
 
-interface Step extends Omit<Counted, 'flagKey' | 'fallback'> {
+interface Step {
   readonly flag: Flag;
-  /** The keys of the prerequisites that were evaluated for it. */
-  readonly keys: readonly string[];
-  next: number;
+  /** Undefined: it is the one that was asked for. */
+  readonly result: Detail | undefined;
+  /** What it needs and is still to come, the last one first. */
+  readonly left: Prerequisites['one'][];
 }
 
-/** The evaluations of prerequisites that an evaluation made, as the SDK makes them: once for each flag that needs them, the inmost first. */
-function* prerequisitesOf(
-  flag: Flag,
-  context: Context,
-  { flag: find, evaluateFlag }: Pick<Observation, 'flag' | 'evaluateFlag'>,
-): Generator<Counted> {
-  const memo = createMemo();
-  const step = (one: Flag, prereqOf = ''): Step => {
-    const { detail, prerequisites } = evaluateFlag(one, context, memo);
-    // Events have it for the flag that was asked for only.
-    const { bigSegmentsStatus: _, ...reason } = detail.reason;
-    return { flag: one, prereqOf, detail: { ...detail, reason } as Detail, keys: prerequisites, next: 0 };
-  };
-  const path = [step(flag)];
+/**
+ * The prerequisites that an evaluation met, as the SDK evaluates them: once for each flag that needs them, the inmost first. Undefined: those
+ * that are not known.
+ */
+function* inOrder(flag: Flag, met: Prerequisites): Generator<Counted | undefined> {
+  const path: Step[] = [{ flag, result: undefined, left: lastFirst(met) }];
   for (let top = path.at(-1); top; top = path.at(-1)) {
-    const key = top.keys[top.next++];
-    if (key === undefined) {
-      path.pop();
-      if (path.length > 0) yield { ...top, flagKey: top.flag.key, fallback: null };
+    if (top.left.length > 0) {
+      const one = top.left.pop();
+      if (one) path.push({ ...one, left: lastFirst(one.met) });
+      else yield undefined;
       continue;
     }
-    const other = find(key);
-    const isCycle = path.some((one, index) => index > 0 && one.flag.key === key);
-    if (other && !isCycle) path.push(step(other, top.flag.key));
+    path.pop();
+    const prereqOf = path.at(-1)?.flag.key;
+    const { flag: other, result } = top;
+    if (prereqOf !== undefined && result)
+      yield { flagKey: other.key, flag: other, detail: result, fallback: null, prereqOf };
   }
+}
+
+function lastFirst(met: Prerequisites | undefined): Prerequisites['one'][] {
+  const list = [];
+  for (let rest = met; rest; rest = rest.before) list.push(rest.one);
+  return list;
 }
 
 /** Returns a function that says whether a context was not seen lately. */

@@ -12,6 +12,8 @@ export interface Decision {
   readonly detail: Detail;
   /** How long it took, including what it waited for data. */
   readonly ms: number;
+  /** Another service of a call chain decided it, with data of its own. */
+  readonly elsewhere?: boolean;
 }
 
 /** What a hook throws is written to the log and harms no answer. */

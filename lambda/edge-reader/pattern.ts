@@ -76,7 +76,7 @@ function withinTime(pattern: RegExp): TextPattern {
       wholeAt = Math.max(at, wholeAt);
       // Half of what is left, so that a hostile text leaves some to other patterns and texts.
       const timeout = (MAX_MS - (wholeAt - at) / GIVEN_BACK) >> 1;
-      if (timeout < 1) throw new Error('no time left');
+      if (timeout < 1) throw new Error('no time');
       try {
         return runInContext('test()', box, { timeout });
       } finally {

@@ -7,6 +7,7 @@ import {
   errorDetail,
   type Flag,
   type FlagsState,
+  type Prerequisites,
 } from '../../lib/evaluation/index.ts';
 import { type Answers, createBigSegments } from './big-segments.ts';
 import type { Changes } from './changes.ts';
@@ -73,9 +74,10 @@ export interface Observation {
   readonly detail: Detail;
   /** Whether the caller asked for the reason. */
   readonly withReason: boolean;
-  /** The flags that it was evaluated with, and what else they give: only until the observer returns. */
-  flag(key: string): Flag | undefined;
-  readonly evaluateFlag: Evaluator['evaluateFlag'];
+  /** What was evaluated; undefined: there is none. */
+  readonly flag: Flag | undefined;
+  /** The prerequisites that were evaluated for it; undefined: none. */
+  readonly met: Prerequisites | undefined;
 }
 
 /** Called before the caller gets the answer. It must not throw. */
@@ -126,19 +128,15 @@ export function startReader(settings: Settings, { onData, ...surroundings }: Sta
   });
 
   /** Evaluates from memory; undefined if some of the data is missing. `flagKey` undefined: all flags; `known`: the caller cannot load. */
-  function attempt<T>(
-    flagKey: string | undefined,
-    known: Answers | undefined,
-    work: (evaluator: Evaluator) => T,
-  ): T | undefined {
+  function attempt<T>(flagKey: string | undefined, known: Answers | undefined, work: Work<T>): T | undefined {
     missing = new Set();
     const official = fresh.official();
     if (!fresh.model()) return undefined;
-    if (official && !official.everything && !(flagKey !== undefined && official.whole.has(flagKey))) return undefined;
+    if (official && !official.everything && !official.whole.has(flagKey as string)) return undefined;
     answers = known;
     const result = work(evaluator);
     const problem = fresh.snapshot()?.problem;
-    if (problem !== undefined) {
+    if (problem) {
       fresh.distrust(problem);
       return undefined;
     }
@@ -149,7 +147,7 @@ export function startReader(settings: Settings, { onData, ...surroundings }: Sta
   async function answer<T>(
     flagKey: string | undefined,
     otherwise: (why: ErrorKind) => T,
-    work: (evaluator: Evaluator) => T,
+    work: Work<T>,
     done?: (result: T) => void,
   ): Promise<T> {
     try {
@@ -182,7 +180,8 @@ export function startReader(settings: Settings, { onData, ...surroundings }: Sta
   fresh.look('behind');
 
   const readerWith = (observe?: Observe): Reader => {
-    const tell = observe && ((one: Asked) => observe({ ...one, flag, evaluateFlag: evaluator.evaluateFlag }));
+    const tell: Tell = (flagKey, context, fallback, withReason, detail) =>
+      observe?.({ flagKey, context, fallback, withReason, detail, flag: flag(flagKey), met: evaluator.met() });
     return {
       async ready() {
         await fresh.look('patient');
@@ -190,10 +189,10 @@ export function startReader(settings: Settings, { onData, ...surroundings }: Sta
       evaluate(flagKey, context, fallback) {
         fresh.look('behind');
         try {
-          const work = ({ evaluate }: Evaluator) => evaluate(flagKey, context, fallback);
+          const work: Work<Detail> = (evaluator) => evaluator.evaluate(flagKey, context, fallback);
           const detail = attempt(flagKey, undefined, work);
           if (!detail) return errorDetail('CLIENT_NOT_READY', fallback);
-          tell?.({ flagKey, context, fallback, detail, withReason: true });
+          tell(flagKey, context, fallback, true, detail);
           return detail;
         } catch {
           return errorDetail('EXCEPTION', fallback);
@@ -214,12 +213,13 @@ export function startReader(settings: Settings, { onData, ...surroundings }: Sta
   return { ...readerWith(), observed: readerWith };
 }
 
+type Work<T> = (evaluator: Evaluator) => T;
 type ErrorKind = 'CLIENT_NOT_READY' | 'EXCEPTION';
-type Asked = Omit<Observation, 'flag' | 'evaluateFlag'>;
+type Tell = (flagKey: string, context: unknown, fallback: unknown, withReason: boolean, detail: Detail) => void;
 type Answering = <T>(
   flagKey: string,
   otherwise: (why: ErrorKind) => T,
-  work: (evaluator: Evaluator) => T,
+  work: Work<T>,
   done?: (result: T) => void,
 ) => Promise<T>;
 
@@ -230,7 +230,7 @@ type Method = (typeof METHODS)[number];
 type Methods = Pick<Reader, Method | `${Method}Detail`>;
 
 /** Each method in two forms: one returns the detail, the other only the value. */
-function methodsFor(answer: Answering, tell?: (one: Asked) => void): Methods {
+function methodsFor(answer: Answering, tell: Tell): Methods {
   const methods: Record<string, unknown> = {};
   for (const name of METHODS) {
     const ask = (withReason: boolean) => (flagKey: string, context: unknown, fallback: never) =>
@@ -238,7 +238,7 @@ function methodsFor(answer: Answering, tell?: (one: Asked) => void): Methods {
         flagKey,
         (why) => errorDetail(why, fallback),
         (evaluator) => evaluator[name === 'variation' ? 'evaluate' : name](flagKey, context, fallback),
-        tell && ((detail) => tell({ flagKey, context, fallback, detail, withReason })),
+        (detail) => tell(flagKey, context, fallback, withReason, detail),
       );
     const silent = ask(false);
     methods[`${name}Detail`] = ask(true);

@@ -28,10 +28,13 @@ export interface Extra {
 
 export interface Report {
   /** To be called after each decision, since nothing else runs in a frozen process. */
-  decided(what: Decided): void;
+  decided(what: Decided, madeWith?: MadeWith): void;
   /** The same as a hook of a reader. */
-  onDecision(decision: Decision): void;
+  onDecision(decision: Decision, madeWith?: MadeWith): void;
 }
+
+/** The data that a decision was made with. Default: the reader's as it is now. */
+export type MadeWith = Pick<ReaderStatus, 'source' | 'state' | 'ageMs'>;
 
 export interface Decided {
   readonly flagKey: string;
@@ -103,7 +106,7 @@ export function createReport(
     else write(JSON.stringify({ level: level.toUpperCase(), message, ...fields }));
   });
 
-  function count({ flagKey, variation, why: reason, ms }: Decided, { source, state }: ReaderStatus) {
+  function count({ flagKey, variation, why: reason, ms }: Decided, { source, state }: MadeWith) {
     // An offline reader's flags are no bootstrap.
     const isBootstrap = reason === undefined && source === 'held' && state !== 'ready';
     const why = isBootstrap ? BOOTSTRAP : reason;
@@ -150,12 +153,13 @@ export function createReport(
     });
   }
 
-  function decided(what: Decided) {
+  function decided(what: Decided, madeWith?: MadeWith) {
     const at = now();
     const current = status();
+    const { ageMs } = madeWith ?? current;
     tell(current);
-    count(what, current);
-    if (current.ageMs !== undefined) minute.ageMs = Math.max(minute.ageMs ?? 0, current.ageMs);
+    count(what, madeWith ?? current);
+    if (ageMs !== undefined) minute.ageMs = Math.max(minute.ageMs ?? 0, ageMs);
     // The wall clock may be set back.
     if (writtenAt !== undefined && at >= writtenAt && at - writtenAt < EVERY_MS) return;
     writtenAt = at;
@@ -165,9 +169,9 @@ export function createReport(
 
   return {
     decided,
-    onDecision({ flagKey, detail: { value, variationIndex, reason }, ms }) {
+    onDecision({ flagKey, detail: { value, variationIndex, reason }, ms }, madeWith) {
       const why = reason.kind === 'ERROR' ? reason.errorKind : undefined;
-      decided({ flagKey, variation: variationName(value, variationIndex), why, ms });
+      decided({ flagKey, variation: variationName(value, variationIndex), why, ms }, madeWith);
     },
   };
 }

@@ -15,25 +15,25 @@ export interface Asked {
 export interface Around {
   /** Answers in the reader's place; undefined: the reader answers. */
   before?(asked: Asked): Detail | undefined;
-  /** What the reader's answer waits for; undefined: nothing. `evaluate` never waits. */
-  wait?(asked: Asked): Promise<unknown> | undefined;
+  /** Asks the reader, after what has to come before. `evaluate` never waits. */
+  ask?(asked: Asked, reader: () => Promise<Detail>): Promise<Detail>;
   /** May give another answer than the reader's. `startedAt`: Unix ms. */
   after?(asked: Asked, detail: Detail, startedAt: number): Detail;
 }
 
 type Ask<V> = (flagKey: string, context: EvaluationContext, fallback: V) => Promise<Detail<V>>;
 
-export function wrap<R extends Reader>(reader: R, { before, wait, after }: Around, now: () => number = Date.now): R {
+export function wrap<R extends Reader>(
+  reader: R,
+  { before, ask: asking, after }: Around,
+  now: () => number = Date.now,
+): R {
   const both = <V>(ask: Ask<V>, type?: Asked['type']) => {
     const detail: Ask<V> = async (flagKey, context, fallback) => {
       const startedAt = now();
       const asked = { flagKey, context, fallback, type };
-      let answer = before?.(asked);
-      if (!answer) {
-        const waiting = wait?.(asked);
-        if (waiting) await waiting;
-        answer = await ask(flagKey, context, fallback);
-      }
+      const own = () => ask(flagKey, context, fallback);
+      const answer = before?.(asked) ?? (await (asking ? asking(asked, own) : own()));
       return (after ? after(asked, answer, startedAt) : answer) as Detail<V>;
     };
     const value = async (...all: Parameters<Ask<V>>): Promise<V> => (await detail(...all)).value;

@@ -42,8 +42,8 @@ export interface Decided {
 /** What is to be done with a request. */
 export interface Outcome {
   readonly decided: Decided[];
-  /** What the reader was asked. */
-  readonly asked: Question[];
+  /** What it was decided by: the reader's details, or overrides, by flag key. */
+  readonly given: Map<string, Given>;
   origin: string | undefined;
   uri: string | undefined;
   /** The answer that is sent instead of the origin's. */
@@ -62,12 +62,12 @@ export type Asking = Pick<Reader, 'variationDetail'> & Partial<Pick<Reader, 'eva
 type Context = Parameters<Reader['variationDetail']>[1];
 
 /** A flag that is to be evaluated. */
-export interface Question {
+interface Question {
   readonly flagKey: string;
   readonly fallback: string | undefined;
 }
 
-interface Given {
+export interface Given {
   readonly value: unknown;
   readonly variationIndex?: number | null;
   readonly reason: Detail['reason'] | { readonly kind: 'NO_VIEWER_ID' | 'OVERRIDE' };
@@ -83,7 +83,7 @@ const UNKNOWN = 'UNKNOWN_VARIANT';
  * flag key that come before the reader.
  *
  * All flags of a request are of one revision: if another one arrived while they were being evaluated, they are all evaluated again,
- * from memory and in one turn; what that lacks is read before. Once they are decided, `counted` is told what was asked.
+ * from memory and in one turn; what that lacks is read before.
  */
 export function createEngine(rules: readonly ReadyRule[]) {
   const kinds = new Map(rules.map((rule) => [rule, kindsOf(rule)]));
@@ -93,25 +93,26 @@ export function createEngine(rules: readonly ReadyRule[]) {
     reader: Asking,
     context: Context | undefined,
     overrides?: Overrides,
-    counted?: Asking,
   ): Promise<Outcome> => {
     const turns = decideAll(rules, kinds, request, overrides);
     let turn = turns.next();
-    let revision: string | undefined;
+    // The bootstrap has none, and LaunchDarkly's own layout neither.
+    const revision = () => {
+      const { source, rev } = Object(reader.status?.());
+      return source + rev;
+    };
+    let first: string | undefined;
     let asked = 0;
     while (!turn.done) {
       const { flagKey, fallback } = turn.value;
       const detail = context ? await reader.variationDetail(flagKey, context, fallback) : NO_VIEWER;
-      if (++asked === 1) revision = reader.status?.().rev;
+      if (++asked === 1) first = revision();
       turn = turns.next(detail);
     }
     if (context === undefined) return turn.value;
     const { evaluate } = reader;
-    const isOneRevision = asked < 2 || !evaluate || reader.status?.().rev === revision;
-    const outcome = isOneRevision ? turn.value : await again(context, evaluate);
-    // An evaluation that was made again must not count twice.
-    for (const { flagKey, fallback } of outcome.asked) counted?.evaluate?.(flagKey, context, fallback);
-    return outcome;
+    const isOneRevision = asked < 2 || !evaluate || revision() === first;
+    return isOneRevision ? turn.value : again(context, evaluate);
 
     async function again(context: Context, evaluate: Reader['evaluate']): Promise<Outcome> {
       const tried = new Set<string>();
@@ -158,7 +159,7 @@ function* decideAll(
   overrides: Overrides | undefined,
 ): Generator<Question, Outcome, Given> {
   const outcome = newOutcome();
-  const known = new Map<string, Given>();
+  const known = outcome.given;
   const settled = (kind: Kind) =>
     (kind === 'origin' && outcome.origin !== undefined) || (kind === 'path' && outcome.uri !== undefined);
 
@@ -173,11 +174,7 @@ function* decideAll(
       overrides && Object.hasOwn(overrides, flagKey)
         ? { value: overrides[flagKey], reason: { kind: 'OVERRIDE' } }
         : known.get(flagKey);
-    if (!given) {
-      const question = { flagKey, fallback };
-      outcome.asked.push(question);
-      given = yield question;
-    }
+    given ??= yield { flagKey, fallback };
     const { name, ...decided } = choose(rule, given);
     if (!known.has(flagKey)) outcome.decided.push({ flagKey, variation: name ?? 'none', ...decided });
     known.set(flagKey, given);
@@ -190,7 +187,7 @@ function* decideAll(
 
 export function newOutcome(): Outcome {
   const nothing = { origin: undefined, uri: undefined, response: undefined };
-  return { decided: [], asked: [], ...nothing, requestHeaders: new Set(), responseHeaders: new Map() };
+  return { decided: [], given: new Map(), ...nothing, requestHeaders: new Set(), responseHeaders: new Map() };
 }
 
 /** The variation, by its name, and why it is that one. */

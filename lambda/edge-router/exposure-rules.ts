@@ -1,10 +1,38 @@
 import type { CloudFrontRequest } from 'aws-lambda';
-import type { Reader } from '../edge-reader/index.ts';
+import type { Observation, Observe } from '../edge-reader/index.ts';
+import type { Given } from './engine.ts';
 import { headerValue, SHADOW_HEADER } from './headers.ts';
 
-/** Returns a function that gives the reader whose evaluations count, for what somebody gets to see. */
-export function countingShown(counted: Reader): (request: CloudFrontRequest) => Reader | undefined {
-  return (request) => (isShown(request) ? counted : undefined);
+export interface ShownExposures {
+  /** To be told of each evaluation that the router's reader makes. */
+  readonly observe: Observe;
+  /** Counts what was decided for a request, if somebody gets to see it. `given`: the details that it was decided by, by flag key. */
+  count(request: CloudFrontRequest, context: object, given: ReadonlyMap<string, Given>): void;
+}
+
+/**
+ * Tells `evaluated` of the evaluations that requests were decided by, and of no other: a flag may be evaluated several times for a request,
+ * and what is evaluated once more to be counted may come out otherwise.
+ */
+export function createShownExposures(evaluated: Observe): ShownExposures {
+  /** The last one of each flag, by the request's context. */
+  const made = new WeakMap<object, Map<string, Observation>>();
+  return {
+    observe(one) {
+      const { context } = one;
+      if (typeof context !== 'object' || context === null) return;
+      const flags = made.get(context) ?? new Map<string, Observation>();
+      made.set(context, flags.set(one.flagKey, one));
+    },
+    count(request, context, given) {
+      if (!isShown(request)) return;
+      for (const [flagKey, detail] of given) {
+        const one = made.get(context)?.get(flagKey);
+        // It is another one if the flag could not be evaluated the last time.
+        if (one?.detail === detail) evaluated(one);
+      }
+    },
+  };
 }
 
 /**

@@ -28,6 +28,7 @@ export type {
   ViewerSettings,
 } from './config.ts';
 
+export { createShownExposures, type ShownExposures } from './exposure-rules.ts';
 export type { ViewerRequestOptions } from './viewer-request.ts';
 
 // For code of your own: these check their configuration, and throw one Error that lists every problem. A stage's functions are checked when they are

@@ -9,7 +9,7 @@ import {
   withBootstrap,
 } from '../edge-reader/index.ts';
 import { flagKeysOf, type ViewerRequestConfig } from './config.ts';
-import { countingShown } from './exposure-rules.ts';
+import { createShownExposures } from './exposure-rules.ts';
 import { createParts } from './parts.ts';
 import { createHandlerForTesters } from './testers.ts';
 import { createRouter, type ViewerRequestOptions } from './viewer-request.ts';
@@ -29,20 +29,18 @@ declare const __EDGE_EXPOSURES__: boolean;
 
 // At module load, so that connecting and the first read happen while Lambda initialises.
 const started = startReader(__EDGE_CONFIG__.reader);
-const reader: Reader = __EDGE_HAS_BOOTSTRAP__
-  ? withBootstrap<Reader>(started, () => JSON.parse(__EDGE_BOOTSTRAP__))
-  : started;
+const exposures = __EDGE_EXPOSURES__
+  ? createShownExposures(createExposures(__EDGE_CONFIG__.exposures).evaluated)
+  : undefined;
+// Answers of the bootstrap do not count.
+const table: Reader = exposures ? started.observed(exposures.observe) : started;
+const reader = __EDGE_HAS_BOOTSTRAP__ ? withBootstrap(table, () => JSON.parse(__EDGE_BOOTSTRAP__)) : table;
 const { metricsNamespace: namespace } = __EDGE_CONFIG__;
 const report = namespace ? createReport({ namespace, flags: flagKeysOf(__EDGE_CONFIG__) }, reader.status) : undefined;
 
-// Answers of the bootstrap do not count.
-const countedFor = __EDGE_EXPOSURES__
-  ? countingShown(started.observed(createExposures(__EDGE_CONFIG__.exposures).evaluated))
-  : undefined;
-
 const parts = __EDGE_PARTS__ ? createParts(__EDGE_CONFIG__) : undefined;
 const make = (counted: Pick<Report, 'decided'> | undefined, options: ViewerRequestOptions) =>
-  createRouter(__EDGE_CONFIG__, parts, reader, counted, { ...options, countedFor });
+  createRouter(__EDGE_CONFIG__, parts, reader, counted, { ...options, exposures });
 __EDGE_EXPORTS__.handler = __EDGE_TESTERS__ ? createHandlerForTesters(__EDGE_CONFIG__, report, make) : make(report, {});
 
 /** Not called by CloudFront: lets `npm start` and tests inspect the reader. */

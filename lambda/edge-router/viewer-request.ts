@@ -3,6 +3,7 @@ import { beginRequest, type Report } from '../edge-reader/index.ts';
 import type { ViewerRequestConfig } from './config.ts';
 import { contextOf } from './context.ts';
 import { type Asking, createEngine, newOutcome, type Outcome, type Overrides, type ReadyRule } from './engine.ts';
+import type { ShownExposures } from './exposure-rules.ts';
 import {
   DECISION_HEADER,
   DEFAULT_COOKIE_NAME,
@@ -25,8 +26,8 @@ export interface ViewerRequestOptions {
   overrides?(request: CloudFrontRequest): Overrides | undefined;
   /** Whether it is for shadow traffic, which has the mark of it. Others cannot send that. */
   readonly isShadow?: boolean;
-  /** A reader whose evaluations count as exposures, for requests that somebody gets to see. It is asked what was decided. */
-  readonly countedFor?: ((request: CloudFrontRequest) => Asking | undefined) | undefined;
+  /** Counts what was decided as exposures. The reader must be one whose evaluations `observe` is told. */
+  readonly exposures?: ShownExposures | undefined;
 }
 
 /**
@@ -66,7 +67,7 @@ export function createRouter(
   parts: Parts | undefined,
   reader: Asking,
   report?: Pick<Report, 'decided'>,
-  { overrides, countedFor, isShadow = false }: ViewerRequestOptions = {},
+  { overrides, exposures, isShadow = false }: ViewerRequestOptions = {},
 ): Handler<CloudFrontRequest | CloudFrontResultResponse> {
   const { defaultVariant, variantHeader = DEFAULT_VARIANT_HEADER, cookieName = DEFAULT_COOKIE_NAME } = config;
   const identify = createIdentify({ ...config.viewer, cookieName });
@@ -105,7 +106,8 @@ export function createRouter(
     if (!isShadow) delete headers[SHADOW_HEADER];
     const viewer = identify(request);
     const context = contextOf(request, viewer, parts?.added(request));
-    const outcome = await decide(request, reader, context, overrides?.(request), countedFor?.(request));
+    const outcome = await decide(request, reader, context, overrides?.(request));
+    if (context) exposures?.count(request, context, outcome.given);
     for (const { flagKey, variation, why, kind } of outcome.decided)
       if (kind !== 'overridden') report?.decided({ flagKey, variation, why, ms: Math.max(0, Date.now() - startedAt) });
     return write(request, outcome, outcome.decided.some(({ kind }) => kind !== 'failed') ? viewer : {});

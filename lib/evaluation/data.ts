@@ -82,7 +82,7 @@ export interface SegmentData extends ItemData {
 
 /** The message is never shown: the caller catches the error and treats the item as malformed. */
 function wrongType(): never {
-  throw new TypeError('wrong type');
+  throw new TypeError();
 }
 
 /** The array, or an empty one if absent; throws on anything else. */

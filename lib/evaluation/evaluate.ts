@@ -3,7 +3,7 @@ import type { Choice, CompiledFlag } from './compile.ts';
 import { bigSegmentRef, type CompiledSegment } from './compile-segment.ts';
 import type { ParsedContext } from './context.ts';
 import type { Dialect } from './dialect.ts';
-import { createMemo, type EvaluationMemo, TooDeep } from './memo.ts';
+import { createMemo, type EvaluationMemo, type Met, TooDeep } from './memo.ts';
 import type { BigSegmentsAnswer, BigSegmentsStatus, Detail, EvaluatorOptions } from './model.ts';
 import { BROKEN } from './outcome.ts';
 import { findTarget } from './targets.ts';
@@ -24,15 +24,15 @@ export interface Run extends Work {
   readonly options: EvaluatorOptions;
   readonly dialect: Dialect;
   readonly context: ParsedContext;
-  /** The flag's direct prerequisites that were evaluated, in order. */
-  readonly prerequisites: string[];
+  /** The prerequisites that were evaluated for the flag that is being evaluated. */
+  met: Met | undefined;
   /** The worst status of the Big Segments that were queried: an index into STATUSES. */
   status: number;
   /** How often a cycle was found, in each of the paths. What was evaluated meanwhile depends on the path to it. */
   flagCycles: number;
   segmentCycles: number;
   // The rest is created on demand, since most evaluations do not need it.
-  /** The keys of the prerequisites and segments that are currently being evaluated, to detect cycles. */
+  /** The keys of the prerequisites and segments that are currently being evaluated, to detect cycles. What broke off leaves them there. */
   flagPath: string[] | undefined;
   segmentPath: string[] | undefined;
   /** Shared with other evaluations for the same context, or of this evaluation alone. */
@@ -49,12 +49,11 @@ export function evaluateRoot(run: Run, flag: CompiledFlag): Detail {
   const known = shared?.get(flag);
   if (known) {
     run.status = known.status;
-    // For the list of prerequisites; their results are known, too.
-    if (flag.on && flag.prerequisites.length > 0) failedPrerequisite(run, flag);
+    run.met = known.met;
     return known.result;
   }
   const detail = evaluateAtAnyDepth(run, flag);
-  if (shared && run.flagCycles === 0) shared.set(flag, { result: detail, status: run.status });
+  if (shared && run.flagCycles === 0) shared.set(flag, { flag, result: detail, status: run.status, met: run.met });
   return detail;
 }
 
@@ -76,7 +75,7 @@ function evaluateDeepest(run: Run, flag: CompiledFlag, first: CompiledFlag | Com
   const segmentKeys = new Set<string>();
   /** False: it is in a cycle of great length. */
   const postpone = (item: CompiledFlag | CompiledSegment): boolean => {
-    const path = ((isFlag(item) ? run.flagPath : run.segmentPath) ?? []).filter((key) => key !== ELSEWHERE);
+    const path = (isFlag(item) ? run.flagPath : run.segmentPath) ?? [];
     const keys = isFlag(item) ? flagKeys : segmentKeys;
     if (path.some((key) => keys.has(key))) return false;
     for (const key of path) keys.add(key);
@@ -85,11 +84,10 @@ function evaluateDeepest(run: Run, flag: CompiledFlag, first: CompiledFlag | Com
   };
   let canGoOn = postpone(first);
   while (canGoOn) {
-    run.prerequisites.length = 0;
     run.status = 0;
-    // The results of those that wait are not for the flag's list of prerequisites.
-    run.flagPath = waiting.length > 0 ? [ELSEWHERE] : [];
+    run.flagPath = [];
     run.segmentPath = [];
+    run.met = undefined;
     const { item, path = [] } = waiting.at(-1) ?? {};
     try {
       if (!item) return evaluateIn(run, flag);
@@ -97,7 +95,7 @@ function evaluateDeepest(run: Run, flag: CompiledFlag, first: CompiledFlag | Com
       if (isFlag(item)) evaluatePrerequisite(run, item.key, item);
       else evaluateSegment(run, item);
       // Its result is not known for good: there is a cycle at a great depth.
-      if (run.flagCycles + run.segmentCycles > cycles) return BROKEN;
+      if (run.flagCycles + run.segmentCycles > cycles) break;
       for (const key of path) (isFlag(item) ? flagKeys : segmentKeys).delete(key);
       waiting.pop();
     } catch (error) {
@@ -105,11 +103,10 @@ function evaluateDeepest(run: Run, flag: CompiledFlag, first: CompiledFlag | Com
       canGoOn = postpone(error.item);
     }
   }
+  // For good.
+  run.flagPath = [flag.key];
   return BROKEN;
 }
-
-/** Stands in a path for what leads to it. No flag has this key. */
-const ELSEWHERE = ' elsewhere ';
 
 function isFlag(item: CompiledFlag | CompiledSegment): item is CompiledFlag {
   return 'prerequisites' in item;
@@ -161,8 +158,10 @@ function failedPrerequisite(run: Run, flag: CompiledFlag): Detail | undefined {
     if (!other || other.deleted) return failed;
     if (flag.prerequisites.length > 1 || other.prerequisites.length > 0) run.memo ??= createMemo();
     const detail = evaluatePrerequisite(run, key, other);
-    if (strict && detail === BROKEN) return detail;
-    if (flagPath.length === 0) run.prerequisites.push(other.key);
+    if (strict && detail === BROKEN) {
+      run.met = run.met?.before;
+      return detail;
+    }
     if (!strict && detail.reason.kind === 'ERROR') return detail;
     if (detail.reason.kind === 'OFF' || detail.variationIndex !== variation) return failed;
   }
@@ -175,17 +174,21 @@ function evaluatePrerequisite(run: Run, key: string, flag: CompiledFlag): Detail
   const flags = run.memo?.flags;
   const known = flags?.get(flag);
   if (known) {
+    run.met = { one: known, before: run.met };
     run.status = Math.max(run.status, known.status);
     return known.result;
   }
-  const { status, flagCycles } = run;
+  const { status, flagCycles, met } = run;
   const flagPath = run.flagPath!;
   if (flagPath.length >= MAX_DEPTH && flag.prerequisites.length > 0) throw new TooDeep(flag);
   run.status = 0;
   flagPath.push(key);
+  run.met = undefined;
   const result = evaluateIn(run, flag);
   flagPath.pop();
-  if (run.flagCycles === flagCycles) flags?.set(flag, { result, status: run.status });
+  const one = { flag, result, status: run.status, met: run.met };
+  run.met = { one, before: met };
+  if (run.flagCycles === flagCycles) flags?.set(flag, one);
   run.status = Math.max(run.status, status);
   return result;
 }

@@ -4,17 +4,29 @@ import type { ParsedContext } from './context.ts';
 import { nodeDialect } from './dialect.ts';
 import { evaluateRoot, type Run, STATUSES } from './evaluate.ts';
 import { createMemo, type EvaluationMemo } from './memo.ts';
-import type { Context, Detail, Evaluator, EvaluatorOptions, Flag, FlagResult, Memo } from './model.ts';
+import type {
+  Context,
+  Detail,
+  Evaluate,
+  Evaluator,
+  EvaluatorOptions,
+  Flag,
+  FlagResult,
+  Memo,
+  Prerequisites,
+} from './model.ts';
 import { errorDetail, MALFORMED } from './outcome.ts';
 
-/** An evaluator that looks up flags and segments synchronously. It keeps no state between calls. */
+/** An evaluator that looks up flags and segments synchronously. It keeps nothing between calls but what the last one met. */
 export function createEvaluator(options: EvaluatorOptions, dialect = nodeDialect): Evaluator {
-  function settle(flag: Flag, context: Context, prerequisites: string[], memo?: Memo): Detail {
+  let met: Prerequisites | undefined;
+
+  function settle(flag: Flag, context: Context, memo?: Memo): Detail {
     const run: Run = {
       options,
       dialect,
       context: context as ParsedContext,
-      prerequisites,
+      met: undefined,
       status: 0,
       work: 0,
       flagCycles: 0,
@@ -29,14 +41,15 @@ export function createEvaluator(options: EvaluatorOptions, dialect = nodeDialect
     } catch (error) {
       detail = error instanceof TypeError ? MALFORMED : errorDetail('EXCEPTION');
     }
+    met = run.flagPath?.length ? {} : run.met;
     if (memo) memo.work += run.work;
     const bigSegmentsStatus = STATUSES[run.status];
     return bigSegmentsStatus ? { ...detail, reason: { ...detail.reason, bigSegmentsStatus } } : detail;
   }
 
   /** An evaluation method. If the flag or the context is missing, the fallback is returned without a type check. */
-  function method<T>(type?: string): (flagKey: string, context: unknown, fallback: T) => Detail<T> {
-    const evaluate = (flagKey: string, rawContext: unknown, fallback: unknown): Detail => {
+  function method<T>(type?: string): Evaluate<T> {
+    const evaluate: Evaluate<unknown> = (flagKey, rawContext, fallback) => {
       const context = dialect.context(rawContext);
       if (!context) return errorDetail('USER_NOT_SPECIFIED', fallback);
       let flag: Flag | undefined;
@@ -46,17 +59,18 @@ export function createEvaluator(options: EvaluatorOptions, dialect = nodeDialect
         return errorDetail('EXCEPTION', fallback);
       }
       if (!flag || flag.deleted) return errorDetail('FLAG_NOT_FOUND', fallback);
-      const detail = settle(flag, context, []);
+      const detail = settle(flag, context);
       const answer = detail.variationIndex === null ? { ...detail, value: fallback } : detail;
       return type && typeof answer.value !== type ? errorDetail('WRONG_TYPE', fallback) : answer;
     };
-    return evaluate as (flagKey: string, context: unknown, fallback: T) => Detail<T>;
+    return evaluate as Evaluate<T>;
   }
 
   function evaluateFlag(flag: Flag, context: Context, memo?: Memo): FlagResult {
+    const detail = settle(flag, context, memo);
     const prerequisites: string[] = [];
-    const detail = settle(flag, context, prerequisites, memo);
-    return { detail, prerequisites, isExperiment: isExperiment(flag, detail) };
+    for (; met?.one; met = met.before) prerequisites.push(met.one.flag.key);
+    return { detail, prerequisites: prerequisites.reverse(), isExperiment: isExperiment(flag, detail) };
   }
 
   const evaluate = method();
@@ -71,6 +85,7 @@ export function createEvaluator(options: EvaluatorOptions, dialect = nodeDialect
       return flagsState(dialect.context(context), wanted, (flag, parsed) => evaluateFlag(flag, parsed, memo));
     },
     evaluateFlag,
+    met: () => met,
   };
 }
 

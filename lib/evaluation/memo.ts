@@ -8,12 +8,23 @@ export interface Known<Result> {
   readonly status: number;
 }
 
+export interface KnownFlag extends Known<Detail> {
+  readonly flag: CompiledFlag;
+  readonly met: Met | undefined;
+}
+
+/** The last prerequisite that was evaluated for a flag, and those before. */
+export interface Met {
+  readonly one: KnownFlag;
+  readonly before: Met | undefined;
+}
+
 /**
  * What evaluations for one context have found out. Only results without a cycle are kept: they are the same wherever a flag is
  * needed, because a flag on the path to them cannot be among those that they need.
  */
 export interface EvaluationMemo extends Memo {
-  readonly flags: Map<CompiledFlag, Known<Detail>>;
+  readonly flags: Map<CompiledFlag, KnownFlag>;
   readonly segments: Map<CompiledSegment, Known<boolean | undefined>>;
   /** Answers of the Big Segment store, by context key. */
   readonly answers: Map<string, BigSegmentsAnswer>;

@@ -144,15 +144,34 @@ export interface Memo {
   readonly answers: ReadonlyMap<string, BigSegmentsAnswer>;
 }
 
+/** The prerequisites that were evaluated for a flag: the last one, and those before. The same one may be met several times. */
+export interface Prerequisites {
+  /** Undefined: the evaluation broke off in one, and what there was is not known. */
+  readonly one?: Prerequisite | undefined;
+  readonly before?: Prerequisites | undefined;
+}
+
+export interface Prerequisite {
+  readonly flag: Flag;
+  /** Without the status of Big Segments. */
+  readonly result: Detail;
+  /** Undefined: it needs none. */
+  readonly met: Prerequisites | undefined;
+}
+
+/** `context` may be any value: an invalid one gives USER_NOT_SPECIFIED. */
+export type Evaluate<T> = (flagKey: string, context: unknown, fallback: T) => Detail<T>;
+
 /** Evaluates flags for a context. No method throws. */
 export interface Evaluator {
-  /** `context` may be any value: an invalid one gives USER_NOT_SPECIFIED. */
-  evaluate(flagKey: string, context: unknown, fallback: unknown): Detail;
-  boolVariation(flagKey: string, context: unknown, fallback: boolean): Detail<boolean>;
-  stringVariation(flagKey: string, context: unknown, fallback: string): Detail<string>;
-  numberVariation(flagKey: string, context: unknown, fallback: number): Detail<number>;
-  jsonVariation(flagKey: string, context: unknown, fallback: unknown): Detail;
+  readonly evaluate: Evaluate<unknown>;
+  readonly boolVariation: Evaluate<boolean>;
+  readonly stringVariation: Evaluate<string>;
+  readonly numberVariation: Evaluate<number>;
+  readonly jsonVariation: Evaluate<unknown>;
   allFlagsState(context: unknown, options: AllFlagsOptions): FlagsState;
   /** With a memo that is shared by all evaluations for this context, a flag is evaluated once, however many need it. */
   evaluateFlag(flag: Flag, context: Context, memo?: Memo): FlagResult;
+  /** Of the last evaluation of a flag; undefined: it met none. */
+  met(): Prerequisites | undefined;
 }

@@ -7,6 +7,7 @@ import {
   type Decision,
   type EvaluationContext,
   type Reader,
+  type ReaderStatus,
 } from '../../../lambda/edge-reader/index.ts';
 import { startTable, type TestTable } from '../../support/dynalite.ts';
 import { eventually } from '../../support/eventually.ts';
@@ -145,6 +146,26 @@ test('a flag has one answer in a request, even if it changes meanwhile', async (
   const both = await Promise.all([call.variation('checkout', alice, ''), call.variation('checkout', alice, '')]);
   expect(both).toEqual(['first', 'first']);
   expect(await call.variation('checkout', alice, '')).toBe('first');
+  // What observes the reader would have counted an evaluation that nobody got.
+  expect(values).toEqual(['second', 'third']);
+});
+
+test('what another service decided is no answer of the own bootstrap, and not as old as the own data', async () => {
+  const headers = await sent({ checkout: 'new' });
+  const lines: string[] = [];
+  const status = () => ({ state: 'loading', source: 'held', ageMs: 7_000, message: '' }) as ReaderStatus;
+  const report = createChainReport({ namespace: 'n' }, status, { now, write: (line) => lines.push(line) });
+  const call = chainOf({}, { reader: { ...readerOf({}), status }, report }).join(headers, alice);
+  expect(await call.variation('checkout', alice, 'none')).toBe('new');
+  expect(JSON.parse(lines.at(-1) ?? '')).toMatchObject({ decided: { checkout: { new: 1 } }, Fallbacks: 0 });
+  expect(JSON.parse(lines.at(-1) ?? '')).not.toHaveProperty('DataAge');
+  report.onDecision({
+    ...{ flagKey: 'own', context: alice, fallback: 0, ms: 0 },
+    detail: { value: 'x', variationIndex: 0, reason: { kind: 'OFF' } },
+  });
+  clock.now += 60_000;
+  call.evaluate('checkout', alice, 'none');
+  expect(JSON.parse(lines.at(-1) ?? '')).toMatchObject({ fallbacks: { BOOTSTRAP: 1 }, DataAge: 7 });
 });
 
 test('the state of all flags agrees with what was decided', async () => {

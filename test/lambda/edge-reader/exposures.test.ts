@@ -63,6 +63,83 @@ test.each<[string, readonly Record<string, unknown>[]]>([
   expect(comparable(told(lines))).toEqual(comparable(await officialEvents(data, asks, {})));
 });
 
+/** 150 flags, each of which needs the next one. */
+const rowOfFlags = (...ofLast: readonly string[]) => {
+  const flags = Array.from({ length: 150 }, (_, index) =>
+    needing(`f${index}`, ...(index < 149 ? [`f${index + 1}`] : ofLast)),
+  );
+  return { flags: Object.fromEntries(flags.map((flag) => [flag.key, flag])), segments: {}, contexts: [] };
+};
+
+test('tells of 150 flags that need each other in a row what the Node SDK tells', async () => {
+  const data = rowOfFlags();
+  const asks: Ask[] = ['f0', 'f60', 'f145'].map((key) => (from) => from.variation(key, alice, 'other'));
+  const { reader, exposures, lines } = await openReader(data);
+  for (const ask of asks) await ask(reader);
+  exposures.flush();
+  expect(comparable(told(lines))).toEqual(comparable(await officialEvents(data, asks, {})));
+});
+
+test('what flags need in a circle at a great depth is lost, since it is not known', async () => {
+  const { reader, exposures, lines } = await openReader(rowOfFlags('f140'));
+  await reader.variation('f0', alice, 'other');
+  exposures.flush();
+  expect(countsOf(lines)).toEqual(['f0 undefined 1']);
+  expect(JSON.parse(lines[0] ?? '').lost).toEqual({ evaluations: 1, events: 0 });
+});
+
+/** Whose plan is another one whenever it is looked at; it may not be had at all. */
+const fickle = (...plans: readonly (string | Error)[]) => {
+  const left = [...plans];
+  return {
+    ...{ kind: 'user', key: 'alice' },
+    get plan() {
+      const plan = left.shift();
+      if (plan instanceof Error) throw plan;
+      return plan;
+    },
+  };
+};
+const gold = [{ id: 'r', variation: 1, clauses: [{ attribute: 'plan', op: 'in', values: ['gold'] }] }];
+const countsOf = (lines: readonly string[]) =>
+  told(lines).flatMap(({ features }) =>
+    Object.entries(Object(features) as Record<string, { counters: { variation?: number; count: number }[] }>).flatMap(
+      ([key, { counters }]) => counters.map(({ variation, count }) => `${key} ${variation} ${count}`),
+    ),
+  );
+
+test('what was evaluated counts as it came out, and is not evaluated once more to be counted', async () => {
+  const flags = {
+    f: { ...needing('f', 'g'), trackEvents: false },
+    g: { ...needing('g', 'h'), trackEvents: false, rules: gold },
+    h: { ...needing('h'), trackEvents: false, rules: gold },
+  };
+  const { reader, exposures, lines } = await openReader({ flags, segments: {} }, { indexEvents: false });
+  // h, then g.
+  const context = fickle('silver', 'silver', 'gold', 'gold');
+  expect(await reader.variationDetail('f', context, 'other')).toMatchObject({ value: 'a' });
+  exposures.flush();
+  expect(countsOf(lines).sort()).toEqual(['f 0 1', 'g 0 1', 'h 0 1']);
+  expect(context.plan).toBe('gold');
+});
+
+test('prerequisites in which the evaluation broke off are not known, and lost', async () => {
+  const flags = {
+    f: { ...needing('f', 'g'), trackEvents: false },
+    g: { ...needing('g', 'h'), trackEvents: false, rules: gold },
+    h: { ...needing('h'), trackEvents: false },
+  };
+  const { reader, exposures, lines } = await openReader({ flags, segments: {} }, { indexEvents: false });
+  const context = fickle(new Error('no time'), 'silver', 'silver');
+  expect(await reader.variationDetail('f', context, 'other')).toMatchObject({
+    value: 'other',
+    reason: { errorKind: 'EXCEPTION' },
+  });
+  exposures.flush();
+  expect(countsOf(lines).sort()).toEqual(['f undefined 1']);
+  expect(lines.map((line) => JSON.parse(line).lost)).toEqual([{ evaluations: 1, events: 0 }]);
+});
+
 test('only the flag that was asked for tells the status of Big Segments, as in the Node SDK', async () => {
   const member = [{ id: 'r', variation: 1, clauses: [{ attribute: '', op: 'segmentMatch', values: ['big'] }] }];
   const flags = { f: { ...needing('f', 'g'), rules: member }, g: { ...needing('g'), rules: member } };

@@ -1,6 +1,6 @@
 /** Several flags of one request, from a table that changes all the time. */
 import { createExposures, startReader } from '../../../lambda/edge-reader/index.ts';
-import { createViewerRequestHandler } from '../../../lambda/edge-router/index.ts';
+import { createShownExposures, createViewerRequestHandler } from '../../../lambda/edge-router/index.ts';
 import { hashOf } from '../../../relay-task/store/big-segments.ts';
 import { startTable, type TestTable } from '../../support/dynalite.ts';
 import { closeAfterEach } from '../../support/opened.ts';
@@ -76,9 +76,12 @@ describe('beside Big Segments', () => {
   async function start({
     uses,
     later,
+    passes = 0,
   }: {
     readonly uses: (seq: number) => readonly string[];
     readonly later: boolean;
+    /** After each evaluation, in ms. */
+    readonly passes?: number;
   }) {
     const prefix = `segments${++prefixes}`;
     const member = [{ id: 'r', variation: 1, clauses: [{ attribute: '', op: 'segmentMatch', values: ['vip'] }] }];
@@ -119,21 +122,25 @@ describe('beside Big Segments', () => {
     };
     const lines: string[] = [];
     const exposures = createExposures({ indexEvents: false }, { write: (line) => lines.push(line) });
-    const started = startReader(config.reader, { env });
+    const clock = { ms: 0 };
+    const started = startReader(config.reader, { env, now: () => Date.now() + clock.ms });
     await started.ready();
-    const reader: typeof started = {
-      ...started,
+    const shown = createShownExposures(exposures.evaluated);
+    const observed = started.observed(shown.observe);
+    const reader: typeof observed = {
+      ...observed,
       async variationDetail(flagKey, context, fallback) {
         // Between the first flag and the second.
         if (later && flagKey === 'two' && started.status().rev?.endsWith('1')) {
           await publish(2);
           await started.refresh();
         }
-        return started.variationDetail(flagKey, context, fallback);
+        const detail = await observed.variationDetail(flagKey, context, fallback);
+        clock.ms += passes;
+        return detail;
       },
     };
-    const counted = started.observed(exposures.evaluated);
-    const handler = createViewerRequestHandler(config, reader, undefined, { countedFor: () => counted });
+    const handler = createViewerRequestHandler(config, reader, undefined, { exposures: shown });
     return {
       replica,
       async decide() {
@@ -167,6 +174,14 @@ describe('beside Big Segments', () => {
     expect(await decide()).toEqual([
       'one=v1; reason=FALLTHROUGH, two=v1; reason=FALLTHROUGH',
       ...['one v1 1', 'two v1 1'],
+    ]);
+  });
+
+  test('that are remembered for no longer than the decision takes, evaluations are counted as decided', async () => {
+    const { decide } = await start({ uses: () => ['one', 'two'], later: false, passes: 5_001 });
+    expect(await decide()).toEqual([
+      'one=member; reason=RULE_MATCH, two=member; reason=RULE_MATCH',
+      ...['one member 1', 'two member 1'],
     ]);
   });
 

@@ -1,8 +1,9 @@
 /** Rules: which requests they are for, and what their actions do on the way through the three functions. */
-import type { CloudFrontRequest, CloudFrontRequestEvent } from 'aws-lambda';
+import type { CloudFrontRequestEvent } from 'aws-lambda';
 import type { ReaderConfig, ReaderStatus } from '../../../lambda/edge-reader/index.ts';
 import {
   createOriginRequestHandler,
+  createShownExposures,
   createViewerRequestHandler,
   createViewerResponseHandler,
   type Rule,
@@ -483,24 +484,24 @@ test('the example of docs/edge-router.md does what the page says', async () => {
 });
 
 test('what was decided counts once, also if another revision arrives and it is decided again', async () => {
-  const counted: string[] = [];
+  const counted: [string, unknown][] = [];
+  const exposures = createShownExposures(({ flagKey, detail }) => void counted.push([flagKey, detail.value]));
   let revision = 0;
-  const detail = { value: 'on', variationIndex: 0, reason: { kind: 'FALLTHROUGH' } } as const;
-  const reader = {
-    async variationDetail() {
-      revision += 1;
-      return detail;
-    },
-    evaluate: () => detail,
-    status: () => ({ rev: String(revision) }) as ReaderStatus,
+  const made = (flagKey: string, context: unknown): Detail => {
+    const detail = { value: revision > 2 ? 'on' : 'off', variationIndex: 0, reason: { kind: 'FALLTHROUGH' } } as const;
+    exposures.observe({ flagKey, context, detail, fallback: null, withReason: true, flag: undefined, met: undefined });
+    return detail;
   };
-  const countedReader = {
-    ...reader,
-    variationDetail: () => Promise.reject(new Error('counts what nobody gets to see')),
-    evaluate(flagKey: string) {
-      counted.push(flagKey);
-      return detail;
+  const reader = {
+    async variationDetail(flagKey: string, context: unknown) {
+      revision += 1;
+      return made(flagKey, context);
     },
+    evaluate(flagKey: string, context: unknown) {
+      revision = 3;
+      return made(flagKey, context);
+    },
+    status: () => ({ rev: String(revision) }) as ReaderStatus,
   };
   const rules: Rule[] = ['a', 'b', 'a'].map((flagKey, index) => ({
     ...(index === 2 && { when: { path: '*' } }),
@@ -508,10 +509,38 @@ test('what was decided counts once, also if another revision arrives and it is d
     variations: { on: {} },
   }));
   const config = { reader: {} as ReaderConfig, rules, variants: ['stable'], defaultVariant: 'stable' };
-  const countedFor = (request: CloudFrontRequest) => (request.method === 'GET' ? countedReader : undefined);
-  const handler = createViewerRequestHandler(config, reader, undefined, { countedFor });
+  const handler = createViewerRequestHandler(config, reader, undefined, { exposures });
   await handler(requestEvent('viewer-request'));
-  expect(counted).toEqual(['a', 'b']);
+  expect(counted).toEqual([
+    ['a', 'on'],
+    ['b', 'on'],
+  ]);
+});
+
+test('flags of the bootstrap and flags of a table without revisions are not mixed in one request', async () => {
+  let source = 'held';
+  const detail = (): Detail => ({ value: source, variationIndex: 0, reason: { kind: 'FALLTHROUGH' } });
+  const reader = {
+    async variationDetail() {
+      const answer = detail();
+      // The table is read between the first flag and the second.
+      await Promise.resolve().then(() => {
+        source = 'official';
+      });
+      return answer;
+    },
+    evaluate: detail,
+    status: () => ({ source }) as ReaderStatus,
+  };
+  // The first status that is looked at is the one of the first answer.
+  const asked = jest.spyOn(reader, 'status').mockImplementationOnce(() => ({ source: 'held' }) as ReaderStatus);
+  const rules = ['a', 'b'].map((flagKey) => ({ flagKey, variations: { held: {}, official: {} } }));
+  const config = { reader: {} as ReaderConfig, rules, variants: ['stable'], defaultVariant: 'stable' };
+  const { headers } = await createViewerRequestHandler(config, reader)(requestEvent('viewer-request'));
+  expect(headers?.['x-flag-decision']?.[0]?.value).toBe(
+    'a=official; reason=FALLTHROUGH, b=official; reason=FALLTHROUGH',
+  );
+  expect(asked).toHaveBeenCalled();
 });
 
 describe('the context', () => {
