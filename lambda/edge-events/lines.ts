@@ -2,7 +2,7 @@
 import { gunzipSync } from 'node:zlib';
 import { isObject, type JsonObject, showJson } from '../../relay-task/common/json.ts';
 import { EXPOSURES_MARK } from '../edge-reader/exposures-line.ts';
-import { type LaunchDarklyEvent, problemIn } from './events.ts';
+import { judge, type LaunchDarklyEvent } from './events.ts';
 
 /** The event of a function that subscribes to a log: base64 of gzip of JSON. AWS: "Log group-level subscription filters". */
 export interface SubscriptionEvent {
@@ -76,23 +76,25 @@ export function parseLine(message: string): Line {
   if (unknown !== undefined) return broken(`it has ${showJson(unknown)}, which the reader does not write`);
   const lostCount = lost === undefined ? 0 : lostIn(lost);
   if (lostCount === undefined) return broken(`it has lost ${showJson(lost)}: no numbers of evaluations and events`);
-  const judged = events.map((event) => ({ event: event as LaunchDarklyEvent, problem: problemIn(event) }));
+  const judged = events.map(judge);
   return {
-    events: judged.flatMap(({ event, problem }) => (problem === undefined ? event : [])),
-    problems: judged.flatMap(({ problem }) => problem ?? []),
+    events: judged.flatMap(({ event }) => event ?? []),
+    problems: judged.flatMap(({ problems }) => problems),
     lost: lostCount,
   };
 }
 
-/** In Lambda's text format, the line follows a prefix; in its JSON format it is a member, as a text or as it is. */
+/**
+ * In Lambda's text format, the line follows a prefix; in its JSON format it is a member, and a text. An object there is one that somebody
+ * else logged, such as what a viewer sent.
+ */
 function valueIn(message: string): JsonObject | undefined {
   const text = message.replace(PREFIX, '');
   if (OWN.test(text)) return objectIn(text);
   const whole = objectIn(message);
   if (whole?.level !== 'INFO' || !Object.keys(whole).every((name) => MEMBERS.includes(name))) return undefined;
   const { message: inner } = whole;
-  if (typeof inner === 'string') return OWN.test(inner) ? objectIn(inner) : undefined;
-  return isObject(inner) && Object.keys(inner)[0] === EXPOSURES_MARK ? inner : undefined;
+  return typeof inner === 'string' && OWN.test(inner) ? objectIn(inner) : undefined;
 }
 
 function objectIn(text: string): JsonObject | undefined {

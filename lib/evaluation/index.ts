@@ -7,7 +7,7 @@ export { clientSideAvailability } from './client-side.ts';
 export { compileFlag } from './compile.ts';
 export { compileFlagInSteps, compileSegmentInSteps } from './compile-in-steps.ts';
 export { bigSegmentRef, compileSegment } from './compile-segment.ts';
-export { canonicalKey, parseContext, secureModeHash } from './context.ts';
+export { canonicalKey, isKind, parseContext, secureModeHash } from './context.ts';
 export { createDependencies, type Dependencies, type Uses } from './dependencies.ts';
 export {
   describeFlagProblem,

@@ -182,13 +182,14 @@ test('summaries of several lines are added up, those with another fallback apart
   expect(analytics(launchDarkly)).toEqual([{ ...summary(12), endDate: at + 5 }, summary(2, 'new', 'other')]);
 });
 
-test('a line in the JSON format of Lambda is read, too', async () => {
-  const { collect, launchDarkly } = await start();
+test('a line in the JSON format of Lambda is read, too, and no object there, which is what somebody else logged', async () => {
+  const { collect, launchDarkly, said } = await start();
   const message = line(summary(3));
   const as = (inner: unknown) =>
     JSON.stringify({ timestamp: '2026-11-30T12:00:00.000Z', level: 'INFO', message: inner });
   await collect(subscription([as(message), as(JSON.parse(message))]));
-  await eventually(() => expect(count(analytics(launchDarkly))).toBe(6));
+  await eventually(() => expect(count(analytics(launchDarkly))).toBe(3));
+  expect(said.map((text) => JSON.parse(text))).toContainEqual(expect.objectContaining({ level: 'WARN', count: 1 }));
 });
 
 test('lines that cannot be used are counted and named, and cost the others nothing', async () => {
