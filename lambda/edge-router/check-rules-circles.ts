@@ -1,31 +1,64 @@
 /** Redirects that lead back to each other, checked at build: a browser would follow them until it gives up, and show an error. */
 import type { CloudFrontRequest } from 'aws-lambda';
-import { agree, type Choice, canHold, choicesOf, isMatched, METHODS, patternsOf } from './check-rules-together.ts';
+import { costOf, examplesOf, isMatched, type Piece, piecesOf, type Steps, spend } from './check-patterns.ts';
+import {
+  also,
+  anyRequest,
+  butNot,
+  type Choice,
+  type Conditions,
+  choicesOf,
+  conditionOf,
+  conditionsOf,
+  type Known,
+  METHODS,
+  patternsOf,
+  placeOf,
+  valuesOf,
+} from './check-rules-together.ts';
 import { type ConfigProblem, problem } from './check-values.ts';
 import type { ReadyRule } from './engine.ts';
 import { DEFAULT_COOKIE_NAME, setHeader } from './headers.ts';
 import { readyRules } from './ready-rules.ts';
-import type { Presence, Redirect, Rule, When } from './rules.ts';
+import type { Headers, Redirect, Rule } from './rules.ts';
 
 /** Fetch Standard, "HTTP-redirect fetch": browsers follow no more. */
 const MOST_REDIRECTS = 20;
 
-/** How many patterns pages are compared with, about a second: enough for any site, and bounded for what is none. */
-const MOST_COMPARISONS = 5_000_000;
+/** How much is compared at most, for about a second: enough for any site, and bounded for what is none. */
+const MOST_STEPS = { pages: 2_000_000, samples: 300_000 };
 
-/** The conditions of a rule and of one that redirected before, in such comparisons. */
-const CONDITIONS = 100;
+/** What one sample may use of what is left, so that there is some for each. */
+const SHARE = 1 / 20;
 
-/** What is known of a request. */
+/** For a rule that may be for a page, with its conditions. */
+const RULE_STEPS = 100;
+
+/** Of patterns for one page of a rule that is redirected to from another one; and of patterns for hosts. */
+const MOST_PIECES = 20;
+
+/** For each rule. */
+const MOST_HOSTS = 100;
+
+/** A page as a browser asks for it. */
 interface Page {
-  /** Undefined: any of the site's. */
+  /** Undefined: one that no rule names. */
   readonly host: string | undefined;
   readonly uri: string;
   /** What targets wrote into the query. */
   readonly query: string;
   /** Whether the viewer's own query is behind it. */
   readonly isQueryKept: boolean;
-  readonly methods: readonly string[];
+  /** The method, by that of the viewer's first request. */
+  readonly methods: ReadonlyMap<string, string>;
+}
+
+/** On the way: a page, and what is known of viewers who get there. */
+interface Stop {
+  readonly page: Page;
+  readonly known: Known;
+  /** Names of cookies that answers may have changed. */
+  readonly changed: ReadonlySet<string>;
 }
 
 interface Hop {
@@ -46,15 +79,25 @@ interface SiteNames {
  */
 export function circleProblems(rules: readonly Rule[], site: SiteNames): ConfigProblem[] {
   const circles: Hop[][] = [];
+  const isIn = (names: ReadonlySet<string>, others: ReadonlySet<string>) =>
+    [...names].every((name) => others.has(name));
   const found = (circle: readonly Hop[]) => {
     const own = namesOf(circle);
-    if (circles.some((known) => [...namesOf(known)].every((name) => own.has(name)))) return;
+    const others = circles.filter((known) => !isIn(own, namesOf(known)));
     const first = Math.min(...circle.map(({ choice }) => choice.rule));
     const start = circle.findIndex(({ choice }) => choice.rule === first);
-    circles.push([...circle.slice(start), ...circle.slice(0, start)]);
+    circles.splice(0, circles.length, ...others, [...circle.slice(start), ...circle.slice(0, start)]);
   };
-  const follow = createFollow(rules, site, found);
-  for (const page of samples(rules)) if (!follow(page)) break;
+  const isFound = (hops: readonly Hop[]) => circles.some((known) => isIn(namesOf(known), namesOf(hops)));
+  const steps = { left: MOST_STEPS.pages };
+  const follow = createFollow(rules, site, { found, isFound });
+  for (const page of samplesOf(rules, site)) {
+    const share = { left: Math.floor(steps.left * SHARE) };
+    steps.left -= share.left;
+    follow(page, share);
+    steps.left += share.left;
+    if (!spend(steps)) break;
+  }
   return circles.map(describe);
 }
 
@@ -81,68 +124,112 @@ function addressOf({ host, uri, query }: Page): string {
   return `${host === undefined ? '' : `https://${host}`}${uri}${query && `?${query}`}`;
 }
 
-/** Follows all redirects from a page, and tells which ones lead in a circle. Returns false when it has compared as much as it may. */
+/** Follows all redirects from a page, as far as the steps go, except those of circles that were found. */
 function createFollow(
   rules: readonly Rule[],
   { cookieName = DEFAULT_COOKIE_NAME, domainNames = [] }: SiteNames,
-  found: (circle: readonly Hop[]) => void,
-): (page: Page) => boolean {
+  circles: { found(circle: readonly Hop[]): void; isFound(hops: readonly Hop[]): boolean },
+): (page: Page, steps: Steps) => void {
   // The other conditions are compared as patterns, since a sample has no cookies and headers.
   const ready = readyRules(
     rules.map((rule) => ({ ...rule, when: rule.when?.path === undefined ? {} : { path: rule.when.path } })),
   );
-  const choices = choicesOf(rules);
-  const changed = new Set([cookieName, ...cookiesOf(rules)]);
-  // A pattern for every host says nothing of this site's.
-  const hosts = [...domainNames, ...rules.flatMap(({ when }) => patternsOf(when?.host) ?? [])].filter(
-    (one) => !isMatched(one, '\u0001'),
-  );
-  const patterns = rules.reduce((all, { when }) => all + (patternsOf(when?.path) ?? ['*']).length, 0);
-  let comparisons = 0;
+  const all = choicesOf(rules);
+  const values = valuesOf(rules);
+  const paths = rules.map(({ when }) => patternsOf(when?.path) ?? ['*']);
+  const hosts = siteHosts(rules, domainNames);
 
-  const follow = (page: Page, hops: readonly Hop[]): void => {
-    comparisons += patterns;
+  const follow = (stop: Stop, hops: readonly Hop[], steps: Steps): void => {
+    const { page } = stop;
+    let { known } = stop;
+    const changed = new Set(stop.changed);
     for (const [index, rule] of rules.entries()) {
+      const cost = paths[index]?.reduce((sum, path) => sum + costOf(path, page.uri), 0) ?? 0;
+      if (!spend(steps, cost)) return;
       const rest = ready[index]?.matches(requestOf(page));
-      if (rest === undefined) continue;
-      comparisons += CONDITIONS * (1 + hops.length);
-      if (comparisons > MOST_COMPARISONS) return;
-      const here = narrowed(page, rule.when, rules, hops, changed);
-      if (here === undefined) continue;
-      const open = (choices[index] ?? []).filter((one) => hops.every(({ choice }) => agree(rules, choice, one)));
-      const ended = open.map((choice) => {
-        const hop = redirected(choice, ready[index], here, rest);
-        if (hop) goOn(hop, hops);
-        return hop !== undefined || choice.action.answer !== undefined;
-      });
-      // No later rule is tried for this page.
-      if (ended.length > 0 && ended.every(Boolean) && isSure(rule.when, page)) return;
+      if (rest === undefined || !isHost(patternsOf(rule.when?.host), page.host, steps)) continue;
+      if (!spend(steps, RULE_STEPS * (1 + hops.length) + page.query.length)) return;
+
+      const ends = (all[index] ?? []).flatMap((choice) => endOf(choice, ready[index], page, rest));
+      const conditions = ends.length > 0 ? viewerConditions(rule, { page, known, changed }, steps) : [];
+      if (conditions === 'none') continue;
+      // Whether viewers get further cannot be said.
+      if (conditions === 'unknown') return;
+      const matched = also(known, conditions, steps);
+      if (!matched) continue;
+      for (const { choice, hop } of ends) {
+        const viewers = hop && also(matched, [conditionOf(rule, [choice], values)], steps);
+        if (!viewers) continue;
+        const next = new Set([...changed, cookieName, ...cookiesIn(choice.action.responseHeaders)]);
+        goOn({ page: nextOf(hop), known: viewers, changed: next }, [...hops, hop], steps);
+        // Such as the one that was just found.
+        if (circles.isFound(hops)) return;
+      }
+      for (const { action } of all[index] ?? [])
+        if (!action.redirect && !action.answer) for (const name of cookiesIn(action.responseHeaders)) changed.add(name);
+      if (ends.length === 0) continue;
+      // No later rule is tried for the others.
+      const ended = conditionOf(
+        rule,
+        ends.map(({ choice }) => choice),
+        values,
+      );
+      const further = butNot(known, [[...conditions, ended]], steps);
+      if (!further) return;
+      known = further;
     }
   };
 
-  function goOn(hop: Hop, hops: readonly Hop[]): void {
-    const all = [...hops, hop];
-    const next = nextOf(hop);
-    const again = all.findIndex(({ from }) => isSame(from, next));
-    if (again >= 0) found(all.slice(again));
-    else if (all.length >= MOST_REDIRECTS) found(firstRound(all, nameOf(hop.choice)));
-    else if (next.host === undefined || next.host === hop.from.host || isMatched(hosts, next.host)) follow(next, all);
+  function goOn(stop: Stop, hops: readonly Hop[], steps: Steps): void {
+    const { page, known } = stop;
+    const hop = hops.at(-1);
+    if (!hop || circles.isFound(hops)) return;
+    const again = hops.findIndex(({ from }) => isSame(from, page, known));
+    if (again >= 0) circles.found(hops.slice(again));
+    else if (hops.length > MOST_REDIRECTS) {
+      const round = firstRound(hops);
+      if (round) circles.found(round);
+    } else if (page.host === undefined || page.host === hop.from.host || isHost(hosts, page.host, steps))
+      follow(stop, hops, steps);
   }
 
-  return (page) => {
-    follow(page, []);
-    return comparisons <= MOST_COMPARISONS;
-  };
+  return (page, steps) => follow({ page, known: anyRequest(values), changed: new Set() }, [], steps);
 }
 
-/** Of redirects to another page each time, those until a variation, the last one's, redirects for the second time. */
-function firstRound(hops: readonly Hop[], name: string): readonly Hop[] {
-  const [first, second] = hops.flatMap(({ choice }, index) => (nameOf(choice) === name ? [index] : []));
-  return second === undefined ? hops : hops.slice(first, second);
+/** A choice that ends what happens to this page, and where it leads. Not a redirect to the same page, which is left out. */
+function endOf(
+  choice: Choice,
+  ready: ReadyRule | undefined,
+  page: Page,
+  rest: string,
+): { readonly choice: Choice; readonly hop: Hop | undefined }[] {
+  if (choice.action.answer) return [{ choice, hop: undefined }];
+  const hop = redirected(choice, ready, page, rest);
+  return hop ? [{ choice, hop }] : [];
 }
 
-function isSame(one: Page, two: Page): boolean {
-  return one.host === two.host && one.uri === two.uri && one.query === two.query && one.isQueryKept === two.isQueryKept;
+/**
+ * Of redirects to another page each time, those until a variation, the last one's, redirects for the second time; all, if it does not. Undefined
+ * if its pages get shorter, so that they end.
+ */
+function firstRound(hops: readonly Hop[]): readonly Hop[] | undefined {
+  const last = hops.at(-1);
+  const rounds = hops.flatMap((hop, index) => (last && nameOf(hop.choice) === nameOf(last.choice) ? [index] : []));
+  const lengthAt = (index = 0) => (hops[index]?.from.uri.length ?? 0) + (hops[index]?.from.query.length ?? 0);
+  const [first, second] = rounds;
+  if (second === undefined) return hops;
+  return lengthAt(rounds.at(-2)) > lengthAt(rounds.at(-1)) ? undefined : hops.slice(first, second);
+}
+
+function isSame(one: Page, two: Page, known: Known): boolean {
+  const methods = known.places.get('method')?.patterns ?? METHODS;
+  return (
+    one.host === two.host &&
+    one.uri === two.uri &&
+    one.query === two.query &&
+    one.isQueryKept === two.isQueryKept &&
+    methods.every((method) => one.methods.get(method) === two.methods.get(method))
+  );
 }
 
 function requestOf({ host, uri, query }: Page): CloudFrontRequest {
@@ -157,7 +244,7 @@ function redirected(choice: Choice, ready: ReadyRule | undefined, from: Page, re
   const answer = ready?.variations.get(choice.name ?? '')?.respond?.(requestOf(from), rest);
   const location = answer?.headers?.location?.[0]?.value;
   return redirect && location !== undefined
-    ? { choice: { ...choice, action: { redirect } }, from, location }
+    ? { choice: { ...choice, action: { ...choice.action, redirect } }, from, location }
     : undefined;
 }
 
@@ -169,70 +256,154 @@ function nextOf({ choice, from, location }: Hop): Page {
   return {
     ...{ host, uri, query },
     isQueryKept: from.isQueryKept && kept === 'keep',
-    methods: [...new Set(from.methods.map((method) => (becomesGet(method) ? 'GET' : method)))],
+    methods: new Map([...from.methods].map(([first, method]) => [first, becomesGet(method) ? 'GET' : method])),
   };
 }
 
-/** The page with what a rule's conditions say of it besides its path; undefined if the rule is not for it, or may not be. */
-function narrowed(
-  page: Page,
-  when: When = {},
-  rules: readonly Rule[],
-  hops: readonly Hop[],
-  changed: ReadonlySet<string>,
-): Page | undefined {
-  const methods =
-    when.method === undefined ? page.methods : page.methods.filter((one) => [when.method].flat().includes(one));
-  if (methods.length === 0) return undefined;
-  if (page.host !== undefined && when.host !== undefined && !isMatched(when.host, page.host)) return undefined;
-  const before = hops.map(({ choice }) => rules[choice.rule]?.when ?? {});
-  // A cookie that answers set may have become another one.
-  if (hops.length > 0 && Object.keys(when.cookie ?? {}).some((name) => changed.has(name))) return undefined;
-  if (!before.every(({ header, cookie }) => canHold(header, when.header) && canHold(cookie, when.cookie)))
-    return undefined;
+/**
+ * What viewers of a page that a rule's path and host match must be, besides, for the rule to match. `none`: no viewer can be; `unknown`: it is
+ * for what answers may have changed.
+ */
+function viewerConditions(
+  { when }: Rule,
+  { page, known, changed }: Stop,
+  steps: Steps,
+): Conditions | 'none' | 'unknown' {
+  const { method, header, cookie, query } = when ?? {};
   const written = new URLSearchParams(page.query);
-  const fits = Object.entries(when.query ?? {}).every(([name, wanted]) => {
+  const found: Conditions[number][] = [...conditionsOf({ ...(header && { header }), ...(cookie && { cookie }) })];
+  const firsts = [...page.methods].filter(([, now]) => method === undefined || [method].flat().includes(now));
+  if (firsts.length === 0) return 'none';
+  if (method !== undefined) found.push(['method', firsts.map(([first]) => first)]);
+  for (const [name, wanted] of Object.entries(query ?? {})) {
     const value = written.get(name);
-    if (value !== null || !page.isQueryKept) return holds(wanted, value ?? undefined);
-    return before.every(({ query }) => canHold(query, { [name]: wanted }));
-  });
-  const host = page.host ?? (when.host === undefined ? undefined : sampleOf(patternsOf(when.host)?.[0] ?? ''));
-  return fits ? { ...page, host, methods } : undefined;
+    const isThere = value !== null;
+    if (!isThere && page.isQueryKept) found.push([placeOf('query', name), wanted]);
+    else if (typeof wanted === 'boolean' ? wanted !== isThere : !isThere || !isMatched([wanted].flat(), value, steps))
+      return 'none';
+  }
+  // The router sets its own to viewers who have none.
+  const isUnknown = (name: string) => changed.has(name) && known.places.get(placeOf('cookie', name))?.absent !== false;
+  return Object.keys(cookie ?? {}).some(isUnknown) ? 'unknown' : found;
 }
 
-function holds(wanted: Presence, value: string | undefined): boolean {
-  if (typeof wanted === 'boolean') return (value !== undefined) === wanted;
-  return value !== undefined && isMatched(wanted, value);
+/** The names of cookies that an answer sets. */
+function cookiesIn(headers: Headers = {}): string[] {
+  return headers['set-cookie']?.split('=', 1)[0]?.trim().split(/\s/, 1) ?? [];
 }
 
-/** Whether a rule that may be for a page certainly is. */
-function isSure({ host, method, header, cookie, query }: When = {}, page: Page): boolean {
-  return (host === undefined || page.host !== undefined) && !method && !header && !cookie && !query;
+/** Whether a host, or one that no rule names, matches a pattern. */
+function isHost(patterns: readonly string[] | undefined, host: string | undefined, steps: Steps): boolean {
+  return patterns === undefined || isMatched(patterns, host ?? '\u0001', steps);
 }
 
-/** The names of all cookies that rules set. */
-function cookiesOf(rules: readonly Rule[]): string[] {
-  const actions = rules.flatMap(({ variations }) => Object.values(variations));
-  return actions.flatMap(({ responseHeaders }) => responseHeaders?.['set-cookie']?.split('=', 1)[0]?.trim() ?? []);
+/** Paths of a rule that redirects them. */
+interface Sample {
+  readonly rule: Rule;
+  /** A pattern. */
+  readonly path: string;
+  /** What the rule's `*` stands for in it. */
+  readonly rest: string;
 }
 
-/** Pages that match what a rule with redirects names, and those that redirects lead to, on each host that the rule names. */
-function* samples(rules: readonly Rule[]): Generator<Page> {
-  const redirectsOf = ({ variations }: Rule) => Object.values(variations).flatMap(({ redirect }) => redirect ?? []);
-  const targets = rules.flatMap(redirectsOf).flatMap(({ to }) => /^(?:https?:\/\/[^/]+)?(\/[^?]*)/.exec(to)?.[1] ?? []);
-  for (const rule of rules) {
-    if (redirectsOf(rule).length === 0) continue;
-    const hosts = [undefined, ...(patternsOf(rule.when?.host) ?? []).map((one) => sampleOf(one))];
-    for (const path of new Set([...(patternsOf(rule.when?.path) ?? ['*']), ...targets]))
-      for (const rest of ['x', ''])
-        for (const host of hosts) {
-          const uri = sampleOf(path, rest);
-          yield { host, uri: uri.startsWith('/') ? uri : `/${uri}`, query: '', isQueryKept: true, methods: METHODS };
+/**
+ * Pages that rules redirect: of every path that they name, and then of those that redirects lead to, such as `/b/x.html` if `/a/*.html` leads
+ * to `/b/*.html` and `/b/*` leads on. A viewer who goes round in a circle is on such a page after one round.
+ */
+function* samplesOf(rules: readonly Rule[], { domainNames = [] }: SiteNames): Generator<Page> {
+  const steps = { left: MOST_STEPS.samples };
+  const redirecting = rules.filter((rule) => redirectsOf(rule).length > 0);
+  const letter = letterOutside(
+    rules.flatMap((rule) => [...(patternsOf(rule.when?.path) ?? []), ...targetsOf(rule, '*')]),
+  );
+  const hosts = hostsOf(rules, domainNames, steps);
+  const methods = new Map(METHODS.map((method) => [method, method]));
+  const known = new Set<string>();
+
+  function within(path: string): Sample[] {
+    const found: Sample[] = [];
+    for (const [index, rule] of redirecting.entries())
+      for (const pattern of patternsOf(rule.when?.path) ?? ['/*'])
+        for (const piece of firstPieces(path, pattern, steps)) {
+          const key = JSON.stringify([index, piece.pattern, piece.rest]);
+          if (!known.has(key)) found.push({ rule, path: piece.pattern, rest: piece.rest });
+          known.add(key);
         }
+    return found;
+  }
+
+  let open = within('/*');
+  const rounds = Math.min(MOST_REDIRECTS, redirecting.length + 2);
+  for (let round = 0; open.length > 0 && round < rounds && steps.left >= 0; round += 1) {
+    for (const { rule, path } of open)
+      for (const uri of examplesOf(path, letter))
+        if (!DOTS.test(uri)) for (const host of hosts(rule)) yield { host, uri, query: '', isQueryKept: true, methods };
+    open = open.flatMap(({ rule, rest }) => (steps.left < 0 ? [] : targetsOf(rule, rest).flatMap(within)));
   }
 }
 
-/** What its wildcards stand for is `rest`. */
-function sampleOf(pattern: string, rest = 'x'): string {
-  return pattern.replaceAll('*', rest).replaceAll('?', 'x');
+/** What browsers leave out of a path. */
+const DOTS = /\/(?:\.|%2e){1,2}(?:\/|$)/i;
+
+function redirectsOf({ variations }: Rule): Redirect[] {
+  return Object.values(variations).flatMap(({ redirect }) => redirect ?? []);
+}
+
+/** The paths to which a rule redirects, where its `*` stands for `rest`. */
+function targetsOf(rule: Rule, rest: string): string[] {
+  return redirectsOf(rule).flatMap(({ to }) => {
+    const path = /^(?:https?:\/\/[^/]+)?(\/[^?]*)/.exec(to)?.[1];
+    return path === undefined ? [] : [path.replace('*', () => rest).replace(/^\/{2,}/, '/')];
+  });
+}
+
+/** Patterns for the hosts that are known to be this site's. One for every host says nothing of them. */
+function siteHosts(rules: readonly Rule[], domainNames: readonly string[]): string[] {
+  return [...domainNames, ...rules.flatMap(({ when }) => patternsOf(when?.host) ?? [])].filter((one) =>
+    /[^*?]/.test(one),
+  );
+}
+
+/** By rule: hosts that it is for and that make a difference to rules. At most so many. */
+function hostsOf(
+  rules: readonly Rule[],
+  domainNames: readonly string[],
+  steps: Steps,
+): (rule: Rule) => readonly (string | undefined)[] {
+  const patterns = [...new Set(rules.flatMap(({ when }) => patternsOf(when?.host) ?? []))];
+  const letter = letterOutside([...patterns, ...domainNames]);
+  const ours = siteHosts(rules, domainNames);
+  const named = rules.flatMap(redirectsOf).flatMap(({ to }) => /^https?:\/\/([^/]+)/.exec(to)?.[1] ?? []);
+  const others = [...domainNames, ...named.filter((host) => isHost(ours, host, steps)), ...patterns];
+  const examples = (all: readonly string[]) => all.flatMap((one) => examplesOf(one, letter).slice(0, 1));
+  const all = patterns.length === 0 ? [undefined] : [undefined, ...new Set(examples(others))].slice(0, MOST_HOSTS);
+  const byRule = new Map<Rule, readonly (string | undefined)[]>();
+  const makeHosts = (own: readonly string[]) => {
+    const both = own
+      .filter((one) => /[*?]/.test(one))
+      .flatMap((one) => others.flatMap((two) => firstPieces(one, two, steps).map(({ pattern }) => pattern)));
+    const hosts = new Set<string | undefined>(examples([...own, ...both]));
+    if (isHost(own, undefined, steps)) hosts.add(undefined);
+    return [...hosts].slice(0, MOST_HOSTS);
+  };
+  return (rule) => {
+    const own = patternsOf(rule.when?.host);
+    const hosts = byRule.get(rule) ?? (own ? makeHosts(own) : all);
+    byRule.set(rule, hosts);
+    return hosts;
+  };
+}
+
+function firstPieces(one: string, two: string, steps: Steps): Piece[] {
+  const pieces: Piece[] = [];
+  for (const piece of piecesOf(one, two, steps)) {
+    pieces.push(piece);
+    if (pieces.length >= MOST_PIECES) break;
+  }
+  return pieces;
+}
+
+/** One that none of the texts has, or one that neither patterns nor targets can have. */
+function letterOutside(texts: readonly string[]): string {
+  return [...'xyzwvuqkj0'].find((letter) => texts.every((text) => !text.includes(letter))) ?? '|';
 }

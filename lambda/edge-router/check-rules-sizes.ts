@@ -2,7 +2,20 @@
  * How large the headers are that rules add together, checked at build. Source: Amazon CloudFront Developer Guide, the sections that
  * are named below.
  */
-import { agree, type Choice, canMeet, choicesOf } from './check-rules-together.ts';
+import { type Steps, spend } from './check-patterns.ts';
+import {
+  agree,
+  also,
+  anyRequest,
+  butNot,
+  type Choice,
+  canMeet,
+  choicesOf,
+  conditionOf,
+  conditionsOf,
+  type Known,
+  valuesOf,
+} from './check-rules-together.ts';
 import { type ConfigProblem, remark } from './check-values.ts';
 import { DECISION_HEADER, DEFAULT_VARIANT_HEADER, RESPONSE_HEADER } from './headers.ts';
 import { MAX_URL } from './ready-rules.ts';
@@ -21,11 +34,17 @@ const ANSWER_BYTES = 40 * 1024;
 /** For the router's own cookie, whose attributes are at most that long, and for the headers that every answer has. */
 const OWN_BYTES = 1_024;
 
-/** How many pairs of choices are looked at: enough for any site, and bounded for what is none. */
-const MOST_CHECKS = 2_000_000;
+/**
+ * How much is compared at most, for a second or two: enough for any site, and bounded for what is none. Patterns that could not be compared
+ * count as if a request matched both; of sets that were not looked at, none counts.
+ */
+const MOST_STEPS = { patterns: 20_000_000, sets: 2_000_000 };
+
+/** For one more set, besides what it is compared with. */
+const NODE_STEPS = 100;
 
 /** By name: how much a choice adds. Of several choices with one name the largest counts, once. */
-type Adds = ReadonlyMap<string, number>;
+type Adds<Name = string> = ReadonlyMap<Name, number>;
 
 interface Part {
   readonly choice: Choice;
@@ -38,31 +57,65 @@ interface Together {
   readonly size: number;
 }
 
+/** What can happen to one request. */
+interface Reach {
+  /** Whether two choices can be made for one request, as far as they alone say. */
+  meet(one: Choice, two: Choice): boolean;
+  /** Requests for which all of them are made, of those for which the choices before were made. */
+  with(known: Known, choice: Choice): Known | undefined;
+  /** Those that no other rule answers before the last choice or, if they must reach an origin, at all. */
+  unanswered(known: Known, choices: readonly Choice[], isForOrigin: boolean): Known | undefined;
+  readonly all: Known;
+}
+
 /** Every set of headers that is too large: of rules that are valid. */
 export function sizeProblems(rules: readonly Rule[], variantHeader = DEFAULT_VARIANT_HEADER): ConfigProblem[] {
   const all = choicesOf(rules).flat();
-  const meet = meetingIn(rules);
-  const inJson = all.map((one) => part(one, [decision(rules, one), ...lengths(one.action.responseHeaders, jsonBytes)]));
+  const reach = createReach(rules);
   return [
-    ...headerProblems('requestHeaders', rules, all, meet, variantHeader),
-    ...headerProblems('responseHeaders', rules, all, meet, variantHeader),
-    ...inJson.flatMap((one) => answerProblems(one, inJson, meet)),
+    ...headerProblems('requestHeaders', rules, all, reach, variantHeader),
+    ...headerProblems('responseHeaders', rules, all, reach, variantHeader),
+    ...answersProblems(rules, all, reach),
   ];
 }
 
-/** Whether two choices can be made for one request. After an answer no rule is tried; a redirect to the same page is left out. */
-function meetingIn(rules: readonly Rule[]): (one: Choice, two: Choice) => boolean {
-  const known = new Map<number, boolean>();
-  const meeting = (one: number, two: number) => {
+/** After an answer no rule is tried. After a redirect they are: one to the same page is left out, and so is one that would be too long. */
+function createReach(rules: readonly Rule[]): Reach {
+  const steps = { left: MOST_STEPS.patterns };
+  const values = valuesOf(rules);
+  const meeting = new Map<number, boolean>();
+  const isMeeting = (one: number, two: number) => {
     const pair = Math.min(one, two) * rules.length + Math.max(one, two);
-    const found = known.get(pair) ?? canMeet(rules[one]?.when, rules[two]?.when);
-    known.set(pair, found);
+    const found = meeting.get(pair) ?? canMeet(rules[one]?.when ?? {}, rules[two]?.when ?? {}, steps);
+    meeting.set(pair, found);
     return found;
   };
-  return (one, two) => {
-    if (one.rule === two.rule) return false;
-    const first = one.rule < two.rule ? one : two;
-    return !first.action.answer && meeting(one.rule, two.rule) && agree(rules, one, two);
+  const answered = choicesOf(rules).flatMap((choices, index) => {
+    const answers = choices.filter(({ action }) => action.answer);
+    const rule = rules[index];
+    if (!rule || answers.length === 0) return [];
+    return [{ index, conditions: [...conditionsOf(rule.when), conditionOf(rule, answers, values)] }];
+  });
+  return {
+    all: anyRequest(values),
+    meet: (one, two) => {
+      if (one.rule === two.rule) return false;
+      const first = one.rule < two.rule ? one : two;
+      return !first.action.answer && isMeeting(one.rule, two.rule) && agree(rules, one, two);
+    },
+    with: (known, choice) => {
+      const rule = rules[choice.rule];
+      return rule && also(known, [...conditionsOf(rule.when), conditionOf(rule, [choice], values)], steps);
+    },
+    unanswered: (known, choices, isForOrigin) => {
+      const last = isForOrigin ? rules.length : Math.max(...choices.map(({ rule }) => rule));
+      const others = answered.filter(({ index }) => index < last && choices.every(({ rule }) => rule !== index));
+      return butNot(
+        known,
+        others.map(({ conditions }) => conditions),
+        steps,
+      );
+    },
   };
 }
 
@@ -71,14 +124,18 @@ function headerProblems(
   kind: 'requestHeaders' | 'responseHeaders',
   rules: readonly Rule[],
   all: readonly Choice[],
-  meet: (one: Choice, two: Choice) => boolean,
+  reach: Reach,
   variantHeader: string,
 ): ConfigProblem[] {
-  const ids = kind === 'requestHeaders' ? idLengths(variantHeader) : () => [];
-  const parts = all.map((choice) =>
-    part(choice, [decision(rules, choice), ...ids(choice), ...lengths(choice.action[kind], characters)]),
-  );
-  const most = largest(parts, meet, HEADER_CHARACTERS);
+  const isForOrigin = kind === 'requestHeaders';
+  const ids = isForOrigin ? idLengths(variantHeader) : () => [];
+  const parts = all
+    .filter(({ action }) => !(isForOrigin && action.answer))
+    .map((choice) =>
+      part(choice, [decision(rules, choice), ...ids(choice), ...lengths(choice.action[kind], characters)]),
+    );
+  if (sum(largestByRule(parts)) <= HEADER_CHARACTERS) return [];
+  const most = largest(parts, reach, HEADER_CHARACTERS, { left: MOST_STEPS.sets }, { isForOrigin });
   if (most.size <= HEADER_CHARACTERS) return [];
   const chosen = most.parts.map(({ choice }) => choice).sort((one, two) => one.rule - two.rule);
   const last = chosen.findLast(({ action }) => action[kind]);
@@ -92,15 +149,38 @@ function headerProblems(
   ];
 }
 
-/** An answer or a redirect with its headers, and those of the rules before it. */
-function answerProblems(own: Part, all: readonly Part[], meet: (one: Choice, two: Choice) => boolean): ConfigProblem[] {
-  const { choice } = own;
-  const { answer, redirect } = choice.action;
-  if (!answer && !redirect) return [];
+/** Answers and redirects with their headers, and those of the rules before them. */
+function answersProblems(rules: readonly Rule[], all: readonly Choice[], reach: Reach): ConfigProblem[] {
+  const parts = all.map((one) => part(one, [decision(rules, one), ...lengths(one.action.responseHeaders, jsonBytes)]));
+  const byRule = largestByRule(parts);
+  const before = rules.map((_, index) => sum(new Map([...byRule].filter(([rule]) => rule < index))));
+  // Mostly, all of them are small enough.
+  const large = parts.filter((own) => own.size + (before[own.choice.rule] ?? 0) > roomOf(own.choice));
+  const steps = { left: MOST_STEPS.sets };
+  return large.flatMap((own, index) => {
+    const share = { left: Math.ceil(steps.left / (large.length - index)) };
+    steps.left -= share.left;
+    const problems = answerProblems(own, parts, reach, share);
+    steps.left += Math.max(0, share.left);
+    return problems;
+  });
+}
+
+/** For the headers of an answer or a redirect, in bytes. */
+function roomOf({ action: { answer, redirect } }: Choice): number {
+  const room = ANSWER_BYTES - OWN_BYTES;
+  if (answer) return room - Buffer.byteLength(answer.body ?? '');
   // The address of a redirect may have as much of the viewer's path and query.
-  const room = ANSWER_BYTES - OWN_BYTES - (answer ? Buffer.byteLength(answer.body ?? '') : MAX_URL);
+  return redirect ? room - MAX_URL : Number.POSITIVE_INFINITY;
+}
+
+function answerProblems(own: Part, all: readonly Part[], reach: Reach, steps: Steps): ConfigProblem[] {
+  const { choice } = own;
+  const { answer } = choice.action;
+  const room = roomOf(choice);
+  if (!spend(steps, all.length)) return [];
   const before = all.filter((one) => one.choice.rule < choice.rule);
-  const most = largest(before, meet, room, own);
+  const most = largest(before, reach, room, steps, { fixed: own });
   if (most.size <= room) return [];
   const bytes = most.size + ANSWER_BYTES - room;
   const others = most.parts.map((part) => part.choice).filter((one) => one.rule !== choice.rule);
@@ -157,51 +237,83 @@ function jsonBytes([name, value]: [string, string]): number {
   return Buffer.byteLength(JSON.stringify({ [name]: [{ key: name, value }] }));
 }
 
+/** By rule: the size of its largest part. */
+function largestByRule(parts: readonly Part[]): Adds<number> {
+  const all = new Map<number, number>();
+  for (const { choice, size } of parts) all.set(choice.rule, Math.max(size, all.get(choice.rule) ?? 0));
+  return all;
+}
+
 /**
- * The largest set of which every two parts meet, with what is `fixed`. Looks no further once all of them fit into `room`, or when it has
- * looked at too many pairs: then it is the largest that was found.
+ * The largest set of parts that can be chosen for one request, with what is `fixed`. Looks for none that fits into `room`, and no further
+ * when no steps are left.
  */
 function largest(
   parts: readonly Part[],
-  meet: (one: Choice, two: Choice) => boolean,
+  reach: Reach,
   room: number,
-  fixed: Part | undefined = undefined,
+  steps: Steps,
+  { fixed, isForOrigin = false }: { readonly fixed?: Part; readonly isForOrigin?: boolean },
 ): Together {
-  const base = fixed?.adds ?? new Map<string, number>();
-  const start = { parts: fixed ? [fixed] : [], size: sum(base) };
-  // Mostly, all of them are small enough.
-  const byRule = new Map<number, number>();
-  for (const { choice, size } of parts) byRule.set(choice.rule, Math.max(size, byRule.get(choice.rule) ?? 0));
-  if (start.size + [...byRule.values()].reduce((all, size) => all + size, 0) <= room) return start;
-
-  const possible = fixed ? parts.filter((one) => meet(one.choice, fixed.choice)) : parts;
+  let best: Together = { parts: [], size: 0 };
+  if (!spend(steps, parts.length)) return best;
+  const possible = fixed ? parts.filter((one) => reach.meet(one.choice, fixed.choice)) : parts;
   const inOrder = [...possible].sort((one, two) => two.size - one.size);
-  let best: Together = start;
-  let checks = 0;
-  const meets = (one: Part, two: Part) => {
-    checks += 1;
-    return meet(one.choice, two.choice);
-  };
-  // At most one of each group can be chosen. The first one of a group is its largest.
-  const bound = (open: readonly Part[]) => {
+  const meets = (one: Part, two: Part) => !spend(steps) || reach.meet(one.choice, two.choice);
+
+  // With each part and those after it. At most one of each group can be chosen, of which the first one is the largest.
+  const bounds = (open: readonly Part[]) => {
     const groups: Part[][] = [];
-    for (const part of open) {
-      const group = groups.find((others) => others.every((other) => !meets(other, part)));
-      if (group) group.push(part);
-      else groups.push([part]);
-    }
-    return groups.reduce((all, [first]) => all + (first?.size ?? 0), 0);
+    const groupOf = open.map((part) => {
+      const found = groups.findIndex((others) => others.every((other) => !meets(other, part)));
+      if (found < 0) return groups.push([part]) - 1;
+      groups[found]?.push(part);
+      return found;
+    });
+    const left = groups.map(() => 0);
+    let all = 0;
+    return open.map((_, index) => {
+      const at = open.length - 1 - index;
+      const [group = 0, size = 0] = [groupOf[at], open[at]?.size];
+      all += size - (left[group] ?? 0);
+      left[group] = size;
+      return all;
+    });
   };
-  const extend = (chosen: readonly Part[], adds: Adds, open: readonly Part[]) => {
+  /** The first set that is large, in case that there are too many. */
+  const greedy = () => {
+    let [chosen, adds, known]: [Part[], Adds, Known] = [[], new Map(), reach.all];
+    for (const part of fixed ? [fixed, ...inOrder] : inOrder) {
+      if (!chosen.every((one) => meets(one, part))) continue;
+      const choices = [...chosen, part].map(({ choice }) => choice);
+      const here = reach.with(known, part.choice);
+      if (here && reach.unanswered(here, choices, isForOrigin))
+        [chosen, adds, known] = [[...chosen, part], merged(adds, part.adds), here];
+      else if (part === fixed) return;
+    }
+    best = { parts: chosen, size: sum(adds) };
+  };
+  const extend = (chosen: readonly Part[], adds: Adds, known: Known, open: readonly Part[]) => {
     const size = sum(adds);
     if (size > best.size) best = { parts: chosen, size };
+    const most = bounds(open);
     for (const [index, part] of open.entries()) {
-      if (checks > MOST_CHECKS || size + bound(open.slice(index)) <= Math.max(best.size, room)) return;
-      const next = open.slice(index + 1).filter((other) => meets(part, other));
-      extend([...chosen, part], merged(adds, part.adds), next);
+      const bound = most[open.length - 1 - index] ?? 0;
+      if (!spend(steps, NODE_STEPS + open.length + adds.size) || size + bound <= Math.max(best.size, room)) return;
+      add(chosen, adds, known, part, open.slice(index + 1));
     }
   };
-  extend(start.parts, base, inOrder);
+  const add = (chosen: readonly Part[], adds: Adds, known: Known, part: Part, others: readonly Part[]) => {
+    const all = [...chosen, part];
+    const choices = all.map(({ choice }) => choice);
+    const here = reach.with(known, part.choice);
+    if (!here || !reach.unanswered(here, choices, isForOrigin)) return;
+    const open = others.filter((other) => meets(part, other));
+    extend(all, merged(adds, part.adds), here, open);
+  };
+  greedy();
+  if (fixed) add([], new Map(), reach.all, fixed, inOrder);
+  else extend([], new Map(), reach.all, inOrder);
   return best;
 }
 
@@ -211,7 +323,7 @@ function merged(one: Adds, two: Adds): Adds {
   return all;
 }
 
-function sum(adds: Adds): number {
+function sum(adds: Adds<unknown>): number {
   return [...adds.values()].reduce((all, size) => all + size, 0);
 }
 

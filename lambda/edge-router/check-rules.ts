@@ -5,7 +5,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { circleProblems } from './check-rules-circles.ts';
 import { HEADER_CHARACTERS, sizeProblems } from './check-rules-sizes.ts';
-import { coversPattern, METHODS, patternsOf } from './check-rules-together.ts';
+import { covers, METHODS, patternsOf } from './check-rules-together.ts';
 import {
   type Check,
   type ConfigProblem,
@@ -32,6 +32,7 @@ const LIMITS = {
   rules: 100,
   variations: 100,
   patterns: 50,
+  names: 50,
   attributes: 50,
   /** "Quotas on headers": custom headers. */
   headers: 30,
@@ -184,6 +185,9 @@ function whenProblems(at: string, when: unknown, { variantHeader }: Site): Confi
       const wanted = when[kind];
       if (wanted === undefined) return [];
       if (!isObject(wanted)) return [problem(`${at}.${kind}`, wanted, 'expected an object of patterns by name')];
+      const count = Object.keys(wanted).length;
+      if (count > LIMITS.names)
+        return [remark(`${at}.${kind}`, `${count} names are too many: expected at most ${LIMITS.names}`)];
       return Object.entries(wanted).flatMap(([name, value]) => {
         const wrong = names[kind](name);
         if (wrong !== undefined) return [remark(`${at}.${kind}.${name}`, wrong)];
@@ -319,8 +323,12 @@ function headersProblems(at: string, headers: unknown, check: (name: string) => 
 /** What a rule can decide for once and all; headers add up. */
 type Kind = 'origin' | 'rewrite' | 'headers' | 'end';
 
+/** How much is compared at most, for less than a second: enough for any site, and bounded for what is none. */
+const MOST_STEPS = 4_000_000;
+
 /** Rules that could never do anything, or that contradict each other. */
 function orderProblems(rules: readonly Rule[], flagKey: string | undefined): ConfigProblem[] {
+  const steps = { left: MOST_STEPS };
   const problems: ConfigProblem[] = [];
   for (const [index, rule] of rules.entries()) {
     const before = rules.slice(0, index).map((one, at) => ({ one, at }));
@@ -336,7 +344,7 @@ function orderProblems(rules: readonly Rule[], flagKey: string | undefined): Con
       );
       continue;
     }
-    const first = before.filter(({ one }) => covers(one.when, rule.when));
+    const first = before.filter(({ one }) => covers(one.when, rule.when, steps));
     const ended = first.find(({ one }) => always(one).has('end'));
     const settled = new Set(first.flatMap(({ one }) => [...always(one)]));
     const could = kindsOf(rule);
@@ -358,7 +366,7 @@ function orderProblems(rules: readonly Rule[], flagKey: string | undefined): Con
   const whole =
     flagKey === undefined
       ? undefined
-      : rules.findIndex((one) => covers(one.when, {}) && (always(one).has('origin') || always(one).has('end')));
+      : rules.findIndex((one) => covers(one.when, {}, steps) && (always(one).has('origin') || always(one).has('end')));
   if (whole !== undefined && whole >= 0)
     problems.push(
       remark(
@@ -393,14 +401,4 @@ function always({ variations, otherwise }: Rule): ReadonlySet<Kind> {
       actions.every((action) => kindsIn(action).includes(kind) && !(kind === 'end' && action.redirect)),
     ),
   );
-}
-
-/** Whether each request of `narrow` is one of `wide`, as far as the patterns show it. */
-function covers(wide: When = {}, narrow: When = {}): boolean {
-  return (Object.keys(wide) as (keyof When)[]).every((name) => {
-    if (isDeepStrictEqual(wide[name], narrow[name])) return true;
-    if (name !== 'path' && name !== 'host' && name !== 'method') return false;
-    const [all, some] = [patternsOf(wide[name]), patternsOf(narrow[name])];
-    return all === undefined || (some ?? ['*']).every((one) => coversPattern(all, one));
-  });
 }

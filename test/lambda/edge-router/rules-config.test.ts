@@ -4,6 +4,7 @@
  */
 import { checkRouterConfig, type RouterConfig, routerProblems } from '../../../lambda/edge-router/check-config.ts';
 import type { Action, From, Rule } from '../../../lambda/edge-router/config.ts';
+import { countExecuted } from '../../support/executed.ts';
 
 /** The error; `accepted` if there is none. */
 function messageOf(config: object): string {
@@ -68,6 +69,10 @@ test.each<[object, string]>([
   [{ when: { cookie: { 'a;b': '*' } } }, 'rules[0].when.cookie.a;b: expected the name of a cookie'],
   [{ when: { cookie: 'a=b' } }, 'rules[0].when.cookie="a=b" is invalid: expected an object of patterns by name'],
   [{ when: { query: { '': '*' } } }, 'expected the name of a query parameter'],
+  [
+    { when: { cookie: Object.fromEntries(Array.from({ length: 51 }, (_, n) => [`c${n}`, true])) } },
+    'rules[0].when.cookie: 51 names are too many: expected at most 50',
+  ],
 ])('a rule with %j is refused', (more, message) => {
   expect(withRule(more)).toContain(message);
 });
@@ -285,6 +290,44 @@ describe.each([
     refused([on('on', 0, { otherwise: 'on' }), on('off', 1, { otherwise: 'off' })]);
   });
 
+  test.each<[string, object[]]>([
+    [
+      'by a header',
+      [
+        ['a', 'b'],
+        ['b', 'c'],
+        ['c', 'a'],
+      ].map((values) => ({ header: { 'x-c': values } })),
+    ],
+    [
+      'by method',
+      [
+        ['GET', 'POST'],
+        ['POST', 'PUT'],
+        ['PUT', 'GET'],
+      ].map((method) => ({ method })),
+    ],
+    ['by path', ['/a?*', '/?b*', ['/a', '/xb', '/ay']].map((path) => ({ path }))],
+  ])('do not count together if no request matches all three, but each two, %s: %j', (_, whens) => {
+    const rules = whens.map((when, n) => adding(n, kind, 3_400, { when }));
+    expect(messageOf({ rules })).toBe('accepted');
+    refused(rules.map((one) => ({ ...one, when: whens[0] })).map((one, n) => ({ ...one, flagKey: `f${n}` })));
+  });
+
+  test('do not count after a rule that answers all of their requests', () => {
+    const answers = rule({
+      flagKey: 'g',
+      when: { path: '/a/*' },
+      variations: { on: { answer: { status: 200 } } },
+      otherwise: 'on',
+    });
+    const one = adding(1, kind, 5_000, { when: { path: ['/a/*', '/b'] } });
+    const two = adding(2, kind, 5_000, { when: { path: ['/a/c', '/c'] } });
+    expect(messageOf({ rules: [answers, one, two] })).toBe('accepted');
+    refused([one, two]);
+    refused([{ ...answers, otherwise: undefined }, one, two]);
+  });
+
   test('count once for each name, of which the first one is set', () => {
     const rules = [0, 1, 2, 3].map((n) =>
       rule({ flagKey: `f${n}`, variations: { on: { [kind]: headers(0, 5_000) } } }),
@@ -452,6 +495,70 @@ test.each<[string, object[], string]>([
   expect(said).not.toContain('problems');
 });
 
+test.each<[string, object[], string]>([
+  [
+    'through paths that two patterns share',
+    [leads({ path: '/products/*.html' }, '/shop/*.html'), leads({ path: '/shop/sale/*' }, '/products/sale/*', other)],
+    'from /products/sale/x.html to /shop/sale/x.html',
+  ],
+  [
+    'through paths that three patterns share',
+    [
+      leads({ path: '/a/*.html' }, '/b/*.html'),
+      leads({ path: '/b/c*' }, '/d/c*', other),
+      leads({ path: '/d/*d.html' }, '/a/*d.html', { flagKey: 'h' }),
+    ],
+    'from /a/cxd.html to /b/cxd.html',
+  ],
+  [
+    'on a host that two patterns share',
+    [leads({ host: '*.example.com', path: '/a' }, '/b'), leads({ host: 'www.*', path: '/b' }, '/a', other)],
+    'from https://www.example.com/a to /b',
+  ],
+])('a circle of redirects %s is refused: %j', (_, rules, message) => {
+  expect(messageOf({ rules })).toContain(message);
+});
+
+const answered = (when: object, more: object = {}) => ({
+  ...rule({ flagKey: 'z', when, variations: { on: { answer: { status: 410 } } }, otherwise: 'on' }),
+  ...more,
+});
+
+test.each<[string, object[]]>([
+  [
+    'for viewers of whom none fulfils all conditions',
+    [['/a', '/b', ['p', 'q']] as const, ['/b', '/c', ['q', 'r']] as const, ['/c', '/a', ['r', 'p']] as const].map(
+      ([path, to, values], n) => leads({ path, header: { 'x-c': values } }, to, { flagKey: `f${n}` }),
+    ),
+  ],
+  [
+    'for viewers whom an earlier rule answers',
+    [
+      answered({ path: '/a', cookie: { x: true } }),
+      leads({ path: '/a' }, '/b'),
+      leads({ path: '/b', cookie: { x: '1' } }, '/a', other),
+    ],
+  ],
+  [
+    'for a value of the flag with which an earlier rule answers',
+    [
+      answered({ path: ['/a', '/c'] }, { flagKey: 'f', otherwise: undefined }),
+      leads({ path: '/a' }, '/b'),
+      leads({ path: '/b' }, '/a', other),
+    ],
+  ],
+  [
+    'that a cookie of the first redirect ends',
+    [
+      answered({ path: '/b', cookie: { seen: true } }),
+      leads({ path: '/a' }, '/b', { also: { responseHeaders: { 'set-cookie': 'seen=1' } } }),
+      leads({ path: '/b' }, '/a', other),
+    ],
+  ],
+])('redirects that would go on only %s are accepted: %j', (_, rules) => {
+  expect(messageOf({ rules })).toBe('accepted');
+});
+
 test('the domain names of a stage say which redirects stay on the site', () => {
   const rules = [leads({ path: '/a' }, 'http://www.example.com/a')];
   const problems = (more: object) =>
@@ -523,6 +630,74 @@ test.each<[string, object[]]>([
   ['http to https of one host', [leads({ host: 'www.example.com' }, 'https://www.example.com/*')]],
 ])('redirects without a circle are accepted: %s: %j', (_, rules) => {
   expect(messageOf({ rules })).toBe('accepted');
+});
+
+test('what the checks do is bounded, for as many rules, variations and patterns as there may be @heavy', async () => {
+  const many = (count: number, text: (n: number) => string) => Array.from({ length: count }, (_, n) => text(n));
+  const large = (n: number, kind: string) => ({ [kind]: headers(n, 1_000) });
+  const ofPaths = (count: number, paths: number, path: (n: number, i: number) => string) =>
+    Array.from({ length: count }, (_, n) =>
+      rule({
+        flagKey: `f${n}`,
+        when: { path: many(paths, (i) => path(n, i)) },
+        variations: { on: { ...large(n, 'requestHeaders'), ...large(n, 'responseHeaders') }, off: {} },
+      }),
+    );
+  const checked = (rules: object[]) => () => void routerProblems({ rules } as RouterConfig);
+  const tests: [string, () => void][] = [
+    ['patterns that differ at their ends', checked(ofPaths(30, 20, (n, i) => `*/section-${n}/articles/${i}.html`))],
+    ['patterns with many intersections', checked(ofPaths(20, 10, (n, i) => `*${'ab'.repeat(20)}${n}*/${i}*`))],
+    [
+      'long texts beside long patterns',
+      checked(ofPaths(12, 50, (n, i) => (n % 2 ? `/${'a'.repeat(200)}${n}-${i}` : `/*${'a'.repeat(100)}*${i}?`))),
+    ],
+    [
+      'many variations with answers',
+      checked(
+        Array.from({ length: 30 }, (_, n) =>
+          rule({
+            flagKey: `f${n}`,
+            when: { cookie: { [`c${n}`]: true } },
+            variations: Object.fromEntries(
+              many(30, (i) => `v${i}`).map((name, i) => [
+                name,
+                i % 2
+                  ? { answer: { status: 200, body: 'a'.repeat(30_000) }, ...large(n, 'responseHeaders') }
+                  : large(n * 100 + i, 'responseHeaders'),
+              ]),
+            ),
+          }),
+        ),
+      ),
+    ],
+    [
+      'redirects that lead to each other',
+      checked(
+        Array.from({ length: 30 }, (_, n) =>
+          leads({ path: ['/*', `*/${n}*`], cookie: { [`c${n}`]: `*${n}*` } }, `/${n}/*`, { flagKey: `f${n}` }),
+        ),
+      ),
+    ],
+    [
+      'rules that may cover each other',
+      checked(
+        Array.from({ length: 30 }, (_, n) =>
+          rule({
+            flagKey: `f${n}`,
+            when: { path: many(50, (i) => `/*${'a'.repeat(100)}${i}*${n}*`) },
+            variations: { on: { answer: { status: 200 } } },
+            otherwise: 'on',
+          }),
+        ),
+      ),
+    ],
+  ];
+  const counts = await countExecuted(
+    /edge-router\/(check-|wildcards)/,
+    tests.map(([, work]) => work),
+  );
+  const found = tests.map(([name], index) => ({ name, count: counts[index] ?? 0 }));
+  expect(found.filter(({ count }) => count > 200_000_000)).toEqual([]);
 });
 
 test('many redirects are checked in bounded time @heavy', () => {

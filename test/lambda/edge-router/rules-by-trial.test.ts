@@ -1,0 +1,248 @@
+/**
+ * What is checked of rules at build, against trial: random small rules, and all requests of a few letters, as viewers would send them.
+ * `SEED=<text>` makes others.
+ */
+import type { CloudFrontRequest } from 'aws-lambda';
+import { circleProblems } from '../../../lambda/edge-router/check-rules-circles.ts';
+import { sizeProblems } from '../../../lambda/edge-router/check-rules-sizes.ts';
+import type { Rule } from '../../../lambda/edge-router/index.ts';
+import { readyRules } from '../../../lambda/edge-router/ready-rules.ts';
+import { RandomChoices, randomFrom } from '../../support/random.ts';
+
+const seed = process.env.SEED ?? 'trial';
+
+/** Paths of at most four letters. No rule names the letter x. */
+const pages = Array.from({ length: 4 }).reduce<string[]>(
+  (all) => ['/', ...all.flatMap((uri) => ['a', 'b', 'x'].map((letter) => uri + letter))],
+  ['/'],
+);
+const texts = ['p', 'q', 'r', 'other', undefined];
+const values = ['blue', 'pink', 'grey'];
+
+interface Viewer {
+  readonly method: string;
+  /** Of the header x-c. */
+  readonly text: string | undefined;
+  /** By flag. */
+  readonly flags: Readonly<Record<string, string>>;
+}
+
+/** One of each kind of viewers that rules can tell apart. */
+function viewersOf(rules: readonly Rule[]): Viewer[] {
+  const said = JSON.stringify(rules);
+  const keys = ['f', 'g'].filter((key) => rules.some(({ flagKey }) => flagKey === key));
+  const flags = keys.reduce<Record<string, string>[]>(
+    (all, key) => all.flatMap((one) => values.map((value) => ({ ...one, [key]: value }))),
+    [{}],
+  );
+  return (said.includes('"method"') ? ['GET', 'POST', 'PUT', 'HEAD'] : ['GET']).flatMap((method) =>
+    (said.includes('"x-c"') ? texts : [undefined]).flatMap((text) => flags.map((flags) => ({ method, text, flags }))),
+  );
+}
+
+const requestOf = (uri: string, { method, text }: Viewer): CloudFrontRequest => ({
+  ...{ clientIp: '', method, uri, querystring: '' },
+  headers: text === undefined ? {} : { 'x-c': [{ key: 'X-C', value: text }] },
+});
+
+/** The rules that match, each with the name of the variation that counts, until one responds. */
+function decided(rules: readonly Rule[], uri: string, viewer: Viewer) {
+  const request = requestOf(uri, viewer);
+  const found: { rule: number; name: string | undefined }[] = [];
+  for (const [index, { matches, variations, otherwise, flagKey }] of ready(rules).entries()) {
+    const rest = matches(request);
+    if (rest === undefined) continue;
+    const value = viewer.flags[flagKey] ?? '';
+    const name = variations.has(value) ? value : otherwise;
+    found.push({ rule: index, name });
+    const response = variations.get(name ?? '')?.respond?.(request, rest);
+    if (response) return { found, response };
+  }
+  return { found, response: undefined };
+}
+
+const known = new WeakMap<readonly Rule[], ReturnType<typeof readyRules>>();
+function ready(rules: readonly Rule[]) {
+  const made = known.get(rules) ?? readyRules(rules);
+  known.set(rules, made);
+  return made;
+}
+
+/** Fetch Standard, "HTTP-redirect fetch": whether a browser that asks for a page is redirected more often than it follows. */
+function isEndless(
+  rules: readonly Rule[],
+  from: string,
+  viewer: Viewer,
+  known: Map<string, Asked | undefined>,
+): boolean {
+  let asked: Asked | undefined = { uri: from, method: viewer.method };
+  for (let hops = 0; hops <= 20; hops += 1) {
+    const key: string = `${asked.method} ${asked.uri}`;
+    if (!known.has(key)) known.set(key, nextOf(asked, decided(rules, asked.uri, { ...viewer, method: asked.method })));
+    asked = known.get(key);
+    if (asked === undefined) return false;
+  }
+  return true;
+}
+
+interface Asked {
+  readonly uri: string;
+  readonly method: string;
+}
+
+function nextOf({ method }: Asked, { response }: ReturnType<typeof decided>): Asked | undefined {
+  const uri = response?.headers?.location?.[0]?.value;
+  const isGet = response?.status === '303' ? method !== 'HEAD' : response?.status === '302' && method === 'POST';
+  return uri === undefined ? undefined : { uri, method: isGet ? 'GET' : method };
+}
+
+class RandomRules extends RandomChoices {
+  private path(stars: number): string {
+    const letters = this.times(this.whole(0, 2), () => this.pick(['a', 'b', 'a', 'b', '?']));
+    for (let star = 0; star < stars; star += 1) letters.splice(this.whole(0, letters.length), 0, '*');
+    return `/${letters.join('')}`;
+  }
+
+  private when(hasStar: boolean, share = 0.4) {
+    return {
+      path: this.times(this.whole(1, 2), () => this.path(hasStar ? this.pick([1, 1, 1, 2]) : 0)),
+      ...(this.chance(share) && { header: { 'x-c': this.presence() } }),
+      ...(this.chance(0.2) && { method: this.pick([['GET', 'POST'], ['POST', 'PUT'], ['PUT', 'GET'], 'HEAD']) }),
+    };
+  }
+
+  private presence() {
+    const lists = [
+      ['p', 'q'],
+      ['q', 'r'],
+      ['r', 'p'],
+    ];
+    return this.pick([...lists, ...lists, true, false, 'p*', '*r*']);
+  }
+
+  redirecting(): Rule[] {
+    return this.times(this.whole(1, 4), () => {
+      const hasStar = this.chance(0.7);
+      const action = () => {
+        const to = this.path(hasStar && this.chance(0.8) ? 1 : 0).replaceAll('?', 'b');
+        const status = this.pick([302, 303, 307]);
+        return this.pick([{ redirect: { to } }, { redirect: { to, status } }, { answer: { status: 200 } }, {}]);
+      };
+      return this.rule(this.when(hasStar), action);
+    }) as unknown as Rule[];
+  }
+
+  adding(): Rule[] {
+    return this.times(this.whole(3, 4), (index) => {
+      const action = (name: string) => ({
+        requestHeaders: this.headers(`q${index}-${name}`),
+        responseHeaders: this.headers(`s${index}-${name}`),
+      });
+      const answer = (name: string) => ({
+        responseHeaders: this.headers(`s${index}-${name}`),
+        answer: { status: 200, body: 'b'.repeat(this.pick([10, 22_000, 30_000])) },
+      });
+      return this.rule(this.when(this.chance(0.8), 0.8), (name) => (this.chance(0.25) ? answer(name) : action(name)));
+    }) as unknown as Rule[];
+  }
+
+  private headers(name: string) {
+    const count = this.whole(1, 4);
+    return Object.fromEntries(this.times(count, (i) => [`x-${name}-${i}`, 'v'.repeat(this.whole(700, 1_700))]));
+  }
+
+  private rule(when: object, action: (name: string) => object) {
+    const variations = { blue: action('blue'), ...(this.chance(0.5) && { pink: action('pink') }) };
+    const otherwise = this.chance(0.4) && { otherwise: this.pick(Object.keys(variations)) };
+    return { when, flagKey: this.pick(['f', 'g']), variations, ...otherwise };
+  }
+}
+
+test(`redirects are refused if some viewer would be redirected more than 20 times, and only then (seed ${seed})`, () => {
+  const random = new RandomRules(randomFrom(seed));
+  const seen = { refused: 0, accepted: 0 };
+  for (let n = 0; n < (process.env.LONG ? 20_000 : 100); n += 1) {
+    const rules = random.redirecting();
+    const said = circleProblems(rules, {}).map(({ message }) => message);
+    const viewers = viewersOf(rules);
+    const endless = viewers.some((viewer) => {
+      const next = new Map();
+      return pages.some((page) => isEndless(rules, page, viewer, next));
+    });
+    // Of longer paths.
+    const named = said.map((message) => /again and again, from (\S+) to/.exec(message)?.[1] ?? '');
+    const isReal = (page: string) => viewers.some((viewer) => isEndless(rules, page, viewer, new Map()));
+    expect({ rules, said: said.length > 0 }).toEqual({ rules, said: endless || named.some(isReal) });
+    expect({ rules, said, real: named.every(isReal) }).toEqual({ rules, said, real: true });
+    seen[endless ? 'refused' : 'accepted'] += 1;
+  }
+  expect(Math.min(seen.refused, seen.accepted)).toBeGreaterThan(15);
+});
+
+const characters = (headers: Readonly<Record<string, string>> = {}) =>
+  Object.entries(headers).reduce((sum, [name, value]) => sum + name.length + value.length, 0);
+const bytes = (headers: Readonly<Record<string, string>> = {}) =>
+  Object.entries(headers).reduce(
+    (sum, [name, value]) => sum + JSON.stringify({ [name]: [{ key: name, value }] }).length,
+    0,
+  );
+/** `f=blue` with the longest reason; each list of headers has an id. */
+const decision = 1 + 1 + 4 + 50;
+const id = 10;
+
+/** The largest headers of requests to origins, of responses, and of answers with their bodies, that any request gets. */
+function largestOf(rules: readonly Rule[]) {
+  const most = { requests: 0, responses: 0, answers: 0 };
+  for (const viewer of viewersOf(rules))
+    for (const uri of pages) {
+      const { found, response } = decided(rules, uri, viewer);
+      const actions = found.flatMap(({ rule, name }) => rules[rule]?.variations[name ?? ''] ?? []);
+      const decisions = new Set(found.map(({ rule }) => rules[rule]?.flagKey)).size * decision;
+      const total = (size: (action: (typeof actions)[number]) => number) =>
+        actions.reduce((sum, action) => sum + size(action), decisions);
+      most.responses = Math.max(
+        most.responses,
+        total(({ responseHeaders }) => characters(responseHeaders)),
+      );
+      if (response)
+        most.answers = Math.max(
+          most.answers,
+          total(({ responseHeaders }) => bytes(responseHeaders)) + (response.body?.length ?? 0) + 1_024,
+        );
+      else
+        most.requests = Math.max(
+          most.requests,
+          total(
+            ({ requestHeaders, responseHeaders }) =>
+              characters(requestHeaders) + (requestHeaders ? id : 0) + (responseHeaders ? id : 0),
+          ),
+        );
+    }
+  return most;
+}
+
+test(`the largest headers are those that some request gets, and refused if they are too large (seed ${seed})`, () => {
+  const random = new RandomRules(randomFrom(seed));
+  const seen = { refused: 0, accepted: 0 };
+  for (let n = 0; n < (process.env.LONG ? 3_000 : 50); n += 1) {
+    const rules = random.adding();
+    const said = sizeProblems(rules).map(({ message }) => message);
+    const numberIn = (pattern: RegExp) =>
+      Math.max(0, ...said.map((message) => Number(pattern.exec(message)?.[1] ?? 0)));
+    const { requests, responses, answers } = largestOf(rules);
+    const over = (size: number, limit: number) => (size > limit ? size : 0);
+    expect({
+      rules,
+      requests: numberIn(/requests to origins get (\d+)/),
+      responses: numberIn(/responses get (\d+)/),
+      answers: numberIn(/has (\d+) bytes/),
+    }).toEqual({
+      rules,
+      requests: over(requests, 10_240),
+      responses: over(responses, 10_240),
+      answers: over(answers, 40_960),
+    });
+    seen[said.length > 0 ? 'refused' : 'accepted'] += 1;
+  }
+  expect(Math.min(seen.refused, seen.accepted)).toBeGreaterThan(5);
+});
