@@ -1,4 +1,5 @@
 /** Which rules can be for the same request, and which of their variations can count for the same viewer. */
+import { isDeepStrictEqual } from 'node:util';
 import { examplesOf, hullOf, isMatched, overlap, piecesOf, type Steps, spend } from './check-patterns.ts';
 import type { Action, Patterns, Presence, Rule, When } from './rules.ts';
 import { compileWildcards } from './wildcards.ts';
@@ -127,7 +128,12 @@ export function also(known: Known, conditions: Conditions, steps: Steps): Known 
 
 /** Those that do not fulfil all of the conditions; undefined if there are none, as far as the steps go. */
 export function butNot(known: Known, not: readonly Conditions[], steps: Steps): Known | undefined {
-  return not.length === 0 ? known : possible({ places: known.places, not: [...known.not, ...not] }, steps);
+  // The same ones again, of another page, would have all of them tried once more for each.
+  const fresh = not.filter((one) => {
+    spend(steps, known.not.length);
+    return !known.not.some((other) => isDeepStrictEqual(one, other));
+  });
+  return fresh.length === 0 ? known : possible({ places: known.places, not: [...known.not, ...fresh] }, steps);
 }
 
 function narrowed(holds: Holds, wanted: Presence, steps: Steps): Holds {
