@@ -184,11 +184,12 @@ async function warm({ begin, says, leavesOfficial }: Fault, replicas: number): P
   await expectSoon(name, before, 0);
   const after = await publish();
   await begin(to);
-  const isStuck = replicas === 1 || leavesOfficial;
   let answer = await caller.call({ name, skewMs: 2_000 });
   await eventually(async () => {
-    expect(isStuck ? [before] : [before, after]).toContain(answer.value);
+    expect(replicas === 1 ? [before] : [before, after]).toContain(answer.value);
     answer = await caller.call({ name, skewMs: LATER_MS });
+    // The nearer replica answers, and with that the other one is not asked: but it is if the answer takes too long on a busy machine.
+    const isStuck = replicas === 1 || (leavesOfficial && answer.value === before);
     if (isStuck) expect(answer.status.lastError?.message).toMatch(says);
     else expect(answer.value).toBe(after);
   });

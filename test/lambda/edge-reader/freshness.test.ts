@@ -306,11 +306,14 @@ test.each(['prerequisite', 'segment'])('a %s that cannot be read is never treate
 test('refreshes query the whole table once many flags of the official layout are in use @heavy', async () => {
   const keys = Array.from({ length: 101 }, (_, index) => `f${index}`);
   await putOfficial(table, prefix, [...one(0), ...keys.map((key) => item('features', flag(0, 1, key)))]);
-  const reader = open();
+  // Time that passes would make further refreshes due, and on a connection that was idle for 5 s, a slow answer is asked for once more.
+  stoppedAt = Date.now();
+  const reader = open({ refreshMs: 1_000 });
   for (const key of keys) expect(await reader.variation(key, context, null)).toBe('old');
   await putOfficial(table, prefix, [item('features', flag(1, 2, 'f7'))]);
   near.asked.length = 0;
-  skew = 30_000;
+  near.delay(150);
+  skew = 2_000;
   await eventually(async () => expect(await reader.variation('f7', context, null)).toBe('new'));
   expect(asked(near)).toEqual(['Query', 'Query']);
   expect(await ask(reader)).toBe('old');
