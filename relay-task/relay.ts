@@ -8,7 +8,7 @@ import { processLimits } from './common/process-limits.ts';
 import type { Config } from './config/config.ts';
 import { createRelayServer, createRequestTurns } from './endpoints/server.ts';
 import { createRegistry } from './environments/registry.ts';
-import { createEventForwarding } from './events/forwarding.ts';
+import { createEventForwarding, type EventForwardingOptions } from './events/forwarding.ts';
 import type { Change, Log } from './ports.ts';
 import { createDescriptors } from './status/descriptors.ts';
 import { type Emf, startEmf } from './status/emf.ts';
@@ -186,7 +186,13 @@ function createParts(config: Config, options: RelayOptions, log: Log, metrics: M
     keeper,
     timings: { ...timings, upstream: upstreamTimes },
   });
-  const events = createEvents();
+  const events = createRelayEvents(config, {
+    parentBudget: memory.events,
+    userAgent,
+    outbound,
+    log,
+    registry: measures,
+  });
   const registry = createRegistry<Tenant>();
   const served = createServedTenants({
     registry,
@@ -256,24 +262,17 @@ function createParts(config: Config, options: RelayOptions, log: Log, metrics: M
     logLinesLost: options.output?.lost,
   });
   return { metrics, certificate, stores, hub, source, events, registry, tenants, health, server, descriptors };
+}
 
-  /** Offline, events are accepted and dropped. */
-  function createEvents() {
-    const { enabled, uri, flushIntervalMs, capacity } = config.events;
-    const offline = config.offline !== undefined;
-    if (!enabled && !offline) return undefined;
-    return createEventForwarding({
-      parentBudget: memory.events,
-      eventsUri: uri,
-      userAgent,
-      outbound,
-      log,
-      registry: measures,
-      flushIntervalMs,
-      capacity,
-      discard: offline,
-    });
-  }
+/** Offline, events are accepted and dropped. Undefined: they are not forwarded. */
+function createRelayEvents(
+  config: Config,
+  parts: Pick<EventForwardingOptions, 'parentBudget' | 'userAgent' | 'outbound' | 'log' | 'registry'>,
+) {
+  const { enabled, uri, flushIntervalMs, capacity } = config.events;
+  const offline = config.offline !== undefined;
+  if (!enabled && !offline) return undefined;
+  return createEventForwarding({ ...parts, eventsUri: uri, flushIntervalMs, capacity, discard: offline });
 }
 
 interface HubWork {

@@ -81,36 +81,11 @@ export function trackConnections(
     budget.release(bytes);
     places.giveBack([entry.address]);
   };
-  /**
-   * For each kind, of the address with the most connections among those that have one of it: the one that was used first, and the one that
-   * was used last. All in one pass, since a flood of newcomers looks each time.
-   */
-  const endsOf = (kinds: readonly Ends['isOne'][]): readonly Ends[] => {
-    const ends = kinds.map((isOne): Ends => ({ isOne, held: 0, first: undefined, last: undefined }));
-    const now = performance.now();
-    for (const entry of entries.values()) {
-      const held = places.heldBy(entry.address);
-      for (const end of ends) {
-        if (!end.isOne(entry, now)) continue;
-        if (held > end.held) Object.assign(end, { held, first: entry });
-        if (entry.address === end.first?.address) end.last = entry;
-      }
-    }
-    return ends;
-  };
-  /** Remembers when it first saw the answer unread, so it takes two looks to be true. */
-  const isUnread = (entry: Entry, now: number): boolean => {
-    if (entry.state !== 'busy' || entry.socket.writableLength === 0) entry.unreadSince = 0;
-    else if (entry.unreadSince === 0) entry.unreadSince = now;
-    else return now - entry.unreadSince >= UNREAD_MS;
-    return false;
-  };
   /** Whether a connection of this address may be opened. */
   const makeRoom = (address: string): boolean => {
     if (places.fits([address], spare)) return true;
-    const isBusy = ({ state, isLast }: Entry) => state === 'busy' && !isLast;
     const isIdle = ({ state }: Entry) => state !== 'busy' && (state !== 'unused' || unused > spare);
-    const [busy, idle, unread] = endsOf([isBusy, isIdle, isUnread]);
+    const [busy, idle, unread] = endsOf(entries.values(), places.heldBy, [isBusy, isIdle, isUnread]);
     if (busy?.last) busy.last.isLast = true;
     if (places.fits([address])) return true;
     for (const victim of [idle?.first, unread?.first]) {
@@ -180,6 +155,38 @@ export function trackConnections(
     },
   };
 }
+
+/**
+ * For each kind, of the address with the most connections among those that have one of it: the one that was used first, and the one that
+ * was used last. All in one pass, since a flood of newcomers looks each time.
+ */
+function endsOf(
+  entries: Iterable<Entry>,
+  heldBy: (address: string) => number,
+  kinds: readonly Ends['isOne'][],
+): readonly Ends[] {
+  const ends = kinds.map((isOne): Ends => ({ isOne, held: 0, first: undefined, last: undefined }));
+  const now = performance.now();
+  for (const entry of entries) {
+    const held = heldBy(entry.address);
+    for (const end of ends) {
+      if (!end.isOne(entry, now)) continue;
+      if (held > end.held) Object.assign(end, { held, first: entry });
+      if (entry.address === end.first?.address) end.last = entry;
+    }
+  }
+  return ends;
+}
+
+/** Remembers when it first saw the answer unread, so it takes two looks to be true. */
+function isUnread(entry: Entry, now: number): boolean {
+  if (entry.state !== 'busy' || entry.socket.writableLength === 0) entry.unreadSince = 0;
+  else if (entry.unreadSince === 0) entry.unreadSince = now;
+  else return now - entry.unreadSince >= UNREAD_MS;
+  return false;
+}
+
+const isBusy = ({ state, isLast }: Entry) => state === 'busy' && !isLast;
 
 /** The same for a TLS socket and the one below it. */
 function nameOf({ remoteAddress, remotePort }: Socket): string | undefined {

@@ -63,7 +63,7 @@ export function createWaitingBodies({ waitMs, take, hands }: WaitingBodiesOption
   const isNext = (body: Body) => lineOf(body)[0] === body;
 
   function leave(body: Body) {
-    settle(body, false);
+    settle(hands, body, false);
     const line = lineOf(body);
     const at = line.indexOf(body);
     if (at < 0) return;
@@ -78,17 +78,6 @@ export function createWaitingBodies({ waitMs, take, hands }: WaitingBodiesOption
   function beNext(body: Body | undefined) {
     if (body?.resolve) next.push(body.lanes, body);
     proceed();
-  }
-
-  function settle(body: Body, isTaken: boolean) {
-    const { resolve } = body;
-    if (!resolve) return;
-    const now = performance.now();
-    body.resolve = undefined;
-    body.waitedMs += now - body.since;
-    body.since = now;
-    hands.release(body.lanes, HANDS_BYTES);
-    resolve(isTaken);
   }
 
   function enter(body: Body) {
@@ -120,7 +109,7 @@ export function createWaitingBodies({ waitMs, take, hands }: WaitingBodiesOption
       const rest: Body[] = [];
       for (let body = next.shift(); body; body = next.shift()) {
         if (!body.resolve) continue;
-        if (take(body.lanes, body.bytes, true)) settle(body, true);
+        if (take(body.lanes, body.bytes, true)) settle(hands, body, true);
         else rest.push(body);
       }
       for (const body of rest) next.push(body.lanes, body);
@@ -159,4 +148,16 @@ export function createWaitingBodies({ waitMs, take, hands }: WaitingBodiesOption
       for (const body of Array.from(lines.values()).flat()) leave(body);
     },
   };
+}
+
+/** It waits no longer. */
+function settle(hands: WaitingBodiesOptions['hands'], body: Body, isTaken: boolean): void {
+  const { resolve } = body;
+  if (!resolve) return;
+  const now = performance.now();
+  body.resolve = undefined;
+  body.waitedMs += now - body.since;
+  body.since = now;
+  hands.release(body.lanes, HANDS_BYTES);
+  resolve(isTaken);
 }

@@ -103,16 +103,7 @@ export function createClientView(options: ClientViewOptions): ClientView {
     });
   }
 
-  /** The keys by which Big Segments know the context. */
-  function keysOf(context: Context): ReadonlySet<string> {
-    const keys = new Set<string>();
-    if (!bigSegments) return keys;
-    for (const kind of options.bigSegmentKinds()) {
-      const key = keyOf(context, kind);
-      if (key) keys.add(key);
-    }
-    return keys;
-  }
+  const keysOf = (context: Context) => (bigSegments ? keysInBigSegments(context, options.bigSegmentKinds()) : NO_KEYS);
 
   return {
     compile: options.compile,
@@ -155,6 +146,18 @@ export function createClientView(options: ClientViewOptions): ClientView {
 /** Memos have this map; their public type does not. */
 function forget(memo: Memo, flag: Flag): void {
   (memo as Memo & { readonly flags: Map<Flag, unknown> }).flags.delete(flag);
+}
+
+const NO_KEYS: ReadonlySet<string> = new Set();
+
+/** The keys by which Big Segments of these kinds know the context. */
+function keysInBigSegments(context: Context, kinds: Iterable<string>): ReadonlySet<string> {
+  const keys = new Set<string>();
+  for (const kind of kinds) {
+    const key = keyOf(context, kind);
+    if (key) keys.add(key);
+  }
+  return keys;
 }
 
 /** Parsed contexts have this method; the public type does not. */

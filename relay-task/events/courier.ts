@@ -94,14 +94,14 @@ const COMPLAINTS = {
 const compress = promisify(gzip);
 
 export function createCourier(options: CourierOptions): Courier {
-  const { timings, log, paced, environment } = options;
+  const { timings } = options;
   const aborter = new AbortController();
   // Each request that waits for a place adds a listener; many of them are not a leak.
   setMaxListeners(0, aborter.signal);
   const underWay = new Set<Attempt>();
   const waiting = new Set<Waiting>();
   let serverTime = 0;
-  const complaints = new Map<string, Set<Failure>>();
+  const complaints = createComplaints(options);
   let closing = false;
 
   async function pause(ms: number, keyChanged: () => boolean): Promise<void> {
@@ -139,7 +139,7 @@ export function createCourier(options: CourierOptions): Courier {
       if (closing) current.hurry();
     }, timings.slowAfterMs);
     try {
-      const answer = await postTo(address, delivery, current.controller.signal);
+      const answer = await postTo(address, delivery, { ...options, signal: current.controller.signal });
       if ('status' in answer) serverTime = answer.serverTime ?? serverTime;
       return answer;
     } finally {
@@ -147,44 +147,6 @@ export function createCourier(options: CourierOptions): Courier {
       clearTimeout(timer);
       giveBack();
     }
-  }
-
-  async function postTo({ path, key }: Address, { headers, json, identity }: Delivery, signal: AbortSignal) {
-    return post({
-      url: new URL(options.eventsUri + path),
-      headers: {
-        'User-Agent': options.userAgent,
-        'Content-Type': 'application/json',
-        'Content-Encoding': 'gzip',
-        ...headers,
-        ...identity,
-        ...(key !== undefined && { Authorization: key }),
-      },
-      // Compressed for each attempt: retries are rare, and memory holds only one copy.
-      body: await compress(json),
-      outbound: options.outbound,
-      timeoutMs: timings.requestTimeoutMs,
-      signal,
-    });
-  }
-
-  /** Logs each kind of problem once, until it is over; if a line like that was written a moment ago, at a later attempt. */
-  function complain(subject: string, kind: Failure, cause: PostAnswer) {
-    const known = complaints.get(subject) ?? new Set();
-    if (known.has(kind)) return;
-    const isSaid = paced(`${kind}, ${subject}`, (more) =>
-      log.warn(COMPLAINTS[kind], { environment, events: subject, ...cause, ...more }),
-    );
-    if (isSaid) complaints.set(subject, known.add(kind));
-  }
-
-  /** What was logged is over; says so at a later delivery if it was said a moment ago. */
-  function isFine(subject: string) {
-    if (!complaints.has(subject)) return;
-    const isSaid = paced(`recovered, ${subject}`, () =>
-      log.info('Event delivery recovered', { environment, events: subject }),
-    );
-    if (isSaid) complaints.delete(subject);
   }
 
   async function deliver(payload: Payload): Promise<Verdict> {
@@ -199,12 +161,12 @@ export function createCourier(options: CourierOptions): Courier {
       const address = payload.address();
       const answer = await attempt(address, delivery);
       const outcome = judge(answer);
-      if (outcome === 'delivered') isFine(subject);
+      if (outcome === 'delivered') complaints.isOver(subject);
       if (outcome === 'delivered' || outcome === 'too-large') return outcome;
       if (aborter.signal.aborted) return 'closed';
 
       // A single failure may just be a dead keep-alive connection.
-      if (outcome === 'refused' || attempts > 1) complain(subject, outcome, answer);
+      if (outcome === 'refused' || attempts > 1) complaints.tell(subject, outcome, answer);
       const next = patience.after(outcome, answer);
       if (typeof next === 'string') return next;
       if (closing && outcome === 'refused') return 'refused';
@@ -240,4 +202,52 @@ export function createCourier(options: CourierOptions): Courier {
 
 function isSame(a: Address, b: Address): boolean {
   return a.key === b.key && a.path === b.path;
+}
+
+async function postTo(
+  { path, key }: Address,
+  { headers, json, identity }: Delivery,
+  { eventsUri, userAgent, outbound, timings, signal }: CourierOptions & { readonly signal: AbortSignal },
+) {
+  return post({
+    url: new URL(eventsUri + path),
+    headers: {
+      'User-Agent': userAgent,
+      'Content-Type': 'application/json',
+      'Content-Encoding': 'gzip',
+      ...headers,
+      ...identity,
+      ...(key !== undefined && { Authorization: key }),
+    },
+    // Compressed for each attempt: retries are rare, and memory holds only one copy.
+    body: await compress(json),
+    outbound,
+    timeoutMs: timings.requestTimeoutMs,
+    signal,
+  });
+}
+
+/** What the log says of deliveries, by the subject of the events. */
+function createComplaints({ log, paced, environment }: Pick<CourierOptions, 'log' | 'paced' | 'environment'>) {
+  const complaints = new Map<string, Set<Failure>>();
+  return {
+    /** Logs each kind of problem once, until it is over; if a line like that was written a moment ago, at a later attempt. */
+    tell(subject: string, kind: Failure, cause: PostAnswer): void {
+      const known = complaints.get(subject) ?? new Set();
+      if (known.has(kind)) return;
+      const isSaid = paced(`${kind}, ${subject}`, (more) =>
+        log.warn(COMPLAINTS[kind], { environment, events: subject, ...cause, ...more }),
+      );
+      if (isSaid) complaints.set(subject, known.add(kind));
+    },
+
+    /** What was logged is over; says so at a later delivery if it was said a moment ago. */
+    isOver(subject: string): void {
+      if (!complaints.has(subject)) return;
+      const isSaid = paced(`recovered, ${subject}`, () =>
+        log.info('Event delivery recovered', { environment, events: subject }),
+      );
+      if (isSaid) complaints.delete(subject);
+    },
+  };
 }

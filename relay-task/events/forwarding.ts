@@ -75,6 +75,42 @@ const LOSSES: Partial<Record<DropReason, string>> = {
   memory: `${LOSS}, since those that wait take all memory for events; raise MEMORY_BUDGET, or find out who sends so many`,
 };
 
+/** At most one line per reason in that time, since any client can cause any number of losses. */
+function createReports(
+  environment: string,
+  { log, sameLineMs, ...limits }: { readonly log: Log; readonly sameLineMs: number } & LossLimits,
+): Reports {
+  const paced = createPacedLines(sameLineMs);
+  /** Since the last line. */
+  const lost = new Map<DropReason, number>();
+  const tell = (reason: DropReason, more: { readonly suppressed?: number } = {}) => {
+    const events = lost.get(reason);
+    lost.delete(reason);
+    log.warn(LOSSES[reason] ?? LOSS, { environment, reason, events, ...limitsOf(reason, limits), ...more });
+  };
+  return {
+    paced,
+    lost(reason, dropped) {
+      lost.set(reason, (lost.get(reason) ?? 0) + dropped);
+      paced(`dropped, ${reason}`, (more) => tell(reason, more));
+    },
+    tellRest() {
+      for (const reason of lost.keys()) tell(reason);
+    },
+  };
+}
+
+/** The limit that events met. */
+function limitsOf(reason: DropReason, { capacity, budgetBytes }: LossLimits): Partial<LossLimits> {
+  if (reason === 'capacity') return { capacity };
+  return reason === 'memory' ? { budgetBytes } : {};
+}
+
+interface LossLimits {
+  readonly capacity: number;
+  readonly budgetBytes: number;
+}
+
 /** Throws a RelayError CONFIG_INVALID when `eventsUri` is not an http or https URL. */
 export function createEventForwarding(options: EventForwardingOptions): EventForwarding {
   const { log, random = Math.random, discard = false } = options;
@@ -94,29 +130,6 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
   const tellFailure = createReasonLines((fields) => log.error('Cannot read a body of events; it was dropped', fields));
   const failed = (error: unknown) =>
     tellFailure(error instanceof Error ? (error.stack ?? error.message) : String(error));
-
-  /** At most one line per reason in that time, since any client can cause any number of losses. */
-  function createReports(environment: string): Reports {
-    const paced = createPacedLines(timings.sameLineMs);
-    /** Since the last line. */
-    const lost = new Map<DropReason, number>();
-    const tell = (reason: DropReason, more: { readonly suppressed?: number } = {}) => {
-      const events = lost.get(reason);
-      lost.delete(reason);
-      const limits = { ...(reason === 'capacity' && { capacity }), ...(reason === 'memory' && { budgetBytes }) };
-      log.warn(LOSSES[reason] ?? LOSS, { environment, reason, events, ...limits, ...more });
-    };
-    return {
-      paced,
-      lost(reason, dropped) {
-        lost.set(reason, (lost.get(reason) ?? 0) + dropped);
-        paced(`dropped, ${reason}`, (more) => tell(reason, more));
-      },
-      tellRest() {
-        for (const reason of lost.keys()) tell(reason);
-      },
-    };
-  }
 
   function openCredential(of: CredentialEventsOptions, { paced, lost }: Reports): CredentialEvents {
     const { name } = of;
@@ -155,7 +168,8 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
   return {
     environment(of) {
       if (discard) return discarding(of);
-      const reports = createReports(of.name);
+      const { sameLineMs } = timings;
+      const reports = createReports(of.name, { log, sameLineMs, capacity, budgetBytes });
       const created = createEnvironmentEvents(of, {
         idleMs: timings.idleQueueMs,
         open: (credential) => openCredential(credential, reports),

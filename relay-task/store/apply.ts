@@ -56,53 +56,6 @@ export function createApplier(
     return undefined;
   }
 
-  /** What was not written of a batch, and is not tried again in it. */
-  function createLeftovers(order: WriteOrder) {
-    const rounds = new Map<string, number>();
-    const later = new Map<string, Waiting>();
-    let stuck: string[] = [];
-    let changed: string[] = [];
-    let isContested = false;
-    const postpone = (write: Write) => later.set(idOf(write), order.waitingOf(write));
-    return {
-      later,
-      all: (): Leftover => ({ later, isContested }),
-      /** Whether to try this instead of a write that was refused. */
-      triesAgain(write: Write, again: Write): boolean {
-        const id = idOf(write);
-        if (again.item !== write.item && view.get(write.kind, write.key)) {
-          // The order was made for the former one.
-          postpone(write);
-          if (write.kind === 'features') changed.push(write.key);
-          return false;
-        }
-        const round = (rounds.get(id) ?? 0) + 1;
-        rounds.set(id, round);
-        if (round < maxRounds) return true;
-        isContested = true;
-        log.warn('Others keep changing an item; leaving it for later', { ...where, item: id });
-        // No reader opens a set without the marker, and it must not get the marker without these.
-        if (write.kind === 'features' && marks.areSet()) stuck.push(write.key);
-        return false;
-      },
-      /** Leaves out what depends on what was not written, since no reader may see it earlier. */
-      without(queue: readonly Write[]): readonly Write[] {
-        if (stuck.length + changed.length === 0) return queue;
-        const [withStuck, withChanged] = [order.withDependents(stuck), order.withDependents(changed)];
-        const isIn = (keys: ReadonlySet<string>, { kind, key }: Write) => kind === 'features' && keys.has(key);
-        const left = queue.filter((write) => !isIn(withStuck, write) && !isIn(withChanged, write));
-        for (const write of queue) {
-          if (isIn(withChanged, write)) postpone(write);
-          else if (isIn(withStuck, write)) {
-            log.warn('A prerequisite was not written; leaving the flag for later', { ...where, item: idOf(write) });
-          }
-        }
-        [stuck, changed] = [[], []];
-        return left;
-      },
-    };
-  }
-
   return {
     adopt: marks.adopt,
     async apply(work, demandPermission) {
@@ -111,7 +64,7 @@ export function createApplier(
         await marks.unmark();
       }
       const order = orderWrites(work, view, planner);
-      const leftovers = createLeftovers(order);
+      const leftovers = createLeftovers(order, { view, log, where, areSet: marks.areSet });
       let queue = order.writes;
       for (;;) {
         demandPermission();
@@ -132,6 +85,56 @@ export function createApplier(
       }
     },
     isSuspicious: marks.isSuspicious,
+  };
+}
+
+/** What was not written of a batch, and is not tried again in it. */
+function createLeftovers(
+  order: WriteOrder,
+  { view, log, where, areSet }: Pick<MarksOptions, 'view' | 'log' | 'where'> & { areSet(): boolean },
+) {
+  const rounds = new Map<string, number>();
+  const later = new Map<string, Waiting>();
+  let stuck: string[] = [];
+  let changed: string[] = [];
+  let isContested = false;
+  const postpone = (write: Write) => later.set(idOf(write), order.waitingOf(write));
+  return {
+    later,
+    all: (): Leftover => ({ later, isContested }),
+    /** Whether to try this instead of a write that was refused. */
+    triesAgain(write: Write, again: Write): boolean {
+      const id = idOf(write);
+      if (again.item !== write.item && view.get(write.kind, write.key)) {
+        // The order was made for the former one.
+        postpone(write);
+        if (write.kind === 'features') changed.push(write.key);
+        return false;
+      }
+      const round = (rounds.get(id) ?? 0) + 1;
+      rounds.set(id, round);
+      if (round < maxRounds) return true;
+      isContested = true;
+      log.warn('Others keep changing an item; leaving it for later', { ...where, item: id });
+      // No reader opens a set without the marker, and it must not get the marker without these.
+      if (write.kind === 'features' && areSet()) stuck.push(write.key);
+      return false;
+    },
+    /** Leaves out what depends on what was not written, since no reader may see it earlier. */
+    without(queue: readonly Write[]): readonly Write[] {
+      if (stuck.length + changed.length === 0) return queue;
+      const [withStuck, withChanged] = [order.withDependents(stuck), order.withDependents(changed)];
+      const isIn = (keys: ReadonlySet<string>, { kind, key }: Write) => kind === 'features' && keys.has(key);
+      const left = queue.filter((write) => !isIn(withStuck, write) && !isIn(withChanged, write));
+      for (const write of queue) {
+        if (isIn(withChanged, write)) postpone(write);
+        else if (isIn(withStuck, write)) {
+          log.warn('A prerequisite was not written; leaving the flag for later', { ...where, item: idOf(write) });
+        }
+      }
+      [stuck, changed] = [[], []];
+      return left;
+    },
   };
 }
 

@@ -33,6 +33,19 @@ const PAGE = 250;
 
 export type BigSegmentRequests = ReturnType<typeof createRequests>;
 
+function pageOf(TableName: string, namespace: string, after: Row | undefined): QueryCommand {
+  return new QueryCommand({
+    TableName,
+    ConsistentRead: true,
+    ExclusiveStartKey: after,
+    Limit: PAGE,
+    KeyConditionExpression: '#namespace = :namespace',
+    ProjectionExpression: '#namespace, #key, #number',
+    ExpressionAttributeNames: { '#namespace': 'namespace', '#key': 'key', '#number': 'patchNumber' },
+    ExpressionAttributeValues: { ':namespace': { S: namespace } },
+  });
+}
+
 /** Requests to the table. What fails rejects with one sentence. */
 export function createRequests(options: RequestsOptions) {
   const { tableName: TableName } = options;
@@ -99,16 +112,7 @@ export function createRequests(options: RequestsOptions) {
     },
     /** Some keys of a namespace with their `patchNumber`, strongly consistent; `after` is the end of the page before. */
     async page(namespace: string, after: Row | undefined) {
-      const command = new QueryCommand({
-        TableName,
-        ConsistentRead: true,
-        ExclusiveStartKey: after,
-        Limit: PAGE,
-        KeyConditionExpression: '#namespace = :namespace',
-        ProjectionExpression: '#namespace, #key, #number',
-        ExpressionAttributeNames: { '#namespace': 'namespace', '#key': 'key', '#number': 'patchNumber' },
-        ExpressionAttributeValues: { ':namespace': { S: namespace } },
-      });
+      const command = pageOf(TableName, namespace, after);
       const { Items = [], LastEvaluatedKey } = (await call((how) => client.send(command, how))) ?? {};
       return { rows: Items, last: LastEvaluatedKey };
     },

@@ -90,18 +90,6 @@ export function createPlanner(options: PlannerOptions): Planner {
     return reason === undefined;
   }
 
-  /** Whether the row of an item that does not fit has yet to say so. */
-  function needsMark(item: Item, known: Known | undefined): boolean {
-    if (!database.marksStale || known?.version === undefined) return false;
-    return known.version < item.version && known.staleFor !== item.version;
-  }
-
-  /** Whether the row is newer than memory, or memory does not know it. */
-  function isSuspicious(known: Known, item: Item | undefined, mode: Mode): boolean {
-    if (!item) return !known.deleted;
-    return mode !== 'replace' && known.version !== undefined && known.version > item.version;
-  }
-
   /** Of a row that memory does not know: tombstones keep out older versions until they are spent. */
   const mayStay = (known: Known) => known.deleted && !graves.isSpent(known);
 
@@ -126,7 +114,7 @@ export function createPlanner(options: PlannerOptions): Planner {
     if (!item) return known && planUnknown(known);
     if (sameItem(known?.item, item)) return undefined;
     if (fits(item)) return { kind, key, over: known, action: 'put', item };
-    return needsMark(item, known) ? { kind, key, over: known, action: 'mark-stale', item } : undefined;
+    return needsMark(database, item, known) ? { kind, key, over: known, action: 'mark-stale', item } : undefined;
   }
 
   return {
@@ -136,7 +124,7 @@ export function createPlanner(options: PlannerOptions): Planner {
       for (const item of everything(view)) {
         const known = ledger.get(idOf(item));
         if (sameItem(known?.item, item)) misfits.delete(idOf(item));
-        else if (fits(item) || needsMark(item, known))
+        else if (fits(item) || needsMark(database, item, known))
           differing.push({ kind: item.kind, key: item.key, mode: 'newer' });
       }
       for (const known of ledger.all()) {
@@ -165,4 +153,16 @@ export function createPlanner(options: PlannerOptions): Planner {
     refused: noteMisfit,
     oversized: () => [...misfits].map(([id, reason]) => `${id}: ${reason}`),
   };
+}
+
+/** Whether the row of an item that does not fit has yet to say so. */
+function needsMark({ marksStale }: Database, item: Item, known: Known | undefined): boolean {
+  if (!marksStale || known?.version === undefined) return false;
+  return known.version < item.version && known.staleFor !== item.version;
+}
+
+/** Whether the row is newer than memory, or memory does not know it. */
+function isSuspicious(known: Known, item: Item | undefined, mode: Mode): boolean {
+  if (!item) return !known.deleted;
+  return mode !== 'replace' && known.version !== undefined && known.version > item.version;
 }

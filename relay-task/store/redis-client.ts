@@ -63,7 +63,7 @@ export function createRedisClient(connection: RedisConnection): RedisClient {
     attempts += 1;
     return backoffMs(attempts, { firstMs: 50, maxMs: longestPauseMs });
   };
-  const common: RedisOptions = {
+  const common: CommonOptions = {
     ...settled.access,
     lazyConnect: true,
     connectTimeout: connectTimeoutMs,
@@ -79,38 +79,9 @@ export function createRedisClient(connection: RedisConnection): RedisClient {
     retryStrategy,
     reconnectOnError: (error) => wrongServer.test(error.message),
   };
-  const redis = build();
+  const redis = clientFor(connection, common, settled.address);
   const isCluster = redis instanceof Cluster;
   let lastProblem: Error | undefined;
-
-  function build(): Redis | Cluster {
-    const { cluster, sentinels, master } = connection;
-    if (cluster) {
-      const { retryStrategy: _, db: __, ...redisOptions } = common;
-      return new Cluster([...cluster], {
-        redisOptions,
-        lazyConnect: true,
-        clusterRetryStrategy: retryStrategy,
-        slotsRefreshTimeout: connectTimeoutMs,
-        // A failover takes seconds: then the store tries again, rather than the client inside one command.
-        maxRedirections: 8,
-        retryDelayOnFailover: 100,
-        retryDelayOnClusterDown: 100,
-        // Names in certificates are the nodes' own.
-        ...(common.tls && { dnsLookup: (address, done) => done(null, address) }),
-      });
-    }
-    if (!sentinels) return new Redis({ ...common, ...settled.address });
-    return new Redis({
-      ...common,
-      sentinels: [...sentinels],
-      name: master ?? 'mymaster',
-      sentinelUsername: connection.sentinelUsername,
-      sentinelPassword: connection.sentinelPassword,
-      ...(common.tls && { sentinelTLS: common.tls, enableTLSForSentinelMode: true }),
-      sentinelRetryStrategy: retryStrategy,
-    });
-  }
 
   const note = (error: Error) => {
     lastProblem = error;
@@ -159,6 +130,43 @@ export function createRedisClient(connection: RedisConnection): RedisClient {
       redis.disconnect();
     },
   };
+}
+
+type CommonOptions = RedisOptions & { readonly retryStrategy: () => number };
+
+/** One server, a Cluster, or the master that Sentinels name. */
+function clientFor(
+  connection: RedisConnection,
+  common: CommonOptions,
+  address: ReturnType<typeof settle>['address'],
+): Redis | Cluster {
+  const { cluster, sentinels, master } = connection;
+  const { retryStrategy } = common;
+  if (cluster) {
+    const { retryStrategy: _, db: __, ...redisOptions } = common;
+    return new Cluster([...cluster], {
+      redisOptions,
+      lazyConnect: true,
+      clusterRetryStrategy: retryStrategy,
+      slotsRefreshTimeout: common.connectTimeout,
+      // A failover takes seconds: then the store tries again, rather than the client inside one command.
+      maxRedirections: 8,
+      retryDelayOnFailover: 100,
+      retryDelayOnClusterDown: 100,
+      // Names in certificates are the nodes' own.
+      ...(common.tls && { dnsLookup: (address, done) => done(null, address) }),
+    });
+  }
+  if (!sentinels) return new Redis({ ...common, ...address });
+  return new Redis({
+    ...common,
+    sentinels: [...sentinels],
+    name: master ?? 'mymaster',
+    sentinelUsername: connection.sentinelUsername,
+    sentinelPassword: connection.sentinelPassword,
+    ...(common.tls && { sentinelTLS: common.tls, enableTLSForSentinelMode: true }),
+    sentinelRetryStrategy: retryStrategy,
+  });
 }
 
 /** Runs a script by its digest, and sends its text to a server that does not have it. Answers with buffers. */

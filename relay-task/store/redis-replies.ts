@@ -155,21 +155,10 @@ export function createReplyCounter({ maxBytes, maxTextBytes, maxElements, maxDep
       return;
     }
     if (open.length === 0 && ended === 'error') errors += 1;
-    else if (endElement()) answers += 1;
+    else if (endElement(open)) answers += 1;
     if (open.length > 0) return;
     bytes = 0;
     elements = 0;
-  }
-
-  /** Whether it was the last of the reply. */
-  function endElement(): boolean {
-    for (let left = open.pop(); left !== undefined; left = open.pop()) {
-      if (left > 1) {
-        open.push(left - 1);
-        return false;
-      }
-    }
-    return true;
   }
 
   return (chunk: Buffer): { readonly answers: number; readonly errors: number } => {
@@ -184,4 +173,15 @@ export function createReplyCounter({ maxBytes, maxTextBytes, maxElements, maxDep
     }
     return { answers, errors };
   };
+}
+
+/** An element of the innermost open array has ended. Returns whether it was the last of the reply. */
+function endElement(open: number[]): boolean {
+  for (let left = open.pop(); left !== undefined; left = open.pop()) {
+    if (left > 1) {
+      open.push(left - 1);
+      return false;
+    }
+  }
+  return true;
 }

@@ -1,9 +1,9 @@
 /** The answers that subjects hold, and what their connections are sent when these change. */
 import { createMemo } from '../../lib/evaluation/index.ts';
-import { begunLanes, type EvaluationLines, type EvaluationPlace, evaluationLanes } from '../common/evaluation-lines.ts';
+import { type EvaluationLines, type EvaluationPlace, evaluationLanes } from '../common/evaluation-lines.ts';
 import { createPace } from '../common/evaluation-pace.ts';
 import type { FairTurns } from '../common/fair-turns.ts';
-import { inSlices, nextTurn, resultOf, SLICE_MS } from '../common/slices.ts';
+import { inSlices, resultOf } from '../common/slices.ts';
 import { unlessVoid } from '../common/void-steps.ts';
 import type { ClientView, EvaluatedFlag } from '../ports.ts';
 import type { Connection, Subject } from './connection.ts';
@@ -11,6 +11,7 @@ import type { EvaluatedEvents } from './evaluated-events.ts';
 import { inPieces } from './framing.ts';
 import type { Passes, Work } from './passes.ts';
 import type { ChannelBasics, Readers } from './readers.ts';
+import { createSubjectTurns, waitFor } from './subject-turns.ts';
 
 interface AnswersOptions extends Pick<ChannelBasics, 'environment' | 'view' | 'late' | 'limit' | 'failed'> {
   readonly turns: FairTurns;
@@ -43,12 +44,6 @@ export function createEvaluatedAnswers(
   passesOf: (subject: Subject) => Passes,
 ): EvaluatedAnswers {
   const { environment, view, clientView, turns } = options;
-  // How many may wait is limited where streams are accepted.
-  const inTurn = (place: EvaluationPlace, work: () => void, later: boolean): void => {
-    const waits = later ? nextTurn() : turns.await(begunLanes(environment, place));
-    if (waits) void waits.then(work);
-    else work();
-  };
   const { prepare, isPrepared } = createPreparation(clientView);
   const isLive = (key: string) => view.get('features', key)?.deleted === false;
   /** The connection that `start` is working on, which gets its first answers from there. */
@@ -93,66 +88,11 @@ export function createEvaluatedAnswers(
       error,
     );
   };
-  /** For work that no caller guards. */
-  const guarded = (subject: Subject, work: () => void): void => {
-    try {
-      work();
-    } catch (error) {
-      failed([subject], error);
-    }
-  };
-
-  /** Works for the subject in its turn. What throws costs it its place, too. */
-  const step = ({ subject, place }: Visit, work: () => void, later = false): void =>
-    inTurn(
-      place,
-      () =>
-        guarded(subject, () => {
-          try {
-            work();
-          } catch (error) {
-            place.leave();
-            throw error;
-          }
-        }),
-      later,
-    );
-
-  /** Runs the steps to their end, a slice in each turn; with undefined, if they are void before. */
-  const inTurns = <T>(visit: Visit, steps: Generator<void, T>, done: (result: T) => void): void => {
-    const { subject, place } = visit;
-    const began = performance.now();
-    let next = steps.next();
-    while (!next.done && performance.now() < began + SLICE_MS) next = steps.next();
-    if (next.done) {
-      done(next.value);
-      return;
-    }
-    const goOn = () => step(visit, () => inTurns(visit, steps, done));
-    const wait = place.after(performance.now() - began);
-    if (wait) waitIn<void>(subject, wait, goOn, place.leave);
-    else goOn();
-  };
-
-  /** Waits until it may begin, or nobody reads any more. */
-  const waitIn = <T>(
-    subject: Subject,
-    enter: (begin: (turn: T) => void) => () => void,
-    begin: (turn: T) => void,
-    abandoned = () => {},
-  ): void => {
-    let isWaiting = true;
-    const giveUp = enter((turn) => {
-      isWaiting = false;
-      subject.giveUp = undefined;
-      begin(turn);
-    });
-    if (!isWaiting) return;
-    subject.giveUp = () => {
-      giveUp();
-      abandoned();
-    };
-  };
+  const { guarded, step, inTurns } = createSubjectTurns({
+    environment,
+    turns,
+    failed: (subject, error) => failed([subject], error),
+  });
 
   /** Evaluates everything for the subject, with new memberships, if there is data and nothing else does so. */
   const arrive = (subject: Subject, restarts = 0): void => {
@@ -172,7 +112,7 @@ export function createEvaluatedAnswers(
         step(visit, () => answer(visit));
       };
       // How many may wait is limited where streams are accepted.
-      waitIn<EvaluationPlace>(subject, (enterNow) => line.enter(lanes, enterNow, 0), begin);
+      waitFor<EvaluationPlace>(subject, (enterNow) => line.enter(lanes, enterNow, 0), begin);
     };
     if (!preparation) {
       enter();

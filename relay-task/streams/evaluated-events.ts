@@ -47,10 +47,7 @@ function differInVersionsOnly(a: EvaluatedFlag, b: EvaluatedFlag): boolean {
 
 /** `onPut`: the size of a whole set that was serialised. */
 export function createEvaluatedEvents(framing: Framing, onPut: (bytes: number) => void): EvaluatedEvents {
-  const slots = new Map<string, number>();
-  /** `"KEY":` by slot. */
-  const names: string[] = [];
-  const free: number[] = [];
+  const slots = createSlots();
   let used = false;
   /** One buffer per event between two changes, shared by all connections. */
   const patches = new Map<EvaluatedFlag, Buffer>();
@@ -59,16 +56,6 @@ export function createEvaluatedEvents(framing: Framing, onPut: (bytes: number) =
   const removedVersions = new Map<string, number>();
   /** The last whole set, for other connections of the same subject. */
   let last: { readonly subject: Subject; readonly stamp: number; readonly pieces: readonly Buffer[] } | undefined;
-
-  const slotOf = (key: string): number => {
-    let slot = slots.get(key);
-    if (slot === undefined) {
-      slot = free.pop() ?? names.length;
-      slots.set(key, slot);
-      names[slot] = `${JSON.stringify(key)}:`;
-    }
-    return slot;
-  };
 
   const forget = (): void => {
     patches.clear();
@@ -81,14 +68,14 @@ export function createEvaluatedEvents(framing: Framing, onPut: (bytes: number) =
       return used;
     },
     get slots() {
-      return names.length;
+      return slots.names.length;
     },
-    slotOf,
-    knownSlot: (key) => slots.get(key),
+    slotOf: slots.of,
+    knownSlot: slots.known,
     place(answers) {
       used = true;
-      const slotted = answers.map((answer) => slotOf(answer.key));
-      const held: (EvaluatedFlag | undefined)[] = new Array(names.length).fill(undefined);
+      const slotted = answers.map((answer) => slots.of(answer.key));
+      const held: (EvaluatedFlag | undefined)[] = new Array(slots.names.length).fill(undefined);
       slotted.forEach((slot, index) => {
         held[slot] = answers[index];
       });
@@ -98,7 +85,7 @@ export function createEvaluatedEvents(framing: Framing, onPut: (bytes: number) =
       if (last?.subject === subject && last.stamp === subject.stamp) return last.pieces;
       const parts: string[] = [];
       subject.held?.forEach((answer, slot) => {
-        if (answer) parts.push(`${names[slot]}${answer.json}`);
+        if (answer) parts.push(`${slots.names[slot]}${answer.json}`);
       });
       const bytes = frame(eventText('put', `{${parts.join(',')}}`), framing);
       // Copies: a part of a buffer would keep all of it in memory until the last byte is sent.
@@ -139,12 +126,34 @@ export function createEvaluatedEvents(framing: Framing, onPut: (bytes: number) =
     changed: forget,
     passed(gone) {
       forget();
-      for (const key of gone) {
-        const slot = slots.get(key);
-        if (slot === undefined) continue;
-        slots.delete(key);
-        free.push(slot);
+      for (const key of gone) slots.free(key);
+    },
+  };
+}
+
+/** The place of each flag among the answers that subjects hold. Places of flags that are gone are used again. */
+function createSlots() {
+  const slots = new Map<string, number>();
+  const names: string[] = [];
+  const free: number[] = [];
+  return {
+    /** `"KEY":` by slot. */
+    names: names as readonly string[],
+    known: (key: string) => slots.get(key),
+    of(key: string): number {
+      let slot = slots.get(key);
+      if (slot === undefined) {
+        slot = free.pop() ?? names.length;
+        slots.set(key, slot);
+        names[slot] = `${JSON.stringify(key)}:`;
       }
+      return slot;
+    },
+    free(key: string): void {
+      const slot = slots.get(key);
+      if (slot === undefined) return;
+      slots.delete(key);
+      free.push(slot);
     },
   };
 }

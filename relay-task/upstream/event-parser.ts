@@ -80,7 +80,7 @@ export function createEventParser({ maxBytes, onIgnored }: EventParserOptions): 
   }
 
   function endEvent(): ReturnType<EventParser['next']> {
-    const found = hasData ? eventOf(held.subarray(0, dataEnd)) : undefined;
+    const found = hasData ? eventOf(held.subarray(0, dataEnd), event, id) : undefined;
     // A long event keeps the buffer.
     if (held.length > KEPT_BYTES) held = Buffer.allocUnsafeSlow(FIRST_BYTES);
     dataEnd = 0;
@@ -91,10 +91,6 @@ export function createEventParser({ maxBytes, onIgnored }: EventParserOptions): 
     if (found) ignored.reset();
     const isTooLarge = found && 'data' in found && bytesOf(found.data) > maxBytes;
     return isTooLarge ? { problem: describeTooLarge('an event', maxBytes) } : found;
-  }
-
-  function eventOf(bytes: Buffer): ServerSentEvent | LongEvent {
-    return bytes.length > LARGE_BYTES ? { event, id, bytes } : { event, id, data: textOf(bytes) };
   }
 
   /** The line that has begun, without its end, becomes part of the event. */
@@ -111,7 +107,7 @@ export function createEventParser({ maxBytes, onIgnored }: EventParserOptions): 
     const start = valueStart(held, nameEnd, to);
     if (isName(held, from, nameEnd, DATA)) addData(start, to);
     else if (isName(held, from, nameEnd, EVENT)) event = beginning(held, start, to) || undefined;
-    else if (isName(held, from, nameEnd, ID)) readId(beginning(held, start, to), to - start);
+    else if (isName(held, from, nameEnd, ID)) id = idIn(held, start, to) ?? id;
     else if (!isName(held, from, nameEnd, RETRY)) return ignored.add(`Unknown field "${short(held, from, nameEnd)}"`);
     else if (!/^\d+$/.test(beginning(held, start, to)))
       return ignored.add(`Invalid \`retry\` value: "${short(held, start, to)}"`);
@@ -125,10 +121,6 @@ export function createEventParser({ maxBytes, onIgnored }: EventParserOptions): 
     dataEnd += to - start;
     end = dataEnd;
     hasData = true;
-  }
-
-  function readId(value: string, bytes: number): void {
-    if (!value.includes('\0')) id = bytes > LONGEST_NAME ? '' : value;
   }
 
   return {
@@ -157,6 +149,17 @@ export function createEventParser({ maxBytes, onIgnored }: EventParserOptions): 
       return undefined;
     },
   };
+}
+
+function eventOf(bytes: Buffer, event: string | undefined, id: string | undefined): ServerSentEvent | LongEvent {
+  return bytes.length > LARGE_BYTES ? { event, id, bytes } : { event, id, data: textOf(bytes) };
+}
+
+/** '' for a long one, which no header can hold; undefined: it has no effect. */
+function idIn(line: Buffer, from: number, to: number): string | undefined {
+  const value = beginning(line, from, to);
+  if (value.includes('\0')) return undefined;
+  return to - from > LONGEST_NAME ? '' : value;
 }
 
 /** Lines that are no part of an event, since the last event. */
