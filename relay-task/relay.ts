@@ -283,8 +283,8 @@ interface HubWork {
 function createRelayHub(config: Config, { streams }: Metrics, memory: Memory, work: HubWork, log: Log) {
   const { initMaxConcurrent, initMaxQueued } = config;
   return createHub({
-    heartbeatMs: Math.max(0, config.heartbeatIntervalMs),
-    maxAgeMs: Math.max(0, config.maxClientConnectionTimeMs),
+    heartbeatMs: config.heartbeatIntervalMs,
+    maxAgeMs: config.maxClientConnectionTimeMs,
     clientStreams: config.clientStreams,
     pingJitterMs: config.pingStreamJitterMs,
     ...(initMaxConcurrent !== undefined && { maxInitialInFlight: initMaxConcurrent }),

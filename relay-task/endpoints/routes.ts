@@ -44,16 +44,15 @@ export interface RoutesOptions extends StatusOptions {
   readonly polls?: Budget | undefined;
   /** For failures that a protocol reports in its own format. */
   readonly log?: Log;
-  /** The largest body with a context that is accepted, decompressed: 256 KiB; at most 1 MiB, which 0 means, too. */
-  readonly maxContextBytes?: number;
-  /** The largest body of events that is accepted, decompressed: 10 MiB. */
-  readonly maxInboundPayloadBytes?: number;
+  /** The largest body with a context that is accepted, decompressed; at most 1 MiB, which 0 means, too. */
+  readonly maxContextBytes: number;
+  /** The largest body of events that is accepted, decompressed. */
+  readonly maxInboundPayloadBytes: number;
   /** Where the texts of answers are kept; in a small memory of its own by default. */
   readonly kept?: Kept | undefined;
 }
 
 const KIB = 1024;
-const MIB = 1024 * KIB;
 /** The context of a stream stays in memory as long as the stream. In a path there is hardly room for more either. */
 const MAX_STREAM_CONTEXT_BYTES = 64 * KIB;
 
@@ -64,8 +63,8 @@ export function servesBrowsers(route: Route): route is EnvironmentRoute | Stream
 }
 
 export function createRoutes(options: RoutesOptions): readonly Route[] {
-  const { maxInboundPayloadBytes = 10 * MIB } = options;
-  const maxContextBytes = Math.min(options.maxContextBytes ?? 256 * KIB, MAX_CONTEXT_BYTES) || MAX_CONTEXT_BYTES;
+  const { maxInboundPayloadBytes } = options;
+  const maxContextBytes = Math.min(options.maxContextBytes, MAX_CONTEXT_BYTES) || MAX_CONTEXT_BYTES;
   const bodies = createBodies(options.polls);
   const { whole, one, flagsForPhp } = createPolling(bodies);
   const { analytics, diagnostic, image } = createEvents(maxInboundPayloadBytes);

@@ -26,10 +26,10 @@ export type { EnvironmentEvents, EnvironmentEventsOptions } from './environment-
 export interface EventForwardingOptions {
   /** For example `https://events.launchdarkly.com`, with or without a path. */
   readonly eventsUri: string;
-  /** How often queues are flushed; one that is half full is sent at once. 5,000 by default. */
-  readonly flushIntervalMs?: number;
-  /** Events per queue, not counting those being sent. 1,000 by default. */
-  readonly capacity?: number;
+  /** How often queues are flushed; one that is half full is sent at once. */
+  readonly flushIntervalMs: number;
+  /** Events per queue, not counting those being sent. */
+  readonly capacity: number;
   /** For all queues together, and an eighth of it for what is remembered. 32 MiB by default. */
   readonly maxBytes?: number;
   /** Of the whole process. */
@@ -117,7 +117,7 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
   const eventsUri = readUri(options.eventsUri);
   const timings = { ...usualTimings, ...options.timings };
   const meter = createEventMeter(options.registry);
-  const { capacity = 1_000, maxBytes = 32 * 1_024 ** 2, parentBudget: parent } = options;
+  const { capacity, maxBytes = 32 * 1_024 ** 2, parentBudget: parent } = options;
   const budget = createBudget(maxBytes, { parent, changed: meter.queued });
   const budgetBytes = Math.min(maxBytes, parent?.maxBytes ?? Infinity);
   const memory = createBudget(budgetBytes * PART_OF_MEMORY, { parent });
@@ -125,7 +125,7 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
   const open = new Set<EnvironmentEvents>();
   const timer = setInterval(() => {
     for (const environment of open) environment.flush();
-  }, options.flushIntervalMs ?? 5_000);
+  }, options.flushIntervalMs);
   timer.unref();
   const tellFailure = createReasonLines((fields) => log.error('Cannot read a body of events; it was dropped', fields));
   const failed = (error: unknown) =>

@@ -2,12 +2,7 @@ import type { BigSegmentsAnswer } from '../../lib/evaluation/index.ts';
 import { sleep } from '../common/pause.ts';
 import type { BigSegments, LoadOptions } from '../ports.ts';
 import { type BigSegmentMetadata, EVERY_HASH, hashOf } from './big-segments.ts';
-import {
-  type CacheEntry,
-  createMembershipMemory,
-  type MembershipCache,
-  type MembershipMemory,
-} from './big-segments-cache.ts';
+import type { CacheEntry, MembershipCache, MembershipMemory } from './big-segments-cache.ts';
 import { createMembershipReads, type ReadMembership } from './big-segments-reads.ts';
 import {
   type BigSegmentWatchOptions,
@@ -21,12 +16,12 @@ export interface BigSegmentLookupOptions extends BigSegmentWatchOptions {
   readonly former?: (FormerStores & Pick<KnownMemberships, 'cache'>) | undefined;
   /** Evaluations say STALE after this time without synchronisation. Default 2 min, as in LaunchDarkly's SDKs. */
   readonly staleAfterMs?: number;
-  /** The same for `status`: `bigSegmentsStaleThreshold`. Default 5 min. */
-  readonly statusStaleAfterMs?: number;
+  /** The same for `status`: `bigSegmentsStaleThreshold`. */
+  readonly statusStaleAfterMs: number;
   /** How long a membership is used before it is read again. Default 5 s. */
   readonly cacheMs?: number;
-  /** Where memberships are remembered. Default: 32 MiB of its own. */
-  readonly memory?: MembershipMemory;
+  /** Where memberships are remembered. */
+  readonly memory: MembershipMemory;
   /** How many requests are in progress at the same time, and how many more contexts may wait. Default 4 and 50,000. */
   readonly maxInside?: number;
   readonly maxWaiting?: number;
@@ -66,9 +61,9 @@ type Found = Pick<CacheEntry, 'membership' | 'incomplete'>;
  * context of which nothing is known waits; it gets STORE_ERROR only if the store cannot be asked for longer than that.
  */
 export function createBigSegmentLookup(options: BigSegmentLookupOptions): BigSegmentLookup {
-  const { staleAfterMs = 120_000, statusStaleAfterMs = 300_000, cacheMs = 5_000, waitMs = 5_000 } = options;
+  const { staleAfterMs = 120_000, statusStaleAfterMs, cacheMs = 5_000, waitMs = 5_000 } = options;
   const { maxInside = 4, maxWaiting = 50_000, outageWaitMs = 5_000, now = Date.now } = options;
-  const cache = (options.memory ?? createMembershipMemory({ limitBytes: 32 * 1024 * 1024 })).open();
+  const cache = options.memory.open();
   let generation = 0;
   let closed = false;
   let former = options.former;

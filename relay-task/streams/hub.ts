@@ -15,7 +15,7 @@ import type { ChannelBasics } from './readers.ts';
 export type { StreamSource } from './kinds.ts';
 
 export interface HubOptions {
-  /** Ms between heartbeats of a stream, by default 30,000, half of an ALB's idle timeout; 0 or less: none. */
+  /** Ms between heartbeats of a stream; 0 or less, the default: none. */
   readonly heartbeatMs?: number;
   /** Streams are closed at a random age between 80 and 100 % of it; 0 or less, the default: never. */
   readonly maxAgeMs?: number;
@@ -96,7 +96,7 @@ export function createHub(options: HubOptions = {}): Hub {
     turns: options.turns ?? createFairTurns({ maxWaiting: Infinity }),
   };
   const lifecycle = createLifecycle({
-    heartbeatMs: Math.max(0, options.heartbeatMs ?? 30_000),
+    heartbeatMs: Math.max(0, options.heartbeatMs ?? 0),
     maxAgeMs: Math.max(0, options.maxAgeMs ?? 0),
     stallMs: options.stallMs ?? 30_000,
     maxBehindBytes: options.maxBehindBytes ?? 8 * 1024 * 1024,

@@ -10,12 +10,10 @@ type Protocol = 'fdv1' | 'fdv2' | 'fdv2-streaming' | 'fdv2-polling';
 
 export interface StreamingOptions extends FlagStreamOptions, DataSystemTimes {
   readonly sink: UpstreamSink;
-  /** `fdv1` */
-  readonly protocol?: Protocol | undefined;
+  readonly protocol: Protocol;
   /** For polling: LaunchDarkly's server or another relay; `/sdk/poll` is appended to its path. */
-  readonly baseUri?: string | undefined;
-  /** 30 s, as in LaunchDarkly's SDKs. */
-  readonly pollIntervalMs?: number | undefined;
+  readonly baseUri: string;
+  readonly pollIntervalMs: number;
   /** `DataSystemOptions.generation` */
   readonly generation?: (() => unknown) | undefined;
   onStatus?(status: UpstreamStatus): void;
@@ -28,9 +26,9 @@ export interface StreamingOptions extends FlagStreamOptions, DataSystemTimes {
  * Throws CONFIG_INVALID when an address is not an http or https address.
  */
 export function startStreaming(options: StreamingOptions): Upstream {
-  const { protocol = 'fdv1', pollIntervalMs = 30_000, baseUri = 'https://sdk.launchdarkly.com' } = options;
+  const { protocol, pollIntervalMs } = options;
   const stream = () => fdv2Stream(options);
-  const poll = () => fdv2Poll({ ...options, baseUri, pollIntervalMs, maxAnswerBytes: options.maxReceivedBytes });
+  const poll = () => fdv2Poll({ ...options, maxAnswerBytes: options.maxReceivedBytes });
   const ways: Readonly<Record<Protocol, () => readonly [Way, Way?]>> = {
     fdv1: () => [fdv1Stream(options)],
     fdv2: () => [stream(), poll()],

@@ -84,6 +84,8 @@ async function serve(candidate: Candidate, setBytes: number): Promise<void> {
     const streams = hub.environment({ name: 'bench', view });
     const environment = { ...unused, name: 'bench', view, refused: false };
     const server = createRelayServer({
+      maxContextBytes: 256 * 1024,
+      maxInboundPayloadBytes: 10 * 1024 * 1024,
       find: () => ({ environment }),
       openStream: (_environment, socket, opening) => streams.open(socket, opening),
       health: {

@@ -34,6 +34,8 @@ export interface HostileOptions {
 
 const MB = 1_000_000;
 const routes = createRoutes({
+  maxContextBytes: 0,
+  maxInboundPayloadBytes: 0,
   health: {
     status: () => [],
     *environmentStatus() {},

@@ -52,6 +52,8 @@ export async function startServer(options: TestServerOptions = {}): Promise<Test
   const log: Log = { debug: write, info: write, warn: write, error: write };
   const { evaluations = createEvaluationLines() } = options;
   const server = createRelayServer({
+    maxContextBytes: 256 * 1024,
+    maxInboundPayloadBytes: 10 * 1024 * 1024,
     evaluations,
     find(kind, credential, filter) {
       if (options.find) return options.find(kind, credential, filter, environment);

@@ -110,6 +110,7 @@ export function startForwarding(eventsUri: string, more: Partial<EventForwarding
   const forwarding = createEventForwarding({
     eventsUri,
     flushIntervalMs: 10,
+    capacity: 1_000,
     userAgent: 'EdgeFlagRelay/1.2.3',
     log,
     registry,

@@ -68,6 +68,8 @@ function start(more: Partial<BigSegmentLookupOptions> = {}) {
     onChange() {
       told.changes += 1;
     },
+    memory: createMembershipMemory({ limitBytes: 1_000_000 }),
+    statusStaleAfterMs: 300_000,
     ...{ now: () => clock.now, pollMs: 10, retryMs: 10, waitMs: 60_000, outageWaitMs: 0, ...more },
   });
   lookups.push(lookup);

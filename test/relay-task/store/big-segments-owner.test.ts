@@ -3,6 +3,7 @@ import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import type { Cluster, Redis } from 'ioredis';
 import type { BigSegmentPatch } from '../../../relay-task/ports.ts';
 import { type BigSegmentStore, hashOf } from '../../../relay-task/store/big-segments.ts';
+import { createMembershipMemory } from '../../../relay-task/store/big-segments-cache.ts';
 import { createDynamoDBBigSegments } from '../../../relay-task/store/big-segments-dynamodb.ts';
 import { createBigSegmentLookup } from '../../../relay-task/store/big-segments-lookup.ts';
 import { createRedisBigSegments } from '../../../relay-task/store/big-segments-redis.ts';
@@ -233,6 +234,8 @@ function promises(place: () => Place): void {
     const b = await place().open({ environment: 'b' });
     const lookup = opened(
       createBigSegmentLookup({
+        memory: createMembershipMemory({ limitBytes: 1_000_000 }),
+        statusStaleAfterMs: 300_000,
         ...{ stores: [b], log: silent, environment: () => 'b', pollMs: 5, retryMs: 5, outageWaitMs: 0, cacheMs: 0 },
       }),
     );

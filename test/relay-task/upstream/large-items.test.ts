@@ -74,6 +74,7 @@ describe.each(['fdv1', 'fdv2-streaming'] as const)('a changed flag that comes by
           streamUri: upstream.uri,
           baseUri: upstream.uri,
           protocol,
+          pollIntervalMs: 30_000,
           sdkKey: 'sdk-key',
           userAgent: 'EdgeFlagRelay/1.2.3',
         },
@@ -165,6 +166,7 @@ describe.each(['fdv1', 'fdv2-streaming'] as const)('a whole set that comes by %s
           streamUri: upstream.uri,
           baseUri: upstream.uri,
           protocol,
+          pollIntervalMs: 30_000,
           sdkKey: 'sdk-key',
           userAgent: 'EdgeFlagRelay/1.2.3',
         },
@@ -196,6 +198,7 @@ test('the answer to a poll is decoded in pieces', async () => {
   const recorder = createSinkRecorder();
   const polling = startStreaming({
     ...{ streamUri: fake.uri, baseUri: fake.uri, protocol: 'fdv2-polling', sdkKey: 'sdk-key' },
+    pollIntervalMs: 30_000,
     ...{ userAgent: 'EdgeFlagRelay/1.2.3', log: createLogRecorder().log, sink: recorder.sink },
   });
   behind(() => polling.close());

@@ -8,7 +8,7 @@ import { startFakeProxy } from '../../support/fake-proxy.ts';
 import { startFakeUpstream } from '../../support/fake-upstream.ts';
 import { createLogRecorder } from '../../support/logs.ts';
 import { closeAfterEach } from '../../support/opened.ts';
-import { createSinkRecorder, flagData } from './support.ts';
+import { createSinkRecorder, fdv1, flagData } from './support.ts';
 
 const { behind } = closeAfterEach();
 
@@ -38,6 +38,7 @@ function listen(streamUri: string, outbound: Partial<OutboundOptions>, more: { c
   const { sink, puts } = createSinkRecorder();
   const { log, lines } = createLogRecorder();
   const stream = startStreaming({
+    ...fdv1,
     ...{ streamUri, sdkKey: 'sdk-key', sink, log, userAgent: 'EdgeFlagRelay/1.2.3' },
     outbound: createOutbound({ caCertFiles: [], env: {}, ...outbound }),
     backoff: { firstMs: 10, maxMs: 40 },

@@ -7,7 +7,7 @@ import { until } from '../../support/eventually.ts';
 import { startFakeUpstream } from '../../support/fake-upstream.ts';
 import { createLogRecorder, silentLog } from '../../support/logs.ts';
 import { closeAfterEach } from '../../support/opened.ts';
-import { flagData, segmentData } from './support.ts';
+import { fdv1, flagData, segmentData } from './support.ts';
 
 const { behind } = closeAfterEach();
 
@@ -22,6 +22,7 @@ async function start(flags: ReturnType<typeof flagData>[]) {
   const { log } = createLogRecorder();
   const environment = createEnvironment({ name: 'test', log, onChange: (change) => void changes.push(change) });
   const stream = startStreaming({
+    ...fdv1,
     streamUri: upstream.uri,
     sdkKey: 'sdk-key',
     sink: environment,

@@ -6,7 +6,7 @@ import { eventually } from '../../support/eventually.ts';
 import { type Answer, type RecordedRequest, startFakeUpstream } from '../../support/fake-upstream.ts';
 import { createLogRecorder } from '../../support/logs.ts';
 import { closeAfterEach } from '../../support/opened.ts';
-import { flagData } from './support.ts';
+import { fdv1, flagData } from './support.ts';
 
 const { behind } = closeAfterEach();
 
@@ -29,6 +29,7 @@ async function start() {
     onStatus: (status) => void statuses.push(status),
     start: (sdkKey, sink, onStatus) =>
       startStreaming({
+        ...fdv1,
         ...{ sdkKey, sink, onStatus, log, streamUri: upstream.uri, userAgent: 'EdgeFlagRelay/1.2.3' },
         held: environment.get,
         backoff: { firstMs: 5, maxMs: 20 },

@@ -11,7 +11,7 @@ import { tombstone } from '../../support/items.ts';
 import { createLogRecorder } from '../../support/logs.ts';
 import { closeAfterEach } from '../../support/opened.ts';
 import { countSlicedTurns } from '../../support/sliced-turns.ts';
-import { createSinkRecorder, flagData, segmentData } from './support.ts';
+import { createSinkRecorder, fdv1, flagData, segmentData } from './support.ts';
 
 const SDK_KEY = 'sdk-0a1b2c3d-do-not-show-me-anywhere';
 
@@ -28,6 +28,7 @@ function listen(upstream: Pick<FakeUpstream, 'uri'>, more: Partial<StreamingOpti
   const { log, lines } = createLogRecorder();
   const statuses: UpstreamStatus[] = [];
   const stream = startStreaming({
+    ...fdv1,
     streamUri: upstream.uri,
     sdkKey: SDK_KEY,
     sink: recorder.sink,

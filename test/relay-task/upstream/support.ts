@@ -3,6 +3,9 @@ import type { UnreadableItem, UpstreamSink } from '../../../relay-task/ports.ts'
 
 export { flagData, segmentData } from '../../support/items.ts';
 
+/** Settings that a stream of FDv1 does not look at. */
+export const fdv1 = { protocol: 'fdv1', baseUri: 'http://127.0.0.1:9', pollIntervalMs: 30_000 } as const;
+
 export interface Put {
   readonly items: readonly Item[];
   readonly unreadable: readonly UnreadableItem[];
