@@ -5,11 +5,12 @@ import { createInterface } from 'node:readline';
 
 const python = join(import.meta.dirname, '../../.cache/interop/python/bin/python');
 
-export const motoIsInstalled = works();
+export const motoIsInstalled = motoHas('ssm');
 
-function works(): boolean {
+/** Whether moto is installed with what it needs for a service: `cloudformation`, for which it needs more packages than itself. */
+export function motoHas(service: string): boolean {
   try {
-    execFileSync(python, ['-c', 'import moto.server, moto.ssm'], { stdio: 'ignore' });
+    execFileSync(python, ['-c', `import moto.server, moto.${service}.responses`], { stdio: 'ignore' });
     return true;
   } catch {
     return false;
