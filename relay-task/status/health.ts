@@ -126,6 +126,8 @@ interface EnvironmentStatus {
   /** All stores, with more detail than ld-relay gives. */
   readonly stores: readonly StoreStatus[];
   readonly unreadable: readonly UnreadableItem[];
+  /** How many there are besides; absent if there are no others. */
+  readonly moreUnreadable?: number;
   /** Regular expressions that never match; of flags that were evaluated for a client. */
   readonly refusedPatterns: readonly RefusedPattern[];
   /** Flags and segments that could not be evaluated or sent; clients get them without a value. */
@@ -237,7 +239,7 @@ export function createHealth(options: HealthOptions): RelayHealth {
 
 function describeEnvironment(environment: EnvironmentHealth, status: 'connected' | 'disconnected'): EnvironmentStatus {
   const { upstream, createdAt, environmentId, labels, stores, initialized, keyProblem, bigSegments } = environment;
-  const { followedStore } = environment;
+  const { followedStore, unreadable } = environment;
   const keys = (kind: Credential['kind']) => environment.credentials.filter((credential) => credential.kind === kind);
   const sdkKeys = keys('sdkKey');
   const mobileKeys = keys('mobileKey');
@@ -268,17 +270,17 @@ function describeEnvironment(environment: EnvironmentHealth, status: 'connected'
     ...(followedStore && { followedStore }),
     streams: environment.streams ?? 0,
     stores: stores.map((store) => ({ ...store, ...dbServerOf(store), ...errorOf(store) })),
-    unreadable: environment.unreadable.slice(0, MOST_UNREADABLE).map(({ kind, key, reason }) => ({
+    unreadable: unreadable.slice(0, MOST_UNREADABLE).map(({ kind, key, reason }) => ({
       kind,
       key: cutText(key, LONGEST_TEXT),
       reason: redactSecrets(cutText(reason, LONGEST_TEXT)),
     })),
+    ...(unreadable.length > MOST_UNREADABLE && { moreUnreadable: unreadable.length - MOST_UNREADABLE }),
     refusedPatterns: environment.refusedPatterns,
     failedItems: environment.failedItems,
   };
 }
 
-/** The metric counts all. */
 const MOST_UNREADABLE = 100;
 /** Of texts that others sent. */
 const LONGEST_TEXT = 1_000;

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { App, Stack, Validations } from 'aws-cdk-lib';
-import { Template } from 'aws-cdk-lib/assertions';
+import { Match, Template } from 'aws-cdk-lib/assertions';
 import { Distribution } from 'aws-cdk-lib/aws-cloudfront';
 import { HttpOrigin } from 'aws-cdk-lib/aws-cloudfront-origins';
 import { Bucket } from 'aws-cdk-lib/aws-s3';
@@ -111,7 +111,9 @@ describe('a router in another CDK app', () => {
   }
 
   test('creates log groups with a retention, a topic and alarms in each region where its functions run @heavy', () => {
-    const { stack, router } = appWith({ monitoring: { logRetentionDays: 30, emails: ['team@example.com'] } });
+    const chat = `arn:aws:sns:ap-south-1:${account}:chat`;
+    const monitoring = { logRetentionDays: 30 as const, emails: ['team@example.com'], topics: [chat] };
+    const { stack, router } = appWith({ monitoring: { ...monitoring, thresholds: { 'edge-errors': 3 } } });
     const regions = router.monitoring!.regions;
     expect([...regions.keys()]).toEqual(['eu-west-1', 'us-east-1', 'ap-south-1']);
     for (const [region, one] of regions) {
@@ -129,6 +131,17 @@ describe('a router in another CDK app', () => {
         ),
       );
       template.hasResourceProperties('AWS::SNS::Subscription', { Endpoint: 'team@example.com' });
+      const existing = region === 'ap-south-1' ? [chat] : [];
+      template.hasResourceProperties('AWS::CloudWatch::Alarm', {
+        AlarmName: `edge-flag-relay-shop-${region}-edge-errors-edge-flag-relay-shop-viewer-request`,
+        Threshold: 3,
+        AlarmActions: [{ Ref: Match.stringLikeRegexp('^Alarms') }, ...existing],
+        AlarmDescription: Match.stringLikeRegexp('region=us-east-1#dashboards/dashboard/edge-flag-relay-shop-edge$'),
+      });
+      template.hasResourceProperties('AWS::CloudWatch::CompositeAlarm', {
+        AlarmName: `edge-flag-relay-shop-${region}-edge-impaired`,
+        AlarmActions: [{ Ref: Match.stringLikeRegexp('^Pages') }, ...existing],
+      });
       expect(stack.dependencies).toContain(one);
     }
   });

@@ -231,6 +231,7 @@ describe('/status', () => {
     }));
     const { health } = start([environment({ unreadable })]);
     expect(statusOf(health).environments.production?.unreadable).toHaveLength(100);
+    expect(statusOf(health).environments.production).toMatchObject({ moreUnreadable: 900 });
     expect(JSON.stringify(statusOf(health)).length).toBeLessThan(250_000);
   });
 

@@ -210,6 +210,28 @@ test('burn rates of the error budget are those of the SRE workbook, with both wi
   }
 });
 
+/** Metric math of an alarm on one value per metric; what is absent has no data. AWS: "Using metric math". */
+function resultOf({ Metrics }: CfnAlarm, values: Readonly<Record<string, number>>): number {
+  const [{ Expression = '' } = {}] = Metrics ?? [];
+  const script = Expression.replaceAll(/FILL\((\w+), 0\)/g, '(values.$1 ?? 0)').replace(
+    /^IF\((.*), (.*), 0\)$/,
+    '($1) ? $2 : 0',
+  );
+  return new Function('values', `return ${script}`)(values);
+}
+
+test.each<[string, Record<string, number>, boolean]>([
+  ['0.15 % of requests fail', { requests0: 400_000, requests1: 200_000, failed0: 500, refused1: 400 }, true],
+  ['0.14 % of requests fail', { requests0: 400_000, requests1: 200_000, failed0: 500, refused1: 340 }, false],
+  ['nine of twenty requests fail', { requests0: 20, failed0: 9 }, false],
+  ['ten of twenty requests fail', { requests0: 20, failed0: 10 }, true],
+  ['the load balancer has no relay for any request', { refused0: 50 }, true],
+  ['nothing is requested', {}, false],
+])('the fastest burn rate: %s', (_, values, fires) => {
+  const windows = alarmsIn(all.home).filter(({ AlarmName }) => AlarmName.includes('error-budget-1h-'));
+  expect(windows.map((one) => resultOf(one, values) > one.Threshold)).toEqual([fires, fires]);
+});
+
 describe('a stage with settings of its own', () => {
   const value = 7;
   const runbooks = 'https://wiki.example.com/relay';
