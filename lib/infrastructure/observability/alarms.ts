@@ -154,7 +154,8 @@ export const impairedNames = {
   relays: (stage: string) => `edge-flag-relay-${stage}-impaired`,
   /** Of edge functions in one region. */
   edge: (stage: string, region: string) => `edge-flag-relay-${stage}-${region}-edge-impaired`,
-  distribution: (stage: string) => `edge-flag-relay-${stage}-edge-impaired`,
+  // With an underscore, which a stage's name cannot have: it is not the regional alarm of another stage.
+  distribution: (stage: string) => `edge-flag-relay-${stage}_edge-impaired`,
 };
 
 /** The address of a dashboard in the console. */

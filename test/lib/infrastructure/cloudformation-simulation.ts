@@ -42,11 +42,14 @@ interface Deployed {
   readonly imports: ReadonlySet<string>;
 }
 
+/** A resource's properties, with their values. */
+type Given = Pick<Physical, 'properties' | 'uses'>;
+
 /** Why an operation failed; the message starts with the stack's name. */
 export class StackError extends Error {}
 
 /** Values of properties, by resource of a template. */
-const resolved = new WeakMap<Resource, Pick<Physical, 'properties' | 'uses'> & { readonly key: string }>();
+const resolved = new WeakMap<Resource, Given & { readonly key: string }>();
 
 const keyOf = ({ region, name }: Pick<StackTemplate, 'region' | 'name'>) => `${region}/${name}`;
 const RETAINED = new Set(['Retain', 'RetainExceptOnCreate']);
@@ -177,24 +180,23 @@ export class Account implements Around {
       for (const one of before.resources.values()) this.#put(one);
       throw new StackError(`${stack.name}: ${problem}`);
     };
-    const scope = this.#scope(stack, resources, imports);
     const replaced = new Map<string, Physical>();
-    for (const id of orderOf(stack.template).keys()) {
-      const one = resources.get(id);
-      if (!one) continue;
+    /** Why a resource cannot be updated. One whose name changes is replaced: it is created as if it did not exist. */
+    const update = (id: string, given: Given): string | undefined => {
+      const one = resources.get(id)!;
       const { Type, UpdateReplacePolicy } = Resources[id]!;
-      const { properties, uses } = this.#given(stack, id, resources, scope);
-      const renamed = givenName(Type, stack.region, properties) !== givenName(one.type, one.region, one.properties);
+      const renamed =
+        givenName(Type, stack.region, given.properties) !== givenName(one.type, one.region, one.properties);
       if (Type !== one.type || renamed) {
         resources.delete(id);
         replaced.set(id, RETAINED.has(UpdateReplacePolicy ?? '') ? { ...one, owner: undefined } : one);
-        continue;
+        return undefined;
       }
-      const problem = kindOf(Type).updateRefusal?.(one, properties);
-      if (problem) refuse(`${id}: ${problem}`);
-      resources.set(id, this.#put({ ...one, properties, uses }));
-    }
-    const problem = this.#createMissing(stack, resources, imports, fault);
+      const problem = kindOf(Type).updateRefusal?.(one, given.properties);
+      if (problem === undefined) resources.set(id, this.#put({ ...one, ...given }));
+      return problem;
+    };
+    const problem = this.#createMissing(stack, resources, imports, fault, update);
     if (problem) refuse(problem);
     const exports = this.#exportsOf(stack, resources);
     for (const [name, value] of before.exports) {
@@ -233,12 +235,13 @@ export class Account implements Around {
     throw new StackError(`${stack.name}: ${reasons.join('; ')}`);
   }
 
-  /** Creates what a template has and `resources` has not. Returns the first problem; all that does not depend on it has been created. */
+  /** Updates what a template and `resources` have, and creates what `resources` has not. Returns the first problem; all that does not depend on it has been created. */
   #createMissing(
     stack: StackTemplate,
     resources: Map<string, Physical>,
     imports: Set<string>,
     fault: Fault | undefined,
+    update: (id: string, given: Given) => string | undefined = () => undefined,
   ): string | undefined {
     const { template, region } = stack;
     const impossible = new Set<string>();
@@ -255,24 +258,23 @@ export class Account implements Around {
       throw error;
     }
     for (const id of orderOf(template).keys()) {
-      if (resources.has(id) || impossible.has(id)) continue;
+      if (impossible.has(id)) continue;
       const broken = fault?.resource === id;
       if (broken) fail(id, 'was made to fail');
       if (broken && !fault.exists) continue;
       const { Type } = template.Resources[id]!;
-      let problem: string | undefined;
-      let given: Pick<Physical, 'properties' | 'uses'> = { properties: {}, uses: new Set() };
       try {
-        given = this.#given(stack, id, resources, scope);
-        const { properties } = given;
-        problem = this.#creationProblem(Type, region, properties);
+        const given = this.#given(stack, id, resources, scope);
+        const refused = resources.has(id) ? update(id, given) : undefined;
+        const exists = resources.has(id);
+        const problem = refused ?? (exists ? undefined : this.#creationProblem(Type, region, given.properties));
+        if (problem !== undefined) fail(id, problem);
+        else if (!exists) {
+          resources.set(id, this.#put({ ...given, type: Type, region, id: this.#newId(id), owner: keyOf(stack) }));
+        }
       } catch (error) {
         if (!(error instanceof StackError)) throw error;
-        problem = error.message;
-      }
-      if (problem !== undefined) fail(id, problem);
-      else {
-        resources.set(id, this.#put({ ...given, type: Type, region, id: this.#newId(id), owner: keyOf(stack) }));
+        fail(id, error.message);
       }
     }
     return first;
@@ -284,7 +286,7 @@ export class Account implements Around {
     id: string,
     resources: ReadonlyMap<string, Physical>,
     scope: Scope & { readonly key: string },
-  ): Pick<Physical, 'properties' | 'uses'> {
+  ): Given {
     const resource = template.Resources[id]!;
     const known = resolved.get(resource);
     const key = [scope.key, ...[...orderOf(template).get(id)!].map((one) => resources.get(one)?.id)].join();
@@ -366,6 +368,11 @@ export class Account implements Around {
     this.#existing.delete(one.id);
     this.#copied.delete(one.id);
     this.#written.delete(one.id);
+    if (one.type === 'AWS::Lambda::Function') {
+      // Its versions go with it.
+      const versions = this.#of('AWS::Lambda::Version').filter(({ properties }) => properties.FunctionName === one.id);
+      for (const version of versions) this.#drop(version);
+    }
     const name = givenName(one.type, one.region, one.properties);
     if (name !== undefined && this.#names.get(name) === one.id) this.#names.delete(name);
   }

@@ -19,6 +19,7 @@ import { checked, createCheckedApp, made, oddStage } from './whole-stages.ts';
 import './edge-router-tests.ts';
 import './first-deployment-tests.ts';
 import './options-tests.ts';
+import './removal-tests.ts';
 import './relay-service-tests.ts';
 import './task-process-tests.ts';
 
@@ -203,21 +204,6 @@ test('an existing table is used without creating or changing one @heavy', () => 
   expect(stage.stacks.map(({ node }) => node.id)).not.toContain('Data');
   for (const [, template] of templatesOf(stage)) template.resourceCountIs('AWS::DynamoDB::GlobalTable', 0);
   expect(JSON.stringify(stage.template('Relay').toJSON())).toContain(':table/ld-relay');
-});
-
-test('two stages in one app share no resource name', () => {
-  const names = (synthesised: Synthesised) =>
-    templatesOf(synthesised).flatMap(([stack, template]) =>
-      Object.values(
-        template.toJSON().Resources as Record<string, { Type: string; Properties?: Record<string, unknown> }>,
-      )
-        .filter(({ Type }) => Type !== 'AWS::EC2::SecurityGroup')
-        .flatMap(({ Properties = {} }) => Object.entries(Properties))
-        .filter(([property, value]) => /^(Name|(?!Policy)\w+Name)$/.test(property) && typeof value === 'string')
-        .map(([property, value]) => `${stack.region} ${property} ${value}`),
-    );
-  const dev = new Set(names(made.dev));
-  expect(names(made.prod).filter((name) => dev.has(name) && !/(ServiceName relay|Metric)/.test(name))).toEqual([]);
 });
 
 test('synthesis gives the same files in any output directory @heavy', () => {

@@ -151,7 +151,7 @@ test('alarms that affect users page through one alarm, and the others do not', (
     'too-few-healthy-tasks-internal',
     'too-few-healthy-tasks-public',
   ]);
-  const atEdge = partsOf(all.edge, 'edge-flag-relay-full-edge-impaired');
+  const atEdge = partsOf(all.edge, 'edge-flag-relay-full_edge-impaired');
   expect(atEdge).toEqual(['edge-flag-relay-full-edge-edge-check']);
   const inRegion = partsOf(all.region('us-west-2'), 'edge-flag-relay-full-us-west-2-edge-impaired');
   expect(inRegion.map((name) => name.replace('edge-flag-relay-full-us-west-2-', ''))).toEqual([

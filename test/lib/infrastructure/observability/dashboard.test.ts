@@ -191,14 +191,14 @@ describe('relays in other regions', () => {
   test('and the edge have their paging alarms at the top, by their ARNs', () => {
     const { properties } = widgets.find(({ properties: { title } }) => title === 'Alarms that page')!;
     const named = (region: string, name: string) =>
-      `arn:aws:cloudwatch:${region}:123456789012:alarm:edge-flag-relay-full-${name}`;
+      `arn:aws:cloudwatch:${region}:123456789012:alarm:edge-flag-relay-full${name}`;
     expect(properties.alarms).toEqual([
       'edge-flag-relay-full-impaired',
-      named('us-west-2', 'impaired'),
+      named('us-west-2', '-impaired'),
       ...['eu-west-1', 'us-east-1', 'ap-northeast-1', 'us-west-2'].map((region) =>
-        named(region, `${region}-edge-impaired`),
+        named(region, `-${region}-edge-impaired`),
       ),
-      named('us-east-1', 'edge-impaired'),
+      named('us-east-1', '_edge-impaired'),
     ]);
   });
 
