@@ -158,7 +158,7 @@ class RandomRules extends RandomChoices {
   }
 }
 
-test(`redirects are refused if some viewer would be redirected more than 20 times, and only then (seed ${seed})`, () => {
+test(`redirects are refused if some viewer would be redirected more than 20 times, and only then (seed ${seed}) @heavy`, () => {
   const random = new RandomRules(randomFrom(seed));
   const seen = { refused: 0, accepted: 0 };
   for (let n = 0; n < (process.env.LONG ? 20_000 : 100); n += 1) {
@@ -221,7 +221,7 @@ function largestOf(rules: readonly Rule[]) {
   return most;
 }
 
-test(`the largest headers are those that some request gets, and refused if they are too large (seed ${seed})`, () => {
+test(`the largest headers are those that some request gets, and refused if they are too large (seed ${seed}) @heavy`, () => {
   const random = new RandomRules(randomFrom(seed));
   const seen = { refused: 0, accepted: 0 };
   for (let n = 0; n < (process.env.LONG ? 3_000 : 50); n += 1) {
