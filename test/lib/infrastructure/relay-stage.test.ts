@@ -152,7 +152,7 @@ test('docs/deploying.md states the number of billed metrics and alarms', () => {
     templatesOf(synthesised)
       .flatMap(([, template]) => alarmsIn(template))
       .reduce((sum, alarm) => sum + metricsOf(alarm).length, 0);
-  expect(numbers('| alarms')).toEqual([looks(made.dev), looks(made.prod)]);
+  expect(numbers('| alarms, by ')).toEqual([looks(made.dev), looks(made.prod)]);
   const combined = (synthesised: Synthesised) =>
     templatesOf(synthesised).flatMap(([, template]) =>
       Object.keys(template.findResources('AWS::CloudWatch::CompositeAlarm')),
