@@ -47,7 +47,8 @@ export function describeUpdateProblems(
     const changes = changesOf(old?.template ?? {}, stack.template, rules);
     const update: Update = { stack, old, changes, current: [...current.values()], rules };
     problems.push(...importProblems(update), ...nameProblems(update), ...rangeProblems(update));
-    problems.push(...lossProblems(update), ...replicaProblems(update), ...fleetProblems(update));
+    problems.push(...homeProblems(update, next), ...moveProblems(update), ...lossProblems(update));
+    problems.push(...replicaProblems(update), ...fleetProblems(update));
     current.set(keyOf(stack), stack);
   }
   return problems;
@@ -111,7 +112,7 @@ function importProblems({ stack, old, changes, current }: Update): UpdateProblem
     if (!user) continue;
     problems.push({
       ...{ kind: 'import', refused: true, stackName: stack.stackName },
-      what: `the export ${name} of stack ${stack.stackName} would change while stack ${user.stackName} uses it`,
+      what: `the export ${plain(name)} of stack ${stack.stackName} would change while stack ${user.stackName} uses it`,
       advice: `deploy first what makes ${user.stackName} use something else`,
     });
   }
@@ -120,11 +121,16 @@ function importProblems({ stack, old, changes, current }: Update): UpdateProblem
     if (exported.has(name)) continue;
     problems.push({
       ...{ kind: 'import', refused: true, stackName: stack.stackName },
-      what: `stack ${stack.stackName} imports ${name}, which no stack exports`,
+      what: `stack ${stack.stackName} imports ${plain(name)}, which no stack exports`,
       advice: 'deploy all stacks of the stage',
     });
   }
   return problems;
+}
+
+/** A text without the quotes of a literal. */
+function plain(text: string): string {
+  return text.replace(/^"(.*)"$/, '$1');
 }
 
 /** CloudFormation creates before it deletes, so a name must be free even if this same update would free it. */
@@ -208,6 +214,39 @@ function overlap(one: string, other: string): boolean {
   return a !== undefined && b !== undefined && a.first <= b.last && b.first <= a.last;
 }
 
+/** A stack that exists in another region already belongs to a stage whose home was there. */
+function homeProblems({ stack, old, current }: Update, next: readonly StackTemplate[]): UpdateProblem[] {
+  const { stackName, region } = stack;
+  const elsewhere = old ? undefined : current.find((one) => one.stackName === stackName && one.region !== region);
+  if (!elsewhere || next.some((one) => keyOf(one) === keyOf(elsewhere))) return [];
+  const what = `homeRegion cannot change from ${elsewhere.region} to ${region} by a deployment: stack ${stackName} would exist in both, and two regions must never write`;
+  return [{ kind: 'replaced', refused: true, stackName, what, advice: 'follow "Moving home" in docs/deploying.md' }];
+}
+
+/** A load balancer cannot move to another VPC, and CloudFormation learns that from the load balancer. */
+function moveProblems({ stack, old, changes }: Update): UpdateProblem[] {
+  const { stackName, region, template } = stack;
+  const isMoved = ([id, { Type: type, Properties: properties = {} }]: [string, TemplateResource]) => {
+    const was = old?.template.Resources?.[id]?.Properties?.VpcId;
+    const { VpcId: is } = properties;
+    if (type !== 'AWS::ElasticLoadBalancingV2::TargetGroup' || was === undefined || textOf(was) === textOf(is))
+      return false;
+    // Where one of them is imported or read at deployment, the two may be the same.
+    return (
+      [...referencesIn(is)].some((one) => changes.added.has(one)) || [was, is].every((one) => typeof one === 'string')
+    );
+  };
+  const [moved] = Object.entries(template.Resources ?? {}).find(isMoved) ?? [];
+  if (moved === undefined) return [];
+  return [
+    {
+      ...{ kind: 'replaced', refused: true, stackName, resource: moved },
+      what: `networks.${region}.vpc cannot change: load balancers cannot move to another VPC`,
+      advice: `keep the present VPC, by its IDs in networks.${region}.vpc if it is not in stack ${stackName}; or deploy a stage of another name`,
+    },
+  ];
+}
+
 /** What has data, or an address that clients use, must stay. */
 function lossProblems({ stack, old, changes }: Update): UpdateProblem[] {
   const { stackName, region } = stack;
@@ -242,7 +281,7 @@ function replicaProblems({ stack, old }: Update): UpdateProblem[] {
     return [
       {
         ...{ kind: 'replicas', refused: true, stackName: stack.stackName, resource: id },
-        what: `replicaRegions: ${changed.join(' and ').replaceAll('"', '')} change at once, but DynamoDB accepts one change of replicas in each deployment`,
+        what: `replicaRegions: ${changed.map(plain).join(' and ')} change at once, but DynamoDB accepts one change of replicas in each deployment`,
         advice: 'change one region, deploy, then change the next',
       },
     ];

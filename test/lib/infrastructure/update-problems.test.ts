@@ -164,6 +164,30 @@ describe('what has data or an address', () => {
     expect(problemsOf(log, empty)).toMatchObject([{ refused: false, what: expect.stringContaining('stays') }]);
   });
 
+  test('does not move to another VPC, as far as the templates tell', () => {
+    const target = (VpcId: unknown, more = {}) =>
+      resources({ Relays: one('AWS::ElasticLoadBalancingV2::TargetGroup', { VpcId }), ...more });
+    const own = target({ Ref: 'Vpc' }, { Vpc: one('AWS::EC2::VPC', { CidrBlock: '10.0.0.0/16' }) });
+    const named = { kind: 'replaced', refused: true, what: expect.stringMatching(/^networks\.eu-west-1\.vpc cannot/) };
+    expect(problemsOf(target('vpc-1'), own)).toMatchObject([named]);
+    expect(problemsOf(own, target('vpc-1'))).toMatchObject([{ kind: 'removed', refused: true, what: named.what }]);
+    expect(problemsOf(target('vpc-1'), target('vpc-2'))).toMatchObject([named]);
+    // A stage of former versions, whose network had a stack of its own.
+    const network = stack('n', { Outputs: { V: { Value: { Ref: 'V' }, Export: { Name: 'v' } } } });
+    const before = [network, stack('s', target({ 'Fn::ImportValue': 'v' }))];
+    expect(describeUpdateProblems(before, [stack('s', own)], rules)).toMatchObject([named]);
+    expect(describeUpdateProblems(before, [stack('s', target('vpc-1'))], rules)).toEqual([]);
+  });
+
+  test('does not move to another home region', () => {
+    const here = stack('s-relay', resources({}));
+    const there = stack('s-relay', resources({}), 'us-east-1');
+    expect(describeUpdateProblems([here], [there], rules)).toMatchObject([
+      { kind: 'replaced', refused: true, what: expect.stringMatching(/^homeRegion cannot change/) },
+    ]);
+    expect(describeUpdateProblems([here], [there, here], rules)).toEqual([]);
+  });
+
   test('changes one replica at a time', () => {
     const before = resources({ T: table('a', ['eu-west-1', 'us-east-1']) });
     expect(problemsOf(before, resources({ T: table('a', ['eu-west-1', 'us-east-1', 'us-west-2']) }))).toEqual([]);

@@ -173,6 +173,16 @@ test.each<[string, Change, Change, RegExp]>([
     { redis: { serverless: {} }, ...zones('b', 'c') },
     /^networks\.eu-west-1\.zones cannot lose a zone in which Redis is/,
   ],
+  [
+    'homeRegion',
+    {},
+    {
+      ...{ homeRegion: 'us-west-2', replicaRegions: ['eu-west-1'] },
+      relay: { certificates: { 'us-west-2': arn('us-west-2') } },
+    },
+    // A dashboard's name is unique in all regions.
+    /^homeRegion cannot change from eu-west-1 to us-west-2|AWS::CloudWatch::Dashboard/,
+  ],
   ['replicaRegions', {}, { replicaRegions: ['us-east-1', 'us-east-2'] }, /^replicaRegions: .* change at once/],
   ['production', { production: false, relay: { tasks: 2 } }, {}, /^production: .* would wait for ever/],
 ])('a change of %s that a stage cannot make is refused by name @heavy', (_, before, after, message) => {
