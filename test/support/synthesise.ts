@@ -154,6 +154,7 @@ export const full: StageSettings = {
     pageEmails: ['oncall@example.com'],
     topics: ['arn:aws:sns:us-west-2:123456789012:chat'],
     pageTopics: ['arn:aws:sns:us-west-2:123456789012:incidents'],
+    thresholds: { 'deployment-5xx': 20, cpu: 75, 'distribution-5xx': 8, 'edge-old-data': 90 },
   },
   tags: { team: 'platform' },
 };

@@ -152,7 +152,7 @@ test('docs/deploying.md states the number of billed metrics and alarms', () => {
     templatesOf(synthesised)
       .flatMap(([, template]) => alarmsIn(template))
       .reduce((sum, alarm) => sum + metricsOf(alarm).length, 0);
-  expect(numbers('| alarms, by ')).toEqual([looks(made.dev), looks(made.prod)]);
+  expect(numbers('| alarms, by the metrics')).toEqual([looks(made.dev), looks(made.prod)]);
   const combined = (synthesised: Synthesised) =>
     templatesOf(synthesised).flatMap(([, template]) =>
       Object.keys(template.findResources('AWS::CloudWatch::CompositeAlarm')),
@@ -530,6 +530,33 @@ describe('monitoring', () => {
     expect(topics.map(({ Properties }) => Properties.TopicName)).toEqual([
       'edge-flag-relay-full-alarms',
       'edge-flag-relay-full-pages',
+    ]);
+  });
+
+  test('has the thresholds of the stage in every stack, and alarms that link to its dashboard', () => {
+    const { thresholds } = made.full.stage.config.alarms;
+    const set: string[] = [];
+    for (const [stack, template] of templatesOf(made.full)) {
+      for (const { AlarmName, AlarmDescription, Threshold } of alarmsIn(template)) {
+        const [name, threshold] = Object.entries(thresholds).find(([id]) => AlarmName.endsWith(`-${id}`)) ?? [];
+        if (name) set.push(`${stack.node.id} ${name}`);
+        if (threshold !== undefined) expect([AlarmName, Threshold]).toEqual([AlarmName, threshold]);
+        if (name === 'deployment-5xx') continue;
+        expect(AlarmDescription).toMatch(
+          / Dashboard: https:\/\/console\.aws\.amazon\.com\/cloudwatch\/home\?region=eu-west-1#dashboards\/dashboard\/edge-flag-relay-full$/,
+        );
+      }
+    }
+    made.full
+      .template('Observability')
+      .hasResourceProperties('AWS::CloudWatch::Dashboard', { DashboardName: 'edge-flag-relay-full' });
+    expect(set.sort()).toEqual([
+      'Edge distribution-5xx',
+      'Observability cpu',
+      ...['ap-northeast-1', 'eu-west-1', 'us-east-1', 'us-west-2'].map((region) => `Region-${region} edge-old-data`),
+      'Relay deployment-5xx',
+      'Relay-us-west-2 cpu',
+      'Relay-us-west-2 deployment-5xx',
     ]);
   });
 
