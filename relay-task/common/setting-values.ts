@@ -134,7 +134,7 @@ export const bytes: Reader<number> = (value) => {
   return Number.isSafeInteger(Math.round(total)) ? { value: Math.round(total) } : wanted;
 };
 
-/** A size of at least `min` bytes, or 0, which stands for the default; `shown` is that minimum as a user would write it. */
+/** A size of at least `min` bytes, or 0, which means the default; `shown` is that minimum as a user would write it. */
 export function bytesFrom(min: number, shown: string): Reader<number> {
   return (value) => {
     const result = bytes(value);

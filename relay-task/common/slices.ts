@@ -49,7 +49,7 @@ export function inNextTurn(slice: () => void): void {
   sliceEnd();
 }
 
-/** The same for work that goes on after `await`. */
+/** The same for work that continues after `await`. */
 export const nextTurn = (): Promise<void> => new Promise(inNextTurn);
 
 /** To be awaited often in long work: waits if this turn has had its slice. */

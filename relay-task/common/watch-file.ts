@@ -85,7 +85,7 @@ export async function fileStateOf(path: string): Promise<string> {
 function watchDirectory(directory: string, onEvent: () => void) {
   try {
     const watcher = watch(directory, onEvent);
-    // Polling goes on without it.
+    // Polling continues without it.
     watcher.on('error', () => watcher.close());
     return watcher;
   } catch {

@@ -1,4 +1,4 @@
-/** What exists once per environment, and once per project. In a variable the name follows what stands here. */
+/** What exists once per environment, and once per project. In a variable, the name follows. */
 import { boolean, durationMs, filledList, list, logLevel, text } from '../common/setting-values.ts';
 import { inSection } from './setting.ts';
 

@@ -13,7 +13,7 @@ export function clientAddress({ headers, socket }: Pick<IncomingMessage, 'header
   return networkOf(all.slice(all.lastIndexOf(',') + 1).trim() || socket.remoteAddress || '');
 }
 
-/** Of an IPv6 address with a scope and a port; what is longer is none. */
+/** Of an IPv6 address with a scope and a port; longer texts are not addresses. */
 const MAX_LENGTH = 100;
 
 function networkOf(address: string): string {

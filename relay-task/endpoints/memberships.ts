@@ -22,7 +22,7 @@ export async function prepare(
       if (!memberships)
         return { reply: notYetReply(`environment "${name}" is looking up too many contexts; try again`) };
     }
-    // All requests that waited for the same flags go on at once.
+    // All requests that waited for the same flags continue at once.
     await pause();
   } while (!clientView.isPrepared(context, memberships));
   return { memberships };

@@ -1,6 +1,6 @@
 /**
  * Large bodies that wait for memory, unread: TCP holds their clients back. While there is plenty, all are read at once. When an address
- * runs short, its bodies are read one after the other, each to its end: if all went on, all might hold a part and none the rest.
+ * runs short, its bodies are read one after the other, each to its end: if all were read on, each might hold a part and none could be completed.
  */
 import { createFairQueue, type Lanes } from '../common/fair-queue.ts';
 import type { SharedBudget } from '../common/shared-budget.ts';

@@ -15,7 +15,7 @@ import { createSourceStatus } from './source-status.ts';
 
 /** Receives the events of LaunchDarkly's auto-configuration stream. */
 export interface AutoConfigListener {
-  /** Reads one event in steps. Returns undefined when the stream can go on, else why it has to be opened again. */
+  /** Reads one event in steps. Returns undefined if the stream can continue, otherwise why it must be reopened. */
   onEvent(
     event: string | undefined,
     data: string,

@@ -36,7 +36,7 @@ export function createChase(onMoved: (kind: Kind, key: string) => void) {
       (earlier[kind] as Map<string, CompiledItem[K]>).set(key, before);
       fresh.add(nameOf(kind, key));
     },
-    /** Returns whether to go on, after the item has become another. */
+    /** Returns whether to continue although the item was replaced. */
     begin(kind: Kind, key: string): (present: Item | undefined) => boolean {
       const isPatient = (overtaken.get(nameOf(kind, key)) ?? 0) >= MOST_ROUNDS - 1;
       const begunIn = era;

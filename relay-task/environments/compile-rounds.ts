@@ -7,7 +7,7 @@ interface RoundsOptions {
   areMany(): boolean;
   /** Compiles what is not compiled when it begins. */
   round(): Generator<void, void>;
-  /** A round is over. Returns whether there has to be another one, whoever waits. */
+  /** A round is over. Returns whether another one must follow, even if nobody waits. */
   onOver(): boolean;
 }
 

@@ -174,7 +174,7 @@ export function createCompiled(
     dialect,
   );
 
-  /** Flags are never evaluated with the members of another environment's segments, whoever forgot to look. */
+  /** Flags are never evaluated with the members of another environment's segments, even if a caller forgot to check. */
   function present(): Memberships | undefined {
     return memberships && bigSegments?.isPresent?.(memberships) !== false ? memberships : undefined;
   }

@@ -34,7 +34,7 @@ export function isLong({ deleted, json }: Item): boolean {
 }
 
 /**
- * What arrives while others are compiled is compiled too, but those who wait have to go on at some time. In the last round an item is
+ * What arrives while others are compiled is compiled too, but waiting callers must continue at some point. In the last round an item is
  * compiled to its end although a newer version of it has come.
  */
 export const MOST_ROUNDS = 3;

@@ -99,7 +99,7 @@ export function environmentJson({ environmentId, statement, version, secureMode,
     defaultTtl: ttlMs / 60_000,
     sdkKey: { value: sdkKey, expiring: expiring && { value: expiring.value, timestamp: expiring.expiresAt } },
     sdkKeys: listOf(sdkKeys),
-    // Whoever has no mobile key says so; who says nothing keeps the former.
+    // A record without a mobile key says so; one that says nothing keeps the former key.
     ...(mobileKey !== undefined && { mobKey: mobileKey ?? '' }),
     ...(mobileKeys.length > 0 && { mobileKeys: listOf(mobileKeys) }),
   };

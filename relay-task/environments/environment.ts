@@ -107,7 +107,7 @@ const MOST_UNREADABLE = 10_000;
 export function createEnvironment(options: EnvironmentOptions): Environment {
   const { name, log, onChange, bigSegments, onRefresh, room, kept = createKept() } = options;
   const tellNoRoom = createReasonLines((fields) =>
-    log.error('There is no room for a change of a flag or segment; what was there before stays', {
+    log.error('No memory for a change of a flag or segment; keeping the previous version', {
       environment: name,
       ...fields,
     }),

@@ -84,7 +84,7 @@ export function createFlagLists({ keys, flag, mayBeSeen }: FlagListsOptions): Fl
 class SortedList {
   /** Keys whose flags it may not have as they are now. */
   readonly changed: Set<string>;
-  /** Never changed, but replaced: whoever evaluates it goes on with it in later turns. */
+  /** Replaced, never changed: evaluations in progress keep using it in later turns. */
   flags: readonly Flag[] = [];
   private keys: readonly string[] = [];
 

@@ -16,7 +16,7 @@ import {
 /** In characters. */
 const LARGE = 16 * 1024;
 
-/** Stands for the value in a compiled flag. */
+/** The placeholder of the value in a compiled flag. */
 class LargeValue {
   readonly json: string;
   constructor(json: string) {
@@ -77,7 +77,7 @@ const LONGEST_FINITE = 308;
 
 const isExponent = (code: number) => (code | 0x20) === 0x65;
 
-/** Digits, signs, point and exponent; NaN behind the end is none of them. */
+/** Digits, signs, point and exponent; not NaN, the code behind the end. */
 const isOfNumber = (code: number) =>
   (code >= 0x30 && code <= 0x39) || code === 0x2b || code === 0x2d || code === 0x2e || isExponent(code);
 

@@ -112,7 +112,7 @@ function textOf(disputes: Disputes): string {
   return JSON.stringify(Object.fromEntries(Object.entries(disputes).sort(([a], [b]) => (a < b ? -1 : 1))));
 }
 
-/** Entries that are none are left out. Throws when it is no JSON object. */
+/** Invalid entries are left out. Throws if the text is not a JSON object. */
 function parseDisputes(text: string): Disputes {
   if (text.length > LIMIT_CHARACTERS)
     throw new Error(`it has ${text.length} characters, more than ${LIMIT_CHARACTERS}`);

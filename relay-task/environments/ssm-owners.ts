@@ -51,7 +51,7 @@ export function createOwners({ graceMs }: { readonly graceMs: number }): Owners 
     const holders = claims.filter(({ standing }) => standing !== 'replaced').sort(byRight);
     const named = environmentsOf(holders);
     if (before === undefined) {
-      // Whoever serves an SDK key gets its flags from LaunchDarkly, so the choice can do little harm.
+      // An environment that serves an SDK key gets that key's flags from LaunchDarkly, so the choice does little harm.
       const [first] = holders;
       const isClear = named.length === 1 || first?.kind === 'sdkKey';
       return first && isClear ? remember(id, first.environment, named, undefined) : undefined;

@@ -21,7 +21,7 @@ export interface Reading {
 
 /**
  * How long to wait before the next reading, in ms. Throttling doubles the interval until a complete reading is not throttled.
- * A reading that failed goes on where it was, soon: its requests have a pace of their own.
+ * A failed reading is soon continued where it stopped: its requests have a pace of their own.
  */
 export function createPacing(intervals: SsmIntervals, random: () => number = Math.random) {
   const { intervalMs, slowestMs, retryMs, confirmMs } = intervals;

@@ -129,7 +129,7 @@ export function storedPlainly(name: string): string {
   );
 }
 
-/** Stands in `revoked` for the whole environment. */
+/** In `revoked`: the whole environment. */
 const everything = '*';
 
 /**

@@ -48,7 +48,7 @@ export type Decrypted = ReadonlyMap<string, Decryption>;
 
 interface SsmReader {
   /**
-   * Everything below the path; SecureStrings without their values. After a failure the next call goes on with the page that
+   * Everything below the path; SecureStrings without their values. After a failure the next call continues with the page that
    * failed.
    */
   list(): Promise<readonly Listed[]>;
@@ -185,7 +185,7 @@ function createListing(
     );
 
   return {
-    /** The whole listing. Rejects with the page that failed; the next call goes on there. */
+    /** The whole listing. Rejects if a page fails; the next call continues there. */
     async next(): Promise<readonly Listed[]> {
       let listing = unfinished ?? begin();
       if (performance.now() - listing.startedAt > LISTING_MS) listing = begin();

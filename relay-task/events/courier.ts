@@ -24,7 +24,7 @@ export interface Payload extends Treatment {
   address(): Address;
   readonly headers: Readonly<Record<string, string>>;
   readonly json: Buffer;
-  /** Stands for the queue that it comes from. */
+  /** Identifies the queue that it comes from. */
   readonly queue: object;
   /** Called at each step of the delivery. Must not throw. */
   readonly progress?: ((step: Step) => void) | undefined;

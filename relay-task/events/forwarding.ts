@@ -61,7 +61,7 @@ export interface EventForwarding {
 /** What one environment says in the log. */
 interface Reports extends Pick<CredentialEventsParts, 'lost'> {
   readonly paced: PacedLines;
-  /** Tells of losses that no line has told of yet. */
+  /** Logs the losses that were not logged yet. */
   tellRest(): void;
 }
 

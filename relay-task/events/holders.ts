@@ -1,12 +1,12 @@
 /**
- * What senders hold of something scarce, the places of a queue or memory. When it is used up, whoever holds most makes room, as long as
+ * What senders hold of something scarce, the places of a queue or memory. When it is used up, the sender that holds most makes room, as long as
  * it holds more than the newcomer then would: so no one loses anything of an equal part, however many flood. ("Longest queue drop":
  * Suter, Lakshman, Stiliadis and Choudhury, "Design considerations for supporting TCP with per-flow queueing", 1998)
  */
 import { createRanking, type Ranking } from './ranking.ts';
 
 export interface Sender {
-  /** What stands for the address. */
+  /** Identifies the address. */
   readonly name: string;
   /** All suspects together, but for those that are only doubted, count as one sender among the others, and share what that one gets. */
   readonly isSuspect: boolean;

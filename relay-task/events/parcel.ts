@@ -8,7 +8,7 @@ export const RELAY = '';
 export interface Batch {
   readonly bytes: Buffer;
   readonly events: number;
-  /** What stands for the address that they came from. */
+  /** Identifies the address that they came from. */
   readonly sender: string;
   /** Gives their memory back. To be called once they were sent or dropped. */
   readonly release: () => void;

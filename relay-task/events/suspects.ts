@@ -45,7 +45,7 @@ export function createSuspects(forMs: number, now: () => number = () => performa
   const suspects = new Map<string, Suspect>();
   /** Those with accepted events, the latest last. */
   const known = new Set<string>();
-  /** What whoever had the last turn had spent before. */
+  /** What the sender of the last turn had spent before. */
   let spentByAll = 0;
 
   /** The latest last; before them there were `forgotten` others. */

@@ -111,7 +111,7 @@ function* takeElements(body: Buffer, sink: Sink): Generator<void, void> {
     if (lost[reason] > 0) sink.dropped(reason, lost[reason]);
 }
 
-/** LaunchDarkly rejects a whole batch for one invalid event, and an event without a kind is none. */
+/** LaunchDarkly rejects a whole batch for one invalid event, such as one without a kind. */
 function* readEvent(
   body: Buffer,
   { from, to }: ElementRange,

@@ -27,7 +27,7 @@ export function trackingOf(item: Item | undefined): Tracking | undefined {
   return resultOf(trackingInSlices(item));
 }
 
-/** The same, with yields while it is read for the first time: a flag may be large, and each of its changes is read anew. */
+/** The same, with yields while it is read for the first time: a flag may be large, and is read again after each change. */
 export function* trackingInSlices(item: Item | undefined): Generator<void, Tracking | undefined> {
   if (!item || item.deleted) return undefined;
   const found = known.get(item);

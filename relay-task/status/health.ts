@@ -174,7 +174,7 @@ export function createHealth(options: HealthOptions): RelayHealth {
     if (open.length > 0) return open.map(({ name }) => `data for environment "${name}"`);
     return environments.some(({ initialized }) => initialized) ? [] : ['data for at least one environment'];
   };
-  /** A short interruption is tolerated; data from a store, before the first connection, is none. */
+  /** A short interruption is tolerated. Data from a store before the first connection is not an interruption. */
   const isConnected = ({ initialized, upstream }: EnvironmentHealth) =>
     initialized &&
     upstream !== undefined &&

@@ -154,7 +154,7 @@ function createMemberWriter({
   /** How much of a patch was written before it failed; its version and number say that nothing has happened since. */
   let interrupted: { readonly id: string; readonly groups: number } | undefined;
 
-  /** The item is full. The patch goes on without it, since it will not fit later either. */
+  /** The item is full. The rest of the patch is applied without it, since it will not fit later either. */
   async function markIncomplete(hash: string, segment: string, fence: () => Promise<void>): Promise<void> {
     const marked = await update(metadataKey, marking('ADD #hashes :hashes', hash), fence);
     if ((marked?.incomplete?.SS?.length ?? 0) > MAX_NAMED) {

@@ -86,7 +86,7 @@ type Keys = ReturnType<typeof keysOf>;
 /** So many keys of the server are looked at between two signs of life. */
 const SCAN_COUNT = 1_000;
 /**
- * One scan can miss keys: a cursor is valid on one server only, and after a failover it goes on at another; in a Cluster a slot
+ * One scan can miss keys: a cursor is valid on one server only, and after a failover the scan continues on another; in a Cluster a slot
  * can move to a node that was scanned already. A new scan covers every node, so two scans in a row both miss keys only if such an
  * event happens during each of them.
  */
@@ -447,7 +447,7 @@ async function tryTransaction(redis: RedisClient['redis'], keys: Keys, { expecte
     await redis.unwatch();
     return 'elsewhere';
   }
-  // A transaction goes on after a command that failed: it would move the cursor past a change that was not made.
+  // A transaction continues after a failed command: it would move the cursor past a change that was not made.
   const wrong = [...(await keysOfOtherType(redis, texts, 'string')), ...(await keysOfOtherType(redis, sets, 'set'))];
   const transaction = redis.multi();
   for (const [key] of wrong) transaction.del(key);

@@ -50,7 +50,7 @@ export function createStandings({ environment, adopts, before }: StandingsOption
 
   function isIncomplete(store: number, { cursor, synchronizedOn }: BigSegmentMetadata): boolean {
     if (synchronizedOn === undefined) return true;
-    // ld-relay goes on writing the time of synchronisation into a store that was emptied, and refills it later.
+    // ld-relay keeps writing the time of synchronisation into a store that was emptied, and refills it later.
     if (cursor === '' && newest !== undefined && newest.cursor !== '') return true;
     const since = incomplete.get(store);
     if (since === undefined) return false;

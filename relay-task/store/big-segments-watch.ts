@@ -58,7 +58,7 @@ export function createBigSegmentWatch(options: BigSegmentWatchOptions) {
   let preferred = 0;
   let available: boolean | undefined;
   let reliability: Reliability | undefined;
-  /** The cursor that readers were told of. */
+  /** The last cursor that was announced to readers. */
   let cursor: string | undefined;
   /** A hash of the last question that failed: the next attempt has to read it, and not only the metadata. */
   let probe: readonly string[] = [];

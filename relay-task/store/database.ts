@@ -6,7 +6,7 @@ import type { TakeRead } from './read-memory.ts';
 export interface Row {
   /** What it says, whoever wrote it; `problem` when it cannot be read. */
   readonly item: Item | { readonly problem: string };
-  /** Stands for exactly this content: a compare-and-set names it. */
+  /** Identifies exactly this content: a compare-and-set names it. */
   readonly token: string;
   /** The version of an item that does not fit, if the row says that it is older than that. */
   readonly staleFor?: number | undefined;

@@ -209,7 +209,7 @@ function createReads(client: DynamoDBClient, TableName: string, backoff: Backoff
         ...more,
       });
       const page: QueryCommandOutput = await call((how) => client.send(command, how));
-      // Else pages that never end would be read for ever.
+      // Otherwise endless pages would be read endlessly.
       take(LEAST_PAGE_BYTES + bytesOf(page.Items ?? []));
       yield page;
       ExclusiveStartKey = page.LastEvaluatedKey;

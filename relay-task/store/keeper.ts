@@ -8,7 +8,7 @@ import { DEFAULT_PREFIX } from './replica-store.ts';
 
 /** What all keepers are told. */
 interface KeeperName {
-  /** Of the keys; '' for the database's default, which in DynamoDB is none. */
+  /** Of the keys; '' for the database's default; DynamoDB has no default. */
   readonly prefix: string;
   /** Which thing is kept: letters, digits and dashes, such as `auto-config`. */
   readonly name: string;

@@ -64,7 +64,7 @@ export function decide(
   if (attempted && head.owner === owner && head.epoch === attempted.epoch) return { kind: 'resume', head };
   const released = head.owner === '';
   if (eligible && released) return { kind: 'take', head, start: 'released' };
-  // Whoever promised to take it over did not: the task that gave it up takes it back.
+  // The task that promised to take it over did not: the one that gave it up takes it back.
   if ((eligible || (relieved && released)) && stoodStill) return { kind: 'take', head, start: 'expired' };
   return eligible && yielding ? { kind: 'claim', head } : wait;
 }

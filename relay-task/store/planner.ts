@@ -78,7 +78,7 @@ export function createPlanner(options: PlannerOptions): Planner {
   function noteMisfit(item: Item, reason: string): void {
     const id = idOf(item);
     if (misfits.get(id) !== reason) {
-      log.error('An item does not fit into the store; its old copy stays', { ...where, item: id, reason });
+      log.error('An item does not fit into the store; keeping its old copy', { ...where, item: id, reason });
     }
     misfits.set(id, reason);
   }

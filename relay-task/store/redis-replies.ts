@@ -59,7 +59,7 @@ function guard(redis: Redis, stream: Stream): void {
       const asked = redis.commandQueue.length;
       const isUnasked = redis.mode === 'normal' && (answers > asked || answers + errors > asked + MOST_UNASKED_ERRORS);
       if (!isUnasked) return emit(event, ...args);
-      // Where the client hung up, the answers to what it gave up still arrive.
+      // After the client disconnects, answers to abandoned commands still arrive.
       stream.destroy(stream.writableEnded ? undefined : new Error('Redis sent an answer that no command asked for'));
     } catch (error) {
       stream.destroy(error as Error);

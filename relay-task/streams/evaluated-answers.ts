@@ -147,7 +147,7 @@ export function createEvaluatedAnswers(
     options.limit(connections.filter(({ awaitsAnswers }) => awaitsAnswers));
     const isAwaited = connections.some(({ reason }) => !reason);
     const isLast = restarts >= MOST_RESTARTS;
-    // A change arrived meanwhile, or a Big Segment of another context kind. Others go on while flags are compiled.
+    // A change arrived meanwhile, or a Big Segment of another context kind. Others continue while flags are compiled.
     if (!isAwaited || !isPrepared(subject) || (!isLast && clientView.compile())) {
       subject.arriving = false;
       if (isAwaited) arrive(subject, restarts + 1);

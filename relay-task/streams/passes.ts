@@ -28,7 +28,7 @@ export interface PassesOptions {
   ready(): Promise<unknown> | undefined;
   /** Awaited before the visit; never rejects. */
   prepare(subject: Subject, work: Work): Promise<unknown> | undefined;
-  /** In steps of less than a millisecond. Visits of other subjects go on meanwhile. */
+  /** In steps of less than a millisecond. Visits of other subjects continue meanwhile. */
   visit(subject: Subject, work: Work): Generator<void, void>;
   /** Work for these subjects threw. The others are still visited. */
   failed(subjects: readonly Subject[], error: unknown): void;

@@ -47,7 +47,7 @@ export function createPatchApplier(options: PatchApplierOptions) {
 
   async function catchUp(): Promise<void> {
     await store.own();
-    // A cursor that comes again, at once or in a circle however long: polls would go on without end.
+    // A cursor repeats, at once or in a longer circle: polling would never end.
     let before: string | undefined;
     let mark: string | undefined;
     for (let polls = 0, markAt = 1; !signal.aborted; polls += 1) {

@@ -220,7 +220,7 @@ export function startDataSystem(options: DataSystemOptions): Upstream {
   /** From now on this is the one in use. */
   function promote(member: Member): void {
     if (member === active) return;
-    log.info('Flags come from LaunchDarkly in another way now', { way: member.way.name, before: active.way.name });
+    log.info('Changed the way flags are received from LaunchDarkly', { way: member.way.name, before: active.way.name });
     leave(active);
     active = member;
     candidate = undefined;

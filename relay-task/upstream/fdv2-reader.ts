@@ -217,7 +217,7 @@ function createTransfer({ held, maxBytes = receivedLimit(), received }: ReadOpti
   };
 }
 
-/** Of an intent, a goodbye and the like. */
+/** In events that carry no object, such as an intent or a goodbye. */
 const MOST_VALUES_BESIDES_OBJECTS = 1_000;
 
 /** Servers refuse longer request lines, most from 8 KiB on. */
@@ -252,7 +252,7 @@ function* readObject(
   for (const [name, value] of Object.entries({ key, version })) {
     if (data[name] !== undefined) continue;
     data[name] = value;
-    // What is none is refused below, however long it is.
+    // An invalid version is refused below; it may be long, so it is not written.
     added.push(`"${name}":${isCount(value) || value === key ? JSON.stringify(value) : null}`);
   }
   const isEmpty = text.charCodeAt(skipSpace(text, 1)) === CLOSE_BRACE;

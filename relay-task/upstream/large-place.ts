@@ -28,7 +28,7 @@ let patience = 1;
 const SLOW_FOR_MS = 60_000;
 /** What is received beside the one that has the place, in bytes per ms: 128 KB/s. Many that would fill the memory are held back by TCP. */
 const BESIDE_PACE = 128;
-/** What may be received and dropped, in bytes per ms: 16 MB/s. Whoever sends large events without end would fill the memory with them. */
+/** What may be received and dropped, in bytes per ms: 16 MB/s. Endless large events would otherwise fill the memory. */
 const DROPPED_PACE = 16_000;
 const SLOW = 'it arrives slowly, and others no longer wait for it';
 

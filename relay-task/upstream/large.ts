@@ -46,7 +46,7 @@ export async function enterLarge({ signal, delayMs = 5_000, onDelay }: LargeWait
   }
 }
 
-/** Tells of each delay once. `name` begins log messages. */
+/** Reports each delay once. Log messages begin with `name`. */
 export function createDelays({ name, log, onDelay }: Pick<LargeWait, 'onDelay'> & { name: string; log: Log }) {
   const warn = createReasonLines((fields) => log.warn(`${name}: a large event or answer is delayed`, fields));
   let told: string | undefined;

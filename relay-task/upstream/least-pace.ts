@@ -1,4 +1,4 @@
-/** Whoever begins something must send the rest of it, at 1 KB/s at least. */
+/** A sender that has begun something must finish it, at 1 KB/s or more. */
 
 interface LeastPaceOptions {
   /** What is unfinished, for a message, and how long it may bring less; undefined: nothing is. */

@@ -34,7 +34,7 @@ export function waitForOther(state: WaysState, times: WayTimes, next: () => numb
   const isLegacy = inUse === 'legacy';
   if (isLegacy && legacyLeftMs !== undefined) return Math.max(0, legacyLeftMs);
   if (isUp) return inUse === 'second' ? times.recoveryMs : undefined;
-  // While there are no flags, no wait is worth being long.
+  // Without flags, long waits make no sense.
   if (hasTried) return Math.min(next(), hasDelivered ? MOST_MS : MOST_WITHOUT_FLAGS_MS);
   if (isUrgent && !isLegacy) return 0;
   return hasDelivered || isLegacy ? times.fallbackMs : times.firstFallbackMs;

@@ -200,7 +200,7 @@ function sizeOf(event: ServerSentEvent | LongEvent): number {
   return 'bytes' in event ? event.bytes.length : Buffer.byteLength(event.data);
 }
 
-/** A large event, or a transfer, that has begun has to go on. */
+/** A large event or a transfer that has begun must make progress. */
 function createPace(
   { stallMs, transferStallMs, transfer }: ReadEventsOptions,
   {

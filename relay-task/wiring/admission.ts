@@ -198,7 +198,7 @@ export function createAdmission(
       const known = new Set(description.credentials.map(credentialId));
       const before = sourceOf(description);
       const clientIds = clientIdsOf(description);
-      // Who has the data may keep it. Who only waits for it goes on waiting: an earlier key may deliver again.
+      // Credentials that have the data keep it. Those that wait for it keep waiting: an earlier key may deliver again.
       const isEstablished = held === before && before !== sourceOf(next);
       const ids = next.credentials.map(credentialId);
       description = next;

@@ -36,7 +36,7 @@ export function warnOfDates({ cert }: CertificatePair, log: Log, now: number): v
   const [from, to] = [Date.parse(validFrom), Date.parse(validTo)];
   if (now >= from && now <= to) return;
   const reason = now > to ? `it expired on ${isoOf(to)}` : `it is not valid before ${isoOf(from)}`;
-  log.warn('Clients will not accept the TLS certificate; serving it all the same', { reason });
+  log.warn('Clients will not accept the TLS certificate; serving it anyway', { reason });
 }
 
 function isoOf(time: number): string {

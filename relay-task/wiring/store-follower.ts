@@ -34,7 +34,7 @@ const POLL_MS = 3_000;
  * publication in any order. One that was not seen to change is read twice.
  */
 const SETTLING = 3;
-/** Every so many looks a set without a stamp is read: another program wrote it, and nothing tells of its changes. */
+/** A set without a stamp was written by another program, and nothing shows when it changes: it is read once in so many looks. */
 const WITHOUT_STAMP = 3;
 
 /** What the last looks at a store have shown. */

@@ -195,7 +195,7 @@ function createMembers(options: {
   };
 }
 
-/** Whether an upstream can go on with the next description; a key that only changes is handed to it. */
+/** Whether an upstream can be kept under the next description; a changed key is handed to it. */
 function isSameSource(a: EnvironmentDescription, b: EnvironmentDescription): boolean {
   const sameKeys = (a.sdkKey === undefined) === (b.sdkKey === undefined);
   return sameKeys && a.flagsFile === b.flagsFile && a.data?.id === b.data?.id;

@@ -349,7 +349,7 @@ function createKept(tenant: Tenant, parts: TenantParts, first: Place, log: Log) 
     if (bigSegments || isMissingTold) return;
     isMissingTold = true;
     const names = stores.map((store) => store.status().database).join(' and ');
-    log.warn('Flags use Big Segments, and no store holds them; all contexts count as outside of them', {
+    log.warn('Flags use Big Segments, but no store holds them; treating all contexts as non-members', {
       environment: tenant.name,
       reason: `${names === '' ? 'there is no store' : `${names} cannot hold them`}; add Redis or DynamoDB`,
     });

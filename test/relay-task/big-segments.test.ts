@@ -109,7 +109,7 @@ test('of two relays on one table one writes a Big Segments patch, and clients of
 });
 
 describe('where no store holds Big Segments', () => {
-  const NOWHERE = 'Flags use Big Segments, and no store holds them; all contexts count as outside of them';
+  const NOWHERE = 'Flags use Big Segments, but no store holds them; treating all contexts as non-members';
 
   async function startWith(stores: Variables) {
     const upstream = opened(await startFakeUpstream({ flags: { club } }));

@@ -28,7 +28,7 @@ test('a change without room is skipped, named and told, and what was there befor
   expect(environment.unreadable()).toEqual(['d', 'e', 'b'].map((key) => ({ kind: 'features', key, reason })));
   // Once a minute.
   expect(lines).toEqual([
-    `There is no room for a change of a flag or segment; what was there before stays {"environment":"shop","reason":"${reason}"}`,
+    `No memory for a change of a flag or segment; keeping the previous version {"environment":"shop","reason":"${reason}"}`,
   ]);
 
   environment.upsert(tombstone('features', 'c', 2), 0);

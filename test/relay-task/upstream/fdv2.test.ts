@@ -420,7 +420,7 @@ describe('when the stream does not work', () => {
     await has({ a: 1 });
     expect(upstream.status()).toMatchObject({ state: 'VALID', refused: false });
     expect(lines.join()).toContain(
-      'Flags come from LaunchDarkly in another way now {"way":"polling","before":"FDv2\'s stream"}',
+      'Changed the way flags are received from LaunchDarkly {"way":"polling","before":"FDv2\'s stream"}',
     );
   });
 
