@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import packageJson from '../package.json' with { type: 'json' };
 import { redactKeys } from './common/secrets.ts';
-import type { Config } from './config/config.ts';
+import { type Config, storesIn } from './config/config.ts';
 import { loadConfig } from './config/load.ts';
 import { RelayError } from './errors.ts';
 import type { Log } from './ports.ts';
@@ -100,7 +100,7 @@ async function run(relay: Relay, { config, log, end }: Running): Promise<void> {
     port: relay.port,
     version: packageJson.version,
     environments: config.environments.map(({ name }) => name),
-    stores: (['dynamoDB', 'redis', 'consul'] as const).filter((store) => config[store] !== undefined),
+    stores: storesIn(config).map(({ key }) => key),
   });
   const without = await relay.initialized();
   if (without.length === 0) return;

@@ -14,6 +14,23 @@ export const REDIS_ADDRESS: readonly Setting<unknown>[] = [
   redis.clusterNodes,
 ];
 
+/** Every kind of store: its key in the configuration, its name, and whether an environment can have a table of its own. */
+const STORES = [
+  { key: 'dynamoDB', name: 'DynamoDB', hasTables: true },
+  { key: 'redis', name: 'Redis', hasTables: false },
+  { key: 'consul', name: 'Consul', hasTables: false },
+] as const;
+
+/** Those in use. */
+export function storesIn(config: Readonly<Record<(typeof STORES)[number]['key'], unknown>>) {
+  return STORES.filter(({ key }) => config[key] !== undefined);
+}
+
+/** Whether a table of its own sets an environment apart from others in every store. */
+export function areTablesSeparate(config: Parameters<typeof storesIn>[0]): boolean {
+  return storesIn(config).every(({ hasTables }) => hasTables);
+}
+
 type StoreValues = Pick<Values<typeof settings>, 'dynamoDB' | 'redis' | 'consul'>;
 
 export function assembleStores(values: StoreValues, pieces: Pieces) {

@@ -2,15 +2,17 @@
 import { filteredPrefix } from '../../lib/flag-table/index.ts';
 import { hasHashTag, withHashTag } from '../common/hash-tag.ts';
 import type { Config, EnvironmentConfig } from './assemble.ts';
+import { areTablesSeparate, storesIn } from './assemble-stores.ts';
 import type { Findings } from './findings.ts';
 
 const CLIENT_SIDE_ID = '$CID';
-/** The prefix in Redis and Consul of an environment without one. */
+/** The prefix of an environment without one, in stores without tables. */
 const USUAL_PREFIX = 'launchdarkly';
 
 export function checkPlaces(config: Config, findings: Findings): void {
-  const { dynamoDB, redis, consul, environments } = config;
-  if (!dynamoDB && !redis && !consul) return;
+  const { dynamoDB, redis, environments } = config;
+  const stores = storesIn(config);
+  if (stores.length === 0) return;
   if (dynamoDB) checkTables(config, findings);
   const [only] = environments;
   if (environments.length === 1 && only?.prefix === '' && !(dynamoDB && only.tableName)) {
@@ -23,8 +25,16 @@ export function checkPlaces(config: Config, findings: Findings): void {
   }
   const byPrefix = (_: EnvironmentConfig, prefix: string) => prefix || USUAL_PREFIX;
   const inCluster = (_: EnvironmentConfig, prefix: string) => withHashTag(prefix || USUAL_PREFIX);
-  if (redis) reportOverlaps('Redis', environments, redis.cluster ? inCluster : byPrefix, 'LD_PREFIX_<name>', findings);
-  if (consul) reportOverlaps('Consul', environments, byPrefix, 'LD_PREFIX_<name>', findings);
+  for (const { name, hasTables } of stores) {
+    if (hasTables) continue;
+    reportOverlaps(
+      name,
+      environments,
+      name === 'Redis' && redis?.cluster ? inCluster : byPrefix,
+      'LD_PREFIX_<name>',
+      findings,
+    );
+  }
   if (redis?.cluster) reportPrefixesWithoutTag(config, findings);
   checkTemplates(config, findings);
 }
@@ -98,12 +108,13 @@ function reportPrefixesWithoutTag({ environments, autoConfig, offline }: Config,
 const withoutBraces = (prefix: string) => prefix.replace(/[{}]/g, '');
 
 /** Environments that are not known yet get different places by their client-side ID. */
-function checkTemplates({ autoConfig, offline, dynamoDB, redis, consul }: Config, findings: Findings): void {
+function checkTemplates(config: Config, findings: Findings): void {
+  const { autoConfig, offline } = config;
   const template = autoConfig ?? offline;
   if (!template || template.prefix.includes(CLIENT_SIDE_ID)) return;
-  const apartByTable = template.tableName?.includes(CLIENT_SIDE_ID) && dynamoDB && !redis && !consul;
-  if (apartByTable) return;
-  const remedy = `put ${CLIENT_SIDE_ID} in ENV_DATASTORE_PREFIX${dynamoDB && !redis && !consul ? ' or ENV_DATASTORE_TABLE_NAME' : ''}`;
+  const tablesHelp = areTablesSeparate(config);
+  if (tablesHelp && template.tableName?.includes(CLIENT_SIDE_ID)) return;
+  const remedy = `put ${CLIENT_SIDE_ID} in ENV_DATASTORE_PREFIX${tablesHelp ? ' or ENV_DATASTORE_TABLE_NAME' : ''}`;
   if (autoConfig) findings.problem(`environments would overwrite each other in the store: ${remedy}`);
   else findings.warning(`two environments of the archive would overwrite each other in the store: ${remedy}`);
 }

@@ -8,7 +8,7 @@ import { readSetting } from './read-settings.ts';
 import { type Setting, settings } from './settings.ts';
 
 export type { Config, EnvironmentConfig } from './assemble.ts';
-export type { RedisConfig } from './assemble-stores.ts';
+export { areTablesSeparate, type RedisConfig, storesIn } from './assemble-stores.ts';
 export type { Variables } from './gather.ts';
 
 export interface ConfigFile {

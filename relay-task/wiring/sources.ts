@@ -2,7 +2,7 @@
 import type { Registry } from 'prom-client';
 import { filteredPrefix } from '../../lib/flag-table/index.ts';
 import { withHashTag } from '../common/hash-tag.ts';
-import type { Config, EnvironmentConfig } from '../config/config.ts';
+import { areTablesSeparate, type Config, type EnvironmentConfig } from '../config/config.ts';
 import { startArchive } from '../environments/archive.ts';
 import { startAutoConfig } from '../environments/auto-config.ts';
 import { type EnvironmentTemplates, fillTemplate } from '../environments/environment-record.ts';
@@ -108,8 +108,7 @@ function startSsm(options: SourceOptions, ssm: SsmConfig, sink: EnvironmentSink)
     endpoint: ssm.url,
     agents: outbound.awsAgents(),
     defaults: { filters: Object.fromEntries(config.filters), ...(tableName !== undefined && { tableName }) },
-    // Redis and Consul have no tables.
-    tablesSeparate: config.redis === undefined && config.consul === undefined,
+    tablesSeparate: areTablesSeparate(config),
     ...(config.redis?.cluster && { prefixInStores: withHashTag }),
   });
 }
