@@ -19,6 +19,7 @@ import { Agent, get } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs, promisify } from 'node:util';
+import { sleep } from '../../relay-task/common/pause.ts';
 import { hashOf } from '../../relay-task/store/big-segments.ts';
 import { startFakeBigSegments, wirePatch } from '../support/fake-big-segments.ts';
 import { startFakeUpstream } from '../support/fake-upstream.ts';
@@ -62,7 +63,6 @@ const changedClub = { ...club, version: 2 };
 const vip = { key: 'vip', version: 1, salt: '', unbounded: true, generation: 3, included: [], excluded: [], rules: [] };
 const keys = Array.from({ length: COUNT }, (_, index) => `context-${index}`);
 const isMember = (key: string) => Number(key.split('-')[1]) % 2 === 0;
-const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 function startCommand(candidate: string, directory: string, variables: Record<string, string>) {
   const [command, args] =

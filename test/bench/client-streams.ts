@@ -15,6 +15,7 @@ import { type AddressInfo, connect, createServer } from 'node:net';
 import { performance } from 'node:perf_hooks';
 import { parseArgs } from 'node:util';
 import { type Context, parseContext } from '../../lib/evaluation/index.ts';
+import { sleep } from '../../relay-task/common/pause.ts';
 import { resultOf } from '../../relay-task/common/slices.ts';
 import { createEnvironment } from '../../relay-task/environments/environment.ts';
 import type { Change, EvaluatedFlag } from '../../relay-task/ports.ts';
@@ -123,7 +124,7 @@ async function serve(candidate: Candidate, flags: number, connections: number): 
     if (order.order === 'memory') {
       for (let i = 0; i < 3; i++) {
         globalThis.gc?.();
-        await pause(150);
+        await sleep(150);
       }
       process.send?.({ rss: process.memoryUsage.rss() });
       return;
@@ -134,7 +135,7 @@ async function serve(candidate: Candidate, flags: number, connections: number): 
     longest = 0;
     watching = true;
     setImmediate(look);
-    await pause(5);
+    await sleep(5);
     const began = performance.now();
     const done = new Promise<void>((resolve) => {
       written = resolve;
@@ -142,7 +143,7 @@ async function serve(candidate: Candidate, flags: number, connections: number): 
     environment.upsert(item, began);
     await done;
     const lastWriteMs = performance.now() - began;
-    await pause(5);
+    await sleep(5);
     watching = false;
     const { user, system } = process.cpuUsage(cpu);
     process.send?.({ lastWriteMs, longestBlockMs: longest, cpuMs: (user + system) / 1_000 } satisfies Told);
@@ -192,7 +193,7 @@ async function measure(candidate: Candidate, flags: number, connections: number,
     const told: Told[] = [];
     for (let i = 0; i < changes; i++) {
       told.push(await ask<Told>({ order: 'change', kind }));
-      await pause(50);
+      await sleep(50);
     }
     result[`${kind}: last write, ms`] = median(told.map(({ lastWriteMs }) => lastWriteMs));
     result[`${kind}: longest block, ms`] = median(told.map(({ longestBlockMs }) => longestBlockMs));
@@ -205,7 +206,6 @@ async function measure(candidate: Candidate, flags: number, connections: number,
 
 const { start, heard } = createBenchChildren({ moduleUrl: import.meta.url, nodeOptions: ['--expose-gc'] });
 
-const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 const median = (values: readonly number[]) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
 const round2 = (value: number) => Math.round(value * 100) / 100;
 

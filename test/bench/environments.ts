@@ -13,6 +13,7 @@
 import { Agent, get } from 'node:http';
 import { performance } from 'node:perf_hooks';
 import { parseArgs } from 'node:util';
+import { sleep } from '../../relay-task/common/pause.ts';
 import { createBenchChildren } from '../support/bench-children.ts';
 import { environmentRep, startFakeAutoConfig } from '../support/fake-auto-config.ts';
 import { flag } from '../support/items.ts';
@@ -53,7 +54,7 @@ function statusOf(url: string, authorization = ''): Promise<number> {
 const context = Buffer.from('{"kind":"user","key":"u"}').toString('base64url');
 
 async function inForce(uri: string, mobileKey: string): Promise<void> {
-  while ((await statusOf(`${uri}/msdk/evalx/contexts/${context}`, mobileKey)) !== 200) await pause(2);
+  while ((await statusOf(`${uri}/msdk/evalx/contexts/${context}`, mobileKey)) !== 200) await sleep(2);
 }
 
 /** The slowest answer of `/livez` until stopped, in ms. */
@@ -65,7 +66,7 @@ function watchLivez(uri: string) {
       const askedAt = performance.now();
       await statusOf(`${uri}/livez`);
       slowest = Math.max(slowest, performance.now() - askedAt);
-      await pause(5);
+      await sleep(5);
     }
   })();
   return async () => {
@@ -86,7 +87,7 @@ async function measure(count: number, patches: number): Promise<Record<string, n
   const result: Record<string, number> = { 'put in force, ms': performance.now() - began };
   result['/livez during the put, slowest, ms'] = await duringPut();
   for (let i = 0; i < count; i++) await inForce(uri, `mob-${idOf(i)}`);
-  await pause(2_000);
+  await sleep(2_000);
   const duringPatches = watchLivez(uri);
   const times: number[] = [];
   for (let n = 0; n < patches; n++) {
@@ -95,7 +96,7 @@ async function measure(count: number, patches: number): Promise<Record<string, n
     launchDarkly.send({ i, version: 2 });
     await inForce(uri, `mob-${i}-2`);
     times.push(performance.now() - sentAt);
-    await pause(50);
+    await sleep(50);
   }
   times.sort((a, b) => a - b);
   result['patch in force, median, ms'] = times[Math.floor(times.length / 2)]!;
@@ -108,7 +109,6 @@ async function measure(count: number, patches: number): Promise<Record<string, n
 
 const { start, heard } = createBenchChildren({ moduleUrl: import.meta.url, signal: 'SIGKILL' });
 
-const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 const round = (value: number) => Math.round(value * 10) / 10;
 
 async function main(few: number, many: number, patches: number, json: boolean): Promise<void> {

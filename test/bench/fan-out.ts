@@ -16,6 +16,7 @@
 import { createServer, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import { parseArgs } from 'node:util';
+import { sleep } from '../../relay-task/common/pause.ts';
 import { createRelayServer } from '../../relay-task/endpoints/server.ts';
 import { createEnvironment } from '../../relay-task/environments/environment.ts';
 import { frame } from '../../relay-task/streams/framing.ts';
@@ -141,7 +142,7 @@ async function serve(candidate: Candidate, setBytes: number): Promise<void> {
     const happened = { peakRss, changes, deliveries };
     for (let i = 0; i < 3; i++) {
       globalThis.gc?.();
-      await pause(150);
+      await sleep(150);
     }
     const { user, system } = process.cpuUsage();
     const rss = process.memoryUsage.rss();
@@ -259,7 +260,7 @@ async function measureStorm(connections: number, setBytes: number, everyMs: numb
   const stormed = await state();
   // What a change costs once all are connected.
   server.send({ order: 'change', everyMs: everyMs ?? 100 });
-  await pause(3_000);
+  await sleep(3_000);
   const changed = await state();
   clients.kill();
   server.kill();
@@ -294,7 +295,6 @@ const { start, heard } = createBenchChildren({
   silenceMs: 60_000,
 });
 
-const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 const median = (values: readonly number[]) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
 
 async function main(connections: number, rounds: number, storm: number, setBytes: number, json: boolean) {

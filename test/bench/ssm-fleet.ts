@@ -21,11 +21,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { SSMClient } from '@aws-sdk/client-ssm';
 import { startSsmSource } from '../../relay-task/environments/ssm-source.ts';
-import type { Keeper, Log } from '../../relay-task/ports.ts';
+import type { Keeper } from '../../relay-task/ports.ts';
 import { createBenchChildren } from '../support/bench-children.ts';
 import { startTable, testCredentials } from '../support/dynalite.ts';
 import { startFakeUpstream } from '../support/fake-upstream.ts';
 import { flag } from '../support/items.ts';
+import { silentLog } from '../support/logs.ts';
 import { createMemoryKeeper } from '../support/memory-keeper.ts';
 import { freePorts } from '../support/redis.ts';
 import { startSsmServer } from '../support/ssm-server.ts';
@@ -84,8 +85,6 @@ async function serveTable(): Promise<void> {
   process.send?.({ endpoint, tableName });
 }
 
-const silent: Log = { debug() {}, info() {}, warn() {}, error() {} };
-
 interface Times {
   readonly firstMs: number;
   readonly allMs: number;
@@ -99,7 +98,7 @@ function startSource(endpoint: string, keeper?: Keeper) {
   let firstMs = Number.NaN;
   let allMs = Number.NaN;
   const source = startSsmSource({
-    ...{ path, client, log: silent },
+    ...{ path, client, log: silentLog },
     ...(keeper && { cache: { keeper, secret } }),
     sink: {
       replace(environments) {

@@ -18,6 +18,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { CreateTableCommand, DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import dynalite from 'dynalite';
 import { keptConnections } from './kept-connections.ts';
+import { readBody } from './read-body.ts';
 
 export interface Consumed {
   /** Read units of all requests since the last reset. */
@@ -202,11 +203,9 @@ function forward(
   });
 }
 
+/** What breaks off is left out. */
 function collect(stream: IncomingMessage, done: (bytes: Buffer) => void): void {
-  const chunks: Buffer[] = [];
-  stream.on('data', (chunk: Buffer) => chunks.push(chunk));
-  stream.on('end', () => done(Buffer.concat(chunks)));
-  stream.on('error', () => {});
+  readBody(stream).then(done, () => {});
 }
 
 function askForCapacity(operation: string, body: Buffer): Buffer {

@@ -5,6 +5,7 @@
 import { Agent, createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { keptConnections } from './kept-connections.ts';
+import { readBody } from './read-body.ts';
 
 export interface PassedRequest {
   /** `PutItem`, `GetItem`, … */
@@ -209,11 +210,9 @@ export async function startFaultyProxy(target: string, random: () => number = Ma
   };
 }
 
+/** What breaks off is left out. */
 function collect(stream: IncomingMessage, done: (bytes: Buffer) => void): void {
-  const chunks: Buffer[] = [];
-  stream.on('data', (chunk: Buffer) => chunks.push(chunk));
-  stream.on('end', () => done(Buffer.concat(chunks)));
-  stream.on('error', () => {});
+  readBody(stream).then(done, () => {});
 }
 
 interface Body {

@@ -8,6 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type AttributeValue, DeleteItemCommand, GetItemCommand, PutItemCommand } from '@aws-sdk/client-dynamodb';
 import { startTable, type TestTable } from './dynalite.ts';
 import { keptConnections } from './kept-connections.ts';
+import { readBody } from './read-body.ts';
 
 export interface ReplicatedTables {
   /** One table for each region; closing it closes the region. */
@@ -73,7 +74,7 @@ export async function startReplicatedTables(options: {
     const { inner } = region;
     const front = keptConnections(
       createServer(async (incoming, outgoing) => {
-        const body = await collect(incoming);
+        const body = await readBody(incoming);
         const operation = String(incoming.headers['x-amz-target'] ?? '').replace(/^.*\./, '');
         const pass = () => forward(inner.endpoint, agent, incoming, body);
         try {
@@ -140,16 +141,10 @@ function forward(endpoint: string, agent: Agent, incoming: IncomingMessage, body
       },
       async (answer) => {
         const { 'transfer-encoding': ___, connection: ____, ...answerHeaders } = answer.headers;
-        resolve({ status: answer.statusCode ?? 500, headers: answerHeaders, body: await collect(answer) });
+        resolve({ status: answer.statusCode ?? 500, headers: answerHeaders, body: await readBody(answer) });
       },
     );
     inner.on('error', reject);
     inner.end(body);
   });
-}
-
-async function collect(stream: IncomingMessage): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of stream) chunks.push(chunk as Buffer);
-  return Buffer.concat(chunks);
 }

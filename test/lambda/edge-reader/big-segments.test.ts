@@ -4,9 +4,10 @@ import { createReader } from '../../../lambda/edge-reader/index.ts';
 import type { BigSegmentPatch } from '../../../relay-task/ports.ts';
 import { hashOf } from '../../../relay-task/store/big-segments.ts';
 import { createDynamoDBBigSegments } from '../../../relay-task/store/big-segments-dynamodb.ts';
-import { quick, silent } from '../../relay-task/store/open-stores.ts';
+import { quick } from '../../relay-task/store/open-stores.ts';
 import { startTable, type TestTable, testCredentials, testRegion } from '../../support/dynalite.ts';
 import { eventually } from '../../support/eventually.ts';
+import { silentLog } from '../../support/logs.ts';
 import { closeAfterEach } from '../../support/opened.ts';
 import { startReplica } from './replica.ts';
 import { item, put, putDelta, putMembership, putSnapshot, putSynchronizedOn, remove } from './table-writer.ts';
@@ -40,7 +41,7 @@ function relayOf(environment: string, endpoint = table.endpoint) {
   behind(() => client.destroy());
   return opened(
     createDynamoDBBigSegments({
-      ...{ client, tableName: table.tableName, prefix, log: silent, quietMs: 0, environment: () => environment },
+      ...{ client, tableName: table.tableName, prefix, log: silentLog, quietMs: 0, environment: () => environment },
       timings: { ...quick, patchExpireMs: 20, patchDrainMs: 20, retryCapMs: 5 },
     }),
   );

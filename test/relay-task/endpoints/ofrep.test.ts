@@ -1,5 +1,4 @@
 /** Expected answers are those of OFREP's OpenAPI, version 0.3. */
-
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';

@@ -13,10 +13,11 @@ import { defaultTimings, type Timings } from '../../../relay-task/store/timings.
 import { testCredentials, testRegion } from '../../support/dynalite.ts';
 import { eventually } from '../../support/eventually.ts';
 import { type PassedRequest, startFaultyProxy } from '../../support/faulty-proxy.ts';
+import { silentLog } from '../../support/logs.ts';
 import { closeAfterEach } from '../../support/opened.ts';
 import { describeWithRedis, startCluster, startRedis, type TestRedis } from '../../support/redis.ts';
 import { startTcpProxy } from '../../support/tcp-proxy.ts';
-import { openTable, quick, type Stores, silent } from './open-stores.ts';
+import { openTable, quick, type Stores } from './open-stores.ts';
 
 const { opened, behind } = closeAfterEach();
 
@@ -236,7 +237,7 @@ function promises(place: () => Place): void {
       createBigSegmentLookup({
         memory: createMembershipMemory({ limitBytes: 1_000_000 }),
         statusStaleAfterMs: 300_000,
-        ...{ stores: [b], log: silent, environment: () => 'b', pollMs: 5, retryMs: 5, outageWaitMs: 0, cacheMs: 0 },
+        ...{ stores: [b], log: silentLog, environment: () => 'b', pollMs: 5, retryMs: 5, outageWaitMs: 0, cacheMs: 0 },
       }),
     );
     const told = async () => (await lookup.load(['alice']))?.get('alice');
@@ -276,7 +277,7 @@ describe('Big Segments in DynamoDB', () => {
     behind(() => client.destroy());
     const store = opened(
       createDynamoDBBigSegments({
-        ...{ client, tableName: stores.table.tableName, prefix, log: silent, quietMs },
+        ...{ client, tableName: stores.table.tableName, prefix, log: silentLog, quietMs },
         environment: () => environment,
         adopts: () => adopts,
         timings: { ...quick, patchDrainMs: 20, retryCapMs: 5, ...timings },
@@ -391,7 +392,7 @@ describeWithRedis('Big Segments in Redis', () => {
         call: (send) => (left-- > 0 ? client.call(send) : Promise.reject(new Error('cut'))),
       };
       const options = {
-        ...{ connection, prefix, log: silent, quietMs },
+        ...{ connection, prefix, log: silentLog, quietMs },
         environment: () => environment,
         adopts: () => adopts,
       };
@@ -413,7 +414,7 @@ describeWithRedis('Big Segments in Redis', () => {
     const open = (environment: string, place: string) =>
       opened(
         createRedisBigSegments({
-          ...{ connection: access, prefix: place, log: silent, quietMs: 0, environment: () => environment },
+          ...{ connection: access, prefix: place, log: silentLog, quietMs: 0, environment: () => environment },
         }),
       );
     for (const place of ['env', 'env2', 'en']) {
@@ -439,7 +440,7 @@ describeWithRedis('Big Segments in Redis', () => {
           ...{
             connection: { cluster: nodes },
             prefix: '{env}',
-            log: silent,
+            log: silentLog,
             quietMs: 0,
             environment: () => environment,
           },
@@ -470,7 +471,7 @@ describeWithRedis('Big Segments in Redis', () => {
     const proxy = opened(await startTcpProxy(server.port));
     const open = (environment: string) => {
       const client = opened(createRedisClient({ host: '127.0.0.1', port: proxy.port }));
-      const options = { connection: client, prefix, log: silent, quietMs: 0, environment: () => environment };
+      const options = { connection: client, prefix, log: silentLog, quietMs: 0, environment: () => environment };
       return { client, store: opened(createRedisBigSegments(options)) };
     };
     const { store: a } = open('a');
@@ -516,7 +517,7 @@ describeWithRedis('Big Segments in Redis', () => {
     const open = (environment: string) =>
       opened(
         createRedisBigSegments({
-          ...{ connection: client, prefix: `{env${tag}}`, log: silent, quietMs: 0, environment: () => environment },
+          ...{ connection: client, prefix: `{env${tag}}`, log: silentLog, quietMs: 0, environment: () => environment },
         }),
       );
     const a = open('a');

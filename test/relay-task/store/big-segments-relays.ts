@@ -6,7 +6,8 @@ import { createBigSegmentSynchronizer } from '../../../relay-task/upstream/big-s
 import { testCredentials, testRegion } from '../../support/dynalite.ts';
 import type { FakeBigSegments } from '../../support/fake-big-segments.ts';
 import { type FaultyProxy, startFaultyProxy } from '../../support/faulty-proxy.ts';
-import { quick, type Stores, silent } from './open-stores.ts';
+import { silentLog } from '../../support/logs.ts';
+import { quick, type Stores } from './open-stores.ts';
 
 /** These relays write a patch in groups of this size: small, so that a patch of two groups is written soon. */
 export const GROUP_SIZE = 64;
@@ -39,13 +40,13 @@ export async function startBigSegmentRelay(options: {
   const access = { region: testRegion, credentials: testCredentials, maxAttempts: 1 };
   const client = new DynamoDBClient({ endpoint: proxy.endpoint, ...access });
   const store = createDynamoDBBigSegments({
-    ...{ client, tableName: stores.table.tableName, prefix: '', log: silent, hashesAtOnce: GROUP_SIZE },
+    ...{ client, tableName: stores.table.tableName, prefix: '', log: silentLog, hashesAtOnce: GROUP_SIZE },
     timings: { ...quick, ...options.timings },
   });
   let batches = 0;
   const { uri } = launchDarkly;
   const synchronizer = createBigSegmentSynchronizer({
-    ...{ streamUri: uri, baseUri: uri, sdkKey: 'sdk', userAgent: 'u', store, log: silent },
+    ...{ streamUri: uri, baseUri: uri, sdkKey: 'sdk', userAgent: 'u', store, log: silentLog },
     timings: { ...syncTimings, confirmMs, checkMs },
     onBatch() {
       batches += 1;

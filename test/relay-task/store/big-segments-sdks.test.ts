@@ -11,13 +11,11 @@ import { createBigSegmentSynchronizer } from '../../../relay-task/upstream/big-s
 import { startTable, testCredentials, testRegion } from '../../support/dynalite.ts';
 import { eventually } from '../../support/eventually.ts';
 import { startFakeBigSegments, wirePatch } from '../../support/fake-big-segments.ts';
+import { silentLog } from '../../support/logs.ts';
+import { closeAfterEach } from '../../support/opened.ts';
 import { describeWithRedis, startRedis } from '../../support/redis.ts';
-import { silent } from './open-stores.ts';
 
-const closers: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-});
+const { behind } = closeAfterEach();
 
 const prefix = 'env';
 const segment = { key: 'vip', version: 1, unbounded: true, generation: 3, salt: 's', included: [], excluded: [] };
@@ -42,7 +40,7 @@ const items = {
     rules: [{ id: 'q', clauses: [{ ...clause, attribute: 'name', op: 'in', values: ['Ruth'] }] }],
   },
 };
-const daemon = { useLdd: true, sendEvents: false, diagnosticOptOut: true, logger: silent };
+const daemon = { useLdd: true, sendEvents: false, diagnosticOptOut: true, logger: silentLog };
 // The SDKs poll at this interval even if the last poll has no answer yet: on a busy machine 20 ms pile up without end.
 const times = { userCacheTime: 0.001, statusPollInterval: 0.25 };
 
@@ -57,7 +55,7 @@ interface Sdk {
 }
 
 async function followed(store: ReturnType<typeof createRedisBigSegments>, sdk: Sdk): Promise<void> {
-  closers.push(() => sdk.close());
+  behind(() => sdk.close());
   const answer = async (key: string, name = key) => {
     const context = { kind: 'user' as const, key, name };
     const { value, reason } = await sdk.variationDetail('f', context, 'FALLBACK');
@@ -72,12 +70,12 @@ async function followed(store: ReturnType<typeof createRedisBigSegments>, sdk: S
     // Memberships of another generation do not count.
     wirePatch('vip.g2', 'v1', 'v2', [`+${hashOf('carol')}`], []),
   );
-  closers.push(() => fake.close());
+  behind(() => fake.close());
   const synchronizer = createBigSegmentSynchronizer({
     ...{ streamUri: fake.uri, baseUri: fake.uri, sdkKey: 'sdk', userAgent: 'EdgeFlagRelay/1', store },
-    ...{ log: silent, onBatch() {}, timings: { checkMs: 50 } },
+    ...{ log: silentLog, onBatch() {}, timings: { checkMs: 50 } },
   });
-  closers.push(() => synchronizer.close());
+  behind(() => synchronizer.close());
   synchronizer.start();
   await eventually(async () => expect(await answer('alice')).toEqual(['in', 'HEALTHY']));
   expect(await answer('bob')).toEqual(['in', 'HEALTHY']);
@@ -95,7 +93,7 @@ async function followed(store: ReturnType<typeof createRedisBigSegments>, sdk: S
 
 test('the older Node SDK reads and follows Big Segments in DynamoDB', async () => {
   const table = await startTable();
-  closers.push(() => table.close());
+  behind(() => table.close());
   const { client, tableName, endpoint } = table;
   for (const [namespace, item] of Object.entries(items)) {
     const Item = { namespace: { S: `${prefix}:${namespace}` }, key: { S: item.key }, version: { N: '1' } };
@@ -113,15 +111,15 @@ test('the older Node SDK reads and follows Big Segments in DynamoDB', async () =
     bigSegments: { store: DynamoDBBigSegmentStore(tableName, { clientOptions, prefix }), ...times },
   });
   await sdk.waitForInitialization();
-  const store = createDynamoDBBigSegments({ client, tableName, prefix, log: silent });
-  closers.push(() => store.close());
+  const store = createDynamoDBBigSegments({ client, tableName, prefix, log: silentLog });
+  behind(() => store.close());
   await followed(store, sdk as unknown as Sdk);
 });
 
 describeWithRedis('the Node SDK with Big Segments in Redis', () => {
   test('reads and follows them', async () => {
     const server = await startRedis();
-    closers.push(() => server.close());
+    behind(() => server.close());
     for (const [hash, item] of Object.entries(items)) {
       await server.client.hset(`${prefix}:${hash}`, item.key, JSON.stringify(item));
     }
@@ -133,8 +131,8 @@ describeWithRedis('the Node SDK with Big Segments in Redis', () => {
       bigSegments: { store: RedisBigSegmentStore({ redisOpts: connection, prefix }), ...times },
     });
     await sdk.waitForInitialization({ timeout: 60 });
-    const store = createRedisBigSegments({ connection, prefix, log: silent });
-    closers.push(() => store.close());
+    const store = createRedisBigSegments({ connection, prefix, log: silentLog });
+    behind(() => store.close());
     await followed(store, sdk as unknown as Sdk);
   });
 });

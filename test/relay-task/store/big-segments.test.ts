@@ -18,15 +18,15 @@ import { createRedisBigSegments } from '../../../relay-task/store/big-segments-r
 import { testCredentials, testRegion } from '../../support/dynalite.ts';
 import { eventually } from '../../support/eventually.ts';
 import { startFaultyProxy } from '../../support/faulty-proxy.ts';
-import { createLogRecorder } from '../../support/logs.ts';
+import { createLogRecorder, silentLog } from '../../support/logs.ts';
+import { closeAfterEach } from '../../support/opened.ts';
 import { describeWithRedis, startCluster, startRedis, type TestRedis } from '../../support/redis.ts';
 import { countSlicedTurns } from '../../support/sliced-turns.ts';
 import { startTcpProxy } from '../../support/tcp-proxy.ts';
-import { openTable, quick, type Stores, silent } from './open-stores.ts';
+import { openTable, quick, type Stores } from './open-stores.ts';
 
-const closers: (() => Promise<unknown>)[] = [];
+const { behind } = closeAfterEach();
 afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
   register.clear();
 });
 
@@ -93,7 +93,7 @@ test('a large patch is grouped in many small parts, each hash in one of them, wh
 test('a patch with many members is divided in slices', async () => {
   const add = Array.from({ length: MANY }, (_, index) => `hash-${index}`);
   const loop = countSlicedTurns();
-  closers.push(async () => loop.stop());
+  behind(async () => loop.stop());
   const groups = changesByHash({ ...patch('', 'v1'), included: { add, remove: [] } });
   expect((await groups.next()).value).not.toHaveLength(0);
   // A step for HASHES_AT_ONCE hashes, and a slice is over after SLICE_MS of them.
@@ -250,18 +250,18 @@ describe('Big Segments in DynamoDB', () => {
 
   function clientFor(endpoint: string): DynamoDBClient {
     const client = new DynamoDBClient({ endpoint, region: testRegion, credentials: testCredentials, maxAttempts: 1 });
-    closers.push(async () => client.destroy());
+    behind(async () => client.destroy());
     return client;
   }
   function storeOver(client: DynamoDBClient, more: object = {}): BigSegmentStore {
     const { tableName } = stores.table;
-    const store = createDynamoDBBigSegments({ client, tableName, prefix, log: silent, timings: quick, ...more });
-    closers.push(() => store.close());
+    const store = createDynamoDBBigSegments({ client, tableName, prefix, log: silentLog, timings: quick, ...more });
+    behind(() => store.close());
     return store;
   }
   async function openStore(more: object = {}) {
     const proxy = await startFaultyProxy(stores.table.endpoint);
-    closers.push(() => proxy.close());
+    behind(() => proxy.close());
     return { store: storeOver(clientFor(proxy.endpoint), more), ...proxy };
   }
   async function dump() {
@@ -456,7 +456,7 @@ describe('Big Segments in DynamoDB', () => {
     test('name the context in the log and in the metadata, and apply everything else', async () => {
       const lines: string[] = [];
       const note = (message: string, fields?: object) => void lines.push(`${message} ${JSON.stringify(fields)}`);
-      const { store } = await openStore({ log: { ...silent, error: note } });
+      const { store } = await openStore({ log: { ...silentLog, error: note } });
       await full('b');
       expect(await store.apply(patch('', 'v1', ['+a', '+b', '+c'], [], `${'x'.repeat(20_000)}.g1`))).toBe('applied');
       expect(await store.apply(patch('v1', 'v2', ['-c']))).toBe('applied');
@@ -543,11 +543,11 @@ describeWithRedis('Big Segments in Redis', () => {
 
   async function openStore(more: object = {}, prefix = 'env') {
     const proxy = await startTcpProxy(server.port);
-    closers.push(() => proxy.close());
+    behind(() => proxy.close());
     const timeouts = { connectTimeoutMs: 60_000, commandTimeoutMs: 60_000 };
     const connection = { host: '127.0.0.1', port: proxy.port, ...timeouts, ...more };
-    const store = createRedisBigSegments({ connection, prefix, log: silent });
-    closers.push(() => store.close());
+    const store = createRedisBigSegments({ connection, prefix, log: silentLog });
+    behind(() => store.close());
     return { store, ...proxy };
   }
   async function dump() {
@@ -605,7 +605,7 @@ describeWithRedis('Big Segments in Redis', () => {
       const { log, lines: logged } = createLogRecorder();
       const connection = { host: '127.0.0.1', port: server.port, ...access };
       opened = createRedisBigSegments({ connection, prefix: 'env', log, environment: () => 'own-id' });
-      closers.push(() => opened.close());
+      behind(() => opened.close());
       lines = logged;
     });
 
@@ -702,7 +702,7 @@ describeWithRedis('Big Segments in Redis', () => {
   test('make an earlier transaction of ld-relay fail', async () => {
     const { store } = await openStore();
     const ldRelay = server.client.duplicate();
-    closers.push(async () => ldRelay.disconnect());
+    behind(async () => ldRelay.disconnect());
     await ldRelay.watch('env:big_segments_lock');
     await store.apply(patch('', 'v1', ['+a']));
     expect(await ldRelay.multi().set('env:big_segments_cursor', 'v0').exec()).toBeNull();
@@ -710,15 +710,15 @@ describeWithRedis('Big Segments in Redis', () => {
 
   test('need a prefix that a Cluster can hold', () => {
     const connection = { cluster: [{ host: '127.0.0.1', port: server.port }] };
-    expect(() => createRedisBigSegments({ connection, prefix: '}env', log: silent })).toThrow('such as "{env}"');
+    expect(() => createRedisBigSegments({ connection, prefix: '}env', log: silentLog })).toThrow('such as "{env}"');
   });
 
   test('are stored on one Cluster node, under the prefix in braces', async () => {
     const cluster = await startCluster();
-    closers.push(() => cluster.close());
+    behind(() => cluster.close());
     const nodes = cluster.nodes.map(({ port }) => ({ host: '127.0.0.1', port }));
-    const store = createRedisBigSegments({ connection: { cluster: nodes }, prefix: 'env', log: silent });
-    closers.push(() => store.close());
+    const store = createRedisBigSegments({ connection: { cluster: nodes }, prefix: 'env', log: silentLog });
+    behind(() => store.close());
     expect(await store.apply(patch('', 'v1', ['+a', '+b'], ['+c']))).toBe('applied');
     await store.setSynchronizedOn(1);
     expect(await store.metadata()).toEqual({ cursor: 'v1', synchronizedOn: 1 });

@@ -3,8 +3,8 @@ import { transactionLimits } from '../../../relay-task/store/consul-compare-and-
 import { createConsulStore } from '../../../relay-task/store/consul-store.ts';
 import { describeFlagStore, type StoreDatabase } from '../../contract/flag-store.ts';
 import { hasConsul, startConsul, startConsulAgent } from '../../support/consul-server.ts';
+import { silentLog } from '../../support/logs.ts';
 import { quickReplica } from './open-replicas.ts';
-import { silent } from './open-stores.ts';
 
 async function openOn(server: { address: string; close(): Promise<void> }): Promise<StoreDatabase> {
   const opened: Store[] = [];
@@ -13,7 +13,7 @@ async function openOn(server: { address: string; close(): Promise<void> }): Prom
     atOnce: transactionLimits.writes,
     async open(memory, writer) {
       const store = createConsulStore({
-        ...{ address: server.address, prefix: 'env', writer, view: memory, log: silent, timings: quickReplica },
+        ...{ address: server.address, prefix: 'env', writer, view: memory, log: silentLog, timings: quickReplica },
         source: () => memory.source,
       });
       opened.push(store);

@@ -13,6 +13,7 @@ import { createDynamoDBStore, type DynamoDBStoreOptions } from '../../../relay-t
 import type { Timings } from '../../../relay-task/store/timings.ts';
 import { startTable, type TestTable, testCredentials, testRegion } from '../../support/dynalite.ts';
 import { type FaultyProxy, startFaultyProxy } from '../../support/faulty-proxy.ts';
+import { silentLog } from '../../support/logs.ts';
 import type { Memory } from '../../support/memory.ts';
 
 /** Long lease times, since test machines stall; everything else is quick. */
@@ -47,8 +48,6 @@ export const hasty: Timings = {
   expireMs: 2_500,
   requestTimeoutMs: 1_000,
 };
-
-export const silent = { debug() {}, info() {}, warn() {}, error() {} };
 
 export interface OpenStore extends Store {
   readonly proxy: FaultyProxy;
@@ -104,7 +103,7 @@ export async function openTable(given?: TestTable): Promise<Stores> {
       });
       const owner = options.owner ?? randomUUID();
       const store = createDynamoDBStore({
-        ...{ client: storeClient, tableName: table.tableName, prefix: '', view: memory, owner, log: silent },
+        ...{ client: storeClient, tableName: table.tableName, prefix: '', view: memory, owner, log: silentLog },
         source: () => memory.source,
         ...{ writer: 'auto' as const, checkedAt: () => 1_700_000_000_000, timings: quick },
         ...options,

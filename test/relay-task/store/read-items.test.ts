@@ -1,8 +1,8 @@
 import type { Table } from '../../../relay-task/store/dynamodb-client.ts';
 import { readItems } from '../../../relay-task/store/read-items.ts';
+import { silentLog } from '../../support/logs.ts';
 import { countSlicedTurns } from '../../support/sliced-turns.ts';
 import { flag } from './items.ts';
-import { silent } from './open-stores.ts';
 
 test("rows of LaunchDarkly's layout are read in slices, and invalid ones are told together", async () => {
   const row = (key: string, item: string) => ({ namespace: { S: 'features' }, key: { S: key }, item: { S: item } });
@@ -16,7 +16,7 @@ test("rows of LaunchDarkly's layout are read in slices, and invalid ones are tol
   const counted = countSlicedTurns();
   const before = counted.turns;
   const set = await readItems({
-    ...{ table: table as Table, prefix: '', log: silent, take() {} },
+    ...{ table: table as Table, prefix: '', log: silentLog, take() {} },
     tellSkipped: (problems) => told.push(problems),
   });
   const turns = counted.turns - before;

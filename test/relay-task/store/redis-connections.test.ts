@@ -11,6 +11,7 @@ import {
 } from '../../../relay-task/store/redis-store.ts';
 import { eventually } from '../../support/eventually.ts';
 import { createMemory, type Memory } from '../../support/memory.ts';
+import { closeAfterEach } from '../../support/opened.ts';
 import {
   describeWithRedis,
   startCluster,
@@ -23,14 +24,11 @@ import { startTcpProxy } from '../../support/tcp-proxy.ts';
 import { flag, flags, segment, tombstone } from './items.ts';
 import { listenToLog, quickReplica, textsOfMemory } from './open-replicas.ts';
 
-const closing: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  for (const close of closing.splice(0).reverse()) await close();
-});
+const { behind } = closeAfterEach();
 
 async function serve(...options: Parameters<typeof startRedis>): Promise<TestRedis> {
   const server = await startRedis(...options);
-  closing.push(() => server.close());
+  behind(() => server.close());
   return server;
 }
 
@@ -43,7 +41,7 @@ async function openWriter(
     ...{ connection, prefix: 'env', view: memory, writer: 'auto', log: listenToLog(), timings: quickReplica },
     ...options,
   });
-  closing.push(() => store.close());
+  behind(() => store.close());
   memory.listen(store);
   store.setEligible(true);
   await store.flush(60_000);
@@ -105,7 +103,7 @@ describeWithRedis('the Redis store on a single server', () => {
     const memory = example();
     const log = listenToLog();
     const client = createRedisClient({ host: '127.0.0.1', port: server.port, username: 'relay', password: 'secret' });
-    closing.push(() => client.close());
+    behind(() => client.close());
     const stores = [
       await openWriter(client, memory, { log }),
       await openWriter(client, createMemory(flag('only', 1)), { log, prefix: 'other' }),
@@ -177,7 +175,7 @@ describeWithRedis('the Redis store on a single server', () => {
       ...{ connection: { host: '127.0.0.1', port: server.port, tls: true }, prefix: 'env' },
       ...{ view: createMemory(), writer: 'never', log: listenToLog(), timings: quickReplica },
     });
-    closing.push(() => stranger.close());
+    behind(() => stranger.close());
     await expect(stranger.read()).rejects.toThrow(/self.signed/);
   });
 });
@@ -185,7 +183,7 @@ describeWithRedis('the Redis store on a single server', () => {
 describeWithRedis('the Redis store with Sentinels', () => {
   test('finds the master by name and follows a failover', async () => {
     const sentinels = await startSentinels();
-    closing.push(() => sentinels.close());
+    behind(() => sentinels.close());
     const memory = example();
     const connection: RedisConnection = {
       sentinels: [{ host: '127.0.0.1', port: sentinels.sentinel.port }],
@@ -254,7 +252,7 @@ describeWithRedis('the Redis store on a Cluster of three nodes', () => {
 
   test('connects if the first of its nodes is down and the second never answers', async () => {
     const silent = await startTcpProxy(cluster.nodes[0]!.port);
-    closing.push(() => silent.close());
+    behind(() => silent.close());
     silent.hang();
     const down = await serve();
     await down.kill();

@@ -2,12 +2,12 @@
 import type { Store } from '../../../relay-task/ports.ts';
 import { createRedisStore, type RedisStoreOptions } from '../../../relay-task/store/redis-store.ts';
 import { eventually } from '../../support/eventually.ts';
+import { silentLog } from '../../support/logs.ts';
 import { createMemory, type Memory } from '../../support/memory.ts';
 import { describeWithRedis, startRedis, type TestRedis } from '../../support/redis.ts';
 import { startTcpProxy, type TcpProxy } from '../../support/tcp-proxy.ts';
 import { flag, flags, segment, tombstone } from './items.ts';
 import { quickReplica, textsOfMemory } from './open-replicas.ts';
-import { silent } from './open-stores.ts';
 
 describeWithRedis('the Redis store under faults', () => {
   let server: TestRedis;
@@ -36,7 +36,7 @@ describeWithRedis('the Redis store under faults', () => {
         ...{ host: '127.0.0.1', port: proxy.port, connectTimeoutMs: 300, commandTimeoutMs: 300 },
         ...connection,
       },
-      ...{ prefix: 'env', view: memory, writer: 'auto', log: silent, timings: quickReplica },
+      ...{ prefix: 'env', view: memory, writer: 'auto', log: silentLog, timings: quickReplica },
     });
     memory.listen(opened);
     opened.setEligible(true);

@@ -7,12 +7,12 @@ import { createRedisDatabase } from '../../../relay-task/store/redis-database.ts
 import { createReplyCounter } from '../../../relay-task/store/redis-replies.ts';
 import { createRedisStore } from '../../../relay-task/store/redis-store.ts';
 import { eventually } from '../../support/eventually.ts';
+import { silentLog } from '../../support/logs.ts';
 import { createMemory } from '../../support/memory.ts';
 import { closeAfterEach } from '../../support/opened.ts';
 import { describeWithRedis, startRedis } from '../../support/redis.ts';
 import { flag, flags } from './items.ts';
 import { quickReplica } from './open-replicas.ts';
-import { silent } from './open-stores.ts';
 
 const { opened, behind } = closeAfterEach();
 
@@ -116,7 +116,7 @@ test('a scan that never ends is left once it is larger than any environment @hea
     }
   });
   const client = opened(createRedisClient({ host: '127.0.0.1', port: server.port, commandTimeoutMs: 60_000 }));
-  const database = createRedisDatabase({ client, prefix: 'env', log: silent, close: async () => {} });
+  const database = createRedisDatabase({ client, prefix: 'env', log: silentLog, close: async () => {} });
   const memory = createBudget(128 * 1024 * 1024);
   const { take, end } = startReading(memory);
   await expect(database.readAll(take)).rejects.toThrow(
@@ -147,7 +147,7 @@ describeWithRedis('a store behind a proxy that answers by itself for a while', (
     const memory = createMemory(...flags(20));
     const store = createRedisStore({
       ...{ connection: { host: '127.0.0.1', port: proxy.port, ...quick }, prefix: 'env', view: memory, writer: 'auto' },
-      ...{ log: silent, timings: quickReplica },
+      ...{ log: silentLog, timings: quickReplica },
     });
     behind(() => store.close());
     memory.listen(store);

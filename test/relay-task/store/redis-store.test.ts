@@ -1,9 +1,9 @@
 import type { Store } from '../../../relay-task/ports.ts';
 import { createRedisStore } from '../../../relay-task/store/redis-store.ts';
 import { describeFlagStore } from '../../contract/flag-store.ts';
+import { silentLog } from '../../support/logs.ts';
 import { hasRedis, startRedis } from '../../support/redis.ts';
 import { quickReplica } from './open-replicas.ts';
-import { silent } from './open-stores.ts';
 
 if (hasRedis)
   describeFlagStore('the Redis store', async () => {
@@ -14,7 +14,7 @@ if (hasRedis)
       async open(memory, writer) {
         const store = createRedisStore({
           ...{ connection: { host: '127.0.0.1', port: server.port }, prefix: 'env', writer, view: memory },
-          ...{ log: silent, timings: quickReplica, source: () => memory.source },
+          ...{ log: silentLog, timings: quickReplica, source: () => memory.source },
         });
         opened.push(store);
         memory.listen(store);
