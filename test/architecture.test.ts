@@ -177,6 +177,46 @@ test('relay-task/common imports no module of the relay', () => {
   expect(found).toEqual([]);
 });
 
+/** The names that a source exports by declaring them. */
+function exportsOf(text: string): string[] {
+  const declared =
+    /^export (?:declare )?(?:async )?(?:abstract )?(?:function\*?|const|let|class|interface|type) (\w+)/gm;
+  return [...text.matchAll(declared)].map(([, name]) => name ?? '');
+}
+
+/** What a file imports or hands on by name, as `path#name`; `path#*` for everything. */
+function namesImported(file: string, text: string): string[] {
+  const lists = [...text.matchAll(/^(?:import|export)\b([^'";]*?)\bfrom\s*['"](\.[^'"]+)['"]/gm)];
+  const dynamic = [...text.matchAll(/\bimport\s*\(\s*['"](\.[^'"]+)['"]\s*\)/g)].map(([, path]) => ['*', path]);
+  return [...lists.map(([, list, path]) => [list, path]), ...dynamic].flatMap(([list = '', path = '']) => {
+    const target = normalize(join(dirname(file), path));
+    const braces = /\{([^}]*)\}/.exec(list)?.[1];
+    if (braces === undefined) return [`${target}#*`];
+    return braces.split(',').map((one) => `${target}#${/^\s*(?:type\s+)?(\w+)/.exec(one)?.[1]}`);
+  });
+}
+
+test('everything that the relay exports is imported by another file', () => {
+  const tests = readdirSync(join(root, 'test'), { recursive: true, encoding: 'utf8' })
+    .map((path) => join('test', path))
+    .filter((path) => path.endsWith('.ts'));
+  const texts = [...sources, ...tests].map((file) => [file, readFileSync(join(root, file), 'utf8')] as const);
+  const imported = new Set(texts.flatMap(([file, text]) => namesImported(file, text)));
+  expect(imported.size).toBeGreaterThan(sources.length);
+  const idle = texts
+    .filter(([file]) => file.startsWith('relay-task/') && !imported.has(`${file}#*`))
+    .flatMap(([file, text]) => exportsOf(text).map((name) => `${file}#${name}`))
+    .filter((name) => !imported.has(name));
+  expect(idle).toEqual([]);
+});
+
+test('no object in the relay spreads a literal into itself', () => {
+  const packed = sources
+    .filter((file) => file.startsWith('relay-task/'))
+    .filter((file) => /\.\.\.\{/.test(readFileSync(join(root, file), 'utf8')));
+  expect(packed).toEqual([]);
+});
+
 test('lib/evaluation is compiled without the types of Node.js', () => {
   const fence = JSON.parse(readFileSync(join(root, 'lib/evaluation/tsconfig.json'), 'utf8'));
   expect(fence.compilerOptions.types).toEqual([]);

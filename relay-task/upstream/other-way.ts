@@ -1,7 +1,7 @@
 /** When another way to get flags from LaunchDarkly is tried beside the one in use. */
 import type { IncomingHttpHeaders } from 'node:http';
 
-export interface WayTimes {
+interface WayTimes {
   /** How long the way in use may deliver nothing. */
   readonly fallbackMs: number;
   /** The same while nothing has been delivered at all. */
