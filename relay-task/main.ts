@@ -7,7 +7,7 @@ import { loadConfig } from './config/load.ts';
 import { RelayError } from './errors.ts';
 import type { Log } from './ports.ts';
 import { type Relay, startRelay } from './relay.ts';
-import { askLiveness, healthcheckArguments } from './status/healthcheck.ts';
+import { askHealth, healthcheckArguments } from './status/healthcheck.ts';
 import { createLog, limitLog } from './status/log.ts';
 import { createOutput } from './status/output.ts';
 
@@ -17,7 +17,7 @@ try {
     const [version, build] = packageJson.version.split('+');
     process.stdout.write(`${build === undefined ? version : `${version} (build ${build})`}\n`);
   } else if (loaded.command === 'healthcheck') {
-    const problem = await askLiveness(loaded.config);
+    const problem = await askHealth(loaded.config, loaded.path);
     if (problem !== undefined) process.stderr.write(`The relay does not answer: ${problem}\n`);
     process.exitCode = problem === undefined ? 0 : 1;
   } else if (loaded.command === 'help') {

@@ -63,7 +63,10 @@ export function dashboardOf(stage: Stage): DashboardBody {
         clusterName: `edge-flag-relay-${name}`,
         serviceName: 'relay',
         logGroupName: `/edge-flag-relay/${name}/relay`,
-        loadBalancers: ['internal', ...(stage.relay.publicAccess ? ['public'] : [])].map((one) => ({
+        loadBalancers: [
+          ...(stage.relay.loadBalancer ? ['internal'] : []),
+          ...(stage.relay.publicAccess ? ['public'] : []),
+        ].map((one) => ({
           name: one,
           fullName: `app/${one}/0123456789abcdef`,
           targetGroupFullName: `targetgroup/${one}/0123456789abcdef`,

@@ -15,8 +15,8 @@ export interface Check {
 }
 
 export interface Answer {
-  /** Whether a stream could be opened and its first event contained the flags. */
-  readonly stream: Check;
+  /** Whether a stream could be opened and its first event contained the flags. Undefined: there is no load balancer to ask. */
+  readonly stream?: Check;
   /** Whether flags could be read from the table, as any function in this region reads them. */
   readonly table: Check;
   /** Number of flags that differ in version or exist on one side only; undefined unless both checks succeeded. */

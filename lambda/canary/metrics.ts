@@ -15,8 +15,8 @@ type Values = Readonly<Partial<Record<keyof typeof metricUnits, number>>>;
 /** The metric values of a check. Latency is reported only for the part that succeeded. */
 export function valuesOf({ stream, table, differing }: Answer): Values {
   return {
-    Success: Number(stream.ok && table.ok),
-    ...(stream.ok && { StreamLatency: stream.ms }),
+    Success: Number((stream?.ok ?? true) && table.ok),
+    ...(stream?.ok && { StreamLatency: stream.ms }),
     ...(table.ok && { TableLatency: table.ms }),
     ...(differing !== undefined && { DifferingFlags: differing }),
   };

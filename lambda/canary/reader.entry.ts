@@ -3,7 +3,7 @@ import { createCanaryReader } from './reader.ts';
 const { env } = process;
 
 export const handler = createCanaryReader({
-  relayUrl: env.RELAY_URL ?? '',
+  relayUrl: env.RELAY_URL,
   serverName: env.RELAY_SERVER_NAME,
   tableName: env.TABLE_NAME ?? '',
   // The same variable that the AWS SDKs read; unset in Lambda.

@@ -4,7 +4,8 @@ import type { Answer, Check, Question } from './check.ts';
 import { openStream } from './open-stream.ts';
 
 export interface CanaryReaderOptions {
-  readonly relayUrl: string;
+  /** Default: no stream is opened, and the check is that of the table. */
+  readonly relayUrl?: string | undefined;
   readonly serverName?: string | undefined;
   readonly tableName: string;
   readonly replicas: ReaderConfig['replicas'];
@@ -54,14 +55,13 @@ export function createCanaryReader(options: CanaryReaderOptions): (question: Que
 
   return async ({ sdkKey, prefix }) => {
     const [stream, table] = await Promise.all([
-      timed(() => openStream({ url: relayUrl, serverName, sdkKey, timeoutMs })),
+      relayUrl === undefined ? undefined : timed(() => openStream({ url: relayUrl, serverName, sdkKey, timeoutMs })),
       timed(() => readTable(prefix)),
     ]);
-    const both = stream.flags && table.flags;
     return {
-      stream: stream.check,
+      ...(stream && { stream: stream.check }),
       table: table.check,
-      ...(both && { differing: differing(stream.flags, table.flags) }),
+      ...(stream?.flags && table.flags && { differing: differing(stream.flags, table.flags) }),
     };
   };
 }

@@ -46,7 +46,7 @@ function acknowledgeRelay({ config }: StageStacks, stack: RelayStack): void {
       'AwsSolutions-S1',
       'this bucket receives access logs; logging its own access needs another bucket',
     );
-  } else {
+  } else if (relay.internal) {
     acknowledge(relay, 'AwsSolutions-ELB2', 'access logs are switched off in the stage; relay.accessLogs enables them');
   }
   if (relay.public) {

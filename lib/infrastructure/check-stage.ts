@@ -13,7 +13,7 @@ import {
 } from './relay-contract.ts';
 import type { Network, Stage } from './stage.ts';
 import type { Problems } from './stage-readers.ts';
-import type { HostedZoneSettings, StageSettings } from './stage-settings.ts';
+import type { HostedZoneSettings, RelaySettings, StageSettings } from './stage-settings.ts';
 import { isZoneOf } from './zone-subnets.ts';
 
 /** Checks properties against each other, after each was checked by itself; `given` is the stage without its defaults. */
@@ -116,12 +116,13 @@ function checkRelay(stage: Stage, given: StageSettings, problems: Problems): voi
   const timeout = describeTimeoutProblem(relay);
   if (timeout) problems.mustBe('relay.idleTimeoutSeconds', relay.idleTimeoutSeconds, timeout);
 
+  if (!relay.loadBalancer) checkUnbalanced(stage, given, problems);
   checkZone('relay', 'hostName', relay.hostedZone, namesOf(relay), problems);
   checkCertificates(
     stage,
     'relay.certificates',
     relay.certificates,
-    production && !certifies(relay.hostedZone),
+    production && relay.loadBalancer && !certifies(relay.hostedZone),
     problems,
   );
   for (const [region, arn] of Object.entries(relay.encryptionKeys)) {
@@ -138,6 +139,31 @@ function checkRelay(stage: Stage, given: StageSettings, problems: Problems): voi
   }
   if (stage.redis && 'url' in stage.redis && production && stage.redis.url.startsWith('redis:')) {
     problems.mustBe('redis.url', stage.redis.url, 'rediss:// in production: flags must be encrypted in transit');
+  }
+}
+
+/** What only a load balancer needs. */
+const OF_LOAD_BALANCERS = [
+  'publicAccess',
+  'certificates',
+  'hostName',
+  'hostedZone',
+  'allowedCidrs',
+  'idleTimeoutSeconds',
+  'drain',
+  'expectedStreams',
+  'streamsPerTask',
+  'reservedCapacityUnits',
+  'accessLogs',
+] as const satisfies readonly (keyof RelaySettings)[];
+
+function checkUnbalanced({ edge }: Stage, { relay = {} }: StageSettings, problems: Problems): void {
+  for (const name of OF_LOAD_BALANCERS) {
+    if (relay[name] === undefined || relay[name] === false) continue;
+    problems.say(`relay.${name}`, `relay.${name} has no effect: relay.loadBalancer is false`);
+  }
+  if (edge?.exposures) {
+    problems.say('edge.exposures', 'edge.exposures go through the load balancer: relay.loadBalancer must not be false');
   }
 }
 

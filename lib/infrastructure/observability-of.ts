@@ -111,7 +111,10 @@ function observedRelay(
   { name, relay }: Stage,
   address: (one: LoadBalancerName) => Pick<LoadBalancerAddress, 'fullName' | 'targetGroupFullName'>,
 ): ObservedRelay {
-  const balancers: LoadBalancerName[] = relay.publicAccess ? ['internal', 'public'] : ['internal'];
+  const balancers: LoadBalancerName[] = [
+    ...(relay.loadBalancer ? (['internal'] as const) : []),
+    ...(relay.publicAccess ? (['public'] as const) : []),
+  ];
   return {
     clusterName: clusterName(name),
     serviceName: SERVICE_NAME,
@@ -125,13 +128,15 @@ function observedRelay(
 
 function canaryNeeds(scope: Construct, { config, flagTable }: StageStacks, { region }: RelayStack): CanaryNeeds {
   const { name, relay, environments } = config;
-  const { dnsName, securityGroupId } = publishedAddress(scope, name, 'internal');
+  const address = relay.loadBalancer ? publishedAddress(scope, name, 'internal') : undefined;
   const layerArn = StringParameter.valueForStringParameter(scope, layerParameterName(name));
   return {
     environment: environments[0]!,
-    relayUrl: `${usesTls(relay, region) ? 'https' : 'http'}://${dnsName}`,
-    ...(relay.hostName && { serverName: relay.hostName }),
-    loadBalancer: SecurityGroup.fromSecurityGroupId(scope, 'LoadBalancer', securityGroupId),
+    ...(address && {
+      relayUrl: `${usesTls(relay, region) ? 'https' : 'http'}://${address.dnsName}`,
+      ...(relay.hostName && { serverName: relay.hostName }),
+      loadBalancer: SecurityGroup.fromSecurityGroupId(scope, 'LoadBalancer', address.securityGroupId),
+    }),
     ...publishedNetwork(scope, name, config.networks[region]!),
     flagTable,
     readerLayer: LayerVersion.fromLayerVersionArn(scope, 'ReaderLayer', layerArn),

@@ -77,18 +77,19 @@ export class RelayService extends Construct {
   readonly cluster: ecs.Cluster;
   readonly service: ecs.FargateService;
   readonly taskDefinition: RelayTaskDefinition;
-  readonly internal: RelayLoadBalancer;
+  /** Undefined with `loadBalancer: false`, as is what depends on it. */
+  readonly internal?: RelayLoadBalancer;
   readonly public?: RelayLoadBalancer;
   /** Scales the number of tasks; add your own scaling policies here. */
   readonly scaling: ecs.ScalableTaskCount;
   /** While it is on, ECS rolls a deployment back. */
-  readonly deploymentAlarm: Alarm;
+  readonly deploymentAlarm?: Alarm;
   /** Open streams per task, on which the service scales. */
   readonly streamsPerTask: Metric;
 
   constructor(scope: Construct, id: string, props: RelayServiceProps) {
     super(scope, id);
-    const { stage, vpc, flagTable, production = true, logRetentionDays = 90, publicAccess, ...rest } = props;
+    const { stage, vpc, flagTable, production = true, logRetentionDays = 90, publicAccess: _, ...rest } = props;
     const relay = fillRelay(rest, production);
     const region = literalRegion(this, 'a relay');
     const size = describeFargateProblem(relay.cpu, relay.memoryMiB) ?? describeAgentProblem(relay);
@@ -123,7 +124,7 @@ export class RelayService extends Construct {
       availabilityZoneRebalancing: ecs.AvailabilityZoneRebalancing.ENABLED,
       circuitBreaker: { enable: true, rollback: true },
       // Longer than INIT_TIMEOUT, for which readiness waits for LaunchDarkly.
-      healthCheckGracePeriod: Duration.seconds(60),
+      ...(relay.loadBalancer && { healthCheckGracePeriod: Duration.seconds(60) }),
       propagateTags: ecs.PropagatedTagSource.SERVICE,
       enableECSManagedTags: true,
       ...(relay.redeploy && { forceNewDeployment: { enabled: true, nonce: relay.redeploy } }),
@@ -137,37 +138,20 @@ export class RelayService extends Construct {
 
     if (relay.prometheus) this.openMetrics(relay.prometheus);
 
-    const accessLogs = relay.accessLogs ? this.accessLogBucket() : undefined;
-    const { allowedCidrs, deletionProtection = false } = props;
-    const shared = { vpc, relay, accessLogs, deletionProtection, allowedCidrs };
-    this.internal = new RelayLoadBalancer(this, 'Internal', {
-      ...shared,
-      subnets: props.internalSubnets ?? taskSubnets,
-      certificateArn: props.certificateArn,
-    });
-    if (publicAccess) {
-      this.public = new RelayLoadBalancer(this, 'Public', {
-        ...shared,
-        subnets: { subnetType: ec2.SubnetType.PUBLIC },
-        certificateArn: publicAccess.certificateArn,
-        clientSide: { paths: publicAccess.paths ?? [] },
-      });
-      new RelayWebAcl(this, 'WebAcl', {
+    if (relay.loadBalancer) {
+      const { internal, open } = this.loadBalancers(relay, { ...props, taskSubnets });
+      this.internal = internal;
+      if (open) this.public = open;
+      this.deploymentAlarm = rollBackOnFailures(this, 'DeploymentAlarm', {
         stage,
-        loadBalancerArn: this.public.loadBalancer.loadBalancerArn,
-        requestsPerFiveMinutes: publicAccess.requestsPerFiveMinutes ?? 3_000,
+        service: this.service,
+        failedPercent: props.deploymentFailedPercent,
+        loadBalancers: [
+          { name: 'internal', ...addressOf(internal) },
+          ...(open ? [{ name: 'public', ...addressOf(open) }] : []),
+        ],
       });
     }
-    for (const { targetGroup } of [this.internal, ...(this.public ? [this.public] : [])]) {
-      this.service.attachToApplicationTargetGroup(targetGroup);
-    }
-    this.deploymentAlarm = rollBackOnFailures(this, 'DeploymentAlarm', {
-      ...{ stage, service: this.service, failedPercent: props.deploymentFailedPercent },
-      loadBalancers: [
-        { name: 'internal', ...addressOf(this.internal) },
-        ...(this.public ? [{ name: 'public', ...addressOf(this.public) }] : []),
-      ],
-    });
 
     this.streamsPerTask = new Metric({
       namespace: metricsNamespace(stage),
@@ -178,6 +162,35 @@ export class RelayService extends Construct {
     });
     this.scaling = this.service.autoScaleTaskCount({ minCapacity: relay.tasks, maxCapacity: relay.maxTasks });
     this.scale(relay);
+  }
+
+  private loadBalancers(
+    relay: Relay,
+    props: RelayServiceProps & { readonly taskSubnets: ec2.SubnetSelection },
+  ): { readonly internal: RelayLoadBalancer; readonly open?: RelayLoadBalancer } {
+    const { vpc, stage, publicAccess, taskSubnets, allowedCidrs, deletionProtection = false } = props;
+    const accessLogs = relay.accessLogs ? this.accessLogBucket() : undefined;
+    const shared = { vpc, relay, accessLogs, deletionProtection, allowedCidrs };
+    const internal = new RelayLoadBalancer(this, 'Internal', {
+      ...shared,
+      subnets: props.internalSubnets ?? taskSubnets,
+      certificateArn: props.certificateArn,
+    });
+    this.service.attachToApplicationTargetGroup(internal.targetGroup);
+    if (!publicAccess) return { internal };
+    const open = new RelayLoadBalancer(this, 'Public', {
+      ...shared,
+      subnets: { subnetType: ec2.SubnetType.PUBLIC },
+      certificateArn: publicAccess.certificateArn,
+      clientSide: { paths: publicAccess.paths ?? [] },
+    });
+    this.service.attachToApplicationTargetGroup(open.targetGroup);
+    new RelayWebAcl(this, 'WebAcl', {
+      stage,
+      loadBalancerArn: open.loadBalancer.loadBalancerArn,
+      requestsPerFiveMinutes: publicAccess.requestsPerFiveMinutes ?? 3_000,
+    });
+    return { internal, open };
   }
 
   private scale(relay: { readonly cpuTargetPercent: number; readonly streamsPerTask: number }): void {

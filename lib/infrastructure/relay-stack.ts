@@ -80,17 +80,19 @@ export class RelayStack extends Stack {
     });
     const leadTo = (names: NamesInZone | undefined, { loadBalancer }: RelayLoadBalancer) =>
       names?.leadTo(new LoadBalancerTarget(loadBalancer, { evaluateTargetHealth: true }), { region, ipv6: false });
-    leadTo(internalNames, this.relay.internal);
+    if (this.relay.internal) leadTo(internalNames, this.relay.internal);
     if (this.relay.public) leadTo(publicNames, this.relay.public);
     cacheGroup?.connections.allowFrom(this.relay.service, ec2.Port.tcp(REDIS_PORT), 'the relay');
 
     if (!place.vpc) publishNetwork(this, stage.name, network);
-    publishAddress(this, stage.name, 'internal', this.relay.internal);
+    if (this.relay.internal) publishAddress(this, stage.name, 'internal', this.relay.internal);
     if (this.relay.public) publishAddress(this, stage.name, 'public', this.relay.public);
     for (const [name, arn] of Object.entries(this.madeCertificates)) {
       publishCertificate(this, stage.name, name as LoadBalancerName, arn);
     }
-    new CfnOutput(this, 'InternalAddress', { value: this.relay.internal.loadBalancer.loadBalancerDnsName });
+    if (this.relay.internal) {
+      new CfnOutput(this, 'InternalAddress', { value: this.relay.internal.loadBalancer.loadBalancerDnsName });
+    }
     if (this.relay.public) {
       new CfnOutput(this, 'PublicAddress', { value: this.relay.public.loadBalancer.loadBalancerDnsName });
     }

@@ -129,7 +129,9 @@ export class RelayStage extends Stage implements StageStacks {
   private addExposures(environment: string): void {
     const { name: stage, homeRegion, relay, logRetentionDays } = this.config;
     const home = this.relays[0]!;
-    const { loadBalancer } = home.relay.internal;
+    // The stage was checked: exposures need it.
+    const loadBalancer = home.relay.internal?.loadBalancer;
+    if (!loadBalancer) return;
     new ExposureSender(home, 'Exposures', {
       stage,
       relayUrl: `${usesTls(relay, homeRegion) ? 'https' : 'http'}://${loadBalancer.loadBalancerDnsName}`,

@@ -90,12 +90,14 @@ export class RelayTaskDefinition extends Construct {
       stopTimeout: Duration.seconds(STOP_TIMEOUT_SECONDS),
       ...(relay.agent && { memoryLimitMiB: relayMemoryMiB(relay) }),
       healthCheck: {
-        // The image has no shell and no curl, so the relay's own command asks the relay.
-        command: ['CMD', 'ld-relay', '--healthcheck', ...COMMAND],
+        // The image has no shell and no curl, so the relay's own command asks the relay. Without a load balancer nobody else
+        // asks for readiness, and ECS must not take a task for healthy that has no flags.
+        command: ['CMD', 'ld-relay', relay.loadBalancer ? '--healthcheck' : '--readycheck', ...COMMAND],
         interval: Duration.seconds(30),
         timeout: Duration.seconds(10),
         retries: 3,
-        startPeriod: Duration.seconds(60),
+        // At most 300 s. LaunchDarkly may be slow to answer.
+        startPeriod: Duration.seconds(relay.loadBalancer ? 60 : 300),
       },
       logging: ecs.LogDrivers.awsLogs({
         logGroup: this.logGroup,

@@ -166,6 +166,7 @@ const relay = group<RelaySettings>({
   image,
   hostName: plainHostName,
   hostedZone,
+  loadBalancer: boolean,
   certificates,
   allowedCidrs: list(cidr, 'a list of CIDR blocks'),
   heartbeatSeconds: integer(5, 120, 's'),

@@ -98,6 +98,11 @@ export interface RelaySettings {
   readonly hostName?: string;
   /** Where `hostName` gets its record and, in regions without one in `certificates`, its certificate. Default: you make both. */
   readonly hostedZone?: HostedZoneSettings;
+  /**
+   * `false`: no load balancer, for applications that only read stores (daemon mode) and the edge. No SDK can connect then, and the health of
+   * a task is its readiness. Default true.
+   */
+  readonly loadBalancer?: boolean;
   /** ACM certificates of the internal load balancers, by region. Required in production; without one, plain HTTP. */
   readonly certificates?: Readonly<Record<string, string>>;
   /** Address ranges that may reach the internal load balancer. Default: the VPC's own. */

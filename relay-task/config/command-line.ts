@@ -6,6 +6,7 @@ interface CommandLine {
   readonly fromEnv: boolean;
   readonly check: boolean;
   readonly healthcheck: boolean;
+  readonly readycheck: boolean;
   readonly version: boolean;
   readonly help: boolean;
 }
@@ -17,6 +18,7 @@ export const USAGE = `Usage: ld-relay [options]
   --from-env             read environment variables, which override the file
   --check                validate the configuration, print it with secrets masked, and exit
   --healthcheck          ask the relay that runs here whether it lives; exits with 0 or 1
+  --readycheck           ask it whether it is ready instead
   --version              print the version and exit
   --help                 print this help and exit
 
@@ -28,6 +30,7 @@ const SWITCHES = {
   'from-env': 'fromEnv',
   check: 'check',
   healthcheck: 'healthcheck',
+  readycheck: 'readycheck',
   version: 'version',
   help: 'help',
   h: 'help',
@@ -46,6 +49,7 @@ export function parseCommandLine(argv: readonly string[]): CommandLine | { reado
     fromEnv: false,
     check: false,
     healthcheck: false,
+    readycheck: false,
     version: false,
     help: false,
   };

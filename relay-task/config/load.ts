@@ -23,7 +23,7 @@ export type Loaded =
       readonly warnings: readonly string[];
       readonly report: string;
     }
-  | { readonly command: 'healthcheck'; readonly config: Address }
+  | { readonly command: 'healthcheck'; readonly config: Address; readonly path: '/livez' | '/readyz' }
   | { readonly command: 'version' }
   /** `problem`: the command line was wrong. */
   | { readonly command: 'help'; readonly usage: string; readonly problem?: string };
@@ -57,7 +57,10 @@ export function loadConfig(
   }
   const withVariables = line.fromEnv || variablesInstead;
   const counting = withVariables ? variables : {};
-  if (line.healthcheck) return { command: 'healthcheck', config: parseAddress(counting, file) };
+  if (line.healthcheck || line.readycheck) {
+    const path = line.readycheck ? '/readyz' : '/livez';
+    return { command: 'healthcheck', config: parseAddress(counting, file), path };
+  }
   const parsed = parseConfig(counting, file);
   const { config } = parsed;
   const warnings = [...parsed.warnings];

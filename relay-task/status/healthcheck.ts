@@ -20,19 +20,20 @@ export function healthcheckArguments(argv: readonly string[], firstProcess: () =
   return at < 0 ? argv : [...argv, ...words.slice(at + 1)];
 }
 
-/** Why the relay is not alive; undefined: it is. Its certificate is not checked, since it is not for this address. */
-export function askLiveness(
+/** Why the relay does not answer 200 at the path; undefined: it does. Its certificate is not checked, since it is not for this address. */
+export function askHealth(
   {
     port,
     listenHost,
     tls,
   }: { readonly port: number; readonly listenHost?: string | undefined; readonly tls?: unknown },
+  path: '/livez' | '/readyz',
   timeoutMs = ANSWER_MS,
 ): Promise<string | undefined> {
   if (port === 0) return Promise.resolve('the port is 0, so the relay listens on a port that only it knows');
   const anyAddress = listenHost === undefined || ['', '0.0.0.0', '::'].includes(listenHost);
   const host = anyAddress ? '127.0.0.1' : listenHost;
-  const options = { host, port, path: '/livez', agent: false, timeout: timeoutMs } as const;
+  const options = { host, port, path, agent: false, timeout: timeoutMs } as const;
   return new Promise((resolve) => {
     const onResponse = ({ statusCode }: { statusCode?: number | undefined }) => {
       resolve(statusCode === 200 ? undefined : `it answered ${statusCode}`);

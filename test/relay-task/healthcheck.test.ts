@@ -55,6 +55,24 @@ test('it finds the port and TLS in the configuration of the relay, and exits wit
   });
 });
 
+test('--readycheck asks for readiness instead: a relay without data lives and is not ready @heavy', async () => {
+  const variables = {
+    ...{ LD_ENV_local: 'sdk-health-test', STREAM_URI: 'http://127.0.0.1:1', DRAIN_WINDOW: '0' },
+    PORT: String(await freePort()),
+  };
+  const relay = runRelay(variables, ['--from-env'], { command: image });
+  await eventually(() => listeningPort(relay.output().stdout));
+  expect(await checked(variables, ['--healthcheck', '--from-env'])).toEqual({ code: 0, stderr: '' });
+  expect(await checked(variables, ['--readycheck', '--from-env'])).toEqual({
+    code: 1,
+    stderr: 'The relay does not answer: it answered 503\n',
+  });
+  await end(relay);
+  const { relay: filled, config } = await startFromFile();
+  await eventually(async () => expect((await checked({}, ['--readycheck', '--config', config])).code).toBe(0));
+  await end(filled);
+});
+
 test('it finds a relay that lives, whatever is wrong in its configuration by now but its address @heavy', async () => {
   const { relay, config } = await startFromFile();
   appendFileSync(config, 'no setting\n[Redis]\nport = many\n[Events]\ncapacity = -5\n[Nothing "x"]\ny = 1\n');

@@ -18,8 +18,8 @@ export interface RelayCanaryProps {
   readonly stage: string;
   /** The environment whose SDK key is used, by its name below the stage's path in SSM. */
   readonly environment: string;
-  /** The relay's origin, reachable from the VPC: `https://…`. */
-  readonly relayUrl: string;
+  /** The relay's origin, reachable from the VPC: `https://…`. @default none: the check reads the table alone */
+  readonly relayUrl?: string;
   /** The name in the relay's certificate. @default only the certificate's issuer is checked, not its name */
   readonly serverName?: string;
   /** @default none: the relay accepts connections from the VPC */
@@ -60,10 +60,12 @@ export class RelayCanary extends Construct implements ec2.IConnectable {
       allowAllOutbound: false,
     });
     this.connections = securityGroup.connections;
-    const relayPort = ec2.Port.tcp(props.relayUrl.startsWith('https:') ? 443 : 80);
     securityGroup.addEgressRule(ec2.Peer.anyIpv4(), ec2.Port.tcp(443), 'DynamoDB');
-    if (props.loadBalancer) this.connections.allowTo(props.loadBalancer, relayPort, 'the relay');
-    else if (relayPort.toString() !== '443') securityGroup.addEgressRule(ec2.Peer.anyIpv4(), relayPort, 'the relay');
+    if (props.relayUrl !== undefined) {
+      const relayPort = ec2.Port.tcp(props.relayUrl.startsWith('https:') ? 443 : 80);
+      if (props.loadBalancer) this.connections.allowTo(props.loadBalancer, relayPort, 'the relay');
+      else if (relayPort.toString() !== '443') securityGroup.addEgressRule(ec2.Peer.anyIpv4(), relayPort, 'the relay');
+    }
 
     const kept = { stage, logRetentionDays };
     this.reader = canaryFunction(this, 'reader', {
@@ -75,7 +77,7 @@ export class RelayCanary extends Construct implements ec2.IConnectable {
       vpcSubnets: props.subnets,
       securityGroups: [securityGroup],
       environment: {
-        RELAY_URL: props.relayUrl,
+        ...(props.relayUrl !== undefined && { RELAY_URL: props.relayUrl }),
         ...(props.serverName && { RELAY_SERVER_NAME: props.serverName }),
         TABLE_NAME: tableName,
         // The VPC's endpoint only leads to this region's replica.

@@ -21,10 +21,11 @@ const variants = {
       agent: { otel: { endpoint: 'https://otlp.example.com/v1', headers: { 'api-key': '/mine/otlp-key' } } },
     },
   },
-  /** For somebody who has Datadog. */
-  datadog: {
-    ...small,
+  /** For somebody whose applications only read the table, and who has Datadog. */
+  daemon: {
+    ...{ ...shipped.dev, edge: undefined },
     relay: {
+      loadBalancer: false,
       agent: {
         datadog: {
           apiKey: 'arn:aws:secretsmanager:eu-west-1:123456789012:secret:datadog-AbCdEf:api_key',
@@ -145,23 +146,20 @@ describe('relay.agent', () => {
     return { relay, agent, environment, memory: Number(task!.Memory) };
   }
 
-  test.each(['prometheus', 'datadog'] as const)(
-    'of %s never ends a relay and takes no memory from its heap',
-    (name) => {
-      const { relay, agent, memory } = agentOf(name);
-      expect(agent).toMatchObject({ Name: 'agent', Essential: false });
-      expect(relay).toMatchObject({ Essential: true, Memory: memory - agent.Memory });
-      expect(relayOf(name).environment.NODE_OPTIONS).toBe(`--max-old-space-size=${(memory - agent.Memory) * 0.75}`);
-      expect(agent.Image).toMatch(/^public\.ecr\.aws\/.+:v?\d+\.\d+\.\d+$/);
-    },
-  );
+  test.each(['prometheus', 'daemon'] as const)('of %s never ends a relay and takes no memory from its heap', (name) => {
+    const { relay, agent, memory } = agentOf(name);
+    expect(agent).toMatchObject({ Name: 'agent', Essential: false });
+    expect(relay).toMatchObject({ Essential: true, Memory: memory - agent.Memory });
+    expect(relayOf(name).environment.NODE_OPTIONS).toBe(`--max-old-space-size=${(memory - agent.Memory) * 0.75}`);
+    expect(agent.Image).toMatch(/^public\.ecr\.aws\/.+:v?\d+\.\d+\.\d+$/);
+  });
 
   test('of Datadog reads the metrics over the loopback interface, so that their port is closed to everybody else', () => {
-    const { relay, agent, environment } = agentOf('datadog');
+    const { relay, agent, environment } = agentOf('daemon');
     expect(environment).toMatchObject({
       ECS_FARGATE: 'true',
       DD_SITE: 'datadoghq.eu',
-      DD_TAGS: 'stage:datadog team:platform',
+      DD_TAGS: 'stage:daemon team:platform',
     });
     const [key] = agent.Secrets;
     expect(agent.Secrets).toHaveLength(1);
@@ -173,7 +171,7 @@ describe('relay.agent', () => {
     expect(JSON.parse(labels['com.datadoghq.ad.checks']!)).toMatchObject({
       openmetrics: { instances: [{ openmetrics_endpoint: 'http://localhost:8031/metrics' }] },
     });
-    const { template, container, environment: ofRelay } = relayOf('datadog');
+    const { template, container, environment: ofRelay } = relayOf('daemon');
     expect(ofRelay).toMatchObject({ USE_PROMETHEUS: 'true', PROMETHEUS_PORT: '8031' });
     expect(container).toMatchObject({ PortMappings: [{ ContainerPort: 8030 }] });
     expect(mayReachTasks(template).map(([port]) => port)).not.toContain(8031);
@@ -218,6 +216,62 @@ describe('relay.agent', () => {
     ],
   ])('%j is refused', (relay, message) => {
     expect(messageOf({ relay })).toContain(message);
+  });
+});
+
+describe('relay.loadBalancer: false', () => {
+  test('leaves out the load balancer, its addresses and everything that asks it', () => {
+    const { template } = relayOf('daemon');
+    const types = variant('daemon').stacks.flatMap(({ node }) =>
+      Object.values(variant('daemon').template(node.id).toJSON().Resources as Record<string, { Type: string }>).map(
+        ({ Type }) => Type,
+      ),
+    );
+    expect(types.filter((type) => type.startsWith('AWS::ElasticLoadBalancing'))).toEqual([]);
+    expect(template.findResources('AWS::SSM::Parameter')).toEqual({});
+    expect(template.findOutputs('InternalAddress')).toEqual({});
+    expect(mayReachTasks(template)).toEqual([]);
+    const watching = JSON.stringify(variant('daemon').template('Observability').toJSON());
+    expect(watching).not.toMatch(/ApplicationELB|load-balancer/);
+    expect(types).toContain('AWS::CloudWatch::Dashboard');
+  });
+
+  test('has ECS ask tasks for their readiness, which nobody else does', () => {
+    const { template, container } = relayOf('daemon');
+    expect(container.HealthCheck).toMatchObject({
+      Command: ['CMD', 'ld-relay', '--readycheck', '--from-env'],
+      StartPeriod: 300,
+    });
+    const [service] = propertiesOf(template, 'AWS::ECS::Service');
+    // ECS refuses a grace period without a load balancer.
+    expect(service).not.toHaveProperty('HealthCheckGracePeriodSeconds');
+    expect(service).toMatchObject({ LoadBalancers: [] });
+    expect(service).toMatchObject({ DeploymentConfiguration: { DeploymentCircuitBreaker: { Rollback: true } } });
+  });
+
+  test('has a synthetic check of the table alone', () => {
+    const functions = propertiesOf(variant('daemon').template('Observability'), 'AWS::Lambda::Function');
+    const reader = functions.find(({ FunctionName }) => String(FunctionName).endsWith('-canary-reader'));
+    const { Variables } = reader!.Environment as { Variables: object };
+    expect(Variables).toMatchObject({ TABLE_NAME: 'edge-flag-relay-dev' });
+    expect(Variables).not.toHaveProperty('RELAY_URL');
+  });
+
+  test.each<[object, string]>([
+    [{ publicAccess: {} }, 'relay.publicAccess has no effect: relay.loadBalancer is false'],
+    [{ hostName: 'relay.example.com' }, 'relay.hostName has no effect: relay.loadBalancer is false'],
+    [{ accessLogs: true }, 'relay.accessLogs has no effect: relay.loadBalancer is false'],
+  ])('refuses %j', (relay, message) => {
+    expect(messageOf({ relay: { ...relay, loadBalancer: false } })).toContain(message);
+  });
+
+  test('needs no certificate in production, and refuses exposures, which go through it', () => {
+    const production = { production: true, relay: { loadBalancer: false } };
+    expect(messageOf(production)).toBe('accepted');
+    const exposures = { ...shipped.dev.edge, exposures: { environment: 'test' } };
+    expect(messageOf({ ...production, environments: ['test'], edge: exposures })).toContain(
+      'edge.exposures go through the load balancer',
+    );
   });
 });
 
