@@ -40,7 +40,7 @@ Values are read from standard input, or prompted for on a terminal; never pass t
 
   --region <region>   default: the stage's home region
   --endpoint <url>    use this SSM endpoint instead of AWS's
-  --kms-key <id>      KMS key to encrypt with; default: alias/aws/ssm
+  --kms-key <id>      KMS key to encrypt with; default: the stage's, else alias/aws/ssm
   --grace <duration>  how long the previous SDK key is still accepted; default: 24h
   --ends              show the last four characters of keys
   --yes               do not ask for confirmation

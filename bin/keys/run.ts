@@ -1,7 +1,7 @@
 import { environmentsPath } from '../../relay-task/environments/ssm-parameters.ts';
 import { type KeysCommand, parseArguments, usage } from './arguments.ts';
 import { list, put, Refused, revoke, rotate } from './commands.ts';
-import { describeAwsError, type KeyStore, openKeyStore, otherRegionsOf, regionOf } from './store.ts';
+import { describeAwsError, type KeyStore, kmsKeyOf, openKeyStore, otherRegionsOf, regionOf } from './store.ts';
 import { Declined, type Terminal } from './terminal.ts';
 
 /** Returns the exit code: 0 success, 1 failure, 2 usage error. */
@@ -42,9 +42,9 @@ function perform(command: KeysCommand, store: KeyStore, terminal: Terminal): Pro
     case 'list':
       return list(store, command, terminal);
     case 'put':
-      return put(store, command, terminal);
+      return put(store, { kmsKey: kmsKeyOf(command.stage, store.region), ...command }, terminal);
     case 'rotate':
-      return rotate(store, command, terminal);
+      return rotate(store, { kmsKey: kmsKeyOf(command.stage, store.region), ...command }, terminal);
     case 'revoke':
       return revoke(store, command, terminal);
   }

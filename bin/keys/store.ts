@@ -42,6 +42,15 @@ export function otherRegionsOf(stage: string, region: string, stages?: Readonly<
   return parsed ? [parsed.homeRegion, ...parsed.relayRegions].filter((one) => one !== region) : [];
 }
 
+/** The KMS key with which the stage wants the parameters of a region to be encrypted; undefined: AWS's. */
+export function kmsKeyOf(
+  stage: string,
+  region: string,
+  stages?: Readonly<Record<string, unknown>>,
+): string | undefined {
+  return parsedStage(stage, stages)?.relay.encryptionKeys[region];
+}
+
 /** Keys may be put before the stage has a file. */
 function parsedStage(stage: string, stages?: Readonly<Record<string, unknown>>): Stage | undefined {
   try {

@@ -125,7 +125,13 @@ export async function streamChecks({ stage, aws, stacks }: Deployment, now = Dat
     }
     const ago = `${Math.max(0, Math.round((now - Date.parse(at)) / 60_000))} min ago`;
     return Number(value) === 1
-      ? [good('streams', homeRegion, `the synthetic check opened a stream and read the table, ${ago}`)]
+      ? [
+          good(
+            'streams',
+            homeRegion,
+            `the synthetic check ${stage.relay.loadBalancer ? 'opened a stream and read' : 'read'} the table, ${ago}`,
+          ),
+        ]
       : [
           bad(
             'streams',

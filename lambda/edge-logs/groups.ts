@@ -19,6 +19,8 @@ export interface CustomResourceRequest {
     readonly Regions: readonly string[];
     /** Regions that must accept their log groups; the account may be barred from others. */
     readonly RequiredRegions: readonly string[];
+    /** ARNs of KMS keys. In other regions CloudWatch's own keys are used. */
+    readonly KeysByRegion?: Readonly<Record<string, string>>;
   };
 }
 
@@ -46,17 +48,18 @@ export function createEdgeLogGroups({
         headers: { 'content-type': 'application/x-amz-json-1.1', 'x-amz-target': `Logs_20140328.${action}` },
       }),
     );
-  const keep = async (region: string, logGroupName: string, retentionInDays: number) => {
+  const keep = async (region: string, logGroupName: string, retentionInDays: number, kmsKeyId?: string) => {
     await call(region, 'CreateLogGroup', { logGroupName });
+    if (kmsKeyId !== undefined) await call(region, 'AssociateKmsKey', { logGroupName, kmsKeyId });
     await call(region, 'PutRetentionPolicy', { logGroupName, retentionInDays });
   };
 
   return async (event) => {
-    const { LogGroupNames, RetentionInDays, Regions, RequiredRegions } = event.ResourceProperties;
+    const { LogGroupNames, RetentionInDays, Regions, RequiredRegions, KeysByRegion = {} } = event.ResourceProperties;
     const failed = new Map<string, string>();
     if (event.RequestType !== 'Delete') {
       const inRegion = async (region: string) => {
-        for (const name of LogGroupNames) await keep(region, name, Number(RetentionInDays));
+        for (const name of LogGroupNames) await keep(region, name, Number(RetentionInDays), KeysByRegion[region]);
       };
       const all = Regions.map((region) => inRegion(region).catch((error) => failed.set(region, problemOf(error))));
       await Promise.all(all);

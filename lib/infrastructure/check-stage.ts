@@ -1,6 +1,6 @@
 import { edgeProblems } from './check-edge.ts';
 import { certifies, isInZone } from './hosted-zone.ts';
-import { checkRecipients } from './observability/recipients.ts';
+import { alarmRegions, checkRecipients } from './observability/recipients.ts';
 import { EDGE_REGION } from './regions.ts';
 import {
   describeAgentProblem,
@@ -125,9 +125,7 @@ function checkRelay(stage: Stage, given: StageSettings, problems: Problems): voi
     production && relay.loadBalancer && !certifies(relay.hostedZone),
     problems,
   );
-  for (const [region, arn] of Object.entries(relay.encryptionKeys)) {
-    if (arn.split(':')[3] !== region) problems.mustBe(`relay.encryptionKeys.${region}`, arn, `a key in ${region}`);
-  }
+  checkKeys(stage, given, problems);
   if (relay.publicAccess) {
     const { certificates, hostName, hostedZone } = relay.publicAccess;
     checkZone('relay.publicAccess', 'hostName', hostedZone, namesOf(relay.publicAccess), problems);
@@ -139,6 +137,24 @@ function checkRelay(stage: Stage, given: StageSettings, problems: Problems): voi
   }
   if (stage.redis && 'url' in stage.redis && production && stage.redis.url.startsWith('redis:')) {
     problems.mustBe('redis.url', stage.redis.url, 'rediss:// in production: flags must be encrypted in transit');
+  }
+}
+
+function checkKeys(stage: Stage, given: StageSettings, problems: Problems): void {
+  const keys = { 'relay.encryptionKeys': given.relay?.encryptionKeys, encryptionKeys: given.encryptionKeys };
+  for (const [at, byRegion = {}] of Object.entries(keys)) {
+    for (const [region, arn] of Object.entries(byRegion)) {
+      if (arn.split(':')[3] !== region) problems.mustBe(`${at}.${region}`, arn, `a key in ${region}`);
+    }
+  }
+  if (!given.encryptionKeys) return;
+  const regions = new Set([stage.homeRegion, ...stage.replicaRegions, ...alarmRegions(stage)]);
+  const without = [...regions].filter((region) => !Object.hasOwn(given.encryptionKeys ?? {}, region));
+  if (without.length > 0) {
+    problems.say(
+      'encryptionKeys',
+      `encryptionKeys has no key for ${without.join(', ')}: each region of the stage needs one`,
+    );
   }
 }
 

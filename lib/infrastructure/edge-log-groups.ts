@@ -4,6 +4,7 @@ import { PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import type { RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { Construct } from 'constructs';
 import { bundledOnce } from './bundle-cache.ts';
+import type { KeysByRegion } from './customer-keys.ts';
 import { edgeLogGroupName } from './edge-flag-function.ts';
 import { buildFunction } from './function-bundle.ts';
 import { ownFunction } from './own-function.ts';
@@ -16,6 +17,8 @@ export interface EdgeLogGroupsProps {
   /** Regions that need the groups for alarms or subscriptions: the deployment fails if they cannot be created there. */
   readonly requiredRegions: readonly string[];
   readonly logRetentionDays: RetentionDays;
+  /** The KMS keys of the groups, by region. Default: CloudWatch's own. */
+  readonly encryptionKeys?: KeysByRegion | undefined;
 }
 
 const entryFile = join(import.meta.dirname, '../../lambda/edge-logs/groups.entry.ts');
@@ -28,7 +31,7 @@ const entryFile = join(import.meta.dirname, '../../lambda/edge-logs/groups.entry
 export class EdgeLogGroups extends Construct {
   constructor(scope: Construct, id: string, props: EdgeLogGroupsProps) {
     super(scope, id);
-    const { stage, functionNames, requiredRegions, logRetentionDays } = props;
+    const { stage, functionNames, requiredRegions, logRetentionDays, encryptionKeys } = props;
     const names = functionNames.map(edgeLogGroupName);
     const one = ownFunction(this, {
       functionName: `edge-flag-relay-${stage}-edge-logs`,
@@ -40,7 +43,14 @@ export class EdgeLogGroups extends Construct {
     });
     const resources = names.map((name) => `arn:${Aws.PARTITION}:logs:*:${Aws.ACCOUNT_ID}:log-group:${name}:*`);
     one.addToRolePolicy(
-      new PolicyStatement({ actions: ['logs:CreateLogGroup', 'logs:PutRetentionPolicy'], resources }),
+      new PolicyStatement({
+        actions: [
+          'logs:CreateLogGroup',
+          'logs:PutRetentionPolicy',
+          ...(encryptionKeys ? ['logs:AssociateKmsKey'] : []),
+        ],
+        resources,
+      }),
     );
     for (const name of names) {
       Validations.of(this).acknowledge({
@@ -57,6 +67,7 @@ export class EdgeLogGroups extends Construct {
         RetentionInDays: logRetentionDays,
         Regions: [...new Set([...EDGE_EXECUTION_REGIONS, ...requiredRegions])],
         RequiredRegions: requiredRegions,
+        ...(encryptionKeys && { KeysByRegion: encryptionKeys }),
       },
     });
   }

@@ -1,8 +1,10 @@
 import { Aws, RemovalPolicy } from 'aws-cdk-lib';
 import { AttributeType, Billing, ContributorInsightsMode, TableEncryptionV2, TableV2 } from 'aws-cdk-lib/aws-dynamodb';
 import { Grant, type IGrantable } from 'aws-cdk-lib/aws-iam';
+import { Key } from 'aws-cdk-lib/aws-kms';
 import { Construct } from 'constructs';
 import { tableSchema } from '../flag-table/index.ts';
+import type { KeysByRegion } from './customer-keys.ts';
 import { literalRegion } from './literal-region.ts';
 
 export interface FlagTableProps {
@@ -17,6 +19,8 @@ export interface FlagTableProps {
    * deployment, which could not be rolled back otherwise. @default false
    */
   readonly deletionProtection?: boolean;
+  /** The ARNs of KMS keys that encrypt the table, for the stack's region and each replica's. @default a key that AWS owns */
+  readonly encryptionKeys?: KeysByRegion | undefined;
 }
 
 export interface GrantReadOptions {
@@ -47,13 +51,14 @@ const WRITE = ['dynamodb:DeleteItem', 'dynamodb:PutItem', 'dynamodb:UpdateItem']
 
 /**
  * The flag table: a DynamoDB global table (asynchronous replication, last writer wins item by item) with the key
- * schema that LaunchDarkly's SDKs expect in daemon mode. It contains flags, not secrets, so it is encrypted
- * with an AWS owned key: a customer managed key would be needed for every read.
+ * schema that LaunchDarkly's SDKs expect in daemon mode. It contains flags, not secrets, so unless it is given keys of yours it is encrypted
+ * with an AWS owned key: a customer managed key is needed for every read.
  */
 export class FlagTable extends Construct implements IFlagTable {
   readonly tableName: string;
   readonly homeRegion: string;
   readonly replicaRegions: readonly string[];
+  readonly encryptionKeys?: KeysByRegion;
   readonly table: TableV2;
 
   /**
@@ -62,9 +67,18 @@ export class FlagTable extends Construct implements IFlagTable {
    */
   static fromExisting(
     tableName: string,
-    regions: { readonly homeRegion: string; readonly replicaRegions: readonly string[] },
+    {
+      homeRegion,
+      replicaRegions,
+      encryptionKeys,
+    }: {
+      readonly homeRegion: string;
+      readonly replicaRegions: readonly string[];
+      /** The ARNs of the KMS keys that it is encrypted with, by region. @default a key that AWS owns or manages */
+      readonly encryptionKeys?: KeysByRegion;
+    },
   ): IFlagTable {
-    const reference = { tableName, homeRegion: regions.homeRegion, replicaRegions: regions.replicaRegions };
+    const reference = { tableName, homeRegion, replicaRegions, encryptionKeys };
     return {
       ...reference,
       grantRead: (grantee, options) => grantRead(reference, grantee, options),
@@ -79,19 +93,34 @@ export class FlagTable extends Construct implements IFlagTable {
     this.tableName = props.tableName;
     this.homeRegion = literalRegion(this, 'a flag table');
     this.replicaRegions = props.replicaRegions;
+    if (props.encryptionKeys) this.encryptionKeys = props.encryptionKeys;
     this.table = new TableV2(this, 'Table', {
       tableName: props.tableName,
       partitionKey: { name: tableSchema.partitionKey, type: AttributeType.STRING },
       sortKey: { name: tableSchema.sortKey, type: AttributeType.STRING },
       timeToLiveAttribute: tableSchema.timeToLive,
       billing: Billing.onDemand(),
-      encryption: TableEncryptionV2.dynamoOwnedKey(),
+      encryption: this.encryption(),
       pointInTimeRecoverySpecification: { pointInTimeRecoveryEnabled: true },
       contributorInsightsSpecification: { enabled: true, mode: ContributorInsightsMode.THROTTLED_KEYS },
       deletionProtection: props.deletionProtection ?? false,
       removalPolicy: retain ? RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE : RemovalPolicy.DESTROY,
       replicas: props.replicaRegions.map((region) => ({ region, deletionProtection: false })),
     });
+  }
+
+  /** Throws an Error if a region has no key. */
+  private encryption(): TableEncryptionV2 {
+    if (!this.encryptionKeys) return TableEncryptionV2.dynamoOwnedKey();
+    const keyIn = (region: string) => {
+      const key = this.encryptionKeys?.[region];
+      if (key === undefined) throw new Error(`encryptionKeys has no key for ${region}`);
+      return key;
+    };
+    return TableEncryptionV2.customerManagedKey(
+      Key.fromKeyArn(this, 'Key', keyIn(this.homeRegion)),
+      Object.fromEntries(this.replicaRegions.map((region) => [region, keyIn(region)])),
+    );
   }
 
   grantRead(grantee: IGrantable, options?: GrantReadOptions): Grant {
@@ -103,26 +132,64 @@ export class FlagTable extends Construct implements IFlagTable {
   }
 }
 
-type Reference = Pick<IFlagTable, 'tableName' | 'homeRegion' | 'replicaRegions'>;
+type Reference = Pick<IFlagTable, 'tableName' | 'homeRegion' | 'replicaRegions'> & {
+  readonly encryptionKeys?: KeysByRegion | undefined;
+};
+
+/** DynamoDB uses a customer managed key on behalf of who reads or writes. AWS: "DynamoDB encryption at rest: usage notes", key policies. */
+const KEY_READ = ['kms:Decrypt', 'kms:DescribeKey'];
+const KEY_WRITE = [
+  'kms:Encrypt',
+  'kms:GenerateDataKey',
+  'kms:GenerateDataKeyWithoutPlaintext',
+  'kms:ReEncryptFrom',
+  'kms:ReEncryptTo',
+];
+
+/** Allows the use of the keys of these regions, through DynamoDB alone. */
+function withKeys(
+  grant: Grant,
+  { encryptionKeys = {} }: Reference,
+  grantee: IGrantable,
+  regions: readonly string[],
+  actions: string[],
+): Grant {
+  const keyed = regions.flatMap((region) => {
+    const key = encryptionKeys[region];
+    if (key === undefined) return [];
+    const through = `dynamodb.${region}.${Aws.URL_SUFFIX}`;
+    return [
+      Grant.addToPrincipal({
+        grantee,
+        actions,
+        resourceArns: [key],
+        conditions: { StringEquals: { 'kms:ViaService': through } },
+      }),
+    ];
+  });
+  return keyed.reduce((all, one) => all.combine(one), grant);
+}
 
 function grantRead(table: Reference, grantee: IGrantable, { regions, prefix }: GrantReadOptions = {}): Grant {
   const wanted = regions ?? [table.homeRegion, ...table.replicaRegions];
   const unknown = wanted.filter((region) => region !== table.homeRegion && !table.replicaRegions.includes(region));
   if (unknown.length > 0) throw new Error(`flag table ${table.tableName} has no replica in ${unknown.join(', ')}`);
-  return Grant.addToPrincipal({
+  const grant = Grant.addToPrincipal({
     grantee,
     actions: READ,
     resourceArns: wanted.map((region) => arn(table, region)),
     conditions: prefix ? { 'ForAllValues:StringLike': { 'dynamodb:LeadingKeys': [`${prefix}:*`] } } : undefined,
   });
+  return withKeys(grant, table, grantee, wanted, KEY_READ);
 }
 
 function grantWrite(table: Reference, grantee: IGrantable): Grant {
-  return Grant.addToPrincipal({
+  const grant = Grant.addToPrincipal({
     grantee,
     actions: [...READ, ...WRITE],
     resourceArns: [arn(table, table.homeRegion)],
   });
+  return withKeys(grant, table, grantee, [table.homeRegion], [...KEY_READ, ...KEY_WRITE]);
 }
 
 /** The table's own ARN attribute covers only the region of its stack. */

@@ -50,6 +50,7 @@ function fill(name: string, settings: StageSettings): Stage {
     nat: production ? 'per-zone' : 'none',
     ...defined(settings.networks?.[region] ?? {}),
   });
+  const encryptionKeys = { ...settings.encryptionKeys, ...settings.relay?.encryptionKeys };
   const placed = new Set([settings.homeRegion, ...relayRegions, ...Object.keys(settings.networks ?? {})]);
   return {
     table: 'new',
@@ -62,7 +63,7 @@ function fill(name: string, settings: StageSettings): Stage {
     name,
     relayRegions,
     networks: Object.fromEntries([...placed].map((region) => [region, network(region)])),
-    relay: withEvents(fillRelay(settings.relay, production), settings),
+    relay: withEvents(fillRelay({ ...settings.relay, encryptionKeys }, production), settings),
     alarms: fillAlarms(settings.alarms),
   };
 }

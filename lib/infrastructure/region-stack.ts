@@ -4,6 +4,7 @@ import { type ILogGroup, LogGroup, type RetentionDays } from 'aws-cdk-lib/aws-lo
 import { type ITopic, Topic } from 'aws-cdk-lib/aws-sns';
 import { EmailSubscription } from 'aws-cdk-lib/aws-sns-subscriptions';
 import type { Construct } from 'constructs';
+import type { KeysByRegion } from './customer-keys.ts';
 import { edgeLogGroupName } from './edge-flag-function.ts';
 import { EdgeLogGroups } from './edge-log-groups.ts';
 import { FlagReaderLayer } from './flag-reader-layer.ts';
@@ -17,7 +18,13 @@ export interface RegionStackProps extends StackProps {
    * In us-east-1: gives the logs of edge functions a retention, in all regions where they run and in those named here, whose stacks are
    * deployed later. Default: another stack does.
    */
-  readonly edgeLogs?: { readonly functionNames: readonly string[]; readonly regions: readonly string[] } | undefined;
+  readonly edgeLogs?:
+    | {
+        readonly functionNames: readonly string[];
+        readonly regions: readonly string[];
+        readonly encryptionKeys?: KeysByRegion | undefined;
+      }
+    | undefined;
   readonly readerLayer: boolean;
   readonly logRetentionDays: RetentionDays;
   readonly emails: readonly string[];
@@ -75,8 +82,8 @@ export class RegionStack extends Stack {
       edgeFunctionNames.map((name) => [name, LogGroup.fromLogGroupName(this, `Log-${name}`, edgeLogGroupName(name))]),
     );
     if (edgeLogs) {
-      const { functionNames, regions: requiredRegions } = edgeLogs;
-      const groups = new EdgeLogGroups(this, 'EdgeLogs', { stage, functionNames, requiredRegions, logRetentionDays });
+      const { regions: requiredRegions, ...logs } = edgeLogs;
+      const groups = new EdgeLogGroups(this, 'EdgeLogs', { stage, ...logs, requiredRegions, logRetentionDays });
       for (const logGroup of this.logGroups.values()) logGroup.node.addDependency(groups);
     }
     if (readerLayer) this.readerLayer = new FlagReaderLayer(this, 'Reader', { stage });

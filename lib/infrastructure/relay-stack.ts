@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { CfnOutput, Stack, type StackProps } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import { CfnServerlessCache } from 'aws-cdk-lib/aws-elasticache';
@@ -134,8 +135,11 @@ export class RelayStack extends Stack {
     { vpc, internalSubnets }: RelayNetwork,
     group: ec2.SecurityGroup,
   ): CfnServerlessCache {
+    const key = stage.encryptionKeys?.[this.region];
     return new CfnServerlessCache(this, 'Cache', {
-      serverlessCacheName: `edge-flag-relay-${stage.name}`,
+      // A cache gets another key by replacement, which needs another name.
+      serverlessCacheName: key ? `efr-${stage.name}-${shortHash(key)}` : `edge-flag-relay-${stage.name}`,
+      ...(key !== undefined && { kmsKeyId: key }),
       description: 'LaunchDarkly flags, filled by the relay',
       engine: 'valkey',
       majorEngineVersion: '8',
@@ -148,4 +152,8 @@ export class RelayStack extends Stack {
       },
     });
   }
+}
+
+function shortHash(text: string): string {
+  return createHash('sha256').update(text).digest('hex').slice(0, 8);
 }

@@ -1,6 +1,7 @@
 import { Annotations, Stack, type StackProps, Stage, Tags } from 'aws-cdk-lib';
 import type { Construct } from 'constructs';
 import { acknowledgeFindings } from './acknowledged.ts';
+import { useCustomerKeys } from './customer-keys.ts';
 import { EdgeFunctionsStack } from './edge-functions-stack.ts';
 import { edgeFunctionNames } from './edge-router.ts';
 import { EdgeStack } from './edge-stack.ts';
@@ -37,12 +38,19 @@ export class RelayStage extends Stage implements StageStacks {
     super(scope, id, { env: { account: config.account, region: config.homeRegion } });
     this.config = config;
     const { tableName, homeRegion, replicaRegions } = config;
+    const keys = config.encryptionKeys;
     if (config.table === 'existing') {
-      this.flagTable = FlagTable.fromExisting(tableName, { homeRegion, replicaRegions });
+      this.flagTable = FlagTable.fromExisting(tableName, {
+        homeRegion,
+        replicaRegions,
+        ...(keys && { encryptionKeys: keys }),
+      });
     } else {
       this.data = new Stack(this, 'Data', this.stackProps('data', homeRegion, 'the flag table and its replicas'));
       this.flagTable = new FlagTable(this.data, 'FlagTable', {
-        ...{ tableName, replicaRegions },
+        tableName,
+        replicaRegions,
+        encryptionKeys: keys,
         retain: config.production,
         deletionProtection: config.protected,
       });
@@ -54,6 +62,7 @@ export class RelayStage extends Stage implements StageStacks {
     const observabilityProps = this.stackProps('observability', homeRegion, 'dashboard, alarms, synthetic check');
     this.observability = addObservability(this, observabilityProps);
 
+    if (keys) useCustomerKeys(this, keys);
     acknowledgeFindings(this);
     for (const [key, value] of Object.entries(this.tagging())) Tags.of(this).add(key, value);
     if (config.production && !config.protected) {
@@ -93,7 +102,11 @@ export class RelayStage extends Stage implements StageStacks {
           edgeFunctionNames: withLogs.includes(region) ? edgeFunctionNames(config.name) : [],
           ...(edge &&
             region === EDGE_REGION && {
-              edgeLogs: { functionNames: edgeFunctionNames(config.name), regions: withLogs },
+              edgeLogs: {
+                functionNames: edgeFunctionNames(config.name),
+                regions: withLogs,
+                encryptionKeys: config.encryptionKeys,
+              },
             }),
           readerLayer: config.readerLayer && withReplica.includes(region),
           logRetentionDays: config.logRetentionDays,

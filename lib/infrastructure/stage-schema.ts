@@ -94,6 +94,12 @@ const publicAccess = group<PublicAccessSettings>({
   paths: list(text(/^\/[\w\-.$/~"'@:+&*?]{0,127}$/, 'a load balancer path pattern'), 'a list of path patterns'),
 });
 
+const encryptionKeys = mapOf(
+  REGION,
+  text(/^arn:aws[\w-]*:kms:[a-z\d-]+:\d{12}:key\/[\w-]{1,64}$/, 'a KMS key ARN'),
+  'a map of regions to KMS key ARNs',
+);
+
 const metricsPort: Read<number> = (value, at, problems) =>
   value === RELAY_PORT
     ? problems.mustBe(at, value, `another port than ${RELAY_PORT}, on which the relay serves SDKs`)
@@ -187,11 +193,7 @@ const relay = group<RelaySettings>({
   agent,
   variables: mapOf(VARIABLE, text(/^[^\r\n]{0,4096}$/, 'one line of text'), 'a map of settings to strings'),
   secrets: mapOf(VARIABLE, secretSource, 'a map of settings to SSM parameter names'),
-  encryptionKeys: mapOf(
-    REGION,
-    text(/^arn:aws[\w-]*:kms:[a-z\d-]+:\d{12}:key\/[\w-]{1,64}$/, 'a KMS key ARN'),
-    'a map of regions to KMS key ARNs',
-  ),
+  encryptionKeys,
   redeploy: text(/^[\w.:+-]{1,255}$/, '1 to 255 characters from a-z A-Z 0-9 _ - . : +'),
 });
 
@@ -371,6 +373,7 @@ export const readSettings = group<StageSettings>(
     relayRegions: regions,
     networks: mapOf(REGION, network, 'a map of regions to networks'),
     relay,
+    encryptionKeys,
     redis,
     edge,
     readerLayer: boolean,

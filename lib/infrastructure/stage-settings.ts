@@ -39,6 +39,11 @@ export interface StageSettings {
   /** By region: the home region and `relayRegions`. Default: a new VPC in each. */
   readonly networks?: Readonly<Record<string, NetworkSettings>>;
   readonly relay?: RelaySettings;
+  /**
+   * ARNs of KMS keys of yours, by region, for the table and its replicas, log groups, alarm topics, the cache, and SSM parameters: one for each
+   * region of the stage. Their policies must allow it (docs/deploying.md). Default: AWS's keys.
+   */
+  readonly encryptionKeys?: Readonly<Record<string, string>>;
   /** An additional store that the relay in the home region fills. Default none. */
   readonly redis?: RedisSettings;
   /** The edge router and its distribution. Default none. */
@@ -138,7 +143,7 @@ export interface RelaySettings {
   readonly variables?: Readonly<Record<string, string>>;
   /** Additional secret settings, each with the name of its SSM SecureString, or the ARN of its secret in Secrets Manager. Read when a task starts. */
   readonly secrets?: Readonly<Record<string, string>>;
-  /** KMS keys of SSM parameters that are not encrypted with the AWS managed key, by region. */
+  /** KMS keys of SSM parameters that are not encrypted with the AWS managed key, by region. Default: `encryptionKeys` of the stage. */
   readonly encryptionKeys?: Readonly<Record<string, string>>;
   /** Change this string to replace all tasks, as a deployment does: in production, a third of them at a time. */
   readonly redeploy?: string;

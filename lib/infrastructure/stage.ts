@@ -26,7 +26,7 @@ export type Relay = Filled<
 };
 
 /** A stage with its defaults filled in. */
-export interface Stage extends Filled<StageSettings, 'account' | 'redis' | 'edge'> {
+export interface Stage extends Filled<StageSettings, 'account' | 'encryptionKeys' | 'redis' | 'edge'> {
   readonly name: string;
   /** For the home region and each relay region. */
   readonly networks: Readonly<Record<string, Network>>;

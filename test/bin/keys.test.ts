@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { SSMClient } from '@aws-sdk/client-ssm';
 import { runKeys } from '../../bin/keys/run.ts';
-import { otherRegionsOf } from '../../bin/keys/store.ts';
+import { kmsKeyOf, otherRegionsOf } from '../../bin/keys/store.ts';
 import { parseRevoked, ssmParameters } from '../../relay-task/environments/ssm-parameters.ts';
 import { type SsmSource, startSsmSource } from '../../relay-task/environments/ssm-source.ts';
 import type { EnvironmentDescription } from '../../relay-task/ports.ts';
@@ -460,6 +460,15 @@ test('a stage with relays in several regions has keys in each region', () => {
   expect(otherRegionsOf('both', 'eu-west-1', stages)).toEqual(['us-east-1']);
   expect(otherRegionsOf('both', 'us-east-1', stages)).toEqual(['eu-west-1']);
   expect(otherRegionsOf('unheard-of', 'us-east-1', stages)).toEqual([]);
+});
+
+test('a stage with KMS keys has its parameters encrypted with that of their region', () => {
+  const [own, other] = ['eu-west-1', 'us-east-1'].map((region) => `arn:aws:kms:${region}:123456789012:key/1`);
+  const stage = { homeRegion: 'eu-west-1', replicaRegions: ['us-east-1'], tableName: 'flags', production: false };
+  const stages = { keyed: { ...stage, encryptionKeys: { 'eu-west-1': own, 'us-east-1': other } }, plain: stage };
+  expect(kmsKeyOf('keyed', 'eu-west-1', stages)).toBe(own);
+  expect(kmsKeyOf('keyed', 'us-east-1', stages)).toBe(other);
+  expect(kmsKeyOf('plain', 'eu-west-1', stages)).toBeUndefined();
 });
 
 describe('npm run keys', () => {

@@ -71,7 +71,9 @@ export function isItUp(observed: Up): IWidget[][] {
               'Synthetic check',
               [
                 canaryMetric(observed, 'Success', 'Minimum', { label: '1 = passing, 0 = failing' }),
-                canaryMetric(observed, 'StreamLatency', 'Average', { label: 'first flags from the stream, ms' }),
+                ...(loadBalancers.length > 0
+                  ? [canaryMetric(observed, 'StreamLatency', 'Average', { label: 'first flags from the stream, ms' })]
+                  : []),
                 canaryMetric(observed, 'TableLatency', 'Average', { label: 'flags from the table, ms' }),
               ],
               12,

@@ -33,8 +33,9 @@ type Answer = (region: string, action: string) => { status: number; type?: strin
 /** CloudWatch Logs in every region. `answer` may answer in its place. */
 async function startLogs(answer: Answer = () => undefined) {
   const groups = new Map<string, unknown>();
+  const keys = new Map<string, unknown>();
   const server = createServer(async (incoming, outgoing) => {
-    const { logGroupName, retentionInDays } = await bodyOf(incoming);
+    const { logGroupName, retentionInDays, kmsKeyId } = await bodyOf(incoming);
     const [, region] = /Credential=[^/]+\/\d+\/([^/]+)\/logs\//.exec(incoming.headers.authorization ?? '') ?? [];
     const action = String(incoming.headers['x-amz-target']).replace('Logs_20140328.', '');
     const key = `${region} ${logGroupName}`;
@@ -46,11 +47,12 @@ async function startLogs(answer: Answer = () => undefined) {
     if (given) reply(given.status, given.type);
     else if (action === 'CreateLogGroup' && groups.has(key)) reply(400, 'ResourceAlreadyExistsException');
     else if (action === 'PutRetentionPolicy' && !groups.has(key)) reply(400, 'ResourceNotFoundException');
+    else if (action === 'AssociateKmsKey') reply(200, void keys.set(key, kmsKeyId) as undefined);
     else reply(200, void groups.set(key, retentionInDays) as undefined);
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const close = () => new Promise<void>((resolve) => void server.close(() => resolve()));
-  return { groups, endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, close };
+  return { groups, keys, endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, close };
 }
 
 const { opened } = closeAfterEach();
@@ -74,7 +76,7 @@ async function start(answer?: Answer) {
         ...properties,
       },
     });
-  return { ask, answers: stack.answers, groups: logs.groups, lines };
+  return { ask, answers: stack.answers, groups: logs.groups, keys: logs.keys, lines };
 }
 
 test('groups that functions have created get a retention, those that do not exist are created with one, and CloudFormation is told', async () => {
@@ -154,4 +156,13 @@ test('what passes is tried again: throttling, a change by another, a permission 
     env,
   );
   expect(JSON.parse(body).logGroups).toMatchObject([{ logGroupName: group, retentionInDays: 30 }]);
+});
+
+test('groups in regions with a KMS key are encrypted with it', async () => {
+  const { ask, answers, groups, keys } = await start();
+  const key = 'arn:aws:kms:us-east-1:123456789012:key/1';
+  await ask('Create', { KeysByRegion: { 'us-east-1': key } });
+  expect(answers).toMatchObject([{ Status: 'SUCCESS' }]);
+  expect([...keys]).toEqual([[`us-east-1 ${group}`, key]]);
+  expect(groups.size).toBe(2);
 });

@@ -36,6 +36,15 @@ test('the cdk.json in docs/deploying.md is valid', () => {
   expect(parseStage('prod', stages, shown).alarms.emails).toEqual(['team@example.com']);
 });
 
+test('the key policy in docs/deploying.md lets the services in that write with a key', () => {
+  const [, json] = /(\{\n {2}"Version": "2012-10-17",\n {2}"Statement": \[[\s\S]*?\n\})\n```/.exec(
+    page.slice(page.indexOf('## KMS keys of your own')),
+  )!;
+  const { Statement } = JSON.parse(json!) as { Statement: { Principal: { Service?: string | string[] } }[] };
+  const services = Statement.flatMap(({ Principal }) => Principal.Service ?? []);
+  expect(services).toEqual(['logs.eu-west-1.amazonaws.com', 'cloudwatch.amazonaws.com', 'events.amazonaws.com']);
+});
+
 test('the calculations in docs/deploying.md are correct', () => {
   const sums = [...page.matchAll(/(?<=\| )([\d.,()×+÷⁶ ]+(?: \(of the NAT gateways\))?[\d.,()×+÷⁶ ]*) = ([\d.]+) \|/g)];
   expect(sums.length).toBeGreaterThan(8);

@@ -1,4 +1,5 @@
 /** Options of a stage that the shipped stages do not use: what each adds, in stages that combine those that do not interact. */
+import type { Stack } from 'aws-cdk-lib';
 import type { Template } from 'aws-cdk-lib/assertions';
 import { readStage } from '../../../lib/infrastructure/parse-stage.ts';
 import { managedVariables, otherSources, redisVariables } from '../../../lib/infrastructure/relay-contract.ts';
@@ -9,6 +10,11 @@ import { asStarted, propertiesOf, taskOf } from '../../support/relay-task.ts';
 import { type Synthesised, shipped, synthesise } from '../../support/synthesise.ts';
 
 const small: StageSettings = { ...shipped.dev, edge: undefined, readerLayer: false, environments: [] };
+
+/** A made-up key. */
+function keyIn(region: string): string {
+  return `arn:aws:kms:${region}:123456789012:key/12345678-1234-1234-1234-123456789012`;
+}
 
 const variants = {
   /** For somebody who has Prometheus, a Redis Cluster and auto-configuration. */
@@ -21,9 +27,12 @@ const variants = {
       agent: { otel: { endpoint: 'https://otlp.example.com/v1', headers: { 'api-key': '/mine/otlp-key' } } },
     },
   },
-  /** For somebody whose applications only read the table, and who has Datadog. */
+  /** For somebody whose applications only read stores, with keys of their own, and who has Datadog. */
   daemon: {
-    ...{ ...shipped.dev, edge: undefined },
+    ...shipped.dev,
+    replicaRegions: ['us-east-1'],
+    encryptionKeys: { 'eu-west-1': keyIn('eu-west-1'), 'us-east-1': keyIn('us-east-1') },
+    redis: { serverless: {} },
     relay: {
       loadBalancer: false,
       agent: {
@@ -228,11 +237,11 @@ describe('relay.loadBalancer: false', () => {
       ),
     );
     expect(types.filter((type) => type.startsWith('AWS::ElasticLoadBalancing'))).toEqual([]);
-    expect(template.findResources('AWS::SSM::Parameter')).toEqual({});
+    expect(JSON.stringify(template.toJSON())).not.toContain('/load-balancers/');
     expect(template.findOutputs('InternalAddress')).toEqual({});
     expect(mayReachTasks(template)).toEqual([]);
     const watching = JSON.stringify(variant('daemon').template('Observability').toJSON());
-    expect(watching).not.toMatch(/ApplicationELB|load-balancer/);
+    expect(watching).not.toMatch(/ApplicationELB|load-balancer|StreamLatency|canary-differs/);
     expect(types).toContain('AWS::CloudWatch::Dashboard');
   });
 
@@ -272,6 +281,74 @@ describe('relay.loadBalancer: false', () => {
     expect(messageOf({ ...production, environments: ['test'], edge: exposures })).toContain(
       'edge.exposures go through the load balancer',
     );
+  });
+});
+
+describe('encryptionKeys', () => {
+  const keyOf = (stack: Stack) => keyIn(stack.region);
+  /** The values of a property of every resource of a type, each with the key that its region has. */
+  const keyed = (type: string, property: string) =>
+    variant('daemon').stacks.flatMap((stack) =>
+      propertiesOf(variant('daemon').template(stack.node.id), type).map((one) => [one[property], keyOf(stack)]),
+    );
+
+  test.each([
+    ['AWS::Logs::LogGroup', 'KmsKeyId', 5],
+    ['AWS::SNS::Topic', 'KmsMasterKeyId', 3],
+    ['AWS::ElastiCache::ServerlessCache', 'KmsKeyId', 1],
+  ])('encrypt every %s with the key of its region', (type, property, least) => {
+    const found = keyed(type, property);
+    expect(found.length).toBeGreaterThanOrEqual(least);
+    for (const [is, wanted] of found) expect(is).toBe(wanted);
+  });
+
+  test('encrypt the table and each replica, and the logs of edge functions', () => {
+    const [table] = propertiesOf(variant('daemon').template('Data'), 'AWS::DynamoDB::GlobalTable');
+    expect(table).toMatchObject({ SSESpecification: { SSEEnabled: true, SSEType: 'KMS' } });
+    const replicas = table!.Replicas as { Region: string; SSESpecification: object }[];
+    expect(replicas.map(({ Region, SSESpecification }) => [Region, SSESpecification])).toEqual(
+      expect.arrayContaining(['eu-west-1', 'us-east-1'].map((region) => [region, { KMSMasterKeyId: keyIn(region) }])),
+    );
+    variant('daemon')
+      .template('Region-us-east-1')
+      .hasResourceProperties('Custom::EdgeLogGroups', { KeysByRegion: variants.daemon.encryptionKeys });
+  });
+
+  test('may be used by relay, edge and synthetic check, for the table through DynamoDB alone', () => {
+    const statements = (id: string) =>
+      propertiesOf(variant('daemon').template(id), 'AWS::IAM::Policy').flatMap(
+        ({ PolicyDocument }) =>
+          (PolicyDocument as { Statement: { Action: unknown; Resource: unknown; Condition?: object }[] }).Statement,
+      );
+    const through = (id: string) =>
+      statements(id)
+        .filter(({ Condition }) => JSON.stringify(Condition ?? {}).includes('kms:ViaService'))
+        .map(({ Action, Resource, Condition }) => [
+          (Action as string[]).includes('kms:Encrypt') ? 'write' : 'read',
+          Resource,
+          /dynamodb\.([\w-]+)\./.exec(JSON.stringify(Condition))?.[1],
+        ]);
+    expect(through('Relay')).toEqual([['write', keyIn('eu-west-1'), 'eu-west-1']]);
+    const everywhere = ['eu-west-1', 'us-east-1'].map((region) => ['read', keyIn(region), region]);
+    expect(through('EdgeFunctions')).toEqual(expect.arrayContaining(everywhere));
+    expect(through('Observability')).toEqual(expect.arrayContaining(everywhere));
+    // Those that read keys in SSM, which are encrypted with it as well.
+    for (const id of ['Relay', 'Observability']) {
+      expect(statements(id)).toContainEqual(
+        expect.objectContaining({ Action: 'kms:Decrypt', Resource: keyIn('eu-west-1') }),
+      );
+    }
+  });
+
+  test.each<[object, string]>([
+    [
+      { 'us-east-1': keyIn('us-east-1') },
+      'encryptionKeys has no key for eu-west-1: each region of the stage needs one',
+    ],
+    [{ 'eu-west-1': keyIn('us-east-1') }, 'is invalid: expected a key in eu-west-1'],
+    [{ 'eu-west-1': 'alias/mine' }, 'encryptionKeys.eu-west-1="alias/mine" is invalid: expected a KMS key ARN'],
+  ])('%j is refused', (encryptionKeys, message) => {
+    expect(messageOf({ encryptionKeys })).toContain(message);
   });
 });
 
