@@ -87,9 +87,7 @@ export function describeRemoved(
       return {
         refused: locked,
         what: `${id} is removed, and its address with it${locked ? ', but it is protected from deletion' : ''}`,
-        advice: locked
-          ? 'switch its deletion protection off first (EC2 console, load balancer, attributes)'
-          : 'move its clients first',
+        advice: locked ? 'deploy with protected: false first' : 'move its clients first',
       };
     }
     default:

@@ -142,56 +142,46 @@ test('what a stage takes away is told, and nothing else is @heavy', () => {
   expect(smaller.sort()).toEqual([expect.stringMatching(/^fewer-tasks /), 'removed Cache']);
 });
 
-test.each<[string, Change, Change, RegExp]>([
-  ['tableName', {}, { tableName: 'others' }, /^tableName cannot change/],
-  [
-    'networks.…cidr',
-    {},
-    { networks: { 'eu-west-1': { cidr: '10.8.0.0/16' } } },
-    /^networks\.eu-west-1\.cidr cannot change/,
-  ],
-  [
-    'networks.…vpc',
-    {},
-    {
-      networks: {
-        'eu-west-1': {
-          vpc: {
-            vpcId: 'vpc-0123456789abcdef0',
-            cidr: '10.20.0.0/16',
-            zones: ['eu-west-1a', 'eu-west-1b'],
-            privateSubnetIds: ['subnet-0123456789abcdef0', 'subnet-0123456789abcdef1'],
-          },
-        },
+const changed: Change = {
+  tableName: 'others',
+  replicaRegions: ['us-east-1', 'us-east-2'],
+  networks: { 'eu-west-1': { cidr: '10.8.0.0/16' } },
+};
+const elsewhere: Change = {
+  ...{ homeRegion: 'us-west-2', replicaRegions: ['eu-west-1'] },
+  relay: { certificates: { 'us-west-2': arn('us-west-2') } },
+};
+const existing: Change = {
+  networks: {
+    'eu-west-1': {
+      vpc: {
+        vpcId: 'vpc-0123456789abcdef0',
+        cidr: '10.20.0.0/16',
+        zones: ['eu-west-1a', 'eu-west-1b'],
+        privateSubnetIds: ['subnet-0123456789abcdef0', 'subnet-0123456789abcdef1'],
       },
     },
-    /^networks\.eu-west-1\.vpc cannot change/,
-  ],
-  [
-    'networks.…zones',
-    { redis: { serverless: {} } },
-    { redis: { serverless: {} }, ...zones('b', 'c') },
-    /^networks\.eu-west-1\.zones cannot lose a zone in which Redis is/,
-  ],
-  [
-    'homeRegion',
-    {},
-    {
-      ...{ homeRegion: 'us-west-2', replicaRegions: ['eu-west-1'] },
-      relay: { certificates: { 'us-west-2': arn('us-west-2') } },
-    },
-    // A dashboard's name is unique in all regions.
-    /^homeRegion cannot change from eu-west-1 to us-west-2|AWS::CloudWatch::Dashboard/,
-  ],
-  ['replicaRegions', {}, { replicaRegions: ['us-east-1', 'us-east-2'] }, /^replicaRegions: .* change at once/],
+  },
+};
+const redis: Change = { redis: { serverless: {} } };
+
+test.each<[string, Change, Change, RegExp]>([
+  ['tableName', {}, changed, /^tableName cannot change/],
+  ['networks.…cidr', {}, changed, /^networks\.eu-west-1\.cidr cannot change/],
+  ['replicaRegions', {}, changed, /^replicaRegions: us-west-2 and us-east-1 and us-east-2 change at once/],
+  ['networks.…vpc', {}, existing, /^networks\.eu-west-1\.vpc cannot change/],
+  ['networks.…vpc', existing, {}, /^networks\.eu-west-1\.vpc cannot change/],
+  ['networks.…zones', redis, { ...redis, ...zones('b', 'c') }, /^networks\.eu-west-1\.zones cannot lose a zone/],
+  ['homeRegion', {}, elsewhere, /^homeRegion cannot change from eu-west-1 to us-west-2/],
   ['production', { production: false, relay: { tasks: 2 } }, {}, /^production: .* would wait for ever/],
 ])('a change of %s that a stage cannot make is refused by name @heavy', (_, before, after, message) => {
-  const found = refusals(before, after);
-  expect(found.filter((what) => !message.test(what))).toEqual([]);
-  expect(found).not.toEqual([]);
+  expect(refusals(before, after)).toContainEqual(expect.stringMatching(message));
+  // A dashboard's name is unique in all regions.
+  const byName =
+    /^(tableName|networks\.eu-west-1\.\w+|replicaRegions|homeRegion|production)\b|AWS::CloudWatch::Dashboard/;
+  expect(refusals(before, after).filter((what) => !byName.test(what))).toEqual([]);
 });
 
 test('more zones come to a stage with Redis, whose cache stays where it is', () => {
-  const redis = { redis: { serverless: {} } };
   expect(update(redis, { ...redis, ...zones('a', 'b', 'c', 'd') })).toEqual([]);
 });
