@@ -116,7 +116,7 @@ export function createAws({ credentials, agents, env, signal, maxRequests = 1_00
 function errorOf(status: number, type: string, body: string): Error {
   const { code, message } = body.trimStart().startsWith('{') ? jsonError(body) : xmlError(body);
   // A code such as `com.amazonaws.ecs#ClusterNotFoundException:http://…`.
-  const name = (type || code).replace(/^.*#/, '').replace(/:.*$/, '') || 'UnknownError';
+  const name = (type || code).replace(/^.*#/, '').replace(/:.*$/, '') || 'Error';
   return Object.assign(new Error(message || `AWS answered ${status}`), { name, $metadata: { httpStatusCode: status } });
 }
 

@@ -53,13 +53,13 @@ export function keyChecks(stage: Stage, region: string, view: RelayView): Check[
   }
   const prefix = stage.edge?.prefix;
   if (prefix !== undefined && region === stage.homeRegion && !descriptions.some((one) => one.prefix === prefix)) {
-    const there = descriptions.map((one) => one.prefix).join(', ') || 'none';
+    const there = descriptions.map((one) => one.prefix).join(', ');
     checks.push(
       bad(
         'edge-prefix',
         prefix,
         `the edge reads the prefix ${prefix}, which no environment has`,
-        `set edge.prefix to one of these: ${there}`,
+        there === '' ? 'put the environment’s SDK key first' : `set edge.prefix to one of these: ${there}`,
       ),
     );
   }

@@ -12,11 +12,15 @@ const ADDRESSES = { ServiceCode: 'ec2', QuotaCode: 'L-0263D0A3' };
 export async function quotaChecks(looked: LookedAt): Promise<Check[]> {
   const { homeRegion, relayRegions } = looked.stage;
   const regions = [homeRegion, ...relayRegions];
-  const failed = (region: string, error: unknown) =>
-    unknown('quota', region, `cannot read the quotas in ${region}`, describeAwsError(error, region));
+  const failed = (what: string) => (region: string, error: unknown) =>
+    unknown('quota', region, `${region}: cannot read ${what}`, describeAwsError(error, region));
   return [
-    ...(await inTurns(regions, (region) => fargateChecks(looked, region), failed)),
-    ...(await inTurns(regions, (region) => addressChecks(looked, region), failed)),
+    ...(await inTurns(regions, (region) => fargateChecks(looked, region), failed('how many vCPU Fargate may run'))),
+    ...(await inTurns(
+      regions,
+      (region) => addressChecks(looked, region),
+      failed('how many elastic IP addresses there may be'),
+    )),
   ];
 }
 

@@ -3,10 +3,9 @@ import { alarmRegions } from '../../lib/infrastructure/observability/recipients.
 import type { Stage } from '../../lib/infrastructure/stages.ts';
 import type { StackTemplate } from '../../lib/infrastructure/template.ts';
 import { environmentsPath } from '../../relay-task/environments/ssm-parameters.ts';
-import type { Aws } from '../aws/ask.ts';
 import { type OpenAws, openAws } from '../aws/open.ts';
-import { textAt } from '../aws/xml.ts';
-import { bad, type Check, countOf, good, inTurns, jsonOf, note, unknown } from '../checks/check.ts';
+import { signIn } from '../aws/sign-in.ts';
+import { bad, type Check, countOf, good, inTurns, jsonOf, unknown } from '../checks/check.ts';
 import { type Paper, sentencesOf } from '../checks/print.ts';
 import { describeAwsError } from '../keys/store.ts';
 import { stageOf } from '../stage-of.ts';
@@ -83,8 +82,11 @@ async function inspect(stage: Stage, options: PreflightOptions, tell: Tell): Pro
     ]);
   }
   try {
-    const account = await signIn(open, stage, tell);
-    if (account !== undefined) await inspectAccount({ stage, options, account, open }, tell);
+    const { account, check } = await signIn(open, stage);
+    tell([check]);
+    if (account !== undefined) return await inspectAccount({ stage, options, account, open }, tell);
+    const rest = 'keys, synthesis, stacks, table, names, certificates, recipients, quotas, bootstrap, LaunchDarkly';
+    tell([unknown('credentials', stage.homeRegion, `not checked: ${rest}`)]);
   } finally {
     open.close();
   }
@@ -111,7 +113,8 @@ async function inspectAccount({ stage, options, account, open }: Inspection, tel
   tell(await zoneChecks(looked));
   tell(await recipientChecks(looked));
   tell(await quotaChecks(looked));
-  tell(await bootstrapChecks(stage, wanted, ssm));
+  const regions = new Set([...alarmRegions(stage), ...wanted.map(({ region }) => region)]);
+  tell(await bootstrapChecks(regions, stage.account ?? account, ssm));
   const baseUri = options.baseUri ?? stage.relay.variables.BASE_URI ?? 'https://sdk.launchdarkly.com';
   if (!options.offline) tell(await onlineChecks(baseUri, home?.descriptions ?? []));
 }
@@ -127,38 +130,6 @@ async function synthesised(
   } catch (error) {
     tell([bad('synthesis', stage.name, `the stage cannot be synthesised: ${(error as Error).message}`)]);
     return [];
-  }
-}
-
-/** The account; undefined, and told, without credentials that work. */
-async function signIn({ aws, credentials }: OpenAws, stage: Stage, tell: Tell): Promise<string | undefined> {
-  const { homeRegion } = stage;
-  try {
-    await credentials();
-    const account = await accountOf(aws, homeRegion);
-    if (stage.account === undefined) {
-      tell([note('account', account, `the deployment goes to account ${account}, since the stage names none`)]);
-    } else if (stage.account === account) {
-      tell([good('account', account, `the credentials belong to account ${account}, the stage’s account`)]);
-    } else {
-      tell([
-        bad(
-          'account',
-          account,
-          `the credentials belong to account ${account}, but the stage’s account is ${stage.account}`,
-          `sign in to ${stage.account} (AWS_PROFILE), or correct account in the stage file`,
-        ),
-      ]);
-    }
-    return account;
-  } catch (error) {
-    const rest =
-      'keys, synthesis, stacks, table, names, certificates, recipients of alarms, quotas, bootstrap, LaunchDarkly';
-    tell([
-      bad('credentials', homeRegion, 'not signed in to AWS', describeAwsError(error, homeRegion)),
-      unknown('credentials', homeRegion, `not checked: ${rest}`),
-    ]);
-    return undefined;
   }
 }
 
@@ -183,14 +154,13 @@ async function tellKeys(stage: Stage, ssm: (region: string) => SSMClient, tell: 
 
 /** `cdk bootstrap` stores its version in SSM; the CDK's templates require 6 or later. */
 function bootstrapChecks(
-  stage: Stage,
-  wanted: readonly StackTemplate[],
+  regions: ReadonlySet<string>,
+  account: string,
   ssm: (region: string) => SSMClient,
 ): Promise<Check[]> {
-  const regions = [...alarmRegions(stage), ...wanted.map(({ region }) => region)];
-  const adviceFor = (region: string) => `npx cdk bootstrap aws://${stage.account ?? '<account>'}/${region}`;
+  const adviceFor = (region: string) => `npx cdk bootstrap aws://${account}/${region}`;
   return inTurns(
-    new Set(regions),
+    regions,
     async (region) => {
       const { Parameter } = await ssm(region).send(
         new GetParameterCommand({ Name: '/cdk-bootstrap/hnb659fds/version' }),
@@ -217,8 +187,4 @@ function bootstrapChecks(
             describeAwsError(error, region),
           ),
   );
-}
-
-async function accountOf(aws: Aws, region: string): Promise<string> {
-  return textAt(await aws.query('sts', region, 'GetCallerIdentity'), 'GetCallerIdentityResult', 'Account');
 }

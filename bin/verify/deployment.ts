@@ -58,6 +58,11 @@ export async function stackChecks(
     ({ stackName, region }, error) =>
       unknown('stack', shortName(stage, stackName), 'cannot be described', describeAwsError(error, region)),
   );
+  if (stacks.size === 0 && checks.every(({ state }) => state === 'bad')) {
+    const advice = `npx cdk deploy '${stage.name}/*' -c stage=${stage.name}`;
+    const none = bad('stack', stage.name, 'the stage is not deployed: none of its stacks exists', advice);
+    return { checks: [none], deployment: { stage, aws, resources, stacks } };
+  }
   if (stage.production && !stage.protected) {
     const advice = 'set protected: true in the stage file, and deploy again';
     checks.push(note('stack', 'protection', 'nothing is protected from deletion yet', advice));

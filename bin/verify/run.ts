@@ -1,9 +1,9 @@
 import type { Stage } from '../../lib/infrastructure/stages.ts';
 import { sleep } from '../../relay-task/common/pause.ts';
 import { type OpenAws, openAws } from '../aws/open.ts';
+import { signIn } from '../aws/sign-in.ts';
 import { bad, type Check, countOf, jsonOf } from '../checks/check.ts';
 import { type Paper, tableOf } from '../checks/print.ts';
-import { describeAwsError } from '../keys/store.ts';
 import { stageOf } from '../stage-of.ts';
 import { stackChecks, type WantedPlace } from './deployment.ts';
 import { edgeChecks } from './edge.ts';
@@ -80,13 +80,11 @@ async function look(stage: Stage, wanted: readonly WantedPlace[], reach?: (url: 
     return [bad('proxy', 'environment', (error as Error).message, 'correct HTTPS_PROXY, HTTP_PROXY or PROXY_CA_CERTS')];
   }
   try {
-    await open.credentials();
-  } catch (error) {
-    open.close();
-    return [bad('credentials', stage.homeRegion, 'not signed in to AWS', describeAwsError(error, stage.homeRegion))];
-  }
-  try {
+    const signedIn = await signIn(open, stage);
+    // In another account nothing of the stage is to be found.
+    if (signedIn.check.state === 'bad') return [signedIn.check];
     const { checks, deployment } = await stackChecks(stage, open.aws, wanted);
+    if (deployment.stacks.size === 0) return [signedIn.check, ...checks];
     const sections = [
       serviceChecks(deployment),
       targetChecks(deployment),
@@ -98,7 +96,7 @@ async function look(stage: Stage, wanted: readonly WantedPlace[], reach?: (url: 
       subscriptionChecks(deployment),
       logChecks(deployment),
     ];
-    return [...checks, ...(await Promise.all(sections)).flat()];
+    return [signedIn.check, ...checks, ...(await Promise.all(sections)).flat()];
   } finally {
     open.close();
   }

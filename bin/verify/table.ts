@@ -1,4 +1,9 @@
-import { DescribeTableCommand, type DynamoDBClient, GetItemCommand } from '@aws-sdk/client-dynamodb';
+import {
+  DescribeTableCommand,
+  type DynamoDBClient,
+  GetItemCommand,
+  ResourceNotFoundException,
+} from '@aws-sdk/client-dynamodb';
 import { GetParametersCommand, type SSMClient } from '@aws-sdk/client-ssm';
 import { type Attributes, decodeHead, initedKey, namespaces, tableSchema } from '../../lib/flag-table/index.ts';
 import type { Stage } from '../../lib/infrastructure/stages.ts';
@@ -37,7 +42,10 @@ export async function tableChecks(stage: Stage, { dynamoDB }: TableAccess): Prom
             );
       });
     },
-    (region, error) => unknown('table', region, `${tableName} cannot be described`, describeAwsError(error, region)),
+    (region, error) =>
+      error instanceof ResourceNotFoundException
+        ? bad('table', region, `${tableName} does not exist`, `npm run preflight -- ${stage.name}`)
+        : unknown('table', region, `${tableName} cannot be described`, describeAwsError(error, region)),
   );
 }
 
@@ -63,7 +71,10 @@ export async function flagChecks(stage: Stage, access: TableAccess, now = Date.n
     async ({ region, name, prefix }) => [
       await flagCheck(access.dynamoDB(region), stage.tableName, { region, name, prefix }, now),
     ],
-    ({ region, name }, error) => unknown('flags', region, `${name}: cannot be read`, describeAwsError(error, region)),
+    ({ region, name }, error) =>
+      error instanceof ResourceNotFoundException
+        ? bad('flags', region, `${name}: there is no table here`)
+        : unknown('flags', region, `${name}: cannot be read`, describeAwsError(error, region)),
   );
   return [...checks, ...found];
 }

@@ -56,8 +56,9 @@ function nameOf(id: string): string {
 /** Somebody is notified, and has confirmed the subscription. */
 export async function subscriptionChecks(deployment: Deployment): Promise<Check[]> {
   let anybody = false;
+  const topics = resourcesIn(deployment, 'AWS::SNS::Topic');
   const checks = await inTurns(
-    resourcesIn(deployment, 'AWS::SNS::Topic'),
+    topics,
     async ({ region, id }) => {
       const answer = await deployment.aws.query('sns', region, 'ListSubscriptionsByTopic', { TopicArn: id });
       const all = listAt(answer, 'ListSubscriptionsByTopicResult', 'Subscriptions', 'member');
@@ -79,7 +80,7 @@ export async function subscriptionChecks(deployment: Deployment): Promise<Check[
     },
     ({ region }, error) => unknown('recipients', region, 'cannot be listed', describeAwsError(error, region)),
   );
-  if (anybody || checks.length > 0) return checks;
+  if (anybody || checks.length > 0 || topics.length === 0) return checks;
   return [note('recipients', 'none', 'nobody is notified of alarms', 'set alarms.emails, or subscribe to the topics')];
 }
 

@@ -167,7 +167,9 @@ async function problems(options: Partial<VerifyOptions> = {}, changes: object = 
   return found.map(({ name, value, what, advice = '' }) => `${name} ${value}: ${what} → ${advice}`);
 }
 
-const shown = `✓ stack       data                           UPDATE_COMPLETE, protected
+const shown = `✓ account     123456789012                   the credentials belong to account
+                                             123456789012, the stage’s account
+✓ stack       data                           UPDATE_COMPLETE, protected
 ✓             relay                          UPDATE_COMPLETE, protected
 ✓             region-eu-west-1               UPDATE_COMPLETE, protected
 ✓             region-us-east-1               UPDATE_COMPLETE, protected
@@ -202,7 +204,8 @@ test('verify only reads, and the policy in docs/deploying.md allows all of it', 
   expect(await problems()).toEqual([]);
   const operations = new Set(fake.asked.map((one) => one.split(' ')[1] ?? ''));
   expect([...operations].filter((one) => !/^(Get|List|Describe)/.test(one))).toEqual([]);
-  const allowed = policyActions().map(([, operation]) => operation);
+  // Everybody may ask who they are.
+  const allowed = ['GetCallerIdentity', ...policyActions().map(([, operation]) => operation)];
   expect([...operations].filter((one) => !allowed.includes(one))).toEqual([]);
   expect(new Set(ssm.calls.map(({ operation }) => operation))).toEqual(new Set(['GetParameters']));
   expect(ssm.calls.some(({ names }) => names.some((name) => /key$/.test(name)))).toBe(false);
@@ -336,13 +339,27 @@ test.each<[string, () => unknown, RegExp]>([
       delete process.env.AWS_ACCESS_KEY_ID;
       Object.assign(process.env, { HOME: '/nowhere', AWS_EC2_METADATA_DISABLED: 'true' });
     },
-    /^credentials eu-west-1: not signed in to AWS/,
+    /^credentials eu-west-1: not signed in to AWS → No AWS credentials found/,
   ],
 ])('%s is found, with what to do', async (_, fault, words) => {
   await fault();
   const found = await problems();
   expect(found.length).toBeGreaterThan(0);
   for (const one of found) expect(one).toMatch(words);
+});
+
+test('a stage that is not deployed is one finding', async () => {
+  fake.stacks = {};
+  expect(await problems()).toEqual([
+    "stack test: the stage is not deployed: none of its stacks exists → npx cdk deploy 'test/*' -c stage=test",
+  ]);
+});
+
+test('credentials of another account are the only finding: nothing of the stage is to be found there', async () => {
+  fake.account = '999999999999';
+  expect(await problems()).toEqual([
+    expect.stringMatching(/^account 999999999999: the credentials belong to account 9+, but/),
+  ]);
 });
 
 test('flags that have not arrived are found', async () => {

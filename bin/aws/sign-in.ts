@@ -1,0 +1,43 @@
+import type { Stage } from '../../lib/infrastructure/stages.ts';
+import { awsNameOf } from '../../relay-task/common/aws-call.ts';
+import { bad, type Check, good, note } from '../checks/check.ts';
+import { describeAwsError } from '../keys/store.ts';
+import type { OpenAws } from './open.ts';
+import { textAt } from './xml.ts';
+
+export interface SignedIn {
+  /** Undefined without credentials that work. */
+  readonly account: string | undefined;
+  readonly check: Check;
+}
+
+/** Whose the credentials are, and whether that is the stage's account. */
+export async function signIn({ aws, credentials }: OpenAws, stage: Stage): Promise<SignedIn> {
+  const { homeRegion } = stage;
+  try {
+    // Rejects with what the SDK says of every place where it looked.
+    await credentials();
+    const answer = await aws.query('sts', homeRegion, 'GetCallerIdentity');
+    const account = textAt(answer, 'GetCallerIdentityResult', 'Account');
+    return { account, check: accountCheck(account, stage) };
+  } catch (error) {
+    const isMissing = awsNameOf(error) === 'CredentialsProviderError';
+    const what = isMissing ? 'not signed in to AWS' : 'AWS does not say whose the credentials are';
+    return { account: undefined, check: bad('credentials', homeRegion, what, describeAwsError(error, homeRegion)) };
+  }
+}
+
+function accountCheck(account: string, stage: Stage): Check {
+  if (stage.account === undefined) {
+    return note('account', account, `the stage names no account; the credentials belong to ${account}`);
+  }
+  if (stage.account === account) {
+    return good('account', account, `the credentials belong to account ${account}, the stage’s account`);
+  }
+  return bad(
+    'account',
+    account,
+    `the credentials belong to account ${account}, but the stage’s account is ${stage.account}`,
+    `sign in to ${stage.account} (AWS_PROFILE), or correct account in the stage file`,
+  );
+}
