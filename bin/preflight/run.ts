@@ -103,7 +103,7 @@ async function inspectAccount({ stage, options, account, open }: Inspection, tel
   const { aws, dynamoDB, ssm } = open;
   const home = await tellKeys(stage, ssm, tell);
   const wanted = await synthesised(stage, options, tell);
-  const { checks, deployed, owned } = await stackChecks(stage.name, aws, wanted);
+  const { checks, deployed, owned } = await stackChecks(stage, aws, wanted);
   tell(checks);
   const looked: LookedAt = { stage, aws, wanted, deployed, owned };
   tell(await updateChecks(looked));

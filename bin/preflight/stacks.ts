@@ -1,3 +1,4 @@
+import type { Stage } from '../../lib/infrastructure/stages.ts';
 import type { StackTemplate } from '../../lib/infrastructure/template.ts';
 import type { Aws } from '../aws/ask.ts';
 import { type DeployedStack, describeStack, resourcesOf } from '../aws/stacks.ts';
@@ -12,7 +13,7 @@ export interface Found {
 }
 
 /** The stage's stacks that exist: whether they can be updated, and what they own. */
-export async function stackChecks(stage: string, aws: Aws, wanted: readonly StackTemplate[]): Promise<Found> {
+export async function stackChecks(stage: Stage, aws: Aws, wanted: readonly StackTemplate[]): Promise<Found> {
   const deployed = new Map<string, DeployedStack>();
   const owned = new Set<string>();
   const checks = await inTurns(
@@ -22,11 +23,17 @@ export async function stackChecks(stage: string, aws: Aws, wanted: readonly Stac
       if (stack === undefined) return [];
       deployed.set(stackName, stack);
       for (const { type, id } of await resourcesOf(aws, region, stackName)) owned.add(ownedName(region, type, id));
-      return [stateCheck(stage, stack)];
+      return [stateCheck(stage.name, stack)];
     },
     ({ region, stackName }, error) =>
       unknown('stack', stackName, `cannot describe the stack ${stackName}`, describeAwsError(error, region)),
   );
+  const created = wanted.map(({ stackName }) => stackName).filter((name) => !deployed.has(name));
+  // What could not be described is not known to be new.
+  if (stage.protected && created.length > 0 && !checks.some(({ state }) => state === 'unknown')) {
+    const what = `protected: true protects ${created.join(', ')} from deletion while it is created: if that fails, it cannot be repeated`;
+    checks.push(note('stack', created.join(' '), what, 'set protected: false for this deployment, then true again'));
+  }
   if (deployed.size === 0 && checks.length === 0) {
     return { deployed, owned, checks: [good('stack', 'none', 'no stack of the stage exists yet')] };
   }

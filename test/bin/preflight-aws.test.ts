@@ -152,6 +152,17 @@ test.each([
   expect(found).toMatch(words);
 });
 
+test('a stack that would be protected before it succeeded once is worth knowing', async () => {
+  deploy({});
+  delete fake.stacks['edge-flag-relay-test-relay'];
+  const [found = '', ...others] = await findings('stack', { protected: true });
+  expect(found).toMatch(
+    /^note \| protected: true protects edge-flag-relay-test-relay from deletion while it is created: .* \| set protected: false/,
+  );
+  expect(others).toEqual([]);
+  expect(await findings('stack')).toEqual([]);
+});
+
 test('names that something else has are found, each with the command that frees it', async () => {
   fake.functions = ['us-east-1 edge-flag-relay-test-viewer-request', 'eu-west-1 edge-flag-relay-test-origin-request'];
   fake.clusters = ['eu-west-1 edge-flag-relay-test'];
