@@ -85,7 +85,7 @@ suite('with moto (needs moto[cloudformation])', () => {
       ),
     );
 
-  test('preflight finds names that are taken, and what a stack of the stage owns is none of them', async () => {
+  test('preflight finds names that are taken, and what a stack of the stage owns is none of them @heavy', async () => {
     await create('somebody-else', { Resources: { Log: template.Resources.Log, Alarms: template.Resources.Alarms } });
     const alone = await preflight();
     expect(alone).toContain(`good account: the credentials belong to account ${account}, the stage’s account`);
@@ -102,7 +102,7 @@ suite('with moto (needs moto[cloudformation])', () => {
     ]);
   });
 
-  test('stacks, their resources, outputs and templates are read as they are', async () => {
+  test('stacks, their resources, outputs and templates are read as they are @heavy', async () => {
     expect(await describeStack(aws, region, 'nosuch')).toBeUndefined();
     expect(await describeStack(aws, region, stackName)).toMatchObject({
       ...{ name: stackName, status: 'CREATE_COMPLETE', isProtected: false, outputs: { Address: 'a < b & "c"' } },
@@ -116,7 +116,7 @@ suite('with moto (needs moto[cloudformation])', () => {
     expect(JSON.parse(await templateOf(aws, region, stackName))).toEqual(template);
   });
 
-  test('preflight looks into hosted zones and certificates', async () => {
+  test('preflight looks into hosted zones and certificates @heavy', async () => {
     const resources = await resourcesOf(aws, region, stackName);
     const id = resources.find(({ logicalId }) => logicalId === 'Zone')!.id.replace('/hostedzone/', '');
     const { CertificateArn } = await aws.json<{ CertificateArn: string }>('acm', region, 'RequestCertificate', {
@@ -139,7 +139,7 @@ suite('with moto (needs moto[cloudformation])', () => {
     expect(await about(taken, [], 'ZNOSUCH12345')).toMatch(/^bad .* does not exist in this account/);
   });
 
-  test('verify reads alarms, subscriptions, logs and the table', async () => {
+  test('verify reads alarms, subscriptions, logs and the table @heavy', async () => {
     const lines = await found((out) =>
       runVerify(
         {
@@ -160,7 +160,7 @@ suite('with moto (needs moto[cloudformation])', () => {
     ]);
   });
 
-  test('verify reads alarms, the synthetic check’s metric and services', async () => {
+  test('verify reads alarms, the synthetic check’s metric and services @heavy', async () => {
     const AlarmName = 'edge-flag-relay-test-impaired';
     const ofCheck = { Namespace: 'EdgeFlagRelayCanary/test', MetricName: 'Success' };
     await aws.query('monitoring', region, 'PutMetricAlarm', {

@@ -414,7 +414,7 @@ test('a stage that cannot be synthesised is a problem', async () => {
   expect(printed).toContain('✗ the stage cannot be synthesised: Validation failed: something\n');
 });
 
-test('preflight synthesises what the CDK app does: the same stacks in the same regions, with names to look for', () => {
+test('preflight synthesises what the CDK app does: the same stacks in the same regions, with names to look for @heavy', () => {
   const made = synthesise(stageOf('dev'));
   expect(made.map(({ stackName, region }) => `${region} ${stackName}`).sort()).toEqual([
     'eu-west-1 edge-flag-relay-dev-data',
