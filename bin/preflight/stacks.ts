@@ -13,14 +13,22 @@ export interface Found {
 }
 
 /** The stage's stacks that exist: whether they can be updated, and what they own. */
-export async function stackChecks(stage: Stage, aws: Aws, wanted: readonly StackTemplate[]): Promise<Found> {
+export async function stackChecks(
+  stage: Pick<Stage, 'name' | 'protected'>,
+  aws: Aws,
+  wanted: readonly StackTemplate[],
+): Promise<Found> {
   const deployed = new Map<string, DeployedStack>();
   const owned = new Set<string>();
+  const absent = new Set<string>();
   const checks = await inTurns(
     wanted,
     async ({ region, stackName }) => {
       const stack = await describeStack(aws, region, stackName);
-      if (stack === undefined) return [];
+      if (stack === undefined) {
+        absent.add(stackName);
+        return [];
+      }
       deployed.set(stackName, stack);
       for (const { type, id } of await resourcesOf(aws, region, stackName)) owned.add(ownedName(region, type, id));
       return [stateCheck(stage.name, stack)];
@@ -28,11 +36,12 @@ export async function stackChecks(stage: Stage, aws: Aws, wanted: readonly Stack
     ({ region, stackName }, error) =>
       unknown('stack', stackName, `cannot describe the stack ${stackName}`, describeAwsError(error, region)),
   );
-  const created = wanted.map(({ stackName }) => stackName).filter((name) => !deployed.has(name));
-  // What could not be described is not known to be new.
-  if (stage.protected && created.length > 0 && !checks.some(({ state }) => state === 'unknown')) {
-    const what = `protected: true protects ${created.join(', ')} from deletion while it is created: if that fails, it cannot be repeated`;
-    checks.push(note('stack', created.join(' '), what, 'set protected: false for this deployment, then true again'));
+  const missing = wanted.map(({ stackName }) => stackName).filter((name) => absent.has(name));
+  if (stage.protected && missing.length > 0) {
+    const what = `protected is true, but ${missing.join(', ')} ${missing.length === 1 ? 'does' : 'do'} not exist yet`;
+    const why = 'if the creation failed, it could be neither rolled back nor repeated';
+    const advice = 'set protected: false and deploy; then set it to true and deploy again';
+    return { deployed, owned, checks: [...checks, bad('stack', 'protected', `${what}: ${why}`, advice)] };
   }
   if (deployed.size === 0 && checks.length === 0) {
     return { deployed, owned, checks: [good('stack', 'none', 'no stack of the stage exists yet')] };
