@@ -154,7 +154,7 @@ describeWithRedis('many contexts with Big Segments in Redis', () => {
     );
   });
 
-  test('that were never seen before an outage are told the truth on their streams after it', async () => {
+  test('that were never seen before an outage get correct answers on their streams after it', async () => {
     const { open, redis, launchDarkly } = await startEverything();
     await redis.kill();
     const streams = await Promise.all(keysOf('new').map(open));

@@ -70,7 +70,7 @@ test('removing a Big Segment membership changes evalx and open streams, although
   expect(await evaluate()).toMatchObject({ value: 'out' });
 });
 
-test('of two relays on one table one writes a Big Segments patch, and clients of both are told @heavy', async () => {
+test('when two relays share a table, one writes a Big Segments patch, and both notify their clients @heavy', async () => {
   const member = hashOf('alice');
   const table = opened(await startTable());
   const proxy = opened(await startFaultyProxy(table.endpoint));

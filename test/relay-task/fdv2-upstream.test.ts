@@ -82,7 +82,7 @@ test('with a payload filter, each view is asked for by itself', async () => {
   );
 });
 
-test('an SDK key that LaunchDarkly rejects is told as in FDv1', async () => {
+test('an SDK key that LaunchDarkly rejects is reported as in FDv1', async () => {
   const fake = opened(await startFakeFDv2(flag('a', 1)));
   fake.trouble = () => ({ status: 401 });
   const relay = await start({

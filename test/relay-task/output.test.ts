@@ -63,7 +63,7 @@ async function start(options: RunOptions) {
   return { ...relay, ask, expectLosses, endsInOrder };
 }
 
-test('a full disk costs log lines, and the relay goes on serving @heavy', async () => {
+test('a full disk costs log lines, and the relay keeps serving @heavy', async () => {
   const full = openSync('/dev/full', 'w');
   try {
     const relay = await start({ stdout: full });
@@ -74,7 +74,7 @@ test('a full disk costs log lines, and the relay goes on serving @heavy', async 
   }
 });
 
-test('a closed pipe costs log lines, and the relay goes on serving @heavy', async () => {
+test('a closed pipe costs log lines, and the relay keeps serving @heavy', async () => {
   const relay = await start({});
   await eventually(() => listeningPort(relay.output().stdout));
   relay.child.stdout?.destroy();

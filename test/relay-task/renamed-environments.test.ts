@@ -150,7 +150,7 @@ describe.each([
     answerAll(source);
   });
 
-  test('keeps its data for all its credentials and payload filters, and goes on with LaunchDarkly later', async () => {
+  test('keeps its data for all its credentials and payload filters, and reconnects to LaunchDarkly later', async () => {
     const stream = await readStream({ port: source.relay.port, path: '/all', headers: { Authorization: key } });
     expect((await stream.next()).event).toBe('put');
     await source.rename({ sdkKey: key, mobileKey: mobile });

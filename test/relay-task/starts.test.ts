@@ -249,7 +249,7 @@ describe('a relay with keys from SSM', () => {
     },
   );
 
-  test('serves all but the environment that no store can hold, names it, and goes on with the place before if a new one cannot be had @heavy', async () => {
+  test('serves all but the environment that no store can hold, names it, and keeps the former place if a new one is impossible @heavy', async () => {
     const badKey = 'sdk-99999999-1111-2222-3333-444455556666';
     const aside = (name: string, value: string) => ssm.put(`/relay/bad/${name}`, value);
     put('prefix', '{shop}');

@@ -66,13 +66,13 @@ test('long evaluations take turns, those of another environment next but one', (
   expect(order).toEqual(['a3', 'b1', 'a4']);
 });
 
-test('a long evaluation goes on while no other one waits', () => {
+test('a long evaluation continues while no other one waits', () => {
   const { enter, work } = start();
   enter('a1');
   for (let turn = 0; turn < 100; turn++) expect(work('a1')).toBe(false);
 });
 
-test('of an address none begins while a long one of it is in progress', () => {
+test('no evaluation of an address begins while a long one of it is in progress', () => {
   const { order, enter, work, leave } = start();
   enter('first', 'x');
   enter('second', 'x');

@@ -75,7 +75,7 @@ describe('entering by hand', () => {
     expect(begun).toEqual(['first', 'second']);
   });
 
-  test('who steps aside gives its place to one other, and of its lanes none begins before it leaves', () => {
+  test('a job that steps aside gives its place to one other, and none of its lanes begins before it leaves', () => {
     const line = createFairLine({ maxInside: 1 });
     const begun: string[] = [];
     const leaving = new Map<string, () => void>();
@@ -103,7 +103,7 @@ describe('entering by hand', () => {
     expect(begun).toEqual(['first', 'other', 'last', 'same address']);
   });
 
-  test('who gives up waiting is passed over, takes no room and is forgotten', () => {
+  test('a job that gives up waiting is skipped, takes no room and is forgotten', () => {
     const line = createFairLine({ maxInside: 1, maxSize: 4 });
     const begun: string[] = [];
     let leave = () => {};

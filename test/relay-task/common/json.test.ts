@@ -35,7 +35,7 @@ test.each([
   [Array(100).fill(1), `[${'1,'.repeat(29)}1…`],
 ])('the beginning of a value is shown as its JSON: %j', (value, shown) => expect(showJson(value)).toBe(shown));
 
-test('no more of a value is looked at than is shown', () => {
+test('only the part of a value that is shown is read', () => {
   let looks = 0;
   const member = () => {
     looks += 1;

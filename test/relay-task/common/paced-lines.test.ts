@@ -33,7 +33,7 @@ test('endless keys are one from the twenty-first in that time on, and later ones
   expect(written).toEqual(['late', 'later']);
 });
 
-test('a reason is cut, and told again after a minute with the number of those that were not', () => {
+test('a reason is cut, and logged again after a minute with the number of suppressed lines', () => {
   let nowMs = 0;
   const written: unknown[] = [];
   const tell = createReasonLines(

@@ -102,7 +102,7 @@ describe('no poll takes long in one turn:', () => {
   });
 });
 
-test('what changed since a state is made once for all who hold it @heavy', async () => {
+test('what changed since a state is made once for all clients that hold it @heavy', async () => {
   const { view, put, ask } = start();
   put(flags(500));
   const [, state = ''] = /"state":"(\w+)"/.exec((await ask('/sdk/poll')).text) ?? [];
@@ -186,7 +186,7 @@ describe('the memory of polls', () => {
   const MIB = KIB * KIB;
   const salt = 'x'.repeat(10 * KIB);
 
-  test('counts while an answer is on its way, once for all who get the same, and until the last one is sent', async () => {
+  test('counts while an answer is on its way, once for all clients that get the same, and until the last one is sent', async () => {
     const budget = createBudget(100 * MIB);
     const { put, ask } = start({ budget });
     put(flags(100, 1, { salt }));
@@ -260,7 +260,7 @@ describe('the memory of polls', () => {
     second.answer.release();
   });
 
-  test('when there is none, new answers are refused with 503, and other environments still get theirs', async () => {
+  test('when it is used up, new answers are refused with 503, and other environments still get theirs', async () => {
     const budget = createBudget(4 * MIB);
     const handlers = handlersOf(budget);
     const greedy = start({ handlers });

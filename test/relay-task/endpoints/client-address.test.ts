@@ -33,6 +33,6 @@ test.each([
   expect(of('10.0.0.1', forwarded)).toBe(expected);
 });
 
-test('what is too long for an address is none', () => {
+test('a text that is too long is not an address', () => {
   expect(of('10.0.0.1', '1.'.repeat(10_000))).toBe('unknown');
 });

@@ -227,7 +227,7 @@ test('with TLS, a connection counts from before its handshake until it is gone @
   await eventually(() => expect(connections.usedBytes).toBeLessThanOrEqual(48 * 1024));
 });
 
-test('a connection from a port counts once, even if the end of an earlier one from it has not been heard of', () => {
+test('a connection from a port counts once, even if the end of an earlier one was not noticed', () => {
   const budget = createBudget(ROOM_FOR_THREE_BYTES);
   const server = createServer();
   const connections = trackConnections(server, { budget, tls: false, refused() {} });

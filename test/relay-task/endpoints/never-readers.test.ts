@@ -42,7 +42,7 @@ test.each([
   expect([answers.length, hub.connections]).toEqual([1, 0]);
 });
 
-test('a client that reads too slowly is cut, although it goes on reading @heavy', async () => {
+test('a client that reads too slowly is disconnected, although it keeps reading @heavy', async () => {
   const { port } = await start({ stalledMs: 1_000, minBytesPerSecond: Number.POSITIVE_INFINITY });
   const client = ask(port, GET);
   let read = 0;

@@ -75,7 +75,7 @@ test('of a request that was sent together with another one: the connection is cl
   expect(environment.delivered).toEqual([]);
 });
 
-test('what was read together with them costs no more, and the next connection is read as usual', async () => {
+test('what was read together with them costs nothing more, and the next connection is read as usual', async () => {
   const { port, environment } = opened(await startServer());
   const pushed = jest.spyOn(Readable.prototype, 'push');
   const client = talk(port);

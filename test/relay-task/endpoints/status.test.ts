@@ -92,7 +92,7 @@ test('/status is made in slices', async () => {
   expect(made.turns).toBeGreaterThan(200);
 });
 
-test('a large /status is made once for all who ask meanwhile, and shared for a moment; a small one is always new', async () => {
+test('a large /status is made once for all requests meanwhile, and shared for a moment; a small one is always new', async () => {
   const large = statusOfMany(500, 1_000);
   const { port } = await start({}, { health: large.health });
   // The clock stands still.

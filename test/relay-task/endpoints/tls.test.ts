@@ -96,7 +96,7 @@ test('responses and streams work over TLS as they do without', async () => {
   expect(bad.heard).toMatch(/^HTTP\/1.1 400 /);
 });
 
-test('a client that also speaks HTTP/2 gets HTTP/1.1, and one that speaks nothing else is told so at once', async () => {
+test('a client that also speaks HTTP/2 gets HTTP/1.1, and one that speaks only HTTP/2 gets an error at once', async () => {
   const { port } = await start(first);
   const negotiate = (...ALPNProtocols: string[]) =>
     new Promise<string | false | null>((resolve, reject) => {

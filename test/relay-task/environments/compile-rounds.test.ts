@@ -22,7 +22,7 @@ test('nothing is compiled in slices that can be compiled in one turn', () => {
   expect(counts.rounds).toBe(0);
 });
 
-test('all who wait share the rounds, and go on after three although more has arrived', async () => {
+test('waiting callers share the rounds, and continue after three although more has arrived', async () => {
   const { compile, counts } = start(Number.POSITIVE_INFINITY);
   const [first, second] = [compile(), compile()];
   expect(second).toBe(first);
@@ -57,7 +57,7 @@ test('ten refused patterns of an item and a hundred in all are kept, and those o
   );
 });
 
-test('a failure is told once for each reason in each version of an item', () => {
+test('a failure is reported once for each reason in each version of an item', () => {
   const told: string[] = [];
   const failed = createFailedItems(({ key, reason }) => told.push(`${key}: ${reason}`));
   for (const reason of ['a', 'a', 'b', 'x'.repeat(1_000)]) failed.fail('features', 'f', reason);

@@ -65,7 +65,7 @@ test('what else LaunchDarkly sends of an environment is not stored, whatever its
   expect(done.value).toBe(true);
 });
 
-test('what is wrong with an environment is told in few words, however much is', () => {
+test('problems of an environment are described briefly, however many there are', () => {
   const sdkKeys = Array.from({ length: 100_000 }, () => ({ value: 1 }));
   expect(problemOf({ envId: 'e1', sdkKey: { value: 'a' }, sdkKeys })).toBe(
     'each of sdkKeys must have a value and, if it ends, an expiry in ms: 100000 do not',

@@ -224,7 +224,7 @@ describe('data from a store', () => {
     expect(environment.unreadable()).toEqual([]);
   });
 
-  test('that are invalid are told in one line, however many, and named up to a number @heavy', () => {
+  test('that are invalid are logged in one line, however many, and only some are named @heavy', () => {
     const { environment, lines } = start();
     const broken = Array.from({ length: 10_001 }, (_, index) => ({ ...flag(`broken-${index}`, 1), json: '[]' }));
     environment.boot([...broken, flag('a', 1)]);

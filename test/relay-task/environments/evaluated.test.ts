@@ -385,7 +385,7 @@ test('of many patterns that RE2 refuses ten of an item and a hundred in all are 
   expect(counts()).toEqual(Array.from({ length: 10 }, () => 10));
 });
 
-test('many flags that nobody has needed yet are compiled in slices, once for all who wait @heavy', async () => {
+test('many flags that were not needed yet are compiled in slices, once for all that wait @heavy', async () => {
   const flags = Array.from({ length: 2_000 }, (_, i) => ruled(`f${i}`, matching('(?=a)')));
   const { environment, keys, lines } = start(flags);
   const { clientView } = environment;

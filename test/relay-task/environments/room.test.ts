@@ -16,7 +16,7 @@ function start(maxBytes: number) {
   return { room, lines, environment, versions };
 }
 
-test('a change without room is skipped, named and told, and what was there before stays', () => {
+test('a change without room is skipped, named and logged, and the previous version stays', () => {
   const { environment, room, lines, versions } = start(30_000);
   for (const key of ['b', 'c', 'd', 'e']) environment.upsert(large(key, 1), 0);
   environment.upsert(large('b', 2, 20_000), 0);

@@ -62,7 +62,7 @@ test('a listing larger than any that makes sense is given up, and says so', asyn
   expect(lists).toEqual([]);
 });
 
-test('a listing of which every other page is throttled goes on with the page that failed', async () => {
+test('a listing of which every other page is throttled continues with the page that failed', async () => {
   const server = await serverOf(30);
   let calls = 0;
   server.faultWhen(({ operation }) =>

@@ -258,7 +258,7 @@ test.each(ambiguous)(
   },
 );
 
-test('an SDK key of two environments opens the older parameter’s when nobody saw which had it first', async () => {
+test('an SDK key of two environments opens the older parameter’s when it is unknown which had it first', async () => {
   put('staging/sdk-key', values['sdk-key'], Date.now() + 5_000);
   put('production/sdk-key', values['sdk-key']);
   expect((await startRelay()).ownerOf(values['sdk-key'])).toBe('production');
@@ -272,7 +272,7 @@ test('an SDK key that one environment uses and another has as its previous one o
   expect((await startRelay()).ownerOf(values['sdk-key'])).toBe('production');
 });
 
-test('a folder that is copied under a new name and then deleted goes on under the new name, also in a relay that starts', async () => {
+test('a folder that is copied under a new name and then deleted continues under the new name, also in a relay that starts', async () => {
   for (const one of kinds) put(`production/${one}`, values[one]);
   const running = await startRelay();
   for (const one of kinds) put(`shop/${one}`, values[one]);
@@ -415,7 +415,7 @@ test.each(
   expect(started.ownerOf(stagingKey)).toBe('staging');
 });
 
-test('a relay that starts while the store is down opens a key in dispute for nobody, and for its owner once the store answers', async () => {
+test('a relay that starts while the store is down serves a disputed key to no environment, and to its owner once the store answers', async () => {
   await (await withMistake('mobile-key')).close();
   keeper.down = true;
   const started = await startRelay();

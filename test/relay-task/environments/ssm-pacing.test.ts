@@ -20,7 +20,7 @@ describe('the interval between SSM reads', () => {
     expect(pacing.next(complete)).toBe(30_000);
   });
 
-  test('is short after a read that throttling cut off, since it goes on where it was', () => {
+  test('is short after a read that throttling cut off, since it continues where it stopped', () => {
     const pacing = createPacing(intervals, () => 0);
     expect(pacing.next({ complete: false, throttled: true, unconfirmed: false })).toBe(1_000);
   });

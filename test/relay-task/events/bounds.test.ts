@@ -84,7 +84,7 @@ test('bodies of which one event is malformed leave one line in the log, however 
   expect(lines).toEqual(['Events were dropped {"environment":"production","reason":"malformed","events":1}']);
 });
 
-test('the end tells of all losses of which no line has told', async () => {
+test('closing logs the losses that were not logged yet', async () => {
   const launchDarkly = await startLaunchDarkly(() => 'hang');
   const { intake, forwarding, lines } = startEnvironment(launchDarkly.uri, { capacity: 10 });
   for (let count = 0; count < 3; count++) await send(intake, [{ kind: 5 }]);

@@ -397,7 +397,7 @@ test('a sender of many diagnostic events leaves places for the others with its k
   expect(good.map(({ id }) => id).sort()).toEqual(Array.from({ length: 30 }, (_, id) => `good ${id}`).sort());
 });
 
-describe('whoever lost events has as much as anyone who has most', () => {
+describe('a sender that lost events holds as much as any other', () => {
   const sender = fc.nat({ max: 7 });
   const body = fc.record({ sender, queue: fc.nat({ max: 1 }), events: fc.integer({ min: 1, max: 30 }) });
   const name = (id: number) => (id < 3 ? `bad ${id}` : `any ${id}`);

@@ -164,7 +164,7 @@ test('closing sends what waits behind a payload that hangs, and sends that one a
   expect(ids).toEqual([ids[0], ids[0]]);
 });
 
-test('places go to credentials in turn, each may have one, and who gives up waits no longer', async () => {
+test('places go to credentials in turn, each may have one, and one that gives up stops waiting', async () => {
   const places = createPlaces({ each: 3, together: 4 });
   const [a, b, c] = [places.open(), places.open(), places.open()];
   const order: string[] = [];

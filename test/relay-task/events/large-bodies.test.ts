@@ -133,7 +133,7 @@ test('what fails in a body costs that body, is logged once and counted', async (
   expect(await measured('relay_events_dropped_total', { reason: 'malformed' })).toBe(2);
 });
 
-test('a body that waits for its next turn holds up nobody else, and leaves when it has it', async () => {
+test('a body that waits for its next turn delays no other, and leaves when the turn comes', async () => {
   const launchDarkly = await startLaunchDarkly();
   const { intake, measured, forwarding } = startEnvironment(launchDarkly.uri, { flushIntervalMs: NEVER_MS });
   const other = forwarding.environment({ name: 'other', senderOf: () => 'sdk-other', flag: () => undefined });

@@ -16,7 +16,7 @@ test('a suspicion lasts for its time since the last rejection', () => {
   expect(suspects.of('a')).toBeUndefined();
 });
 
-test('who was only together with rejected events is acquitted by the first payload that is accepted', () => {
+test('a sender that was only together with rejected events is cleared by the first payload that is accepted', () => {
   const suspects = createSuspects(MINUTE_MS);
   for (const sender of ['a', 'b']) suspects.add(sender);
   suspects.judge('b', 'rejected');
@@ -25,7 +25,7 @@ test('who was only together with rejected events is acquitted by the first paylo
   expect([suspects.of('a'), suspects.of('b')]).toEqual([undefined, 'confirmed']);
 });
 
-test('who had events accepted is only doubted, until some of its own are rejected, and of the others an unconfirmed one comes first', () => {
+test('a sender with accepted events is only doubted until some of its own are rejected, and of the others an unconfirmed one comes first', () => {
   const suspects = createSuspects(MINUTE_MS);
   suspects.judge('bad', 'rejected');
   suspects.accept('good');
@@ -43,7 +43,7 @@ test('of too many suspects the one that was suspected longest ago is forgotten',
   expect(['sender 0', 'sender 1', 'sender 1000'].map(suspects.of)).toEqual([undefined, 'confirmed', 'confirmed']);
 });
 
-test('turns go to whoever had the fewest requests, and who sent nothing for a while has not saved any', () => {
+test('turns go to the sender with the fewest requests, and silence saves none up', () => {
   const suspects = createSuspects(MINUTE_MS);
   for (const sender of ['a', 'b', 'late']) suspects.judge(sender, 'rejected');
   const turns = (senders: readonly string[], costs: Record<string, number>, count: number) =>
@@ -66,7 +66,7 @@ test('whose time is over can be suspected again', () => {
   expect(suspects.of('a')).toBe('unknown');
 });
 
-test('whoever is suspected in another way than before is named, by each way to get there @heavy', () => {
+test('a sender whose suspicion changes is named, however it changes @heavy', () => {
   const name = fc.constantFrom('0', '1');
   const many = fc.constantFrom('', 'a', 'b').map((prefix) => (id: number) => `${prefix}${id}`);
   const act = fc.oneof(

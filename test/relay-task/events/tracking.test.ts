@@ -33,7 +33,7 @@ test.each<[string, Item | undefined]>([
   expect(trackingOf(item)).toBeUndefined();
 });
 
-test('fields of another type are none', () => {
+test('fields of another type are ignored', () => {
   const json =
     '{"key":"a","trackEvents":1,"debugEventsUntilDate":"x","samplingRatio":1e999,"rules":[null,[],{"trackEvents":1}],"variations":{}}';
   const tracking = trackingOf({ ...flag('a', 1), json })!;

@@ -97,7 +97,7 @@ test('of 1,900 requests in one packet one is answered, and twelve such connectio
   expect(renderings()).toBe(1);
 });
 
-test('metrics are read anew once the shared text is too old', async () => {
+test('metrics are read again once the shared text is too old', async () => {
   const { port, renderings } = await startCounting({ shareMs: 0 });
   for (let i = 0; i < 3; i++) await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
   expect(renderings()).toBe(3);
@@ -166,7 +166,7 @@ test('a rendering that fails gets 500, and the next is tried', async () => {
   expect((await fetch(`http://127.0.0.1:${port}/metrics`)).status).toBe(200);
 });
 
-test("a relay's own port answers while its metrics port is flooded and nobody reads", async () => {
+test("a relay's own port answers while its metrics port is flooded by clients that do not read", async () => {
   const upstream = opened(await startFakeUpstream({ flags: { f: flagData('f', 1) }, segments: {} }));
   const relay = opened(
     await startTestRelay({

@@ -188,7 +188,7 @@ describe(`${COUNT} contexts at once`, () => {
     expect(wrong(await answers)).toEqual([]);
   });
 
-  test('are told to come back if more of them wait than may, and streams wait all the same', async () => {
+  test('are asked to retry if too many of them wait, while streams still wait', async () => {
     const { tell, store, status, lines } = start({ maxInside: 1, maxWaiting: COUNT / 4 });
     fill(store);
     await tell('first');
@@ -403,7 +403,7 @@ describe('a failing Big Segment store', () => {
     expect(store.asked).not.toContain(hashOf('f'));
   });
 
-  test('takes no membership from a context that was told it before', async () => {
+  test('takes no membership from a context that had it before', async () => {
     const { tell, store, status } = start({ memory: createMembershipMemory({ limitBytes: 0 }) });
     const told = await tell('alice');
     expect(told).toEqual(healthy(IN));
@@ -519,7 +519,7 @@ describe('a Big Segment store that lost its data', () => {
     await eventually(async () => expect(await tell('alice')).toEqual(healthy(null)));
   });
 
-  test('is not complete while it is empty, although ld-relay goes on confirming that it is', async () => {
+  test('is not complete while it is empty, although ld-relay keeps confirming that it is', async () => {
     const { tell, store, clock } = await lose({ pollMs: 60_000 });
     const { asked } = store;
     expect(await tell('alice')).toEqual(stale(IN));

@@ -224,7 +224,7 @@ test('a relay that did not write says nothing when it shuts down @heavy', async 
   expect((await metadataOf(stores)).writer).toBeUndefined();
 });
 
-test('a patch that the writer does not get is written by another, which goes on writing @heavy', async () => {
+test('a patch that the writer does not get is written by another relay, which stays the writer @heavy', async () => {
   const { stores, launchDarkly, relays } = await start(1, brief);
   launchDarkly.push(next(launchDarkly, ['+a']));
   await isAt(stores, 'v1');
@@ -246,7 +246,7 @@ test('a patch that the writer does not get is written by another, which goes on 
   expect(writesOf(heir).map(({ key }) => key)).toEqual(['b', 'c', 'd']);
 });
 
-test('ld-relay beside our relays moves the cursor, and nobody writes what it wrote @heavy', async () => {
+test('ld-relay beside our relays moves the cursor, and no relay writes again what it wrote @heavy', async () => {
   const { stores, launchDarkly, relays } = await start(2, brief);
   launchDarkly.push(next(launchDarkly, ['+a']));
   await isAt(stores, 'v1');

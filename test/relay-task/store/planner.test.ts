@@ -44,7 +44,7 @@ test('any number of rows that memory does not know waits for the second look @he
   expect(planner.nextLookAt()).toBe(quickReplica.secondLookMs);
 });
 
-test('rows that memory overrules are told in one line, however many', () => {
+test('rows that memory overrules are logged in one line, however many', () => {
   const { planner, log, passes } = createOverRows();
   for (let index = 0; index < 100; index += 1) planner.plan({ kind: 'features', key: `x${index}`, mode: 'newer' });
   passes(quickReplica.secondLookMs);

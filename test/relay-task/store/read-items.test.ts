@@ -4,7 +4,7 @@ import { silentLog } from '../../support/logs.ts';
 import { countSlicedTurns } from '../../support/sliced-turns.ts';
 import { flag } from './items.ts';
 
-test("rows of LaunchDarkly's layout are read in slices, and invalid ones are told together", async () => {
+test("rows of LaunchDarkly's layout are read in slices, and invalid ones are logged together", async () => {
   const row = (key: string, item: string) => ({ namespace: { S: 'features' }, key: { S: key }, item: { S: item } });
   const rows = Array.from({ length: 100 }, (_, index) => row(`broken-${index}`, '[]'));
   const table: Partial<Table> = {

@@ -82,7 +82,7 @@ test.each(Object.keys(manners).flatMap((manner) => harmful.map((name) => [manner
   },
 );
 
-test('an error that no command asked for is told as it is', async () => {
+test('an error that no command asked for is reported unchanged', async () => {
   const server = await startServer(() => {});
   const client = opened(createRedisClient({ host: '127.0.0.1', port: server.port, ...quick }));
   server.answer = (socket) => void socket.end('-ERR max number of clients reached\r\n');

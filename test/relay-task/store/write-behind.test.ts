@@ -92,7 +92,7 @@ function countTurnsAfter(database: FakeDatabase, isCall: (call: string) => boole
   return seen;
 }
 
-test("rows in another writer's text are compared one after the other in slices, and none is written", async () => {
+test("rows in another writer's text are compared one by one in slices, and none is written", async () => {
   const database = createFakeDatabase();
   const stored = [
     ...flags(100),
@@ -732,7 +732,7 @@ describe('booting from a store', () => {
     expect(log.lines.join()).toContain('too large');
   });
 
-  test('tells of its invalid items in one line, and again after a minute at the earliest', async () => {
+  test('reports its invalid items in one line, and again after a minute at the earliest', async () => {
     const database = createFakeDatabase();
     for (let index = 0; index < 1_000; index += 1) database.rows.features.set(`broken-${index}`, '[]');
     database.put(flag('a', 1));

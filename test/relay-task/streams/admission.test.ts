@@ -69,7 +69,7 @@ test('lanes that wait take turns, and within a lane the first comes first', () =
   expect(admitted).toEqual(['a1', 'b1', 'c1', 'a2', 'b2', 'a3']);
 });
 
-test('nobody starts while there is no room, and all do in turn once there is', () => {
+test('no stream starts without room, and all start in turn once there is some', () => {
   const { admission, admitted, state, enter } = start({});
   state.hasRoom = false;
   expect(enter(of('a', 'a'))).toBe('later');

@@ -371,7 +371,7 @@ describe('what throws', () => {
     return { state, wrap, failures, meter: { ...silentMeter, failed } };
   };
 
-  test('in a pass costs the streams of that context, which are closed, and nobody else', async () => {
+  test('in a pass closes the streams of that context, and no others', async () => {
     const { state, wrap, failures, meter } = throwing();
     const { put, upsert, evaluated } = await start({ wrap, meter });
     put(flag('a', 1));
@@ -553,7 +553,7 @@ describe('the evaluation work', () => {
     expect(new Set(at).size).toBe(20);
   });
 
-  test('after a change of many flags leaves turns to others in the middle of a context, and whoever joins then has the newest @heavy', async () => {
+  test('after a change of many flags leaves turns to others in the middle of a context, and a client that joins then gets the newest @heavy', async () => {
     let turns = 0;
     let opening: Promise<StreamReader> | undefined;
     const at: number[] = [];
@@ -910,7 +910,7 @@ describe('Big Segments on a stream of evaluated flags', () => {
     expect(after.body()).not.toContain('foreign');
   });
 
-  test('are waited for as long as it takes, and a stream hands in what it was told before', async () => {
+  test('are waited for as long as it takes, and a stream passes on what it was sent before', async () => {
     const { put, evaluated, environment } = await start({ bigSegments });
     put(...items);
     const reader = await evaluated(user('alice'));

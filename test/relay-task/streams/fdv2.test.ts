@@ -70,7 +70,7 @@ describe('an FDv2 stream', () => {
     expect(second.events.slice(5).map(brief)).toEqual(['put-object a3', last]);
   });
 
-  test("starts with the changes since the client's basis, or nothing if it is current, and goes on", async () => {
+  test("starts with the changes since the client's basis, or nothing if it is current, and continues", async () => {
     const { put, upsert, environment, read } = await start();
     put(flag('a', 1), flag('b', 1));
     const basis = environment.state();

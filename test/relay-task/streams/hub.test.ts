@@ -416,7 +416,7 @@ describe('a first payload', () => {
     expect((await (await second).next()).event).toBe('put');
   });
 
-  test('is sent although the limit is 0, which stands for the usual one', async () => {
+  test('is sent although the limit is 0, which means the default', async () => {
     const view = createMemory(flag('a', 1));
     const { read, hub } = await start(view, { maxInitialInFlight: 0, maxInitialWaiting: 0 });
     const readers = await Promise.all([read(), read(), read()]);

@@ -289,7 +289,7 @@ describe('first payloads that are not read', () => {
 });
 
 describe('the places for first payloads', () => {
-  test('of browsers that never read are none of the server SDKs’ @heavy', async () => {
+  test('of browsers that never read take none of the server SDKs’ @heavy', async () => {
     started = await startClientHub({ maxInitialInFlight: 1, maxInitialWaiting: 1, placeMs: 3_600_000 });
     const { put, evaluated, read, hub } = started;
     put(flag('f', 1, { variations: ['x'.repeat(LARGE_BYTES), 'y'] }));
@@ -305,7 +305,7 @@ describe('the places for first payloads', () => {
     expect((await (await waiting).next()).event).toBe('put');
   });
 
-  test('are lost by whoever does not read @heavy', async () => {
+  test('are lost by clients that do not read @heavy', async () => {
     started = await startClientHub({ maxInitialInFlight: 1, maxInitialWaiting: 1, placeMs: 50 });
     const { put, evaluated } = started;
     put(flag('f', 1, { variations: ['x'.repeat(LARGE_BYTES), 'y'] }));

@@ -113,7 +113,7 @@ test('a long visit leaves the others their turns', async () => {
   expect(events).toEqual(['b1', 'a1', 'a2']);
 });
 
-test('a subject that nobody reads any more is visited no further', async () => {
+test('a subject without readers is not visited any further', async () => {
   let steps = 0;
   let isClosed = false;
   const passes = start(function* () {

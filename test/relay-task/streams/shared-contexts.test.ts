@@ -94,7 +94,7 @@ test('patches of many flags are joined once for all streams of a context', async
   expect(mostInATurn()).toBeLessThanOrEqual(3);
 });
 
-test('who comes while others are written to gets everything once, and who leaves costs nobody an event', async () => {
+test('a client that joins during a write gets everything once, and one that leaves costs the others no event', async () => {
   started.put(flag('a', 1));
   const readers = await open();
   const joined: Promise<StreamReader>[] = [];

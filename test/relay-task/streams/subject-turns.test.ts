@@ -18,7 +18,7 @@ function start() {
   return { ...turns, visit: { subject, place }, log };
 }
 
-test('work that throws in its turn costs its subject the place, and is told', () => {
+test('work that throws in its turn costs its subject the place, and is reported', () => {
   const { step, visit, log } = start();
   step(visit, () => {
     throw new Error('a fault');
@@ -44,7 +44,7 @@ test('steps run to their end and hand on what they return', () => {
   expect(log).toEqual(['answers']);
 });
 
-test('who waits begins once, or gives up, and what was held is let go then', () => {
+test('a subject that waits begins once, or gives up and releases what it held', () => {
   const log: string[] = [];
   const subject: Pick<Subject, 'giveUp'> = { giveUp: undefined };
   let admit = (_turn: string) => {};
@@ -65,7 +65,7 @@ test('who waits begins once, or gives up, and what was held is let go then', () 
   expect(log).toEqual(['first', 'out of the line', 'let go']);
 });
 
-test('who may begin at once leaves nothing to give up', () => {
+test('a subject that may begin at once leaves nothing to give up', () => {
   const subject: Pick<Subject, 'giveUp'> = { giveUp: undefined };
   waitFor<number>(
     subject,

@@ -98,7 +98,7 @@ test('a thousand lines that are no part of an event end it, unless there are eve
   expect(readText(`${'retry:x\n'.repeat(900)}data:1\n\n`.repeat(3)).found).toHaveLength(3);
 });
 
-test('a name or an ID of any length costs no more than its first part', () => {
+test('a name or an ID of any length costs as much as its first part', () => {
   const { found } = readText(`event:${'e'.repeat(5_000)}\nid:${'i'.repeat(5_000)}\ndata:1\n\n`);
   expect(found).toEqual([{ event: 'e'.repeat(1_000), id: '', data: '1' }]);
 });

@@ -64,7 +64,7 @@ test('what follows a transfer without another intent are changes', () => {
   expect(steps.at(-1)).toMatchObject({ changes: [{}, tombstone('features', 'b', 4)] });
 });
 
-test('the intent none says that the state named is the present one, and changes may follow', () => {
+test('the intent "none" says that the named state is current, and changes may follow', () => {
   const steps = read([intent('none'), put(2), transferred('2')]);
   expect(steps.map(({ kind }) => kind)).toEqual(['current', 'pending', 'changes']);
 });

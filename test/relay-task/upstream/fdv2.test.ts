@@ -80,7 +80,7 @@ describe('a stream', () => {
     expect(lines.join()).not.toContain(SDK_KEY);
   });
 
-  test('that was cut goes on where it was: with the changes since, or with nothing', async () => {
+  test('that was cut continues where it stopped: with the changes since, or with nothing', async () => {
     const fake = await startFake(flagData('a', 1), flagData('b', 1));
     const { has, puts, statuses, upstream } = follow(fake);
     await has({ a: 1, b: 1 });
@@ -196,7 +196,7 @@ describe('a stream', () => {
     expect(statuses.filter(({ refused }) => refused)).toEqual([]);
   });
 
-  test('with a large object and silence after it stays open, and holds nobody up', async () => {
+  test('with a large object and silence after it stays open, and delays no other stream', async () => {
     const fake = await startFake(flagData('a', 1, { description: 'x'.repeat(300_000) }));
     const { has, lines } = follow(fake, { stallMs: 20 });
     await has({ a: 1 });
@@ -399,7 +399,7 @@ describe('polling', () => {
     for (const wanted of flags) expect(memory.get('features', wanted.key)?.json).toBe(JSON.stringify(wanted));
   });
 
-  test('that is closed asks no more', async () => {
+  test('that is closed sends no more requests', async () => {
     const fake = await startFake(flagData('a', 1));
     const { has, upstream } = follow(fake, polling);
     await has({ a: 1 });
@@ -442,7 +442,7 @@ describe('when the stream does not work', () => {
     },
   );
 
-  test('later, polling begins after the time to fall back, from the state that memory has; the stream goes on trying', async () => {
+  test('later, polling begins after the time to fall back, from the state that memory has; the stream keeps retrying', async () => {
     const fake = await startFake(flagData('a', 1));
     const { has, puts } = follow(fake, { fallbackMs: 100 });
     await has({ a: 1 });

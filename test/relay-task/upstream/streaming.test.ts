@@ -540,7 +540,7 @@ describe('a large set', () => {
     expect(lines.join()).toContain('only 0 bytes received within 50 ms, within a large event');
   });
 
-  test('that goes on byte by byte is given up', async () => {
+  test('that continues byte by byte is given up', async () => {
     const upstream = await startUpstream();
     upstream.answerNext('silent');
     const { lines, puts } = listen(upstream, { stallMs: 100 });

@@ -70,7 +70,7 @@ test('a new key that had its data waits again when the earlier key delivers once
   expect(admission.admits('sdkKey', 'c')).toBe(false);
 });
 
-test('a credential that is repeated before the key has delivered goes on waiting', () => {
+test('a credential that is repeated before the key has delivered keeps waiting', () => {
   const admission = createAdmission(environment(sdk('a')));
   admission.update(environment(sdk('b')));
   admission.update(environment(sdk('b'), mobile('m')));
@@ -262,7 +262,7 @@ test('a store is followed if its data comes from where the data in memory does, 
   expect(admission.source()).toBe(B);
 });
 
-test('a stored set is taken if one of the SDK keys wrote it, or if nobody says whose it is', () => {
+test('a stored set is taken if one of the SDK keys wrote it, or if its source is unknown', () => {
   const marks = ['a', 'b', 'c'].map((key) => createAdmission(environment(sdk(key))).mark());
   expect(new Set(marks).size).toBe(3);
   const [a, b, c] = marks;
@@ -280,7 +280,7 @@ test.each([
   expect(admission.mark()).toBe(createAdmission(environment(sdk(writer))).mark());
 });
 
-test('a mark tells which environment LaunchDarkly said that the data is of, to a task that has not heard it yet', () => {
+test('a mark tells a new task to which environment the data belongs, as LaunchDarkly said', () => {
   const description = withId('production', sdk('a'), mobile('m'));
   const writer = createAdmission(description);
   writer.belongs('a', 'staging');

@@ -156,7 +156,7 @@ test('a store that fails or holds nothing is looked at again, and does not keep 
   expect(empty.asked.read).toBeGreaterThan(1);
 });
 
-test('a set without a stamp is read every third time, since nothing tells of its changes', async () => {
+test('a set without a stamp is read every third time, since nothing shows when it changes', async () => {
   const { follower, asked, answers } = start();
   answers.stamp = async () => undefined;
   follower.check();
