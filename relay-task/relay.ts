@@ -250,10 +250,7 @@ function createParts(config: Config, options: RelayOptions, log: Log, metrics: M
     family: familyOf,
     answered: metrics.answered,
     ...(certificate && { tls: { ...certificate, minVersion: config.tls?.minVersion } }),
-    statusAccess: config.statusAccess,
-    statusToken: config.statusToken,
-    maxContextBytes: config.maxClientRequestBodyBytes,
-    maxInboundPayloadBytes: config.events.maxInboundPayloadBytes,
+    ...endpointSettings(config),
   });
   metrics.watch({
     environments,
@@ -262,6 +259,11 @@ function createParts(config: Config, options: RelayOptions, log: Log, metrics: M
     logLinesLost: options.output?.lost,
   });
   return { metrics, certificate, stores, hub, source, events, registry, tenants, health, server, descriptors };
+}
+
+function endpointSettings({ statusAccess, statusToken, maxClientRequestBodyBytes, events }: Config) {
+  const { maxInboundPayloadBytes } = events;
+  return { statusAccess, statusToken, maxContextBytes: maxClientRequestBodyBytes, maxInboundPayloadBytes };
 }
 
 /** Offline, events are accepted and dropped. Undefined: they are not forwarded. */

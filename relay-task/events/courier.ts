@@ -112,27 +112,12 @@ export function createCourier(options: CourierOptions): Courier {
     waiting.delete(entry);
   }
 
-  function begin(delivery: Delivery): Attempt {
-    const controller = new AbortController();
-    const attempt: Attempt = {
-      controller,
-      slow: false,
-      hurry() {
-        // Once, since a LaunchDarkly that is merely slow must be able to answer; it recognises the payload ID.
-        if (!attempt.slow || delivery.hurried || delivery.patience === 'little') return;
-        delivery.hurried = true;
-        controller.abort();
-      },
-    };
-    underWay.add(attempt);
-    delivery.progress?.('sending');
-    return attempt;
-  }
-
   async function attempt(address: Address, delivery: Delivery): Promise<PostAnswer> {
     const giveBack = await options.places.enter(aborter.signal, delivery.queue);
     if (!giveBack) return { problem: 'closed' };
-    const current = begin(delivery);
+    const current = attemptOf(delivery);
+    underWay.add(current);
+    delivery.progress?.('sending');
     const timer = setTimeout(() => {
       current.slow = true;
       delivery.progress?.('slow');
@@ -202,6 +187,21 @@ export function createCourier(options: CourierOptions): Courier {
 
 function isSame(a: Address, b: Address): boolean {
   return a.key === b.key && a.path === b.path;
+}
+
+function attemptOf(delivery: Delivery): Attempt {
+  const controller = new AbortController();
+  const attempt: Attempt = {
+    controller,
+    slow: false,
+    hurry() {
+      // Once, since a LaunchDarkly that is merely slow must be able to answer; it recognises the payload ID.
+      if (!attempt.slow || delivery.hurried || delivery.patience === 'little') return;
+      delivery.hurried = true;
+      controller.abort();
+    },
+  };
+  return attempt;
 }
 
 async function postTo(

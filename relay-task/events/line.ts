@@ -53,8 +53,7 @@ export function heldBytes(bytes: number): number {
 }
 
 export function createLine({ places, memory, isSuspect }: LineOptions): Line {
-  const waiting = new Set<WaitingBatch>();
-  const bySender = new Map<string, WaitingBatch[]>();
+  const { waiting, bySender, add, forget } = createWaiting();
   let waitingBytes = 0;
 
   /** `times`: 1 or -1. */
@@ -67,19 +66,8 @@ export function createLine({ places, memory, isSuspect }: LineOptions): Line {
   }
 
   function put(batch: WaitingBatch) {
-    waiting.add(batch);
-    const own = bySender.get(batch.sender) ?? [];
-    own.push(batch);
-    bySender.set(batch.sender, own);
+    add(batch);
     count(batch, 1);
-  }
-
-  function forget(batch: WaitingBatch) {
-    waiting.delete(batch);
-    const own = bySender.get(batch.sender) ?? [];
-    if (own.at(-1) === batch) own.pop();
-    else own.splice(own.indexOf(batch), 1);
-    if (own.length === 0) bySender.delete(batch.sender);
   }
 
   function remove(batch: WaitingBatch) {
@@ -154,6 +142,29 @@ export function createLine({ places, memory, isSuspect }: LineOptions): Line {
       } while (lost.bytes < maxBytes / 2);
       memory.release(lost.bytes);
       return lost;
+    },
+  };
+}
+
+/** The batches in the order of their arrival, and those of each sender. */
+function createWaiting() {
+  const waiting = new Set<WaitingBatch>();
+  const bySender = new Map<string, WaitingBatch[]>();
+  return {
+    waiting: waiting as ReadonlySet<WaitingBatch>,
+    bySender: bySender as ReadonlyMap<string, readonly WaitingBatch[]>,
+    add(batch: WaitingBatch): void {
+      waiting.add(batch);
+      const own = bySender.get(batch.sender) ?? [];
+      own.push(batch);
+      bySender.set(batch.sender, own);
+    },
+    forget(batch: WaitingBatch): void {
+      waiting.delete(batch);
+      const own = bySender.get(batch.sender) ?? [];
+      if (own.at(-1) === batch) own.pop();
+      else own.splice(own.indexOf(batch), 1);
+      if (own.length === 0) bySender.delete(batch.sender);
     },
   };
 }
