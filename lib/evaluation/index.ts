@@ -25,6 +25,6 @@ export { type OpenFeatureErrorCode, openFeatureErrorCode, toLaunchDarkly } from 
 export type { TextPattern } from './operators.ts';
 export { errorDetail } from './outcome.ts';
 export { createRedact, isPrivateReference, PRIVATE_REFERENCES, type RedactOptions } from './redact.ts';
-export { sameFlag, sameFlagInSteps, sameSegment, sameSegmentInSteps } from './same.ts';
+export { sameFlagInSteps, sameSegmentInSteps } from './same.ts';
 export { type Field, type Shape, shapes } from './schema.ts';
 export { sha1Bucket, sha1BucketFloat32 } from './sha1.ts';

@@ -1,25 +1,15 @@
 import { completeFlagInSteps, completeSegmentInSteps, type Fields, isFields } from './complete.ts';
-import { resultOf } from './steps.ts';
 
 /**
- * Whether two flags are equivalent for evaluators and SDKs. Ignores unknown fields, the order of fields and the difference
- * between an absent field and its default, since ld-relay rewrites flags. Tombstones are compared by version only.
+ * Whether two flags are equivalent for evaluators and SDKs, in steps of less than a millisecond. Ignores unknown fields, the order of
+ * fields and the difference between an absent field and its default, since ld-relay rewrites flags. Tombstones are compared by version
+ * only.
  */
-export function sameFlag(a: unknown, b: unknown): boolean {
-  return resultOf(sameFlagInSteps(a, b));
-}
-
-/** The same as `sameFlag`, for segments. */
-export function sameSegment(a: unknown, b: unknown): boolean {
-  return resultOf(sameSegmentInSteps(a, b));
-}
-
-/** As `sameFlag`, in steps of less than a millisecond. */
 export function sameFlagInSteps(a: unknown, b: unknown): Generator<void, boolean> {
   return same(a, b, completeFlagInSteps);
 }
 
-/** As `sameSegment`, in steps of less than a millisecond. */
+/** The same for segments. */
 export function sameSegmentInSteps(a: unknown, b: unknown): Generator<void, boolean> {
   return same(a, b, completeSegmentInSteps);
 }

@@ -1,6 +1,15 @@
-import { describeFlagProblem, describeSegmentProblem, sameFlag, sameSegment } from '../../../lib/evaluation/index.ts';
+import {
+  describeFlagProblem,
+  describeSegmentProblem,
+  sameFlagInSteps,
+  sameSegmentInSteps,
+} from '../../../lib/evaluation/index.ts';
+import { resultOf } from '../../../relay-task/common/slices.ts';
 import { flagDefaults } from '../../support/items.ts';
 import { evaluatorOf } from './in-memory.ts';
+
+const sameFlag = (a: unknown, b: unknown) => resultOf(sameFlagInSteps(a, b));
+const sameSegment = (a: unknown, b: unknown) => resultOf(sameSegmentInSteps(a, b));
 
 const clause = { attribute: 'plan', op: 'in', values: ['gold'], negate: false };
 const flag = {
