@@ -81,10 +81,10 @@ export function createPlaces(options: PlacesOptions): Places {
   return {
     choose(drafts, moment) {
       const stay: typeof waiting = new Map();
-      const wishes = new Map(drafts.map((draft) => [draft.id, grant(draft, stay, moment)]));
+      const asking = drafts.map((draft) => ({ draft, wish: grant(draft, stay, moment) }));
       waiting = stay;
-      granted = wishes;
-      return settlePlaces(drafts, wishes, options);
+      granted = new Map(asking.map(({ draft, wish }) => [draft.id, wish]));
+      return settlePlaces(asking, options);
     },
     // Reading soon again does not help one that waits for a key.
     unconfirmed: () => [...waiting.values()].some(({ isHeldUp }) => !isHeldUp),
@@ -119,8 +119,7 @@ function wishOf({ id, parameters }: Draft, filters: readonly string[], before: W
  * relay, and a new environment or filter never moves an old one.
  */
 function settlePlaces(
-  drafts: readonly Draft[],
-  wishes: ReadonlyMap<string, Wish>,
+  asking: readonly { readonly draft: Draft; readonly wish: Wish }[],
   { tablesSeparate, prefixInStores, tableName: everyones }: PlacesOptions,
 ): Map<string, ChosenPlace> {
   const chosen = new Map<string, ChosenPlace>();
@@ -157,17 +156,14 @@ function settlePlaces(
     chosen.set(id, { ...place, filters: [...place.filters, filter] });
   }
 
-  const requests = drafts.flatMap((draft) => {
-    const wish = wishes.get(draft.id)!;
-    return [
-      { isOwnName: wish.prefix === draft.id, at: wish.at, place: () => placeEnvironment(draft, wish) },
-      ...wish.filters.map(([filter, at]) => ({
-        isOwnName: false,
-        at: Math.max(wish.at, at),
-        place: () => placeFilter(draft, filter),
-      })),
-    ];
-  });
+  const requests = asking.flatMap(({ draft, wish }) => [
+    { isOwnName: wish.prefix === draft.id, at: wish.at, place: () => placeEnvironment(draft, wish) },
+    ...wish.filters.map(([filter, at]) => ({
+      isOwnName: false,
+      at: Math.max(wish.at, at),
+      place: () => placeFilter(draft, filter),
+    })),
+  ]);
   requests.sort((a, b) => Number(b.isOwnName) - Number(a.isOwnName) || a.at - b.at);
   for (const { place } of requests) place();
   return chosen;
