@@ -1,16 +1,17 @@
 import { readReplacementRules } from '../../lib/infrastructure/replacement-rules.ts';
 import type { StackTemplate, Template } from '../../lib/infrastructure/template.ts';
 import { describeUpdateProblems } from '../../lib/infrastructure/update-problems.ts';
-import { templateOf } from '../aws/stacks.ts';
+import { describeStack, templateOf } from '../aws/stacks.ts';
 import { bad, type Check, good, inTurns, note, unknown } from '../checks/check.ts';
 import { describeAwsError } from '../keys/store.ts';
 import type { LookedAt } from './looked-at.ts';
 
 /** What the next deployment would replace, remove or be refused, from the templates in force and the new ones. */
-export async function updateChecks({ aws, wanted, deployed }: LookedAt): Promise<Check[]> {
+export async function updateChecks(looked: LookedAt): Promise<Check[]> {
+  const { aws, wanted, deployed } = looked;
   // Without these there is nothing to update: the deployment creates them anew.
   const existing = [...deployed.values()].filter(({ status }) => !/^(ROLLBACK_|REVIEW_|DELETE_)/.test(status));
-  const templates: StackTemplate[] = [];
+  const templates: StackTemplate[] = await formerHomes(looked);
   const checks = await inTurns(
     existing,
     async ({ name, region }) => {
@@ -31,4 +32,17 @@ export async function updateChecks({ aws, wanted, deployed }: LookedAt): Promise
   );
   if (found.length > 0 || checks.length > 0) return [...checks, ...found];
   return [good('update', String(templates.length), 'the deployment replaces nothing that has data or an address')];
+}
+
+/** The stage's relay in a region that is only a replica's now: homeRegion was another one when it was deployed. */
+async function formerHomes({ aws, stage, deployed }: LookedAt): Promise<StackTemplate[]> {
+  const stackName = `edge-flag-relay-${stage.name}-relay`;
+  if (deployed.has(stackName)) return [];
+  const found: StackTemplate[] = [];
+  for (const region of stage.replicaRegions) {
+    // That stacks cannot be described has been told before.
+    const stack = await describeStack(aws, region, stackName).catch(() => undefined);
+    if (stack !== undefined) found.push({ stackName, region, template: {} });
+  }
+  return found;
 }

@@ -235,6 +235,13 @@ describe('an update', () => {
     );
   });
 
+  test('cannot move a stage to another home region', async () => {
+    fake.stacks = { [relay.stackName]: { region: 'us-east-1' } };
+    expect(await findings('update', {}, [relay])).toEqual([
+      expect.stringMatching(/^bad \| homeRegion cannot change from us-east-1 to eu-west-1/),
+    ]);
+  });
+
   test('of a stack whose template cannot be read is not checked', async () => {
     fake.denied = ['GetTemplate'];
     expect((await update(subnet('10.0.0.0/16'), subnet('10.1.0.0/16'))).join()).toMatch(
