@@ -88,7 +88,7 @@ export class Account implements Around {
       this.#create(stack, fault);
       return;
     }
-    if (before.status === 'DELETE_FAILED') throw new StackError(`${stack.name}: is in DELETE_FAILED`);
+    if (/FAILED$/.test(before.status)) throw new StackError(`${stack.name}: is in ${before.status}`);
     this.#stacks.set(keyOf(stack), { ...before, protected: stack.terminationProtection });
     this.#update(stack, fault);
   }
@@ -175,9 +175,10 @@ export class Account implements Around {
     const imports = new Set<string>();
     const { Resources } = stack.template;
     const refuse = (problem: string): never => {
-      const added = new Map([...resources].filter(([id]) => !before.resources.has(id)));
-      this.#remove(stack, added, new Set(['Retain']));
       for (const one of before.resources.values()) this.#put(one);
+      const added = [...resources].filter(([id, one]) => before.resources.get(id)?.id !== one.id);
+      const left = this.#remove(stack, new Map(added), new Set(['Retain']));
+      if (left.size > 0) this.#stacks.set(keyOf(stack), { ...before, status: 'UPDATE_ROLLBACK_FAILED' });
       throw new StackError(`${stack.name}: ${problem}`);
     };
     const replaced = new Map<string, Physical>();

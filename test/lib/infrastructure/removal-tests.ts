@@ -1,7 +1,7 @@
 /** Parts of a stage can be taken away in the steps of docs/deploying.md, and come back; so can the whole stage. */
 import type { StageSettings } from '../../../lib/infrastructure/stage-settings.ts';
 import { full, shipped, synthesise } from '../../support/synthesise.ts';
-import { Account, type StackTemplate } from './cloudformation-simulation.ts';
+import { Account, inOrder, type StackTemplate } from './cloudformation-simulation.ts';
 import { failure, firstStages, stackTemplates } from './first-deployment-tests.ts';
 import { made } from './whole-stages.ts';
 
@@ -95,14 +95,49 @@ test('a region with edge logs can be taken away, and its logs keep their retenti
   expectWorks(one, before);
 });
 
-test('a public load balancer, Redis, exposures, the check of the edge, behaviors and the reader layer can be left out of the next deployment @heavy', () => {
-  const one = account();
+let fewerParts: StackTemplate[] | undefined;
+
+/** The full stage without the parts that have no stack of their own. */
+function withFewerParts(): StackTemplate[] {
   const { publicAccess: _, ...relay } = full.relay!;
   const { exposures: __, behaviors: ___, otherOrigins: ____, ...edge } = full.edge!;
-  const rest = withOther({ relay, redis: undefined, readerLayer: false, edge: { ...edge, check: false } });
-  expectWorks(one, rest);
+  const settings = { relay, redis: undefined, readerLayer: false, edge: { ...edge, check: false as const } };
+  fewerParts ??= withOther({ ...settings, protected: false });
+  return fewerParts;
+}
+
+test('a public load balancer, Redis, exposures, the check of the edge, behaviors and the reader layer can be left out of the next deployment @heavy', () => {
+  const one = account();
+  expectWorks(one, withFewerParts());
   expect(one.names().filter((name) => /exposures|canary|ServerlessCache|WebACL/.test(name))).toEqual([]);
   expectWorks(one, firstStages('full'));
+});
+
+test('a deployment that adds such parts and fails is rolled back, and can be repeated; with protection it could not @heavy', () => {
+  const before = new Account();
+  before.deploy(withFewerParts());
+  const stuck: string[] = [];
+  for (const stack of inOrder(firstStages('full'))) {
+    const known = withFewerParts().find(({ name }) => name === stack.name)!.template.Resources;
+    for (const resource of Object.keys(stack.template.Resources).filter((id) => !Object.hasOwn(known, id))) {
+      const one = before.copy();
+      failure(() => one.deployStack(stack, { resource, exists: true }));
+      try {
+        one.deployStack(stack);
+      } catch (error) {
+        stuck.push(String(error));
+      }
+    }
+    before.deployStack(stack);
+  }
+  expect(stuck).toEqual([]);
+
+  const guarded = new Account();
+  guarded.deploy(withFewerParts());
+  const relay = stackTemplates(made.full).find(({ id }) => id === 'Relay')!;
+  const acl = Object.keys(relay.template.Resources).find((id) => id.startsWith('RelayWebAclAssociation'))!;
+  failure(() => guarded.deployStack(relay, { resource: acl, exists: true }));
+  expect(failure(() => guarded.deployStack(relay))).toMatch(/UPDATE_ROLLBACK_FAILED/);
 });
 
 describe('a whole stage', () => {
