@@ -80,7 +80,7 @@ function firstProcess(): string {
   }
 }
 
-/** Fills the stores and exits: with 0 when every environment has data and every store has it, else with 1. Serves nobody. */
+/** Fills the stores and exits: with 0 when every environment has data and every store has it, else with 1. Does not listen. */
 async function runOnce(relay: Relay, { config, log, end }: Running): Promise<void> {
   const without = await relay.initialized();
   const unstored = await relay.stored(config.gracefulShutdownTimeoutMs);

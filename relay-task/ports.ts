@@ -236,7 +236,7 @@ export type Memberships = ReadonlyMap<string, BigSegmentsAnswer>;
 export interface LoadOptions {
   /** Waits for its turn as long as it takes, for streams, which are open anyway. Otherwise the wait has a limit. */
   readonly patient?: boolean;
-  /** What the caller was told before: used while the store cannot be asked, even if nothing else remembers it. */
+  /** What the caller got before: used while the store cannot be asked, even if nothing else remembers it. */
   readonly known?: Memberships | undefined;
 }
 

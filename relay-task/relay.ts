@@ -41,7 +41,7 @@ interface RelayOptions {
   readonly version: string;
   /** HTTPS_PROXY, HTTP_PROXY and NO_PROXY: for AWS, and for LaunchDarkly where the configuration names no proxy; and where ECS tells of the task. */
   readonly env?: Readonly<Record<string, string | undefined>>;
-  /** False: fills the stores and serves nobody. */
+  /** False: fills the stores and does not listen. */
   readonly listen?: boolean;
   /** For tests; a relay never changes them. */
   readonly timings?: RelayTimings;

@@ -7,7 +7,7 @@ import type { CredentialKind } from '../ports.ts';
 import { createFairLine } from './fair-line.ts';
 import type { Lanes } from './fair-queue.ts';
 
-/** By who asks, so that none waits behind those of another kind. */
+/** By kind of credential, so that none waits behind those of another kind. */
 export type EvaluationLines = Readonly<Record<CredentialKind, EvaluationLine>>;
 
 /** Lanes take turns, and of the same lanes one evaluation is in progress at a time. */

@@ -20,7 +20,7 @@ export function prerequisitesOf(item: Item): readonly string[] {
   return keys;
 }
 
-/** For who has parsed a flag that takes long to be parsed once more: `data` is what its JSON parses to. */
+/** For callers that have parsed a large flag already: `data` is what its JSON parses to. */
 export function rememberPrerequisites(item: Item, data: unknown): void {
   if (item.kind === 'features') known.set(item, keysIn(data));
 }

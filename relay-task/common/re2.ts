@@ -26,7 +26,7 @@ export function compileRe2(source: string): Pattern | undefined {
       test: (text) => text.length <= mostCharacters && pattern.test(text),
     };
   } catch (error) {
-    // Go allows two groups of one name. Nobody asks for groups by name here.
+    // Go allows two groups of one name. Groups are not used by name here.
     const isNamedTwice = error instanceof RE2JSSyntaxException && error.error === 'duplicate capture group name';
     const nameless = isNamedTwice ? withoutNames(source) : source;
     return nameless === source ? undefined : compileRe2(nameless);

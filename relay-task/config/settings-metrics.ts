@@ -1,4 +1,4 @@
-/** What the relay tells about itself, beyond `/status` and `/metrics`. */
+/** What the relay reports about itself, beyond `/status` and `/metrics`. */
 import { boolean, durationFrom, integer, type Reader, text } from '../common/setting-values.ts';
 import { inSection } from './setting.ts';
 

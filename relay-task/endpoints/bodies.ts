@@ -1,6 +1,6 @@
 /**
  * Bodies that many clients request, made of the normal form of items: equal bytes in every relay that holds the same items, as their
- * strong ETags promise (RFC 9110 section 8.8). They are made in slices, once for all who ask meanwhile, and what they take counts.
+ * strong ETags promise (RFC 9110 section 8.8). They are made in slices, once for all requests meanwhile, and what they take counts.
  */
 import { createHash } from 'node:crypto';
 import type { Item, Kind } from '../../lib/flag-table/index.ts';

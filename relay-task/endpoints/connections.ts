@@ -89,7 +89,7 @@ export function trackConnections(
     if (busy?.last) busy.last.isLast = true;
     if (places.fits([address])) return true;
     for (const victim of [idle?.first, unread?.first]) {
-      // A flood takes no place of those who have fewer.
+      // A flood takes no place of addresses that have fewer.
       if (!victim || places.heldBy(victim.address) < places.heldBy(address)) continue;
       forget(victim.name);
       victim.socket.destroy();

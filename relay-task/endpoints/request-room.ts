@@ -17,7 +17,7 @@ interface RequestLanes {
   readonly kind: 'server' | 'client';
   /** Whose requests take turns: by environment, and by address. */
   readonly work: Lanes;
-  /** Who must not take the memory of all others: by credential, and by address. */
+  /** Which requests must not take the memory of all others: by credential, and by address. */
   readonly memory: Lanes;
 }
 

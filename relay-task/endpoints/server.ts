@@ -101,7 +101,7 @@ const HANDSHAKE_MS = 10_000;
 const MAX_WAITING = 4_096;
 const DEFAULT_PATIENCE: Patience = { stalledMs: 30_000, minBytesPerSecond: 16 * 1024 };
 
-/** What clients are told whose stream is turned away. */
+/** Reasons for clients whose stream is turned away. */
 const turnedAway = {
   memory: 'open streams hold all the memory that they may; retry later',
   queue: 'too many streams are being opened; retry later',
@@ -340,7 +340,7 @@ function listenerOptions(options: RelayServerOptions, { asksForStream }: Dispatc
     #upgrade: boolean | undefined;
     readonly #isCrumb = createCrumbCount(this.socket);
 
-    /** node:http calls this for each piece of a body, including one that waits and one that nobody reads. */
+    /** node:http calls this for each piece of a body, including one that waits and one that is not read. */
     override push(piece: Buffer | null, encoding?: BufferEncoding): boolean {
       if (piece === null) return super.push(null);
       if (this.socket.destroyed) return false;

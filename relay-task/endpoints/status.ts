@@ -87,7 +87,7 @@ const SMALL_BYTES = 16 * 1024;
 const LONGEST_MS = 1_000;
 const PART_BYTES = 64 * 1024;
 
-/** Makes it in slices, once for all who ask meanwhile. */
+/** Makes it in slices, once for all requests meanwhile. */
 function createWholeStatus(health: Health, look: Look): () => Promise<readonly Buffer[]> {
   let latest: { readonly parts: readonly Buffer[]; readonly until: number } | undefined;
   function* made(): Generator<void, readonly Buffer[]> {

@@ -13,7 +13,7 @@ export function createChase(onMoved: (kind: Kind, key: string) => void) {
   const earlier = { features: new Map<string, Flag>(), segments: new Map<string, Segment>() };
   /** How often an item was replaced while it was compiled, since it last was to its end in time. */
   const overtaken = new Map<string, number>();
-  /** Those that have only just been replaced: who evaluates waits for them, and listeners hear of the change itself. */
+  /** Those that have only just been replaced: evaluations wait for them, and listeners get the change itself. */
   const fresh = new Set<string>();
   /** What listeners have not been told yet. */
   const late = new Map<string, Name>();

@@ -1,4 +1,4 @@
-/** Compiling in slices, for all who wait for it at once. */
+/** Compiling in slices, once for all callers that wait. */
 import { inSlices } from '../common/slices.ts';
 import { MOST_ROUNDS } from './compilers.ts';
 

@@ -64,7 +64,7 @@ interface CompiledReports {
   onRefused(pattern: RefusedPattern, more: number): void;
   /** Called once for each reason in each version of an item. */
   onFailed(item: FailedItem): void;
-  /** Later versions of these items count now than when the last change was told. */
+  /** Later versions of these items count now than when the last change was announced. */
   onLate(items: readonly Name[]): void;
 }
 
@@ -218,7 +218,7 @@ export function createCompiled(
     areMany,
     round: compileRound,
     onOver() {
-      // What those who listen need is compiled in a turn otherwise.
+      // Otherwise what the listeners need would be compiled in one turn.
       if (!areMany()) chase.tell(onLate);
       return chase.isOn;
     },

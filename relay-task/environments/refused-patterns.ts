@@ -35,7 +35,7 @@ export function createRefusedPatterns(onRefused: (pattern: RefusedPattern, more:
   let keptPatterns = 0;
   let refusals = noRefusals();
   return {
-    // Clients are told what LaunchDarkly's own service would tell them.
+    // Clients get the answers that LaunchDarkly's own service would give them.
     dialect: createGoDialect((source) => {
       const pattern = compileRe2(source);
       if (pattern === undefined) {

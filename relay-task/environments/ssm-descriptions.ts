@@ -88,7 +88,7 @@ export function createDescriptions(options: DescriptionOptions): Descriptions {
   function isRefused(draft: Draft, { kind }: Credential): boolean {
     const { id, parameters } = draft;
     const successor = parameters.get(parameterOf[kind])?.text;
-    // One that is only held back for the SDK key replaces it all the same.
+    // One that is only held back for the SDK key still replaces it.
     if (successor === undefined || !hasNamedKey(draft)) return false;
     return !last.get(id)?.some(({ value }) => value === successor);
   }
@@ -203,7 +203,7 @@ function holdBack(draft: Draft, known: readonly Credential[] = []): number {
   if (hasNamedKey(draft)) return 0;
   const hadFlags = known.some(({ kind }) => kind === 'sdkKey') || draft.parameters.has('flags-file');
   const isUnknown = isUnread(draft.parameters.get('sdk-key'));
-  // An environment that is new is served with an earlier key to all: nothing tells who came with which key.
+  // An environment that is new is served with an earlier key to all: it is unknown which credential came with which key.
   if (!hadFlags && (!isUnknown || claims.some(({ parameter }) => parameter === 'previous-sdk-key'))) return 0;
   const ids = new Set(known.map(credentialId));
   const held = claims.filter((claim) => !ids.has(credentialId(claim)));

@@ -14,7 +14,7 @@ import { fingerprintOf, type Revoked, type SsmParameterName } from './ssm-parame
 export interface Dispute {
   /** The environment that had it first. */
   readonly owner: string;
-  /** Fingerprint of the owner's SDK key: who has that key is the same environment under another name. */
+  /** Fingerprint of the owner's SDK key: the environment with that key is the same one under another name. */
   readonly key?: string | undefined;
   /** Environments that got it while the owner had it, in this order. */
   readonly later: readonly string[];
@@ -60,7 +60,7 @@ export function createOwners({ graceMs }: { readonly graceMs: number }): Owners 
     const present = own.filter(({ standing }) => standing === 'present');
     if (present.length > 0) {
       const parameters = drafts.get(before.owner)?.parameters;
-      // Who names it while the owner's value cannot be read may have got it from there.
+      // An environment that names it while the owner's value cannot be read may have got it from there.
       const isUncertain = present.every(({ parameter }) => isUnread(parameters?.get(parameter as SsmParameterName)));
       return remember(id, before.owner, isUncertain ? named.filter((one) => isNamed(one, before)) : named, before);
     }
@@ -206,7 +206,7 @@ function heirOf(
   return isReplaced ? firstOf(holders, { later }) : undefined;
 }
 
-/** Who got it first, as far as is known. */
+/** Which one got it first, as far as is known. */
 function firstOf(holders: readonly Claim[], { later }: Pick<Dispute, 'later'>): string {
   const named = environmentsOf(holders);
   return later.find((name) => named.includes(name)) ?? named[0]!;
@@ -240,7 +240,7 @@ function isInGrace({ later, missingSince }: Dispute, since: number): boolean {
   return later.length > 0 && missingSince !== undefined && missingSince > since;
 }
 
-/** For SDK keys that several environments have: who uses it, then who is there, then the older parameter. */
+/** For SDK keys that several environments have: the one that uses it, then one that is present, then the older parameter. */
 function byRight(a: Claim, b: Claim): number {
   return (
     Number(b.parameter === 'sdk-key') - Number(a.parameter === 'sdk-key') ||

@@ -55,7 +55,7 @@ export function createHolders(): Holders {
       if (heavier && heavier.name !== SUSPECTS) {
         return { sender: { name: heavier.name, isSuspect: false }, amount: heavier.amount };
       }
-      // For others the worst of them, whatever it holds; for one of them only who holds more.
+      // For others, the worst of them, whatever it holds; for one of them, only one that holds more.
       const worst = heavier ? suspects.heaviest() : to.isSuspect && heavierIn(suspects, to.name, more);
       if (!worst) return undefined;
       const own = 'amount' in worst ? worst.amount : worst.held - worst.next;

@@ -1,7 +1,7 @@
 /** How much of something each of many holds, and who holds most: a heap, so that a change costs little however many they are. */
 export interface Ranking {
   heldBy(name: string): number;
-  /** Less if negative. Who holds nothing is forgotten. */
+  /** Less if negative. Holders of nothing are forgotten. */
   change(name: string, amount: number): void;
   /** Of several that hold as much, any. `next`: what the one after it holds. */
   heaviest(): { readonly name: string; readonly held: number; readonly next: number } | undefined;

@@ -40,7 +40,7 @@ interface FlagSummary {
 const TIMES = 4;
 /** Estimated memory of a counter besides its texts. */
 const COUNTER_BYTES = 256;
-/** Nobody has more kinds of contexts, or longer names of them, but a sender may invent any. */
+/** Real applications have fewer kinds of contexts, with shorter names, but a sender may invent any. */
 const MOST_KINDS = 100;
 const LONGEST_KIND = 256;
 /** An event is closed at this size; it is larger only if a single counter is. */

@@ -19,7 +19,7 @@ export interface Suspects {
   /** A payload of its events alone was rejected, or accepted, which ends a suspicion that was never confirmed. */
   judge(sender: string, verdict: 'rejected' | 'delivered'): void;
   /**
-   * Whose turn it is: of these, one that is not confirmed, or who had the fewest requests. Time without events earns none.
+   * Whose turn it is: of these, one that is not confirmed, or the one with the fewest requests. Time without events saves up nothing.
    * ("Start-time fair queueing": Goyal, Vin and Cheng, 1996)
    */
   next(senders: Iterable<string>): string | undefined;

@@ -23,7 +23,7 @@ export interface MetricsServer {
 const MOST_CONNECTIONS = 16;
 
 /**
- * Answers `GET /metrics`, one request on a connection. Who asks cannot make the relay hold much or work long: the most
+ * Answers `GET /metrics`, one request on a connection. Clients cannot make the relay hold much or work long: the most
  * connections are 16, and one more closes the oldest; each has a deadline; and one rendering serves all that ask within a
  * second. Rejects with RelayError LISTEN_FAILED.
  */

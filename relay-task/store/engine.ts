@@ -35,7 +35,7 @@ interface EngineOptions extends StepOptions {
 
 /**
  * Starts at once, and writes as soon as the permission is granted and memory has data. Only the newest version of each item
- * is ever written, segments before flags. After a failure everything is read back, since nobody knows which writes were
+ * is ever written, segments before flags. After a failure everything is read back, since it is unknown which writes were
  * done, and only what differs is written. Every write is a compare-and-set on what was last seen, so tasks with the same
  * memory agree even when several write.
  */

@@ -6,7 +6,7 @@ import { type ConsulConnection, createConsulClient, kvPath } from './consul-clie
 import { describeRedisError, type RedisClient } from './redis-client.ts';
 import { DEFAULT_PREFIX } from './replica-store.ts';
 
-/** What all keepers are told. */
+/** Options of all keepers. */
 interface KeeperName {
   /** Of the keys; '' for the database's default; DynamoDB has no default. */
   readonly prefix: string;

@@ -189,7 +189,7 @@ function isAboutTheConnection({ name, message }: Error): boolean {
   );
 }
 
-/** One sentence about an error; ioredis keeps commands with their arguments in its errors, so only the message is told. */
+/** One sentence about an error; ioredis keeps commands with their arguments in its errors, so only the message is shown. */
 export function describeRedisError(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const { message, lastNodeError } = error as Error & { lastNodeError?: Error };

@@ -1,6 +1,6 @@
 /**
  * What a Redis server, or a proxy before it, may answer. ioredis trusts it: an array in an array in an array ends in a stack
- * overflow, one length makes it allocate hundreds of MiB, and both it and an answer too many throw where nobody can catch.
+ * overflow, one length makes it allocate hundreds of MiB, and both it and an answer too many throw where nothing can catch them.
  * https://redis.io/docs/latest/develop/reference/protocol-spec/ (RESP2, as ioredis speaks it)
  */
 import { Redis } from 'ioredis';
@@ -26,7 +26,7 @@ export const replyLimits: ReplyLimits = {
 
 /** A status, a number or an error. */
 const MOST_LINE_BYTES = 64 * 1024;
-/** Errors that answer no command, such as "max number of clients reached"; ioredis tells them. */
+/** Errors that answer no command, such as "max number of clients reached"; ioredis reports them. */
 const MOST_UNASKED_ERRORS = 16;
 
 type Stream = Redis['stream'];

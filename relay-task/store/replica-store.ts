@@ -14,7 +14,7 @@ import { createReadMemory, startReading } from './read-memory.ts';
 import { createStoreState } from './store-state.ts';
 import { type EngineTimings, replicaTimings, systemClock } from './timings.ts';
 
-/** What every store without a lease is told about its environment. */
+/** What every store without a lease needs to know about its environment. */
 export interface ReplicaStoreOptions {
   /** Of the keys; '': `launchdarkly`. No two environments may share one in a database. */
   readonly prefix: string;

@@ -267,7 +267,7 @@ function createSender({ readers, events, late, isStarting }: SenderOptions) {
   return function* send(subject: Subject, changes: readonly Buffer[] | 'everything'): Generator<void, void> {
     if (changes.length > 0) subject.sends++;
     const { sends } = subject;
-    // Who joins from now on gets everything, these changes included.
+    // Connections that join from now on get everything, these changes included.
     const lacking: Connection[] = [];
     const others: Connection[] = [];
     for (const connection of subject.connections) {

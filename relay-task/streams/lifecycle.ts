@@ -19,7 +19,7 @@ interface LifecycleOptions {
   readonly maxBehindBytes: number;
   readonly maxInitialInFlight: number;
   readonly maxInitialWaiting: number;
-  /** How long one first payload may hold its place: who does not read must not keep others waiting. */
+  /** How long one first payload may hold its place: clients that do not read must not keep others waiting. */
   readonly placeMs: number;
   /** Of what streams take in memory. */
   readonly memory: StreamMemory;

@@ -87,7 +87,7 @@ function createAwsAgents(
 ): AwsAgents {
   const httpAgent = new http.Agent(awsPool);
   const httpsAgent = new https.Agent({ ...awsPool, ...(secureContext && { secureContext }) });
-  // Who asks gives up earlier than the usual 10 s, and a tunnel holds one of the pool's places.
+  // Callers give up earlier than the usual 10 s, and a tunnel holds one of the pool's places.
   const options = { secureContext, pool: awsPool, timeoutMs: AWS_TUNNEL_MS };
   const { tunnel, forward } = createProxyAgents(proxies, options);
   return {

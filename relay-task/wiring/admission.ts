@@ -142,7 +142,7 @@ export function createAdmission(
     if (environment === undefined) return false;
     if (kind === 'sdkKey') return (environments.get(sourceOf(description, value)) ?? environment) !== environment;
     if (kind === 'environmentId') return value !== environment;
-    // Nobody says whose a mobile key is. While the SDK key and the client-side ID disagree, it may be either's, and one that was
+    // It is unknown whose a mobile key is. While the SDK key and the client-side ID disagree, it may be either's, and one that was
     // replaced before that was corrected still may.
     const clientIds = [...clientIdsOf(description), ...(leaving.get(credentialId({ kind, value }))?.clientIds ?? [])];
     return clientIds.some((clientId) => clientId !== environment);
@@ -231,7 +231,7 @@ export function createAdmission(
       return true;
     },
     owns(mark) {
-      // As LaunchDarkly said to who wrote it, also of a key that is not known here yet.
+      // As LaunchDarkly told the writer, also of a key that is not known here yet.
       const environment = mark?.split('.')[1];
       if (environment !== undefined && environment === environments.get(held)) return true;
       // What says nothing counts as data of the key that this task starts with.
@@ -291,7 +291,7 @@ export function firstKeyOf(sdkKey: string, credentials: EnvironmentDescription['
   return earlier?.value ?? sdkKey;
 }
 
-/** A hash: SDK keys are random, so nobody finds the key to a mark. */
+/** A hash: SDK keys are random, so no key can be derived from its mark. */
 function markOf(source: string): string {
   return createHash('sha256').update(`edge-flag-relay ${source}`).digest('base64url').slice(0, 22);
 }

@@ -30,7 +30,7 @@ export function readCertificate({ certFile, keyFile }: CertificateFiles): Certif
   return { cert: read('TLS_CERT', certFile), key: read('TLS_KEY', keyFile) };
 }
 
-/** Logs a warning when clients will not accept the certificate because of its dates: it is served all the same. */
+/** Logs a warning when clients will not accept the certificate because of its dates: it is served anyway. */
 export function warnOfDates({ cert }: CertificatePair, log: Log, now: number): void {
   const { validFrom, validTo } = new X509Certificate(cert);
   const [from, to] = [Date.parse(validFrom), Date.parse(validTo)];

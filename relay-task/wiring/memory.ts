@@ -20,7 +20,7 @@ export interface Memory {
   readonly events: Budget;
   /** Open streams of server SDKs, and of client-side SDKs with their contexts and what they have not read, answers too. */
   readonly streams: { readonly servers: Budget; readonly clients: Budget };
-  /** Texts of answers to client-side SDKs, for the next who get the same ones: a part of what these may take. */
+  /** Texts of answers to client-side SDKs, shared with later clients that get the same: a part of what these may take. */
   readonly answerTexts: Budget;
   /** What LaunchDarkly has not sent to its end. Beside the whole: clients must not keep flags from arriving. */
   readonly received: ReceivedMemory;

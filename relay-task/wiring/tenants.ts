@@ -194,7 +194,7 @@ function createBacklog(options: {
 }) {
   /** Ids, in the order of the source. */
   const waiting = new Set<string>();
-  /** Tenants that nobody can find any more. */
+  /** Tenants that no request can find any more. */
   const leaving = new Set<LiveTenant>();
   let settled = true;
   let ended = Promise.resolve();
