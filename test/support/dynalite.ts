@@ -87,7 +87,16 @@ export async function startTable({ tableName = 'flags' }: { tableName?: string }
 }
 
 /** The same on a DynamoDB server that already listens on this port of 127.0.0.1, and keeps running after `close`. */
-export async function createTable({ port, tableName }: { port: number; tableName: string }): Promise<TestTable> {
+export async function createTable({
+  port,
+  tableName,
+  region,
+}: {
+  port: number;
+  tableName: string;
+  /** Where the server tells regions apart. */
+  region?: string;
+}): Promise<TestTable> {
   const consumed = nothing();
   const agent = new Agent({ keepAlive: true });
   const front = keptConnections(
@@ -99,7 +108,7 @@ export async function createTable({ port, tableName }: { port: number; tableName
     await closeServer(front);
     agent.destroy();
   };
-  return openTable({ port: await listen(front), tableName, consumed, close });
+  return openTable({ port: await listen(front), tableName, consumed, close, region });
 }
 
 interface Opened {
@@ -107,11 +116,12 @@ interface Opened {
   readonly tableName: string;
   readonly consumed: Consumed;
   readonly close: () => Promise<void>;
+  readonly region?: string | undefined;
 }
 
-async function openTable({ port, tableName, consumed, close }: Opened): Promise<TestTable> {
+async function openTable({ port, tableName, consumed, close, region = testRegion }: Opened): Promise<TestTable> {
   const endpoint = `http://127.0.0.1:${port}`;
-  const client = new DynamoDBClient({ endpoint, region: testRegion, credentials: testCredentials });
+  const client = new DynamoDBClient({ endpoint, region, credentials: testCredentials });
   await client.send(
     new CreateTableCommand({
       TableName: tableName,

@@ -149,11 +149,19 @@ export interface TestCluster {
   close(): Promise<void>;
 }
 
-/** Three masters that share the slots between them. */
-export async function startCluster(): Promise<TestCluster> {
-  const buses = await freePorts(3);
+/** Masters that share the slots between them; three unless told. */
+export async function startCluster({
+  size = 3,
+  tls,
+}: { readonly size?: number } & Pick<RedisServerOptions, 'tls'> = {}): Promise<TestCluster> {
+  const buses = await freePorts(size);
   const nodes = await Promise.all(
-    buses.map((bus) => startRedis({ args: ['--cluster-enabled', 'yes', '--cluster-port', String(bus)] })),
+    buses.map((bus) => {
+      // A node that has met no other does not know its address.
+      const announced = ['--cluster-announce-ip', '127.0.0.1'];
+      const args = ['--cluster-enabled', 'yes', '--cluster-port', String(bus), ...announced];
+      return startRedis({ args: [...args, ...(tls ? ['--tls-cluster', 'yes'] : [])], ...(tls && { tls }) });
+    }),
   );
   const share = 16_384 / nodes.length;
   await Promise.all(
@@ -161,14 +169,14 @@ export async function startCluster(): Promise<TestCluster> {
       client.call('CLUSTER', 'ADDSLOTSRANGE', Math.ceil(index * share), Math.ceil((index + 1) * share) - 1),
     ),
   );
-  for (const [index, { port }] of nodes.entries()) {
+  for (const [index, { port }] of size > 1 ? nodes.entries() : []) {
     await nodes[0]!.client.call('CLUSTER', 'MEET', '127.0.0.1', port, buses[index]!);
   }
   await eventually(async () => {
     for (const { client } of nodes) {
       const info = String(await client.call('CLUSTER', 'INFO'));
       expect(info).toContain('cluster_state:ok');
-      expect(info).toContain('cluster_known_nodes:3');
+      expect(info).toContain(`cluster_known_nodes:${size}`);
     }
   });
   return {

@@ -18,6 +18,7 @@ import { alarmsIn, metricsOf } from './observability/observe.ts';
 import { checked, createCheckedApp, made, oddStage } from './whole-stages.ts';
 import './edge-router-tests.ts';
 import './first-deployment-tests.ts';
+import './options-process-tests.ts';
 import './options-tests.ts';
 import './removal-tests.ts';
 import './relay-service-tests.ts';
