@@ -76,7 +76,7 @@ const sdks = [
 
 for (const { name, few, firstValue } of sdks) {
   const COUNT = process.env.LONG ? 300 : few;
-  const title = `${COUNT} fresh clients of the ${name} SDK have the newest value right after initialisation`;
+  const title = `${COUNT} fresh clients of the ${name} SDK have the newest value right after initialisation${name === 'Node' ? '' : ' @heavy'}`;
   (firstValue ? test : test.skip)(title, async () => {
     const { relay, version } = await startChangingRelay();
     const stale: string[] = [];

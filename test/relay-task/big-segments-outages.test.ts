@@ -123,7 +123,7 @@ describeWithRedis('many contexts with Big Segments in Redis', () => {
     expect(wrongOn([...streams, ...(await lateStreams)])).toEqual([]);
   });
 
-  test('keep their membership while Redis is down, comes back empty and is filled again', async () => {
+  test('keep their membership while Redis is down, comes back empty and is filled again @heavy', async () => {
     const { poll, pollAll, open, redis, launchDarkly, relay } = await startEverything();
     const [known, streamed, late] = [keysOf('known'), keysOf('open'), keysOf('late')];
     await Promise.all(known.map(poll));
@@ -154,7 +154,7 @@ describeWithRedis('many contexts with Big Segments in Redis', () => {
     );
   });
 
-  test('that were never seen before an outage get correct answers on their streams after it', async () => {
+  test('that were never seen before an outage get correct answers on their streams after it @heavy', async () => {
     const { open, redis, launchDarkly } = await startEverything();
     await redis.kill();
     const streams = await Promise.all(keysOf('new').map(open));

@@ -44,7 +44,7 @@ describeWithDynamoDBLocal('the DynamoDB store, on DynamoDB Local', (startLocalTa
     });
     afterEach(() => stores.close());
 
-    test('replaces a holder that dies with a higher epoch and completes its work', async () => {
+    test('replaces a holder that dies with a higher epoch and completes its work @heavy', async () => {
       const memory = createMemory(...flags(200), segment('s', 1));
       const holder = await stores.open(memory, { timings: hasty });
       holder.setEligible(true);
