@@ -21,8 +21,11 @@ export { FlagTable, type FlagTableProps, type GrantReadOptions, type IFlagTable 
 export { type AlarmOptions, RelayAlarms, type RelayAlarmsProps } from './observability/alarms.ts';
 export { RelayCanary, type RelayCanaryProps } from './observability/canary.ts';
 export { RelayDashboard, type RelayDashboardProps } from './observability/dashboard.ts';
-export type { Observed } from './observability/observed.ts';
+export type { IObservedRelay, Observed, ObserveOptions } from './observability/observed.ts';
 export type { Thresholds } from './observability/thresholds.ts';
 export { nearestReplicas } from './regions.ts';
 export { addressParameterName, type LoadBalancerAddress } from './relay-addresses.ts';
-export { RelayService, type RelayServiceProps } from './relay-service.ts';
+export type { IRelayService } from './relay-base.ts';
+export type { ExistingLoadBalancer, RelayLoadBalancer } from './relay-load-balancer.ts';
+export { type PublicAccess, RelayService, type RelayServiceProps } from './relay-service.ts';
+export type { StageRelayAttributes } from './stage-relay.ts';

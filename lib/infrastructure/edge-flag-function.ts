@@ -1,6 +1,14 @@
 import { Aws, Duration, RemovalPolicy, Stack, Validations } from 'aws-cdk-lib';
 import { type EdgeLambda, LambdaEdgeEventType } from 'aws-cdk-lib/aws-cloudfront';
-import { CompositePrincipal, PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
+import type { Metric, MetricOptions } from 'aws-cdk-lib/aws-cloudwatch';
+import {
+  CompositePrincipal,
+  type IGrantable,
+  type IPrincipal,
+  PolicyStatement,
+  Role,
+  ServicePrincipal,
+} from 'aws-cdk-lib/aws-iam';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import { Construct } from 'constructs';
 import { inLines } from '../../lambda/edge-router/check-config.ts';
@@ -14,6 +22,7 @@ import { buildEdge, buildOwnEdge } from './edge-bundle.ts';
 import { describeEdgeProblems, type EdgeEventType, type EdgeFunctionProperties } from './edge-restrictions.ts';
 import type { IFlagTable } from './flag-table.ts';
 import { literalRegion } from './literal-region.ts';
+import { edgeFunctionMetric } from './observability/metrics.ts';
 
 /** One of our three router functions, or your own module that exports `handler` and reads `__EDGE_CONFIG__`. */
 export type EdgeCode =
@@ -24,7 +33,7 @@ export type EdgeCode =
 
 export interface EdgeFlagFunctionProps {
   readonly code: EdgeCode;
-  /** Part of the function's log group names in every region. */
+  /** A literal, since it is part of the function's log group names in every region. */
   readonly functionName: string;
   /** The table from which the function reads. @default none */
   readonly flagTable?: IFlagTable;
@@ -45,7 +54,8 @@ export interface EdgeFlagFunctionProps {
  * A Lambda@Edge function with its configuration baked in. Throws an Error for anything that Lambda@Edge does not allow, and
  * fails synthesis if something like that is added later.
  */
-export class EdgeFlagFunction extends Construct {
+export class EdgeFlagFunction extends Construct implements IGrantable {
+  readonly grantPrincipal: IPrincipal;
   readonly functionName: string;
   readonly function: lambda.Function;
   readonly eventType: EdgeEventType;
@@ -95,7 +105,18 @@ export class EdgeFlagFunction extends Construct {
     const problems = this.problems(region);
     if (problems.length > 0) throw new Error(inLines(problems.map((message) => ({ message }))));
     this.node.addValidation({ validate: () => this.problems(region) });
+    this.grantPrincipal = this.function.grantPrincipal;
     this.association = { functionVersion: this.function.currentVersion, eventType: eventTypes[this.eventType] };
+  }
+
+  /** Failed invocations in the region that `options` name: functions report where they ran. @default the sum of a minute in us-east-1 */
+  metricErrors(options: MetricOptions = {}): Metric {
+    return edgeFunctionMetric(this.functionName, 'Errors', 'Sum').with(options);
+  }
+
+  /** Invocations, by region as `metricErrors`. @default the sum of a minute in us-east-1 */
+  metricInvocations(options: MetricOptions = {}): Metric {
+    return edgeFunctionMetric(this.functionName, 'Invocations', 'Sum').with(options);
   }
 
   private problems(region: string): string[] {

@@ -21,7 +21,10 @@ export class EdgeFunctionsStack extends Stack {
   constructor(scope: Construct, id: string, { stage, flagTable, edge, ...props }: EdgeFunctionsStackProps) {
     super(scope, id, props);
     // Not retained: AWS deletes no function that is in use, and one that stayed without its stack would keep its name from the next.
-    this.router = new EdgeRouter(this, 'Router', { stage, flagTable, edge, retain: false, monitoring: false });
+    this.router = new EdgeRouter(this, 'Router', {
+      ...{ stage, flagTable, edge, policyName: `edge-flag-relay-${stage}` },
+      ...{ retain: false, monitoring: false },
+    });
     for (const [what, value] of Object.entries(this.router.published)) new CfnOutput(this, outputName(what), { value });
   }
 }

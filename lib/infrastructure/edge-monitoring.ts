@@ -1,5 +1,8 @@
 import { Stack, Stage } from 'aws-cdk-lib';
-import type { RetentionDays } from 'aws-cdk-lib/aws-logs';
+import type { ICertificate } from 'aws-cdk-lib/aws-certificatemanager';
+import type { IDistribution } from 'aws-cdk-lib/aws-cloudfront';
+import { RetentionDays } from 'aws-cdk-lib/aws-logs';
+import type { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
 import type { IFlagTable } from './flag-table.ts';
 import { type AlarmOptions, dashboardAddress, EdgeAlarms, RegionAlarms } from './observability/alarms.ts';
@@ -11,16 +14,16 @@ import { EDGE_REGION } from './regions.ts';
 export interface EdgeMonitoringOptions {
   /** Where functions get alarms, and their logs can be subscribed to: near your viewers. @default the regions of the table, and us-east-1 */
   readonly regions?: readonly string[];
-  /** Log retention in days. @default 90 */
-  readonly logRetentionDays?: RetentionDays;
+  /** @default three months */
+  readonly logRetention?: RetentionDays;
   /** Who is notified of alarms. @default nobody: subscribe to the topics */
   readonly emails?: readonly string[];
   /** Who is paged. @default `emails` */
   readonly pageEmails?: readonly string[];
-  /** ARNs of existing SNS topics that alarms of their regions notify too. @default none */
-  readonly topics?: readonly string[];
+  /** Existing topics, imported by ARN, that alarms of their regions notify too. @default none */
+  readonly topics?: readonly ITopic[];
   /** The same for pages. @default `topics` */
-  readonly pageTopics?: readonly string[];
+  readonly pageTopics?: readonly ITopic[];
   /** The address of the page of runbooks. @default its place in this repository, and a link to the dashboard */
   readonly runbooks?: string;
   /** By alarm. @default those of docs/operations.md */
@@ -48,7 +51,8 @@ export class EdgeMonitoring extends Construct {
   constructor(scope: Construct, id: string, props: EdgeMonitoringProps) {
     super(scope, id);
     this.props = props;
-    const { stage, flagTable, functionNames, decisions, logRetentionDays = 90, emails = [], runbooks } = props;
+    const { stage, flagTable, functionNames, decisions, emails = [], runbooks } = props;
+    const { logRetention: logRetentionDays = RetentionDays.THREE_MONTHS } = props;
     const { pageEmails = emails } = props;
     const stack = Stack.of(this);
     const places = props.regions ?? [flagTable.homeRegion, ...flagTable.replicaRegions];
@@ -83,14 +87,10 @@ export class EdgeMonitoring extends Construct {
   }
 
   /** Adds alarms on a distribution and its certificate, and its errors to the dashboard. */
-  watch({
-    distributionId,
-    certificateArn,
-  }: {
-    readonly distributionId: string;
-    readonly certificateArn?: string;
-  }): void {
+  watch(distribution: IDistribution, { certificate }: { readonly certificate?: ICertificate } = {}): void {
     const { stage } = this.props;
+    const { distributionId } = distribution;
+    const certificateArn = certificate?.certificateArn;
     const options = this.alarmOptions(this);
     new EdgeAlarms(this, 'Distribution', { stage, distributionId, certificateArn, ...options });
     this.dashboard.addDistribution(distributionId);
@@ -99,6 +99,8 @@ export class EdgeMonitoring extends Construct {
   private alarmOptions(scope: Construct): AlarmOptions {
     const { stage, runbooks, thresholds, topics = [], pageTopics = topics } = this.props;
     const dashboard = dashboardAddress(EDGE_REGION, edgeDashboardName(stage));
-    return { ...topicsFor(scope, { stage, topics, pageTopics }), runbooks, thresholds, dashboard };
+    const arns = (given: readonly ITopic[]) => given.map(({ topicArn }) => topicArn);
+    const told = { stage, topics: arns(topics), pageTopics: arns(pageTopics) };
+    return { ...topicsFor(scope, told), runbooks, thresholds, dashboard };
   }
 }

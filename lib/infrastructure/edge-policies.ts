@@ -19,10 +19,10 @@ export interface Policies {
 /** CloudFront's policies for what behaviors forward. Equal rules share one policy, since an account has 20 of each kind. */
 export class EdgePolicies extends Construct {
   private readonly made = new Map<string, cloudfront.CachePolicy | cloudfront.OriginRequestPolicy>();
-  private readonly name: string;
+  private readonly name: string | undefined;
 
-  /** `name`: of the first policy of each kind; further ones have a number. */
-  constructor(scope: Construct, id: string, { name }: { readonly name: string }) {
+  /** `name`: of the first policy of each kind; further ones have a number. @default CloudFormation's names */
+  constructor(scope: Construct, id: string, { name }: { readonly name?: string | undefined } = {}) {
     super(scope, id);
     this.name = name;
   }

@@ -22,6 +22,8 @@ export interface EdgeRouterProps {
   readonly stage: string;
   readonly flagTable: IFlagTable;
   readonly edge: EdgeSettings;
+  /** Of its first cache and origin request policy; further ones have a number. @default CloudFormation's names */
+  readonly policyName?: string;
   /** Whether functions are retained when their stack is deleted. @default true */
   readonly retain?: boolean;
   /** Log retention, alarms and a dashboard: stacks in other regions. @default as described at the properties */
@@ -97,7 +99,7 @@ export class EdgeRouter extends Construct {
     });
     this.edgeLambdas = [this.viewerRequest, this.originRequest, this.viewerResponse].map((one) => one.association);
 
-    this.policies = new EdgePolicies(this, 'Policies', { name: `edge-flag-relay-${stage}` });
+    this.policies = new EdgePolicies(this, 'Policies', { name: props.policyName });
     const [, routed] = routedBehaviors(edge)[0]!;
     const { cachePolicy, originRequestPolicy } = this.policies.of(forwardingOf(routed, destinationOf(routed, edge)));
     this.cachePolicy = cachePolicy;

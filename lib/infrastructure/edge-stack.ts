@@ -10,7 +10,7 @@ import { publishedFunctions } from './edge-parameters.ts';
 import { EdgePolicies } from './edge-policies.ts';
 import type { BehaviorSettings } from './edge-settings.ts';
 import { certifies } from './hosted-zone.ts';
-import { NamesInZone } from './names-in-zone.ts';
+import { NamesInZone, zoneFrom } from './names-in-zone.ts';
 import type { EdgeSettings } from './stage-settings.ts';
 
 export interface EdgeStackProps extends StackProps {
@@ -43,11 +43,11 @@ export class EdgeStack extends Stack {
     const names =
       hostedZone &&
       new NamesInZone(this, 'Names', {
-        zone: hostedZone,
+        zone: zoneFrom(this, 'Zone', hostedZone),
         names: domainNames,
         certificate: certificateArn === undefined && certifies(hostedZone),
       });
-    this.certificateArn = certificateArn ?? names?.certificateArn;
+    this.certificateArn = certificateArn ?? names?.certificate?.certificateArn;
     this.hasOwnName = this.certificateArn !== undefined;
     if (distributionId === undefined) {
       this.distribution = this.createDistribution(stage, { ...edge, certificateArn: this.certificateArn });

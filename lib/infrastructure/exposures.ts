@@ -2,19 +2,22 @@
 import { join } from 'node:path';
 import { Aws, Duration, Stack } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
-import { PolicyStatement } from 'aws-cdk-lib/aws-iam';
+import { type IGrantable, type IPrincipal, PolicyStatement } from 'aws-cdk-lib/aws-iam';
+import type { IKey } from 'aws-cdk-lib/aws-kms';
 import type * as lambda from 'aws-cdk-lib/aws-lambda';
-import { FilterPattern, type ILogGroup, type RetentionDays } from 'aws-cdk-lib/aws-logs';
+import { FilterPattern, type ILogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { LambdaDestination } from 'aws-cdk-lib/aws-logs-destinations';
 import { Construct } from 'constructs';
 import { EXPOSURES_MARK } from '../../lambda/edge-reader/exposures-line.ts';
 import { bundledOnce } from './bundle-cache.ts';
 import { buildFunction } from './function-bundle.ts';
 import { mayRunInVpc, ownFunction } from './own-function.ts';
+import { portOf } from './relay-addresses.ts';
 import { environmentsPath } from './relay-contract.ts';
 
 const sources = join(import.meta.dirname, '../../lambda/edge-events');
 
+/** Fixed names: collectors in other regions call the sender by its name. */
 export function exposuresFunctionName(stage: string, which: 'collector' | 'sender'): string {
   return `edge-flag-relay-${stage}-exposures-${which}`;
 }
@@ -34,26 +37,27 @@ export interface ExposureSenderProps {
   readonly vpc: ec2.IVpc;
   /** Subnets that reach the relay; nothing else is needed. */
   readonly subnets: ec2.SubnetSelection;
-  /** @default 14 */
-  readonly logRetentionDays?: RetentionDays;
+  /** @default two weeks */
+  readonly logRetention?: RetentionDays;
 }
 
 /** In the relay's VPC: posts what collectors give it to the relay, which must forward events (`USE_EVENTS`). One for each stage. */
-export class ExposureSender extends Construct implements ec2.IConnectable {
+export class ExposureSender extends Construct implements ec2.IConnectable, IGrantable {
   readonly function: lambda.Function;
+  readonly grantPrincipal: IPrincipal;
   readonly connections: ec2.Connections;
 
   constructor(scope: Construct, id: string, props: ExposureSenderProps) {
     super(scope, id);
-    const { stage, relayUrl, serverName, loadBalancer, vpc, subnets, logRetentionDays = 14 } = props;
+    const { stage, relayUrl, serverName, loadBalancer, vpc, subnets } = props;
+    const { logRetention: logRetentionDays = RetentionDays.TWO_WEEKS } = props;
     const securityGroup = new ec2.SecurityGroup(this, 'SecurityGroup', {
       vpc,
       description: 'What sends exposures to the relay',
       allowAllOutbound: false,
     });
     this.connections = securityGroup.connections;
-    const given = /:(\d+)\/?$/.exec(relayUrl)?.[1];
-    const port = ec2.Port.tcp(Number(given ?? (relayUrl.startsWith('https:') ? 443 : 80)));
+    const port = portOf(relayUrl);
     if (loadBalancer) this.connections.allowTo(loadBalancer, port, 'the relay');
     else securityGroup.addEgressRule(ec2.Peer.anyIpv4(), port, 'the relay');
     this.function = ownFunction(this, {
@@ -68,6 +72,7 @@ export class ExposureSender extends Construct implements ec2.IConnectable {
       securityGroups: [securityGroup],
       environment: { RELAY_URL: relayUrl, ...(serverName !== undefined && { RELAY_SERVER_NAME: serverName }) },
     });
+    this.grantPrincipal = this.function.grantPrincipal;
     mayRunInVpc(this, this.function);
   }
 }
@@ -81,21 +86,23 @@ export interface ExposureCollectorProps {
   /** Logs of functions of this region whose readers have exposures. */
   readonly logGroups: readonly ILogGroup[];
   /** The KMS key of the SSM parameters. @default the AWS managed key for SSM */
-  readonly encryptionKeyArn?: string | undefined;
-  /** @default 14 */
-  readonly logRetentionDays?: RetentionDays;
+  readonly encryptionKey?: IKey;
+  /** @default two weeks */
+  readonly logRetention?: RetentionDays;
 }
 
 /**
  * In each region where readers with exposures run: subscribes to their logs, makes LaunchDarkly's events of them and gives these to the
  * sender. A log group can have two subscriptions. One for each stage and region.
  */
-export class ExposureCollector extends Construct {
+export class ExposureCollector extends Construct implements IGrantable {
   readonly function: lambda.Function;
+  readonly grantPrincipal: IPrincipal;
 
   constructor(scope: Construct, id: string, props: ExposureCollectorProps) {
     super(scope, id);
-    const { stage, environment, homeRegion, logGroups, encryptionKeyArn, logRetentionDays = 14 } = props;
+    const { stage, environment, homeRegion, logGroups, encryptionKey } = props;
+    const { logRetention: logRetentionDays = RetentionDays.TWO_WEEKS } = props;
     const parameters = `${environmentsPath(stage)}${environment}`;
     const senderName = exposuresFunctionName(stage, 'sender');
     this.function = ownFunction(this, {
@@ -111,13 +118,14 @@ export class ExposureCollector extends Construct {
       retryAttempts: 2,
       maxEventAge: Duration.hours(1),
     });
+    this.grantPrincipal = this.function.grantPrincipal;
     const arnOf = (service: string, resource: string) =>
       `arn:${Aws.PARTITION}:${service}:${homeRegion}:${Stack.of(this).account}:${resource}`;
     const may = (actions: string[], resources: string[]) =>
       this.function.addToRolePolicy(new PolicyStatement({ actions, resources }));
     may(['lambda:InvokeFunction'], [arnOf('lambda', `function:${senderName}`)]);
     may(['ssm:GetParameters'], [arnOf('ssm', `parameter${parameters}/sdk-key`)]);
-    if (encryptionKeyArn !== undefined) may(['kms:Decrypt'], [encryptionKeyArn]);
+    encryptionKey?.grantDecrypt(this.function);
     for (const [index, logGroup] of logGroups.entries()) {
       logGroup.addSubscriptionFilter(`Exposures${index}`, {
         destination: new LambdaDestination(this.function),

@@ -6,7 +6,10 @@ import { bundledOnce } from './bundle-cache.ts';
 import { buildLayer } from './layer-bundle.ts';
 
 export interface FlagReaderLayerProps {
+  /** Part of the name of its SSM parameter. */
   readonly stage: string;
+  /** @default CloudFormation's */
+  readonly layerVersionName?: string;
 }
 
 /** The SSM parameter with the ARN of the newest version, in each region. */
@@ -22,10 +25,10 @@ export class FlagReaderLayer extends Construct {
   readonly layer: lambda.LayerVersion;
   readonly parameter: StringParameter;
 
-  constructor(scope: Construct, id: string, { stage }: FlagReaderLayerProps) {
+  constructor(scope: Construct, id: string, { stage, layerVersionName }: FlagReaderLayerProps) {
     super(scope, id);
     this.layer = new lambda.LayerVersion(this, 'Layer', {
-      layerVersionName: `edge-flag-relay-${stage}-reader`,
+      ...(layerVersionName !== undefined && { layerVersionName }),
       description: 'LaunchDarkly flags from the flag table',
       code: lambda.Code.fromAsset(bundledOnce('reader layer', buildLayer)),
       compatibleRuntimes: [lambda.Runtime.NODEJS_22_X, lambda.Runtime.NODEJS_24_X],

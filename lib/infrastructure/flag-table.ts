@@ -1,5 +1,12 @@
-import { Aws, RemovalPolicy } from 'aws-cdk-lib';
-import { AttributeType, Billing, ContributorInsightsMode, TableEncryptionV2, TableV2 } from 'aws-cdk-lib/aws-dynamodb';
+import { Aws, RemovalPolicy, Token } from 'aws-cdk-lib';
+import {
+  AttributeType,
+  Billing,
+  ContributorInsightsMode,
+  type ITable,
+  TableEncryptionV2,
+  TableV2,
+} from 'aws-cdk-lib/aws-dynamodb';
 import { Grant, type IGrantable } from 'aws-cdk-lib/aws-iam';
 import { Key } from 'aws-cdk-lib/aws-kms';
 import { Construct } from 'constructs';
@@ -8,7 +15,7 @@ import type { KeysByRegion } from './customer-keys.ts';
 import { literalRegion } from './literal-region.ts';
 
 export interface FlagTableProps {
-  /** The same in every region. */
+  /** A literal, the same in every region: readers and grants in other regions know the table by it. */
   readonly tableName: string;
   /** Regions of additional replicas, without the stack's own. */
   readonly replicaRegions: readonly string[];
@@ -83,6 +90,35 @@ export class FlagTable extends Construct implements IFlagTable {
       ...reference,
       grantRead: (grantee, options) => grantRead(reference, grantee, options),
       grantWrite: (grantee) => grantWrite(reference, grantee),
+    };
+  }
+
+  /**
+   * A table of the CDK's, of this app or imported, with LaunchDarkly's key schema. Its name must be a literal for edge functions and for
+   * stacks in other regions.
+   */
+  static fromTable(
+    table: ITable,
+    {
+      homeRegion = table.env.region,
+      replicaRegions = [],
+    }: { readonly homeRegion?: string; readonly replicaRegions?: readonly string[] } = {},
+  ): IFlagTable {
+    if (Token.isUnresolved(homeRegion)) {
+      throw new Error(`${table.node.path}: its region is unknown: give homeRegion, or its stack an env.region`);
+    }
+    const reference = { tableName: table.tableName, homeRegion, replicaRegions };
+    const { encryptionKey } = table;
+    return {
+      ...reference,
+      grantRead: (grantee, options) => {
+        encryptionKey?.grantDecrypt(grantee);
+        return grantRead(reference, grantee, options);
+      },
+      grantWrite: (grantee) => {
+        encryptionKey?.grantEncryptDecrypt(grantee);
+        return grantWrite(reference, grantee);
+      },
     };
   }
 

@@ -1,19 +1,35 @@
-import { Certificate, CertificateValidation } from 'aws-cdk-lib/aws-certificatemanager';
-import { AaaaRecord, ARecord, HostedZone, type IAliasRecordTarget, RecordTarget } from 'aws-cdk-lib/aws-route53';
+import { Certificate, CertificateValidation, type ICertificate } from 'aws-cdk-lib/aws-certificatemanager';
+import {
+  AaaaRecord,
+  ARecord,
+  HostedZone,
+  type IAliasRecordTarget,
+  type IHostedZone,
+  RecordTarget,
+} from 'aws-cdk-lib/aws-route53';
 import { Construct } from 'constructs';
 import type { HostedZoneSettings } from './stage-settings.ts';
 
 export interface NamesInZoneProps {
-  readonly zone: HostedZoneSettings;
+  readonly zone: IHostedZone;
   readonly names: readonly string[];
   /** Whether to make a certificate for the names, in the stack's region. */
   readonly certificate: boolean;
 }
 
-/** Names in a hosted zone of the stage's account: their records and, if wanted, a certificate that ACM renews by itself. */
+/** A zone of a stage file. */
+export function zoneFrom(
+  scope: Construct,
+  id: string,
+  { id: hostedZoneId, name: zoneName }: HostedZoneSettings,
+): IHostedZone {
+  return HostedZone.fromHostedZoneAttributes(scope, id, { hostedZoneId, zoneName });
+}
+
+/** Names in a hosted zone of the account: their records and, if wanted, a certificate that ACM renews by itself. */
 export class NamesInZone extends Construct {
-  readonly certificateArn?: string;
-  private readonly zone: NamesInZoneProps['zone'];
+  readonly certificate?: ICertificate;
+  private readonly zone: IHostedZone;
   private readonly names: readonly string[];
 
   constructor(scope: Construct, id: string, { zone, names, certificate }: NamesInZoneProps) {
@@ -22,11 +38,11 @@ export class NamesInZone extends Construct {
     this.names = names;
     const [domainName, ...subjectAlternativeNames] = names;
     if (!certificate || domainName === undefined) return;
-    this.certificateArn = new Certificate(this, 'Certificate', {
+    this.certificate = new Certificate(this, 'Certificate', {
       domainName,
       subjectAlternativeNames,
-      validation: CertificateValidation.fromDns(this.lookedUp('Validation')),
-    }).certificateArn;
+      validation: CertificateValidation.fromDns(zone),
+    });
   }
 
   /**
@@ -34,7 +50,7 @@ export class NamesInZone extends Construct {
    * answers like a simple record. A simple one could not be joined by a second region later, since Route 53 refuses a mixture.
    */
   leadTo(target: IAliasRecordTarget, { region, ipv6 }: { readonly region?: string; readonly ipv6: boolean }): void {
-    const zone = this.lookedUp('Zone');
+    const { zone } = this;
     for (const recordName of this.names) {
       const props = {
         zone,
@@ -45,10 +61,5 @@ export class NamesInZone extends Construct {
       new ARecord(this, `A-${recordName}`, props);
       if (ipv6) new AaaaRecord(this, `Aaaa-${recordName}`, props);
     }
-  }
-
-  private lookedUp(id: string) {
-    const { id: hostedZoneId, name: zoneName } = this.zone;
-    return HostedZone.fromHostedZoneAttributes(this, id, { hostedZoneId, zoneName });
   }
 }

@@ -1,5 +1,6 @@
 import { Annotations, type Stack, type StackProps } from 'aws-cdk-lib';
 import { SecurityGroup } from 'aws-cdk-lib/aws-ec2';
+import { Key } from 'aws-cdk-lib/aws-kms';
 import { LayerVersion } from 'aws-cdk-lib/aws-lambda';
 import { StringParameter } from 'aws-cdk-lib/aws-ssm';
 import type { Construct } from 'constructs';
@@ -71,7 +72,10 @@ export function addObservability(stage: StageStacks, props: StackProps): Observa
     // Replication latency is reported in the home region.
     const own = { ...observed, replicaRegions: [] };
     const { availabilityPercent } = config.alarms;
-    new RelayAlarms(other, 'Alarms', { observed: own, availabilityPercent, ...alarmOptions(config, other) });
+    new RelayAlarms(other, 'Alarms', {
+      ...{ relay: { observed: () => own }, alarmNamePrefix: `edge-flag-relay-${name}` },
+      ...{ availabilityPercent, ...alarmOptions(config, other) },
+    });
     other.addStackDependency(regions.get(region)!);
   }
   for (const [region, one] of regions) {
@@ -129,6 +133,7 @@ function observedRelay(
 function canaryNeeds(scope: Construct, { config, flagTable }: StageStacks, { region }: RelayStack): CanaryNeeds {
   const { name, relay, environments } = config;
   const address = relay.loadBalancer ? publishedAddress(scope, name, 'internal') : undefined;
+  const key = relay.encryptionKeys[region];
   const layerArn = StringParameter.valueForStringParameter(scope, layerParameterName(name));
   return {
     environment: environments[0]!,
@@ -140,6 +145,6 @@ function canaryNeeds(scope: Construct, { config, flagTable }: StageStacks, { reg
     ...publishedNetwork(scope, name, config.networks[region]!),
     flagTable,
     readerLayer: LayerVersion.fromLayerVersionArn(scope, 'ReaderLayer', layerArn),
-    encryptionKeyArn: relay.encryptionKeys[region],
+    ...(key !== undefined && { encryptionKey: Key.fromKeyArn(scope, 'ParametersKey', key) }),
   };
 }

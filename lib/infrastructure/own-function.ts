@@ -6,7 +6,8 @@ import type { Construct } from 'constructs';
 
 export interface OwnFunctionProps
   extends Omit<lambda.FunctionProps, 'runtime' | 'handler' | 'code' | 'role' | 'logGroup'> {
-  readonly functionName: string;
+  /** @default CloudFormation's */
+  readonly functionName?: string;
   /** The directory of its bundle. */
   readonly directory: string;
   readonly logRetentionDays: RetentionDays;
@@ -18,7 +19,7 @@ export function ownFunction(
   { functionName, directory, logRetentionDays, ...props }: OwnFunctionProps,
 ): lambda.Function {
   const logGroup = new LogGroup(scope, 'Log', {
-    logGroupName: `/aws/lambda/${functionName}`,
+    ...(functionName !== undefined && { logGroupName: `/aws/lambda/${functionName}` }),
     retention: logRetentionDays,
     removalPolicy: RemovalPolicy.DESTROY,
   });
@@ -26,7 +27,7 @@ export function ownFunction(
   logGroup.grantWrite(role);
   return new lambda.Function(scope, 'Function', {
     ...props,
-    functionName,
+    ...(functionName !== undefined && { functionName }),
     runtime: lambda.Runtime.NODEJS_24_X,
     architecture: lambda.Architecture.ARM_64,
     handler: 'index.handler',

@@ -86,7 +86,10 @@ export class RegionStack extends Stack {
       const groups = new EdgeLogGroups(this, 'EdgeLogs', { stage, ...logs, requiredRegions, logRetentionDays });
       for (const logGroup of this.logGroups.values()) logGroup.node.addDependency(groups);
     }
-    if (readerLayer) this.readerLayer = new FlagReaderLayer(this, 'Reader', { stage });
+    if (readerLayer) {
+      const layerVersionName = `edge-flag-relay-${stage}-reader`;
+      this.readerLayer = new FlagReaderLayer(this, 'Reader', { stage, layerVersionName });
+    }
     this.topic = this.topicFor('Alarms', topicName(stage, 'alarms'), emails);
     if (pageEmails) this.pages = this.topicFor('Pages', topicName(stage, 'pages'), pageEmails);
   }

@@ -1,4 +1,5 @@
 import type { Stack } from 'aws-cdk-lib';
+import { Port } from 'aws-cdk-lib/aws-ec2';
 import { StringParameter } from 'aws-cdk-lib/aws-ssm';
 import type { Construct } from 'constructs';
 import type { RelayLoadBalancer } from './relay-load-balancer.ts';
@@ -15,6 +16,12 @@ export interface LoadBalancerAddress {
   readonly securityGroupId: string;
 }
 
+/** The port of an origin such as `https://…` or `http://…:8030`. */
+export function portOf(url: string): Port {
+  const given = /:(\d+)\/?$/.exec(url)?.[1];
+  return Port.tcp(Number(given ?? (url.startsWith('https:') ? 443 : 80)));
+}
+
 const suffixes: Readonly<Record<keyof LoadBalancerAddress, string>> = {
   dnsName: 'dns-name',
   fullName: 'full-name',
@@ -27,11 +34,13 @@ export function addressParameterName(stage: string, one: LoadBalancerName, what:
   return `/edge-flag-relay/${stage}/load-balancers/${one}/${suffixes[what]}`;
 }
 
-export function addressOf({ loadBalancer, targetGroup }: RelayLoadBalancer): LoadBalancerAddress {
+export function addressOf(one: RelayLoadBalancer): LoadBalancerAddress {
+  const { loadBalancer } = one;
+  const { fullName, targetGroupFullName } = one.observed('');
   return {
     dnsName: loadBalancer.loadBalancerDnsName,
-    fullName: loadBalancer.loadBalancerFullName,
-    targetGroupFullName: targetGroup.targetGroupFullName,
+    fullName,
+    targetGroupFullName,
     securityGroupId: loadBalancer.connections.securityGroups[0]!.securityGroupId,
   };
 }

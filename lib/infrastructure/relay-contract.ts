@@ -53,6 +53,30 @@ export function environmentsPath(stage: string): string {
   return `/edge-flag-relay/${stage}/environments/`;
 }
 
+/** Physical names of a relay's resources. */
+export interface RelayNames {
+  /** @default CloudFormation's, as for all of these */
+  readonly clusterName?: string;
+  readonly serviceName?: string;
+  /** The family of the task definition. */
+  readonly family?: string;
+  readonly logGroupName?: string;
+  readonly webAclName?: string;
+  readonly deploymentAlarmName?: string;
+}
+
+/** Those of a stage, whose stacks and commands know each other's resources by name. */
+export function relayNames(stage: string): Required<RelayNames> {
+  return {
+    clusterName: clusterName(stage),
+    serviceName: SERVICE_NAME,
+    family: `edge-flag-relay-${stage}`,
+    logGroupName: relayLogGroupName(stage),
+    webAclName: `edge-flag-relay-${stage}`,
+    deploymentAlarmName: `edge-flag-relay-${stage}-deployment-5xx`,
+  };
+}
+
 export function clusterName(stage: string): string {
   return `edge-flag-relay-${stage}`;
 }

@@ -1,80 +1,150 @@
 import { Duration, RemovalPolicy, Stack } from 'aws-cdk-lib';
+import type { ICertificate } from 'aws-cdk-lib/aws-certificatemanager';
 import { type Alarm, Metric, Stats } from 'aws-cdk-lib/aws-cloudwatch';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as ecs from 'aws-cdk-lib/aws-ecs';
-import type { RetentionDays } from 'aws-cdk-lib/aws-logs';
+import type { IGrantable, IPrincipal, IRole } from 'aws-cdk-lib/aws-iam';
+import type { IKey } from 'aws-cdk-lib/aws-kms';
+import { RetentionDays } from 'aws-cdk-lib/aws-logs';
+import { type IHostedZone, PrivateHostedZone } from 'aws-cdk-lib/aws-route53';
+import { LoadBalancerTarget } from 'aws-cdk-lib/aws-route53-targets';
 import * as s3 from 'aws-cdk-lib/aws-s3';
 import { DnsRecordType, PrivateDnsNamespace } from 'aws-cdk-lib/aws-servicediscovery';
 import { Construct } from 'constructs';
 import type { IFlagTable } from './flag-table.ts';
 import { literalRegion } from './literal-region.ts';
+import { NamesInZone } from './names-in-zone.ts';
 import { rollBackOnFailures } from './observability/deployment-alarm.ts';
+import type { ObservedLoadBalancer } from './observability/observed.ts';
 import { fillRelay } from './parse-stage.ts';
-import { addressOf } from './relay-addresses.ts';
+import { type IRelayService, type OwnObserved, RelayServiceBase } from './relay-base.ts';
 import {
-  clusterName,
   describeAgentProblem,
   describeFargateProblem,
   maximumPercent,
   metricsNamespace,
+  RELAY_PORT,
+  type RelayNames,
   SERVICE_NAME,
   STREAMS_METRIC,
 } from './relay-contract.ts';
-import { RelayLoadBalancer } from './relay-load-balancer.ts';
+import { type ExistingLoadBalancer, RelayLoadBalancer } from './relay-load-balancer.ts';
 import { RelayTaskDefinition } from './relay-task-definition.ts';
 import { RelayWebAcl } from './relay-web-acl.ts';
 import type { Relay } from './stage.ts';
+import { StageRelay, type StageRelayAttributes } from './stage-relay.ts';
 import type { RelaySettings } from './stage-settings.ts';
 
-export interface RelayServiceProps
-  extends Omit<RelaySettings, 'hostName' | 'hostedZone' | 'certificates' | 'encryptionKeys' | 'publicAccess'> {
-  /** Part of resource names and of the SSM path of keys: `/edge-flag-relay/<stage>/environments/`. */
+/** The public load balancer. */
+export interface PublicAccess {
+  /** @default made in `domainZone`; that of the internal load balancer if there is no zone */
+  readonly certificate?: ICertificate | undefined;
+  /** Its name, to which a record in `domainZone` is added. @default none */
+  readonly domainName?: string;
+  readonly domainZone?: IHostedZone;
+  /** @default 3,000 */
+  readonly requestsPerFiveMinutes?: number;
+  /** Additional path patterns. @default none */
+  readonly paths?: readonly string[];
+  /** A load balancer of yours, in public subnets: its web ACL is yours too. @default a new one, with a web ACL */
+  readonly existingLoadBalancer?: ExistingLoadBalancer;
+}
+
+/** Settings that a construct takes in another form. */
+type Converted =
+  | 'hostName'
+  | 'hostedZone'
+  | 'certificates'
+  | 'encryptionKeys'
+  | 'publicAccess'
+  | 'image'
+  | 'secrets'
+  | 'heartbeatSeconds'
+  | 'idleTimeoutSeconds';
+
+export interface RelayServiceProps extends Omit<RelaySettings, Converted>, RelayNames {
+  /** Part of the SSM path of keys, `/edge-flag-relay/<stage>/environments/`, and of the namespace of metrics. */
   readonly stage: string;
   /** The relay writes in this table's home region and only reads elsewhere. */
   readonly flagTable: IFlagTable;
-  readonly vpc: ec2.IVpc;
+  /** @default the VPC of `cluster` */
+  readonly vpc?: ec2.IVpc;
+  /** @default a new one */
+  readonly cluster?: ecs.ICluster;
   /** @default the VPC's private subnets with a way out */
   readonly taskSubnets?: ec2.SubnetSelection;
   /** @default the task subnets */
   readonly internalSubnets?: ec2.SubnetSelection;
   /** Required when `taskSubnets` are public. @default false */
   readonly assignPublicIp?: boolean;
-  /** Who may reach the internal load balancer. */
-  readonly allowedCidrs: readonly string[];
-  /** The internal load balancer's certificate. @default plain HTTP */
-  readonly certificateArn?: string;
+  /** Of the tasks. @default a new one, which lets load balancers in */
+  readonly securityGroups?: readonly ec2.ISecurityGroup[];
+  /** Address ranges that may reach the internal load balancer. @default none: `relay.connections` lets others in */
+  readonly allowedCidrs?: readonly string[];
+  /** A load balancer of yours instead of a new internal one. @default a new one */
+  readonly existingLoadBalancer?: ExistingLoadBalancer;
+  /** Of the new internal load balancer. @default a new one */
+  readonly loadBalancerSecurityGroup?: ec2.ISecurityGroup;
+  /** The internal load balancer's certificate. @default made in `domainZone` if it is public, else plain HTTP */
+  readonly certificate?: ICertificate;
+  /** The relay's name, which the certificate contains. @default none */
+  readonly domainName?: string;
+  /** Where `domainName` gets its record. @default none: you make it */
+  readonly domainZone?: IHostedZone;
   /** A public load balancer for browsers and mobile devices. @default none */
-  readonly publicAccess?: {
-    readonly certificateArn: string;
-    /** @default 3,000 */
-    readonly requestsPerFiveMinutes?: number;
-    /** Additional path patterns. */
-    readonly paths?: readonly string[];
-  };
+  readonly publicAccess?: PublicAccess;
+  /** Must fulfil the contract in docs/constructs.md. @default built from `relay-task/Dockerfile` during deployment */
+  readonly image?: ecs.ContainerImage;
+  /** Additional secret settings (docs/configuration.md), read when a task starts. @default none */
+  readonly secrets?: Readonly<Record<string, ecs.Secret>>;
   /** The KMS key of this region's SSM parameters. @default the AWS managed key for SSM */
-  readonly encryptionKeyArn?: string;
-  /** An additional store that the relay in the home region fills. */
+  readonly encryptionKey?: IKey;
+  /** With which relays call AWS; its permissions are added. @default a new one */
+  readonly taskRole?: IRole;
+  /** With which ECS starts tasks; its permissions are added. @default a new one */
+  readonly executionRole?: IRole;
+  /** How often an idle stream gets a heartbeat comment, in whole seconds. @default 30 seconds */
+  readonly heartbeat?: Duration;
+  /** Of new load balancers: more than two heartbeats, less than the relay's keep-alive of 4,010 s. @default 2 minutes */
+  readonly idleTimeout?: Duration;
+  /** An additional store that the relay in the home region fills. @default none */
   readonly redis?: { readonly url: string; readonly cluster: boolean };
   /** The share of requests answered with 5xx above which ECS rolls a deployment back. @default 10 */
   readonly deploymentFailedPercent?: number | undefined;
-  /** Production sizes and Container Insights. @default true */
+  /** Production sizes, and Container Insights in a new cluster. @default true */
   readonly production?: boolean;
+  /** Whether the cluster has Container Insights, the only source of task counts. @default `production` in a new cluster, else false */
+  readonly containerInsights?: boolean;
   /**
-   * Whether load balancers are protected from deletion. Set it after the first successful deployment, which could not be rolled back
+   * Whether new load balancers are protected from deletion. Set it after the first successful deployment, which could not be rolled back
    * otherwise. @default false
    */
   readonly deletionProtection?: boolean;
-  /** @default 90 */
-  readonly logRetentionDays?: RetentionDays;
+  /** @default three months */
+  readonly logRetention?: RetentionDays;
 }
 
 /**
  * The relay on Fargate, behind a load balancer configured for streams. A deployment replaces at most a third of the tasks at a
  * time and never stops one before its successor is healthy; if its tasks do not become healthy, it is rolled back. Throws an
  * Error for a size that Fargate does not offer or for conflicting timeouts.
+ *
+ * `connections` are those of the internal load balancer, or of the tasks if there is none.
  */
-export class RelayService extends Construct {
-  readonly cluster: ecs.Cluster;
+export class RelayService extends RelayServiceBase implements IGrantable {
+  /** The relay of a stage that this project's app deployed in the same region. */
+  static fromStage(scope: Construct, id: string, attributes: StageRelayAttributes): IRelayService {
+    return new StageRelay(scope, id, attributes);
+  }
+
+  readonly stage: string;
+  readonly flagTable: IFlagTable;
+  readonly vpc: ec2.IVpc;
+  readonly connections: ec2.Connections;
+  /** The task role. */
+  readonly grantPrincipal: IPrincipal;
+  readonly domainName: string | undefined;
+  readonly cluster: ecs.ICluster;
   readonly service: ecs.FargateService;
   readonly taskDefinition: RelayTaskDefinition;
   /** Undefined with `loadBalancer: false`, as is what depends on it. */
@@ -86,36 +156,115 @@ export class RelayService extends Construct {
   readonly deploymentAlarm?: Alarm;
   /** Open streams per task, on which the service scales. */
   readonly streamsPerTask: Metric;
+  private readonly own: Pick<OwnObserved, 'tasks' | 'containerInsights'>;
+  private readonly certificates: ICertificate[] = [];
 
   constructor(scope: Construct, id: string, props: RelayServiceProps) {
     super(scope, id);
-    const { stage, vpc, flagTable, production = true, logRetentionDays = 90, publicAccess: _, ...rest } = props;
-    const relay = fillRelay(rest, production);
+    const { stage, flagTable, production = true, cluster, vpc = cluster?.vpc, domainName } = props;
+    const relay = relayOf(props, production);
     const region = literalRegion(this, 'a relay');
+    const { path } = this.node;
     const size = describeFargateProblem(relay.cpu, relay.memoryMiB) ?? describeAgentProblem(relay);
-    if (size !== undefined) throw new Error(`memoryMiB=${relay.memoryMiB} is invalid: expected ${size}`);
+    if (size !== undefined) throw new Error(`${path}: memoryMiB=${relay.memoryMiB} is invalid: expected ${size}`);
+    if (!vpc) throw new Error(`${path}: vpc is missing: give vpc, or cluster, whose VPC is used then`);
+    this.stage = stage;
+    this.flagTable = flagTable;
+    this.vpc = vpc;
+    this.domainName = domainName;
+    const containerInsights = props.containerInsights ?? (cluster === undefined && production);
+    this.own = { tasks: relay.tasks, containerInsights };
 
-    const { redis, encryptionKeyArn } = props;
     this.taskDefinition = new RelayTaskDefinition(this, 'Relay', {
-      stage,
-      region,
-      flagTable,
-      relay,
-      redis,
-      encryptionKeyArn,
-      logRetentionDays,
+      ...only(props, ['family', 'logGroupName', 'redis', 'encryptionKey', 'image', 'taskRole', 'executionRole']),
+      ...{ stage, region, flagTable, relay, secrets: props.secrets ?? {} },
+      logRetention: props.logRetention ?? RetentionDays.THREE_MONTHS,
     });
-    this.cluster = new ecs.Cluster(this, 'Cluster', {
-      vpc,
-      clusterName: clusterName(stage),
-      containerInsightsV2: production ? ecs.ContainerInsights.ENHANCED : ecs.ContainerInsights.DISABLED,
-    });
+    this.grantPrincipal = this.taskDefinition.grantPrincipal;
+    this.cluster =
+      cluster ??
+      new ecs.Cluster(this, 'Cluster', {
+        vpc,
+        ...only(props, ['clusterName']),
+        containerInsightsV2: containerInsights ? ecs.ContainerInsights.ENHANCED : ecs.ContainerInsights.DISABLED,
+      });
     const taskSubnets = props.taskSubnets ?? { subnetType: ec2.SubnetType.PRIVATE_WITH_EGRESS };
-    this.service = new ecs.FargateService(this, 'Service', {
+    this.service = this.createService(relay, { ...props, production, taskSubnets });
+    // In a network of the same stack, tasks need the way out before they start, and for as long as they run.
+    this.service.node.addDependency(vpc.selectSubnets(taskSubnets).internetConnectivityEstablished);
+    // A table in the same stack must be created first.
+    if (Construct.isConstruct(flagTable) && Stack.of(flagTable) === Stack.of(this)) {
+      this.service.node.addDependency(flagTable);
+    }
+
+    if (relay.prometheus) this.openMetrics(relay.prometheus);
+
+    if (relay.loadBalancer) {
+      const { internal, open } = this.loadBalancers(relay, { ...props, vpc, taskSubnets });
+      this.internal = internal;
+      if (open) this.public = open;
+      this.deploymentAlarm = rollBackOnFailures(this, 'DeploymentAlarm', {
+        alarmName: props.deploymentAlarmName,
+        service: this.service,
+        failedPercent: props.deploymentFailedPercent,
+        loadBalancers: this.observedLoadBalancers(),
+      });
+    }
+    const securityGroups = (this.internal?.loadBalancer ?? this.service).connections.securityGroups;
+    const defaultPort = ec2.Port.tcp(this.internal?.port ?? RELAY_PORT);
+    this.connections = new ec2.Connections({ securityGroups, defaultPort });
+
+    this.streamsPerTask = new Metric({
+      namespace: metricsNamespace(stage),
+      metricName: STREAMS_METRIC,
+      statistic: Stats.AVERAGE,
+      period: Duration.minutes(1),
+      region,
+    });
+    this.scaling = this.service.autoScaleTaskCount({ minCapacity: relay.tasks, maxCapacity: relay.maxTasks });
+    this.scale(relay);
+  }
+
+  get url(): string | undefined {
+    return this.internal?.urlBy();
+  }
+
+  protected ownObserved(): OwnObserved {
+    const { stage, flagTable } = this;
+    const region = literalRegion(this, 'a relay');
+    const writes = region === flagTable.homeRegion;
+    return {
+      ...{ stage, region, writes, ...this.own },
+      clusterName: this.cluster.clusterName,
+      serviceName: this.service.serviceName,
+      logGroupName: this.taskDefinition.logGroup.logGroupName,
+      loadBalancers: this.observedLoadBalancers(),
+      tableName: flagTable.tableName,
+      homeRegion: flagTable.homeRegion,
+      // Replication latency is reported in the home region.
+      replicaRegions: writes ? flagTable.replicaRegions : [],
+      certificateArns: [...new Set(this.certificates.map(({ certificateArn }) => certificateArn))],
+    };
+  }
+
+  private observedLoadBalancers(): ObservedLoadBalancer[] {
+    return [
+      ...(this.internal ? [this.internal.observed('internal')] : []),
+      ...(this.public ? [this.public.observed('public')] : []),
+    ];
+  }
+
+  private createService(
+    relay: Relay,
+    props: RelayServiceProps & { readonly production: boolean; readonly taskSubnets: ec2.SubnetSelection },
+  ): ecs.FargateService {
+    const { securityGroups, production } = props;
+    return new ecs.FargateService(this, 'Service', {
       cluster: this.cluster,
-      serviceName: SERVICE_NAME,
+      ...only(props, ['serviceName']),
+      ...(securityGroups && { securityGroups: [...securityGroups] }),
       taskDefinition: this.taskDefinition.task,
-      vpcSubnets: taskSubnets,
+      vpcSubnets: props.taskSubnets,
       assignPublicIp: props.assignPublicIp ?? false,
       // No desiredCount: every deployment would set it, and stop the tasks that were added since. A new service starts with one
       // task, which the scaling target's minimum raises as soon as it is created.
@@ -129,68 +278,65 @@ export class RelayService extends Construct {
       enableECSManagedTags: true,
       ...(relay.redeploy && { forceNewDeployment: { enabled: true, nonce: relay.redeploy } }),
     });
-    // In a network of the same stack, tasks need the way out before they start, and for as long as they run.
-    this.service.node.addDependency(vpc.selectSubnets(taskSubnets).internetConnectivityEstablished);
-    // A table in the same stack must be created first.
-    if (Construct.isConstruct(flagTable) && Stack.of(flagTable) === Stack.of(this)) {
-      this.service.node.addDependency(flagTable);
-    }
-
-    if (relay.prometheus) this.openMetrics(relay.prometheus);
-
-    if (relay.loadBalancer) {
-      const { internal, open } = this.loadBalancers(relay, { ...props, taskSubnets });
-      this.internal = internal;
-      if (open) this.public = open;
-      this.deploymentAlarm = rollBackOnFailures(this, 'DeploymentAlarm', {
-        stage,
-        service: this.service,
-        failedPercent: props.deploymentFailedPercent,
-        loadBalancers: [
-          { name: 'internal', ...addressOf(internal) },
-          ...(open ? [{ name: 'public', ...addressOf(open) }] : []),
-        ],
-      });
-    }
-
-    this.streamsPerTask = new Metric({
-      namespace: metricsNamespace(stage),
-      metricName: STREAMS_METRIC,
-      statistic: Stats.AVERAGE,
-      period: Duration.minutes(1),
-      region,
-    });
-    this.scaling = this.service.autoScaleTaskCount({ minCapacity: relay.tasks, maxCapacity: relay.maxTasks });
-    this.scale(relay);
   }
 
   private loadBalancers(
     relay: Relay,
-    props: RelayServiceProps & { readonly taskSubnets: ec2.SubnetSelection },
+    props: RelayServiceProps & { readonly vpc: ec2.IVpc; readonly taskSubnets: ec2.SubnetSelection },
   ): { readonly internal: RelayLoadBalancer; readonly open?: RelayLoadBalancer } {
-    const { vpc, stage, publicAccess, taskSubnets, allowedCidrs, deletionProtection = false } = props;
-    const accessLogs = relay.accessLogs ? this.accessLogBucket() : undefined;
+    const { vpc, stage, publicAccess, taskSubnets, allowedCidrs = [], deletionProtection = false } = props;
+    const ours = !props.existingLoadBalancer || (publicAccess && !publicAccess.existingLoadBalancer);
+    const accessLogs = relay.accessLogs && ours ? this.accessLogBucket() : undefined;
     const shared = { vpc, relay, accessLogs, deletionProtection, allowedCidrs };
+    const names = this.namesIn('Names', props);
+    const certificate = props.certificate ?? names?.certificate;
     const internal = new RelayLoadBalancer(this, 'Internal', {
       ...shared,
       subnets: props.internalSubnets ?? taskSubnets,
-      certificateArn: props.certificateArn,
+      certificate,
+      securityGroup: props.loadBalancerSecurityGroup,
+      existing: props.existingLoadBalancer,
     });
+    if (certificate) this.certificates.push(certificate);
+    names?.leadTo(new LoadBalancerTarget(internal.loadBalancer, { evaluateTargetHealth: true }), { ipv6: false });
     this.service.attachToApplicationTargetGroup(internal.targetGroup);
     if (!publicAccess) return { internal };
+    const publicNames = this.namesIn('PublicNames', publicAccess);
+    const publicCertificate = publicAccess.certificate ?? publicNames?.certificate ?? certificate;
     const open = new RelayLoadBalancer(this, 'Public', {
       ...shared,
       subnets: { subnetType: ec2.SubnetType.PUBLIC },
-      certificateArn: publicAccess.certificateArn,
+      certificate: publicCertificate,
       clientSide: { paths: publicAccess.paths ?? [] },
+      existing: publicAccess.existingLoadBalancer,
     });
+    if (publicCertificate) this.certificates.push(publicCertificate);
+    publicNames?.leadTo(new LoadBalancerTarget(open.loadBalancer, { evaluateTargetHealth: true }), { ipv6: false });
     this.service.attachToApplicationTargetGroup(open.targetGroup);
-    new RelayWebAcl(this, 'WebAcl', {
-      stage,
-      loadBalancerArn: open.loadBalancer.loadBalancerArn,
-      requestsPerFiveMinutes: publicAccess.requestsPerFiveMinutes ?? 3_000,
-    });
+    // A load balancer has one web ACL at most.
+    if (!publicAccess.existingLoadBalancer) {
+      new RelayWebAcl(this, 'WebAcl', {
+        stage,
+        name: props.webAclName,
+        loadBalancerArn: open.loadBalancer.loadBalancerArn,
+        requestsPerFiveMinutes: publicAccess.requestsPerFiveMinutes ?? 3_000,
+      });
+    }
     return { internal, open };
+  }
+
+  private namesIn(
+    id: string,
+    { certificate, domainName, domainZone, existingLoadBalancer }: Partial<RelayServiceProps> & PublicAccess,
+  ): NamesInZone | undefined {
+    if (!domainZone) return undefined;
+    if (domainName === undefined) {
+      throw new Error(`${this.node.path}: domainName is missing: give the name that gets a record in domainZone`);
+    }
+    const needed = certificate === undefined && existingLoadBalancer?.listener === undefined;
+    // ACM looks for its validation records in public DNS.
+    const makes = needed && !(domainZone instanceof PrivateHostedZone);
+    return new NamesInZone(this, id, { zone: domainZone, names: [domainName], certificate: makes });
   }
 
   private scale(relay: { readonly cpuTargetPercent: number; readonly streamsPerTask: number }): void {
@@ -233,4 +379,23 @@ export class RelayService extends Construct {
       removalPolicy: RemovalPolicy.RETAIN,
     });
   }
+}
+
+/** The settings with their defaults. */
+function relayOf(props: RelayServiceProps, production: boolean): Relay {
+  const { publicAccess: _, image: __, secrets: ___, heartbeat, idleTimeout, ...rest } = props;
+  return fillRelay(
+    {
+      ...rest,
+      ...(heartbeat && { heartbeatSeconds: heartbeat.toSeconds() }),
+      ...(idleTimeout && { idleTimeoutSeconds: idleTimeout.toSeconds() }),
+    },
+    production,
+  );
+}
+
+/** Those of these properties that were given. */
+function only<T extends object, K extends keyof T>(props: T, names: readonly K[]): Partial<Pick<T, K>> {
+  const given = names.filter((name) => props[name] !== undefined).map((name) => [name, props[name]]);
+  return Object.fromEntries(given) as Partial<Pick<T, K>>;
 }

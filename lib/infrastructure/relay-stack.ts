@@ -1,18 +1,23 @@
 import { createHash } from 'node:crypto';
-import { CfnOutput, Stack, type StackProps } from 'aws-cdk-lib';
+import { CfnOutput, Duration, Stack, type StackProps } from 'aws-cdk-lib';
+import { Certificate, type ICertificate } from 'aws-cdk-lib/aws-certificatemanager';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import { CfnServerlessCache } from 'aws-cdk-lib/aws-elasticache';
+import { Key } from 'aws-cdk-lib/aws-kms';
 import { LoadBalancerTarget } from 'aws-cdk-lib/aws-route53-targets';
 import type { Construct } from 'constructs';
 import type { IFlagTable } from './flag-table.ts';
 import { certifies } from './hosted-zone.ts';
-import { NamesInZone } from './names-in-zone.ts';
+import { NamesInZone, zoneFrom } from './names-in-zone.ts';
 import { publishNetwork } from './published-network.ts';
 import { type LoadBalancerName, publishAddress, publishCertificate } from './relay-addresses.ts';
+import { secretFrom } from './relay-agent.ts';
+import { relayNames } from './relay-contract.ts';
 import type { RelayLoadBalancer } from './relay-load-balancer.ts';
 import { RelayNetwork } from './relay-network.ts';
 import { RelayService } from './relay-service.ts';
-import type { Stage } from './stage.ts';
+import { imageFrom } from './relay-task-definition.ts';
+import type { Relay, Stage } from './stage.ts';
 import type { RedisSettings, RelaySettings } from './stage-settings.ts';
 
 export interface RelayStackProps extends StackProps {
@@ -43,23 +48,25 @@ export class RelayStack extends Stack {
     const { hostName, hostedZone, certificates, encryptionKeys, publicAccess, ...settings } = stage.relay;
     const internalNames = this.namesFor('Names', { hostName, hostedZone }, certificates[region]);
     const publicNames = publicAccess && this.namesFor('PublicNames', publicAccess, publicAccess.certificates[region]);
-    const certificateArn = certificates[region] ?? internalNames?.certificateArn;
+    const certificate = this.certificateOf('Certificate', certificates[region]) ?? internalNames?.certificate;
     this.madeCertificates = {
-      ...(internalNames?.certificateArn && { internal: internalNames.certificateArn }),
-      ...(publicNames?.certificateArn && { public: publicNames.certificateArn }),
+      ...(internalNames?.certificate && { internal: internalNames.certificate.certificateArn }),
+      ...(publicNames?.certificate && { public: publicNames.certificate.certificateArn }),
     };
 
+    const key = encryptionKeys[region];
     const redis = home ? stage.redis : undefined;
     const cacheGroup = redis && 'serverless' in redis ? this.cacheGroup(vpc) : undefined;
     if (redis && 'serverless' in redis && cacheGroup) {
       this.cache = this.serverlessCache(stage, redis.serverless, network, cacheGroup);
     }
     this.relay = new RelayService(this, 'Relay', {
-      ...settings,
+      ...constructsOf(this, settings),
+      ...relayNames(stage.name),
       stage: stage.name,
       production: stage.production,
       deletionProtection: stage.protected,
-      logRetentionDays: stage.logRetentionDays,
+      logRetention: stage.logRetentionDays,
       deploymentFailedPercent: stage.alarms.thresholds['deployment-5xx'],
       flagTable,
       vpc,
@@ -68,11 +75,14 @@ export class RelayStack extends Stack {
       assignPublicIp: network.assignPublicIp,
       allowedCidrs: settings.allowedCidrs ?? [cidr],
       ...(settings.prometheus && { prometheus: { allowedCidrs: [cidr], ...settings.prometheus } }),
-      ...(certificateArn && { certificateArn }),
-      ...(encryptionKeys[region] && { encryptionKeyArn: encryptionKeys[region] }),
+      ...(certificate && { certificate }),
+      ...(key !== undefined && { encryptionKey: Key.fromKeyArn(this, 'ParametersKey', key) }),
       ...(publicAccess && {
         publicAccess: {
-          certificateArn: publicAccess.certificates[region] ?? publicNames?.certificateArn ?? certificateArn ?? '',
+          certificate:
+            this.certificateOf('PublicCertificate', publicAccess.certificates[region]) ??
+            publicNames?.certificate ??
+            certificate,
           requestsPerFiveMinutes: publicAccess.requestsPerFiveMinutes,
           paths: publicAccess.paths,
         },
@@ -105,6 +115,10 @@ export class RelayStack extends Stack {
     return [...this.zones];
   }
 
+  private certificateOf(id: string, arn: string | undefined): ICertificate | undefined {
+    return arn === undefined ? undefined : Certificate.fromCertificateArn(this, id, arn);
+  }
+
   private namesFor(
     id: string,
     { hostName, hostedZone }: Pick<RelaySettings, 'hostName' | 'hostedZone'>,
@@ -112,7 +126,7 @@ export class RelayStack extends Stack {
   ): NamesInZone | undefined {
     if (!hostedZone || hostName === undefined) return undefined;
     const certificate = given === undefined && certifies(hostedZone);
-    return new NamesInZone(this, id, { zone: hostedZone, names: [hostName], certificate });
+    return new NamesInZone(this, id, { zone: zoneFrom(this, `${id}Zone`, hostedZone), names: [hostName], certificate });
   }
 
   private redisOf(redis: RedisSettings): { url: string; cluster: boolean } {
@@ -156,4 +170,21 @@ export class RelayStack extends Stack {
 
 function shortHash(text: string): string {
   return createHash('sha256').update(text).digest('hex').slice(0, 8);
+}
+
+/** The settings of a stage file as the construct takes them. */
+function constructsOf(
+  scope: Stack,
+  settings: Omit<Relay, 'hostName' | 'hostedZone' | 'certificates' | 'encryptionKeys' | 'publicAccess'>,
+) {
+  const { image, secrets, heartbeatSeconds, idleTimeoutSeconds, ...same } = settings;
+  return {
+    ...same,
+    heartbeat: Duration.seconds(heartbeatSeconds),
+    idleTimeout: Duration.seconds(idleTimeoutSeconds),
+    ...(image !== undefined && { image: imageFrom(scope, image) }),
+    secrets: Object.fromEntries(
+      Object.entries(secrets).map(([variable, source]) => [variable, secretFrom(scope, variable, source)]),
+    ),
+  };
 }

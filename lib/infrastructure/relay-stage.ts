@@ -1,4 +1,5 @@
 import { Annotations, Stack, type StackProps, Stage, Tags } from 'aws-cdk-lib';
+import { Key } from 'aws-cdk-lib/aws-kms';
 import type { Construct } from 'constructs';
 import { acknowledgeFindings } from './acknowledged.ts';
 import { useCustomerKeys } from './customer-keys.ts';
@@ -152,15 +153,16 @@ export class RelayStage extends Stage implements StageStacks {
       loadBalancer,
       vpc: home.network.vpc,
       subnets: home.network.internalSubnets,
-      logRetentionDays,
+      logRetention: logRetentionDays,
     });
+    const key = relay.encryptionKeys[homeRegion];
     const [viewerRequest] = edgeFunctionNames(stage);
     for (const region of this.regions.values()) {
       const logGroup = region.logGroups.get(viewerRequest!);
       if (!logGroup) continue;
       new ExposureCollector(region, 'Exposures', {
-        ...{ stage, environment, homeRegion, logRetentionDays, logGroups: [logGroup] },
-        encryptionKeyArn: relay.encryptionKeys[homeRegion],
+        ...{ stage, environment, homeRegion, logRetention: logRetentionDays, logGroups: [logGroup] },
+        ...(key !== undefined && { encryptionKey: Key.fromKeyArn(region, 'ParametersKey', key) }),
       });
     }
   }

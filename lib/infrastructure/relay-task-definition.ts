@@ -3,11 +3,12 @@ import { Aws, Duration, RemovalPolicy, Size } from 'aws-cdk-lib';
 import { Repository } from 'aws-cdk-lib/aws-ecr';
 import { Platform } from 'aws-cdk-lib/aws-ecr-assets';
 import * as ecs from 'aws-cdk-lib/aws-ecs';
-import { PolicyStatement } from 'aws-cdk-lib/aws-iam';
+import { type IGrantable, type IPrincipal, type IRole, PolicyStatement } from 'aws-cdk-lib/aws-iam';
+import type { IKey } from 'aws-cdk-lib/aws-kms';
 import { LogGroup, type RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { Construct } from 'constructs';
 import type { IFlagTable } from './flag-table.ts';
-import { RelayAgent, secretFrom } from './relay-agent.ts';
+import { RelayAgent } from './relay-agent.ts';
 import {
   DRAIN_WINDOW_SECONDS,
   drains,
@@ -17,22 +18,29 @@ import {
   otherSources,
   RELAY_PORT,
   RELAY_USER,
-  relayLogGroupName,
+  type RelayNames,
   relayMemoryMiB,
   SHUTDOWN_SECONDS,
   STOP_TIMEOUT_SECONDS,
 } from './relay-contract.ts';
 import type { Relay } from './stage.ts';
 
-export interface RelayTaskDefinitionProps {
+export interface RelayTaskDefinitionProps extends Pick<RelayNames, 'family' | 'logGroupName'> {
   readonly stage: string;
   readonly region: string;
   readonly flagTable: IFlagTable;
   readonly relay: Relay;
   /** ElastiCache or any other Redis. */
   readonly redis?: { readonly url: string; readonly cluster: boolean } | undefined;
-  readonly encryptionKeyArn?: string | undefined;
-  readonly logRetentionDays: RetentionDays;
+  /** @default built from `relay-task/Dockerfile` */
+  readonly image?: ecs.ContainerImage | undefined;
+  /** Variables whose values are secret. */
+  readonly secrets: Readonly<Record<string, ecs.Secret>>;
+  readonly encryptionKey?: IKey | undefined;
+  readonly logRetention: RetentionDays;
+  /** @default new ones */
+  readonly taskRole?: IRole | undefined;
+  readonly executionRole?: IRole | undefined;
 }
 
 /** The relay's arguments. */
@@ -41,8 +49,10 @@ const COMMAND = ['--from-env'];
 const ROOT = join(import.meta.dirname, '../..');
 
 /** One relay: container, settings, permissions and log. */
-export class RelayTaskDefinition extends Construct {
+export class RelayTaskDefinition extends Construct implements IGrantable {
   readonly task: ecs.FargateTaskDefinition;
+  /** The role with which relays call AWS. */
+  readonly grantPrincipal: IPrincipal;
   readonly logGroup: LogGroup;
 
   constructor(scope: Construct, id: string, props: RelayTaskDefinitionProps) {
@@ -51,12 +61,14 @@ export class RelayTaskDefinition extends Construct {
     const arm = relay.architecture === 'arm64';
     const home = region === flagTable.homeRegion;
     this.logGroup = new LogGroup(this, 'Log', {
-      logGroupName: relayLogGroupName(stage),
-      retention: props.logRetentionDays,
+      ...(props.logGroupName !== undefined && { logGroupName: props.logGroupName }),
+      retention: props.logRetention,
       removalPolicy: RemovalPolicy.DESTROY,
     });
     this.task = new ecs.FargateTaskDefinition(this, 'Task', {
-      family: `edge-flag-relay-${stage}`,
+      ...(props.family !== undefined && { family: props.family }),
+      ...(props.taskRole && { taskRole: props.taskRole }),
+      ...(props.executionRole && { executionRole: props.executionRole }),
       cpu: relay.cpu,
       memoryLimitMiB: relay.memoryMiB,
       runtimePlatform: {
@@ -69,16 +81,16 @@ export class RelayTaskDefinition extends Construct {
     const metricsPort = metricsPortOf(relay);
     const container = this.task.addContainer('relay', {
       containerName: 'relay',
-      image: relay.image
-        ? this.prebuilt(relay.image)
-        : ecs.ContainerImage.fromAsset(ROOT, {
-            file: 'relay-task/Dockerfile',
-            platform: arm ? Platform.LINUX_ARM64 : Platform.LINUX_AMD64,
-            displayName: 'relay',
-          }),
+      image:
+        props.image ??
+        ecs.ContainerImage.fromAsset(ROOT, {
+          file: 'relay-task/Dockerfile',
+          platform: arm ? Platform.LINUX_ARM64 : Platform.LINUX_AMD64,
+          displayName: 'relay',
+        }),
       command: [...COMMAND],
       environment: variables(props, home),
-      secrets: this.secrets(relay.secrets),
+      secrets: { ...props.secrets },
       portMappings: [
         { containerPort: RELAY_PORT, name: 'http' },
         ...(relay.prometheus ? [{ containerPort: relay.prometheus.port, name: 'metrics' }] : []),
@@ -121,30 +133,19 @@ export class RelayTaskDefinition extends Construct {
         resources: ['', '/*'].map((rest) => `${parameterArn(environmentsPath(stage).slice(1, -1), region)}${rest}`),
       }),
     );
-    if (props.encryptionKeyArn) this.mayDecrypt(props.encryptionKeyArn);
+    for (const role of [this.task.taskRole, this.task.obtainExecutionRole()]) props.encryptionKey?.grantDecrypt(role);
+    this.grantPrincipal = this.task.taskRole;
   }
+}
 
-  /** Pulling from a private ECR repository needs a grant. */
-  private prebuilt(uri: string): ecs.ContainerImage {
-    const [, account, region, repositoryName, tagOrDigest] =
-      /^(\d{12})\.dkr\.ecr\.([a-z\d-]+)\.amazonaws\.com(?:\.cn)?\/([^:@]+)[:@](.+)$/.exec(uri) ?? [];
-    if (!account || !repositoryName) return ecs.ContainerImage.fromRegistry(uri);
-    const repositoryArn = `arn:${Aws.PARTITION}:ecr:${region}:${account}:repository/${repositoryName}`;
-    const repository = Repository.fromRepositoryAttributes(this, 'Repository', { repositoryArn, repositoryName });
-    return ecs.ContainerImage.fromEcrRepository(repository, tagOrDigest);
-  }
-
-  private mayDecrypt(keyArn: string): void {
-    const statement = new PolicyStatement({ actions: ['kms:Decrypt'], resources: [keyArn] });
-    this.task.taskRole.addToPrincipalPolicy(statement);
-    this.task.obtainExecutionRole().addToPrincipalPolicy(statement);
-  }
-
-  private secrets(sources: Readonly<Record<string, string>>): Record<string, ecs.Secret> {
-    return Object.fromEntries(
-      Object.entries(sources).map(([variable, source]) => [variable, secretFrom(this, variable, source)]),
-    );
-  }
+/** A prebuilt image by its URI. Pulling from a private ECR repository needs a grant. */
+export function imageFrom(scope: Construct, uri: string): ecs.ContainerImage {
+  const [, account, region, repositoryName, tagOrDigest] =
+    /^(\d{12})\.dkr\.ecr\.([a-z\d-]+)\.amazonaws\.com(?:\.cn)?\/([^:@]+)[:@](.+)$/.exec(uri) ?? [];
+  if (!account || !repositoryName) return ecs.ContainerImage.fromRegistry(uri);
+  const repositoryArn = `arn:${Aws.PARTITION}:ecr:${region}:${account}:repository/${repositoryName}`;
+  const repository = Repository.fromRepositoryAttributes(scope, 'Repository', { repositoryArn, repositoryName });
+  return ecs.ContainerImage.fromEcrRepository(repository, tagOrDigest);
 }
 
 function parameterArn(name: string, region: string): string {
@@ -158,10 +159,10 @@ function metricsPortOf({ prometheus, agent }: Relay): number | undefined {
 
 /** The relay's settings, named as in `docs/configuration.md`. */
 function variables(props: RelayTaskDefinitionProps, home: boolean): Record<string, string> {
-  const { stage, region, flagTable, relay, redis } = props;
+  const { stage, region, flagTable, relay, redis, secrets } = props;
   const { connectionSeconds } = drains[relay.drain];
   const metricsPort = metricsPortOf(relay);
-  const named = { ...relay.secrets, ...relay.variables };
+  const named = { ...secrets, ...relay.variables };
   const fromSsm = !otherSources.some((name) => Object.hasOwn(named, name));
   return {
     // Environments that only LaunchDarkly knows are apart in the table by their client-side IDs.

@@ -3,6 +3,8 @@ import { Construct } from 'constructs';
 
 export interface RelayWebAclProps {
   readonly stage: string;
+  /** @default CloudFormation's */
+  readonly name?: string | undefined;
   readonly loadBalancerArn: string;
   readonly requestsPerFiveMinutes: number;
 }
@@ -28,7 +30,11 @@ const COUNTED = [
 export class RelayWebAcl extends Construct {
   readonly webAcl: CfnWebACL;
 
-  constructor(scope: Construct, id: string, { stage, loadBalancerArn, requestsPerFiveMinutes }: RelayWebAclProps) {
+  constructor(
+    scope: Construct,
+    id: string,
+    { stage, name: aclName, loadBalancerArn, requestsPerFiveMinutes }: RelayWebAclProps,
+  ) {
     super(scope, id);
     const visible = (metricName: string) => ({
       cloudWatchMetricsEnabled: true,
@@ -51,7 +57,7 @@ export class RelayWebAcl extends Construct {
       },
     });
     this.webAcl = new CfnWebACL(this, 'Acl', {
-      name: `edge-flag-relay-${stage}`,
+      ...(aclName !== undefined && { name: aclName }),
       scope: 'REGIONAL',
       defaultAction: { allow: {} },
       visibilityConfig: visible('all'),

@@ -15,7 +15,7 @@ import type { AlarmRow } from './alarm-row.ts';
 import { homeRows } from './alarm-rows.ts';
 import { edgeRows, type RegionObserved, regionRows } from './alarm-rows-region.ts';
 import { type BurnRate, burnRates, describeBurnRate, failedPercentAt, failedRequests } from './burn-rates.ts';
-import type { Observed } from './observed.ts';
+import type { IObservedRelay, Observed, ObserveOptions } from './observed.ts';
 import type { Thresholds } from './thresholds.ts';
 
 /** The page of runbooks, relative to the repository's root. */
@@ -35,8 +35,11 @@ export interface AlarmOptions {
   readonly thresholds?: Thresholds | undefined;
 }
 
-export interface RelayAlarmsProps extends AlarmOptions {
-  readonly observed: Observed;
+export interface RelayAlarmsProps extends AlarmOptions, ObserveOptions {
+  /** A `RelayService`, or `RelayService.fromStage`. */
+  readonly relay: IObservedRelay;
+  /** What alarms' names start with: `<prefix>-cpu`. @default CloudFormation's names */
+  readonly alarmNamePrefix?: string | undefined;
   /** The share of requests that succeed in 30 days. @default 99.99 */
   readonly availabilityPercent?: number | undefined;
 }
@@ -49,19 +52,25 @@ export class RelayAlarms extends Construct {
   readonly alarms: readonly IAlarm[];
   readonly impaired: CompositeAlarm;
 
-  constructor(scope: Construct, id: string, { observed, availabilityPercent = 99.99, ...options }: RelayAlarmsProps) {
+  constructor(scope: Construct, id: string, props: RelayAlarmsProps) {
     super(scope, id);
+    const { relay, alarmNamePrefix: prefix, availabilityPercent = 99.99, ...options } = props;
+    const { environments, otherEnvironments, canary } = props;
+    const observed = relay.observed({ environments, otherEnvironments, canary });
     const { stage, clusterName, serviceName, loadBalancers } = observed;
-    const made = alarmsOf(this, stage, homeRows(observed), options);
+    const made = alarmsOf(this, prefix, homeRows(observed), options);
     // Without a load balancer nothing counts requests.
     const budget = loadBalancers.length > 0 ? burnRates : [];
-    const burning = budget.map((row) => ({ row, alarm: this.burning(row, observed, availabilityPercent, options) }));
+    const burning = budget.map((row) => ({
+      row,
+      alarm: this.burning(row, loadBalancers, { prefix, available: availabilityPercent, options }),
+    }));
     this.alarms = [...made, ...burning].map(({ alarm }) => alarm);
-    this.impaired = impairedOf(this, impairedNames.relays(stage), [...burning, ...made], options)!;
+    this.impaired = impairedOf(this, named(prefix, 'impaired'), [...burning, ...made], options)!;
 
     // No metric shows a rollback: it leaves a healthy service behind.
     new Rule(this, 'DeploymentFailed', {
-      ruleName: `edge-flag-relay-${stage}-deployment-failed`,
+      ...(prefix !== undefined && { ruleName: named(prefix, 'deployment-failed') }),
       description: 'ECS rolled back a deployment of the relay',
       eventPattern: {
         source: ['aws.ecs'],
@@ -81,11 +90,19 @@ export class RelayAlarms extends Construct {
   }
 
   /** Fires while both windows are above the rate; their own alarms notify nobody. */
-  private burning(row: BurnRate, { stage, loadBalancers }: Observed, available: number, options: AlarmOptions): IAlarm {
+  private burning(
+    row: BurnRate,
+    loadBalancers: Observed['loadBalancers'],
+    {
+      prefix,
+      available,
+      options,
+    }: { readonly prefix: string | undefined; readonly available: number; readonly options: AlarmOptions },
+  ): IAlarm {
     const windows = (['long', 'short'] as const).map(
       (window) =>
         new Alarm(this, `${row.id}-${window}`, {
-          alarmName: `edge-flag-relay-${stage}-${row.id}-${window}`,
+          ...(prefix !== undefined && { alarmName: named(prefix, `${row.id}-${window}`) }),
           alarmDescription: describe(`One of the two windows of ${row.id}.`, 'error-budget', options),
           metric: failedRequests(loadBalancers, row[window]),
           threshold: failedPercentAt(row.rate, available),
@@ -95,7 +112,7 @@ export class RelayAlarms extends Construct {
         }),
     );
     const both = new CompositeAlarm(this, row.id, {
-      compositeAlarmName: `edge-flag-relay-${stage}-${row.id}`,
+      ...(prefix !== undefined && { compositeAlarmName: named(prefix, row.id) }),
       alarmDescription: describe(describeBurnRate(row, available), 'error-budget', options),
       alarmRule: AlarmRule.allOf(...windows),
     });
@@ -117,7 +134,8 @@ export class RegionAlarms extends Construct {
 
   constructor(scope: Construct, id: string, { observed, region, ...options }: RegionAlarmsProps) {
     super(scope, id);
-    const prefix = `${observed.stage}-${region}`;
+    // Fixed names: the dashboard, in another region, shows alarms by them.
+    const prefix = `edge-flag-relay-${observed.stage}-${region}`;
     const made = alarmsOf(this, prefix, regionRows(observed, region), options);
     this.alarms = made.map(({ alarm }) => alarm);
     const impaired = impairedOf(this, impairedNames.edge(observed.stage, region), made, options);
@@ -142,7 +160,12 @@ export class EdgeAlarms extends Construct {
   constructor(scope: Construct, id: string, props: EdgeAlarmsProps) {
     super(scope, id);
     const { stage, distributionId, certificateArn, checked, ...options } = props;
-    const made = alarmsOf(this, `${stage}-edge`, edgeRows({ stage, distributionId, certificateArn, checked }), options);
+    const made = alarmsOf(
+      this,
+      `edge-flag-relay-${stage}-edge`,
+      edgeRows({ stage, distributionId, certificateArn, checked }),
+      options,
+    );
     this.alarms = made.map(({ alarm }) => alarm);
     const impaired = impairedOf(this, impairedNames.distribution(stage), made, options);
     if (impaired) this.impaired = impaired;
@@ -175,11 +198,22 @@ interface Made {
   readonly alarm: IAlarm;
 }
 
-function alarmsOf(scope: Construct, prefix: string, rows: readonly AlarmRow[], options: AlarmOptions): Made[] {
+function named(prefix: string, name: string): string;
+function named(prefix: string | undefined, name: string): string | undefined;
+function named(prefix: string | undefined, name: string): string | undefined {
+  return prefix === undefined ? undefined : `${prefix}-${name}`;
+}
+
+function alarmsOf(
+  scope: Construct,
+  prefix: string | undefined,
+  rows: readonly AlarmRow[],
+  options: AlarmOptions,
+): Made[] {
   return rows.map((row) => ({ row, alarm: alarmOf(scope, prefix, row, options) }));
 }
 
-function alarmOf(scope: Construct, prefix: string, row: AlarmRow, options: AlarmOptions): Alarm {
+function alarmOf(scope: Construct, prefix: string | undefined, row: AlarmRow, options: AlarmOptions): Alarm {
   const { id, subject, says, runbook, metric, above, below, datapoints, of = datapoints, missing } = row;
   const name = subject === undefined ? id : `${id}-${subject}`;
   const given = (options.thresholds as Readonly<Record<string, number | undefined>> | undefined)?.[id];
@@ -190,7 +224,7 @@ function alarmOf(scope: Construct, prefix: string, row: AlarmRow, options: Alarm
       ? says
       : `${says} Threshold: ${threshold}.`;
   const alarm = new Alarm(scope, name, {
-    alarmName: `edge-flag-relay-${prefix}-${name}`,
+    ...(prefix !== undefined && { alarmName: named(prefix, name) }),
     alarmDescription: describe(text, runbook ?? id, options),
     metric,
     threshold,
@@ -207,14 +241,14 @@ function alarmOf(scope: Construct, prefix: string, row: AlarmRow, options: Alarm
 /** One alarm of all that page; undefined if none does. */
 function impairedOf(
   scope: Construct,
-  name: string,
+  name: string | undefined,
   made: readonly Made[],
   options: AlarmOptions,
 ): CompositeAlarm | undefined {
   const paging = made.filter(({ row }) => row.pages).map(({ alarm }) => alarm);
   if (paging.length === 0) return undefined;
   const impaired = new CompositeAlarm(scope, 'Impaired', {
-    compositeAlarmName: name,
+    ...(name !== undefined && { compositeAlarmName: name }),
     alarmDescription: describe('Users are affected now or soon.', 'impaired', options),
     alarmRule: AlarmRule.anyOf(...paging),
   });

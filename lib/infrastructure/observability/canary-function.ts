@@ -6,19 +6,26 @@ import { buildCanary, type CanaryEntry } from './canary-bundle.ts';
 
 export interface CanaryFunctionProps extends Omit<OwnFunctionProps, 'functionName' | 'directory'> {
   readonly stage: string;
+  /** @default CloudFormation's names */
+  readonly functionNamePrefix?: string | undefined;
 }
 
 const IDS: Readonly<Record<CanaryEntry, string>> = { caller: 'Caller', reader: 'Reader', edge: 'Edge' };
+
+/** What the names of a stage's checks start with. */
+export function canaryPrefix(stage: string): string {
+  return `edge-flag-relay-${stage}-canary`;
+}
 
 /** A function of the synthetic checks. */
 export function canaryFunction(
   parent: Construct,
   kind: CanaryEntry,
-  { stage, ...props }: CanaryFunctionProps,
+  { stage, functionNamePrefix, ...props }: CanaryFunctionProps,
 ): lambda.Function {
   return ownFunction(new Construct(parent, IDS[kind]), {
     ...props,
-    functionName: `edge-flag-relay-${stage}-canary-${kind}`,
+    ...(functionNamePrefix !== undefined && { functionName: `${functionNamePrefix}-${kind}` }),
     directory: bundledOnce(`canary ${kind}`, (outdir) => buildCanary(kind, outdir)),
     description: `edge-flag-relay: synthetic check of stage ${stage}, ${kind}`,
     retryAttempts: 0,

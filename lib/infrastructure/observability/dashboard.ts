@@ -1,13 +1,17 @@
 import { Duration } from 'aws-cdk-lib';
 import { Dashboard, type IAlarm, type IWidget, PeriodOverride, TextWidget } from 'aws-cdk-lib/aws-cloudwatch';
 import { Construct } from 'constructs';
-import type { Observed } from './observed.ts';
+import type { IObservedRelay, Observed, ObserveOptions } from './observed.ts';
 import { howAreOthers } from './questions-elsewhere.ts';
 import { isDataFresh, isItUp, type Up, whoIsConnected } from './questions-of-flags.ts';
 import { isThereRoom, whatDoesItSay, whatFails } from './questions-of-limits.ts';
 import { WIDTH } from './widgets.ts';
 
-export interface RelayDashboardProps extends Up {
+export interface RelayDashboardProps extends ObserveOptions {
+  /** A `RelayService`, or `RelayService.fromStage`. */
+  readonly relay: IObservedRelay;
+  /** @default CloudFormation's */
+  readonly dashboardName?: string | undefined;
   /** Alarms that page, of all regions: their states come first. @default none */
   readonly paging?: readonly IAlarm[];
   /** Further alarms whose states are shown at the top. @default none */
@@ -15,7 +19,7 @@ export interface RelayDashboardProps extends Up {
   /** The share of requests that succeed in 30 days. @default 99.99 */
   readonly availabilityPercent?: number | undefined;
   /** Relays of the stage in other regions, each with its region. @default none */
-  readonly elsewhere?: readonly Observed[];
+  readonly elsewhere?: readonly IObservedRelay[];
   /** The address of the page of runbooks. @default none is linked */
   readonly runbooks?: string | undefined;
 }
@@ -30,27 +34,35 @@ export class RelayDashboard extends Construct {
 
   constructor(scope: Construct, id: string, props: RelayDashboardProps) {
     super(scope, id);
+    const { relay, environments, otherEnvironments, canary, dashboardName: name, ...more } = props;
+    const elsewhere = (props.elsewhere ?? []).map((one) => one.observed());
+    const up = { ...relay.observed({ environments, otherEnvironments, canary }), ...more, elsewhere };
     this.dashboard = new Dashboard(this, 'Dashboard', {
-      dashboardName: dashboardName(props.stage),
+      ...(name !== undefined && { dashboardName: name }),
       defaultInterval: Duration.hours(3),
       // Tasks report once a minute, so sums are only meaningful per minute, whatever range is shown.
       periodOverride: PeriodOverride.INHERIT,
       widgets: [
-        [header(props)],
-        ...isItUp(props),
-        ...whoIsConnected(props),
-        ...isDataFresh(props),
-        ...whatFails(props),
-        ...isThereRoom(props),
-        ...whatDoesItSay(props),
-        ...howAreOthers(props.elsewhere ?? []),
+        [header(up)],
+        ...isItUp(up),
+        ...whoIsConnected(up),
+        ...isDataFresh(up),
+        ...whatFails(up),
+        ...isThereRoom(up),
+        ...whatDoesItSay(up),
+        ...howAreOthers(elsewhere),
       ],
     });
   }
 }
 
-function header(props: RelayDashboardProps): IWidget {
-  const { stage, homeRegion, replicaRegions, environments, runbooks, elsewhere = [] } = props;
+interface Header extends Up {
+  readonly runbooks?: string | undefined;
+  readonly elsewhere: readonly Observed[];
+}
+
+function header(up: Header): IWidget {
+  const { stage, homeRegion, replicaRegions, environments, runbooks, elsewhere } = up;
   const replicas = replicaRegions.length > 0 ? `, replicas in ${replicaRegions.join(', ')}` : '';
   const relays = elsewhere.length > 0 ? `, relays also in ${elsewhere.map(({ region }) => region).join(', ')}` : '';
   const known = environments.length > 0 ? ` Environments: ${environments.join(', ')}.` : '';

@@ -6,7 +6,8 @@ import { failedByRelays } from './burn-rates.ts';
 import type { ObservedLoadBalancer } from './observed.ts';
 
 export interface DeploymentAlarmProps {
-  readonly stage: string;
+  /** @default CloudFormation's */
+  readonly alarmName?: string | undefined;
   readonly service: FargateService;
   /** At least one. */
   readonly loadBalancers: readonly ObservedLoadBalancer[];
@@ -20,11 +21,10 @@ export interface DeploymentAlarmProps {
  * a first deployment has no requests, and nothing to roll back to. AWS: "How CloudWatch alarms detect Amazon ECS deployment failures".
  */
 export function rollBackOnFailures(scope: Construct, id: string, props: DeploymentAlarmProps): Alarm {
-  const { stage, service, loadBalancers, failedPercent = 10 } = props;
-  const alarmName = `edge-flag-relay-${stage}-deployment-5xx`;
+  const { alarmName, service, loadBalancers, failedPercent = 10 } = props;
   // Notifies nobody: the rollback does, and burn rates tell of errors at other times.
   const alarm = new Alarm(scope, id, {
-    alarmName,
+    ...(alarmName !== undefined && { alarmName }),
     alarmDescription: `During a deployment relays answered more than ${failedPercent} % of requests with 5xx: ECS rolls it back.`,
     metric: failedByRelays(loadBalancers, Duration.minutes(1)),
     threshold: failedPercent,
@@ -33,7 +33,7 @@ export function rollBackOnFailures(scope: Construct, id: string, props: Deployme
     datapointsToAlarm: 3,
     treatMissingData: TreatMissingData.NOT_BREACHING,
   });
-  service.enableDeploymentAlarms([alarmName], { behavior: AlarmBehavior.ROLLBACK_ON_ALARM });
+  service.enableDeploymentAlarms([alarmName ?? alarm.alarmName], { behavior: AlarmBehavior.ROLLBACK_ON_ALARM });
   // ECS looks the alarm up by its name.
   service.node.addDependency(alarm);
   return alarm;

@@ -6,7 +6,7 @@ import type { RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { Construct } from 'constructs';
 import { DECISION_HEADER } from '../../../lambda/edge-router/config.ts';
 import type { EdgeSettings } from '../stage-settings.ts';
-import { canaryFunction } from './canary-function.ts';
+import { canaryFunction, canaryPrefix } from './canary-function.ts';
 import { canaryNamespace } from './observed.ts';
 
 export interface EdgeCheckProps {
@@ -37,6 +37,7 @@ export class EdgeCheck extends Construct {
     const { stage, url, logRetentionDays = 14, every = Duration.minutes(1) } = props;
     this.function = canaryFunction(this, 'edge', {
       stage,
+      functionNamePrefix: canaryPrefix(stage),
       logRetentionDays,
       timeout: Duration.seconds(20),
       memorySize: 256,

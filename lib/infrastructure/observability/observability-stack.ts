@@ -8,7 +8,8 @@ import { metricsNamespace } from '../relay-contract.ts';
 import type { Stage } from '../stage.ts';
 import { type AlarmOptions, impairedNames, RelayAlarms } from './alarms.ts';
 import { RelayCanary, type RelayCanaryProps } from './canary.ts';
-import { RelayDashboard } from './dashboard.ts';
+import { canaryPrefix } from './canary-function.ts';
+import { dashboardName, RelayDashboard } from './dashboard.ts';
 import { checkedAddress } from './edge-check.ts';
 import { LogQueries } from './log-queries.ts';
 import type { Observed, ObservedLoadBalancer } from './observed.ts';
@@ -34,7 +35,7 @@ export interface ObservabilityStackProps extends StackProps {
   readonly canary?: ((scope: Stack) => CanaryNeeds | undefined) | undefined;
 }
 
-export type CanaryNeeds = Omit<RelayCanaryProps, 'stage' | 'logRetentionDays'>;
+export type CanaryNeeds = Omit<RelayCanaryProps, 'relay' | 'stage' | 'logRetention' | 'functionNamePrefix'>;
 
 /** In the home region: a stage's dashboard, alarms, saved queries and synthetic check. */
 export class ObservabilityStack extends Stack {
@@ -50,21 +51,30 @@ export class ObservabilityStack extends Stack {
     const observed = observeStage(stage, relay, { canary: canary !== undefined });
     if (canary) {
       const { name, logRetentionDays } = stage;
-      this.canary = new RelayCanary(this, 'Canary', { ...canary, stage: name, logRetentionDays });
+      this.canary = new RelayCanary(this, 'Canary', {
+        ...canary,
+        stage: name,
+        logRetention: logRetentionDays,
+        functionNamePrefix: canaryPrefix(name),
+      });
     }
     const options = alarmOptions(this);
     const { availabilityPercent } = stage.alarms;
-    this.alarms = new RelayAlarms(this, 'Alarms', { observed, availabilityPercent, ...options });
+    this.alarms = new RelayAlarms(this, 'Alarms', {
+      ...{ relay: { observed: () => observed }, alarmNamePrefix: `edge-flag-relay-${stage.name}` },
+      ...{ availabilityPercent, ...options },
+    });
     new LogQueries(this, 'Queries', { stage: stage.name, logGroup: relay });
     const { runbooks } = options;
     this.dashboard = new RelayDashboard(this, 'Dashboard', {
-      ...observed,
+      relay: { observed: () => observed },
+      dashboardName: dashboardName(stage.name),
       ...{ availabilityPercent, runbooks, alarms: this.alarms.alarms },
       paging: [this.alarms.impaired, ...this.pagingElsewhere(stage, observed)],
       // Their load balancers' names are tokens of their stacks.
-      elsewhere: stage.relayRegions.map((at) =>
-        observeStage(stage, { ...relay, loadBalancers: [] }, { canary: false, region: at }),
-      ),
+      elsewhere: stage.relayRegions.map((region) => ({
+        observed: () => observeStage(stage, { ...relay, loadBalancers: [] }, { canary: false, region }),
+      })),
     });
   }
 

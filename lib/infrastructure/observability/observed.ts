@@ -1,3 +1,5 @@
+import type { IConstruct } from 'constructs';
+
 /** The monitored parts of one stage, by their CloudWatch names. Literals or tokens of the same region. */
 export interface Observed {
   readonly stage: string;
@@ -28,6 +30,21 @@ export interface Observed {
   /** Whether the synthetic check runs. */
   readonly canary: boolean;
   readonly edge?: ObservedEdge | undefined;
+}
+
+/** What of a relay is watched besides itself. */
+export interface ObserveOptions {
+  /** Environments with their own alarms. @default none: alarms are on all together */
+  readonly environments?: readonly string[] | undefined;
+  /** Whether relays serve others too, such as those of auto-configuration. @default false */
+  readonly otherEnvironments?: boolean | undefined;
+  /** The synthetic check, a `RelayCanary`. @default none */
+  readonly canary?: IConstruct | undefined;
+}
+
+/** What alarms and the dashboard watch: a `RelayService`, or one of another app. */
+export interface IObservedRelay {
+  observed(options?: ObserveOptions): Observed;
 }
 
 export interface ObservedLoadBalancer {

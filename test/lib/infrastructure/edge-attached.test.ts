@@ -3,9 +3,12 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { App, Stack, Validations } from 'aws-cdk-lib';
 import { Match, Template } from 'aws-cdk-lib/assertions';
+import { Certificate } from 'aws-cdk-lib/aws-certificatemanager';
 import { Distribution } from 'aws-cdk-lib/aws-cloudfront';
 import { HttpOrigin } from 'aws-cdk-lib/aws-cloudfront-origins';
+import { RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { Bucket } from 'aws-cdk-lib/aws-s3';
+import { Topic } from 'aws-cdk-lib/aws-sns';
 import { AwsSolutionsChecks } from 'cdk-nag';
 import { edgeProblems } from '../../../lib/infrastructure/check-edge.ts';
 import { EdgeFunctionsStack } from '../../../lib/infrastructure/edge-functions-stack.ts';
@@ -104,6 +107,13 @@ describe('a stage on an existing distribution', () => {
 });
 
 describe('a router in another CDK app', () => {
+  const imports = new Stack(createApp(), 'Imports');
+  const imported = (stack: Stack) =>
+    Distribution.fromDistributionAttributes(stack, 'Mine', {
+      distributionId: 'EDFDVBD6EXAMPLE',
+      domainName: 'd111111abcdef8.cloudfront.net',
+    });
+
   function appWith(props: Partial<EdgeRouterProps> = {}, app = createApp()) {
     const stack = new Stack(app, 'Site', { env });
     const router = new EdgeRouter(stack, 'Router', { stage: 'shop', flagTable, edge, ...props });
@@ -112,7 +122,8 @@ describe('a router in another CDK app', () => {
 
   test('gives its logs a retention, and each region where its functions run a topic and alarms @heavy', () => {
     const chat = `arn:aws:sns:ap-south-1:${account}:chat`;
-    const monitoring = { logRetentionDays: 30 as const, emails: ['team@example.com'], topics: [chat] };
+    const topics = [Topic.fromTopicArn(imports, 'Chat', chat)];
+    const monitoring = { logRetention: RetentionDays.ONE_MONTH, emails: ['team@example.com'], topics };
     const { stack, router } = appWith({ monitoring: { ...monitoring, thresholds: { 'edge-errors': 3 } } });
     const regions = router.monitoring!.regions;
     expect([...regions.keys()]).toEqual(['eu-west-1', 'us-east-1', 'ap-south-1']);
@@ -149,7 +160,9 @@ describe('a router in another CDK app', () => {
   test('has a dashboard and, once it knows the distribution, alarms on it @heavy', () => {
     const { stack, router } = appWith();
     const certificateArn = 'arn:aws:acm:us-east-1:123456789012:certificate/12345678-1234-1234-1234-123456789012';
-    router.monitoring!.watch({ distributionId: 'EDFDVBD6EXAMPLE', certificateArn });
+    router.monitoring!.watch(imported(stack), {
+      certificate: Certificate.fromCertificateArn(stack, 'Own', certificateArn),
+    });
     const template = Template.fromStack(stack);
     const [dashboard] = resources(template, 'AWS::CloudWatch::Dashboard');
     expect(dashboard!.DashboardName).toBe('edge-flag-relay-shop-edge');
@@ -180,7 +193,7 @@ describe('a router in another CDK app', () => {
     const app = createApp();
     Validations.of(app).addPlugins(new AwsSolutionsChecks(app));
     const { stack, router } = appWith({ monitoring: { regions: ['us-east-1'], emails: ['team@example.com'] } }, app);
-    router.monitoring!.watch({ distributionId: 'EDFDVBD6EXAMPLE' });
+    router.monitoring!.watch(imported(stack));
     // Shows that it looks.
     new Bucket(stack, 'Stray');
     const quiet = jest.spyOn(console, 'error').mockImplementation(() => {});

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Stack } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
 import { SecurityGroup, Vpc } from 'aws-cdk-lib/aws-ec2';
+import { Key } from 'aws-cdk-lib/aws-kms';
 import { LogGroup } from 'aws-cdk-lib/aws-logs';
 import { ExposureCollector, ExposureSender } from '../../../lib/infrastructure/exposures.ts';
 import { buildFunction } from '../../../lib/infrastructure/function-bundle.ts';
@@ -13,11 +14,12 @@ import { createApp } from '../../support/synthesise.ts';
 
 const account = '123456789012';
 
-function collector(more: object = {}): Template {
+function collector({ keyArn, ...more }: { readonly keyArn?: string } = {}): Template {
   const stack = new Stack(createApp(), 'Region', { env: { account, region: 'us-east-1' } });
   new ExposureCollector(stack, 'Exposures', {
     ...{ stage: 'shop', environment: 'production', homeRegion: 'eu-west-1' },
     logGroups: ['/aws/lambda/one', '/aws/lambda/two'].map((name) => LogGroup.fromLogGroupName(stack, name, name)),
+    ...(keyArn !== undefined && { encryptionKey: Key.fromKeyArn(stack, 'Key', keyArn) }),
     ...more,
   });
   return Template.fromStack(stack);
@@ -80,7 +82,7 @@ test('a collector may only read the key of its environment, call the sender in t
     ':lambda:eu-west-1:123456789012:function:edge-flag-relay-shop-exposures-sender"',
   );
   const key = 'arn:aws:kms:eu-west-1:123456789012:key/12345678-1234-1234-1234-123456789012';
-  expect(new Map(allowed(collector({ encryptionKeyArn: key }))).get('kms:Decrypt')).toBe(JSON.stringify(key));
+  expect(new Map(allowed(collector({ keyArn: key }))).get('kms:Decrypt')).toBe(JSON.stringify(key));
 });
 
 test('what fails is tried twice more within an hour', () => {

@@ -1,5 +1,5 @@
 /** The relay's task, service and stores, in a stage with every feature and in the two stages that we ship. */
-import { Stack } from 'aws-cdk-lib';
+import { Duration, Stack } from 'aws-cdk-lib';
 import { Match, type Template } from 'aws-cdk-lib/assertions';
 import { Vpc } from 'aws-cdk-lib/aws-ec2';
 import { FlagTable } from '../../../lib/infrastructure/flag-table.ts';
@@ -541,8 +541,14 @@ describe('the RelayService construct', () => {
   };
 
   test.each([
-    [{ cpu: 256, memoryMiB: 4096 }, 'memoryMiB=4096 is invalid: expected 512, 1024, 2048 with a CPU of 256'],
-    [{ heartbeatSeconds: 180 }, 'idleTimeoutSeconds=120 is invalid: expected more than two heartbeats of 180 s'],
+    [
+      { cpu: 256, memoryMiB: 4096 },
+      'Mine/Relay: memoryMiB=4096 is invalid: expected 512, 1024, 2048 with a CPU of 256',
+    ],
+    [
+      { heartbeat: Duration.minutes(3) },
+      'Mine/Relay/Internal: idleTimeoutSeconds=120 is invalid: expected more than two heartbeats of 180 s',
+    ],
   ])('refuses %j', (props, message) => {
     expect(build(props as object)).toThrow(message);
   });

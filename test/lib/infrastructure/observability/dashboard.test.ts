@@ -266,7 +266,7 @@ const ALONE = {
 
 test('the dashboard of a relay without load balancers, insights, replicas and edge omits them', () => {
   const stack = new Stack(createApp(), 'Alone', { env: { region: 'eu-west-1' } });
-  new RelayDashboard(stack, 'Dashboard', ALONE);
+  new RelayDashboard(stack, 'Dashboard', { relay: { observed: () => ALONE } });
   const body = JSON.stringify(Template.fromStack(stack).toJSON());
   for (const absent of [
     'ApplicationELB',

@@ -1,0 +1,89 @@
+import type { Metric, MetricOptions } from 'aws-cdk-lib/aws-cloudwatch';
+import type * as ec2 from 'aws-cdk-lib/aws-ec2';
+import { Construct, type IConstruct } from 'constructs';
+import type { IFlagTable } from './flag-table.ts';
+import { type RelayMetricName, relayMetric, type Statistic, serviceMetric } from './observability/metrics.ts';
+import type { IObservedRelay, Observed, ObserveOptions } from './observability/observed.ts';
+import { metricsNamespace, STREAMS_METRIC } from './relay-contract.ts';
+
+/** A relay of this app, or of another one in the same region. */
+export interface IRelayService extends IConstruct, IObservedRelay, ec2.IConnectable {
+  readonly stage: string;
+  readonly flagTable: IFlagTable;
+  readonly vpc: ec2.IVpc | undefined;
+  /** The relay's origin for SDKs in its VPC. Undefined without a load balancer. */
+  readonly url: string | undefined;
+  /** The name in its certificate. */
+  readonly domainName: string | undefined;
+  /** A metric that relays report, of all tasks. @default the sum of a minute */
+  metric(name: RelayMetricName, options?: MetricOptions): Metric;
+  /** Open streams. @default the sum over all tasks */
+  metricStreams(options?: MetricOptions): Metric;
+  /** Requests that were answered. @default the sum of a minute */
+  metricAnswers(options?: MetricOptions): Metric;
+  /** Requests that were answered with 5xx. @default the sum of a minute */
+  metricErrors(options?: MetricOptions): Metric;
+  /** The age of the oldest data, in seconds. @default the minimum over all tasks */
+  metricDataAge(options?: MetricOptions): Metric;
+  /** @default the average of a minute over all tasks, in percent */
+  metricCpuUtilization(options?: MetricOptions): Metric;
+  /** @default the maximum of a minute over all tasks, in percent */
+  metricMemoryUtilization(options?: MetricOptions): Metric;
+}
+
+/** What the relay itself knows of what is watched. */
+export type OwnObserved = Omit<Observed, 'environments' | 'otherEnvironments' | 'canary' | 'edge' | 'namespace'>;
+
+export abstract class RelayServiceBase extends Construct implements IRelayService {
+  abstract readonly stage: string;
+  abstract readonly flagTable: IFlagTable;
+  abstract readonly vpc: ec2.IVpc | undefined;
+  abstract readonly connections: ec2.Connections;
+  abstract readonly url: string | undefined;
+  abstract readonly domainName: string | undefined;
+
+  protected abstract ownObserved(): OwnObserved;
+
+  observed({ environments = [], otherEnvironments, canary }: ObserveOptions = {}): Observed {
+    return {
+      ...this.ownObserved(),
+      namespace: metricsNamespace(this.stage),
+      environments,
+      // Without names of environments, alarms are on all of them together.
+      otherEnvironments: otherEnvironments ?? environments.length === 0,
+      canary: canary !== undefined,
+    };
+  }
+
+  metric(name: RelayMetricName, options?: MetricOptions): Metric {
+    return this.reported(name, 'Sum', options);
+  }
+
+  metricStreams(options?: MetricOptions): Metric {
+    return this.reported(STREAMS_METRIC, 'Sum', options);
+  }
+
+  metricAnswers(options?: MetricOptions): Metric {
+    return this.reported('Answers', 'Sum', options);
+  }
+
+  metricErrors(options?: MetricOptions): Metric {
+    return this.reported('Answers5xx', 'Sum', options);
+  }
+
+  metricDataAge(options?: MetricOptions): Metric {
+    return this.reported('DataAge', 'Minimum', options);
+  }
+
+  metricCpuUtilization(options: MetricOptions = {}): Metric {
+    return serviceMetric(this.ownObserved(), 'CPUUtilization', 'Average').with(options);
+  }
+
+  metricMemoryUtilization(options: MetricOptions = {}): Metric {
+    return serviceMetric(this.ownObserved(), 'MemoryUtilization', 'Maximum').with(options);
+  }
+
+  private reported(name: RelayMetricName, statistic: Statistic, options: MetricOptions = {}): Metric {
+    return relayMetric({ namespace: metricsNamespace(this.stage) }, name, statistic).with(options);
+  }
+}

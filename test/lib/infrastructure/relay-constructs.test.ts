@@ -1,0 +1,328 @@
+/** The constructs in apps of others: what exists comes in as constructs, names are CloudFormation's, and others connect, grant and watch. */
+import { Duration, Stack } from 'aws-cdk-lib';
+import { Match, Template } from 'aws-cdk-lib/assertions';
+import { Certificate } from 'aws-cdk-lib/aws-certificatemanager';
+import { AttributeType, TableEncryptionV2, TableV2 } from 'aws-cdk-lib/aws-dynamodb';
+import { Peer, SecurityGroup, Vpc } from 'aws-cdk-lib/aws-ec2';
+import { Cluster, ContainerImage } from 'aws-cdk-lib/aws-ecs';
+import {
+  ApplicationListener,
+  ApplicationLoadBalancer,
+  ListenerCondition,
+} from 'aws-cdk-lib/aws-elasticloadbalancingv2';
+import { Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
+import { Key } from 'aws-cdk-lib/aws-kms';
+import { LayerVersion } from 'aws-cdk-lib/aws-lambda';
+import { RetentionDays } from 'aws-cdk-lib/aws-logs';
+import { HostedZone } from 'aws-cdk-lib/aws-route53';
+import { Topic } from 'aws-cdk-lib/aws-sns';
+import {
+  FlagTable,
+  RelayAlarms,
+  RelayCanary,
+  RelayDashboard,
+  RelayService,
+  type RelayServiceProps,
+} from '../../../lib/infrastructure/constructs.ts';
+import { createApp } from '../../support/synthesise.ts';
+
+const account = '123456789012';
+const env = { account, region: 'eu-west-1' };
+const balancers = `arn:aws:elasticloadbalancing:eu-west-1:${account}`;
+const flags = FlagTable.fromExisting('flags', { homeRegion: 'eu-west-1', replicaRegions: ['us-east-1'] });
+const image = ContainerImage.fromRegistry('public.ecr.aws/example/relay:1.2.3');
+
+function vpcIn(stack: Stack) {
+  return Vpc.fromVpcAttributes(stack, 'Vpc', {
+    vpcId: 'vpc-0123456789abcdef0',
+    availabilityZones: ['eu-west-1a', 'eu-west-1b'],
+    privateSubnetIds: ['subnet-0123456789abcdef0', 'subnet-0123456789abcdef1'],
+    privateSubnetRouteTableIds: ['rtb-0123456789abcdef0', 'rtb-0123456789abcdef0'],
+    publicSubnetRouteTableIds: ['rtb-0123456789abcdef1', 'rtb-0123456789abcdef1'],
+    publicSubnetIds: ['subnet-0123456789abcdef2', 'subnet-0123456789abcdef3'],
+  });
+}
+
+function balancerIn(stack: Stack) {
+  return ApplicationLoadBalancer.fromApplicationLoadBalancerAttributes(stack, 'Balancer', {
+    loadBalancerArn: `${balancers}:loadbalancer/app/shop/0123456789abcdef`,
+    loadBalancerDnsName: 'internal-shop-123.eu-west-1.elb.amazonaws.com',
+    loadBalancerCanonicalHostedZoneId: 'Z32O12XQLNTSW2',
+    securityGroupId: 'sg-0123456789abcdef0',
+    vpc: vpcIn(stack),
+  });
+}
+
+function listenerIn(stack: Stack) {
+  return ApplicationListener.fromApplicationListenerAttributes(stack, 'Listener', {
+    listenerArn: `${balancers}:listener/app/shop/0123456789abcdef/0123456789abcdef`,
+    securityGroup: SecurityGroup.fromSecurityGroupId(stack, 'BalancerGroup', 'sg-0123456789abcdef0'),
+  });
+}
+
+function certificateIn(stack: Stack) {
+  const arn = `arn:aws:acm:eu-west-1:${account}:certificate/12345678-1234-1234-1234-123456789012`;
+  return Certificate.fromCertificateArn(stack, 'Certificate', arn);
+}
+
+function relayIn(stack: Stack, props: Partial<RelayServiceProps> = {}) {
+  return new RelayService(stack, 'Relay', { stage: 'mine', flagTable: flags, image, ...props });
+}
+
+const newStack = (id = 'Mine') => new Stack(createApp(), id, { env });
+
+describe('a relay of what exists already', () => {
+  let template: Template;
+  let relay: RelayService;
+  beforeAll(() => {
+    const stack = newStack();
+    const loadBalancer = balancerIn(stack);
+    relay = relayIn(stack, {
+      cluster: Cluster.fromClusterAttributes(stack, 'Cluster', { clusterName: 'shop', vpc: loadBalancer.vpc! }),
+      existingLoadBalancer: {
+        ...{ loadBalancer, listener: listenerIn(stack), priority: 100 },
+        conditions: [ListenerCondition.hostHeaders(['flags.example.com'])],
+      },
+      flagTable: FlagTable.fromTable(TableV2.fromTableName(stack, 'Table', 'ld-flags'), { homeRegion: 'eu-west-1' }),
+      domainName: 'flags.example.com',
+      domainZone: HostedZone.fromHostedZoneAttributes(stack, 'Zone', {
+        hostedZoneId: 'Z0123456789ABCDEFGHIJ',
+        zoneName: 'example.com',
+      }),
+      securityGroups: [SecurityGroup.fromSecurityGroupId(stack, 'Tasks', 'sg-0123456789abcdef1')],
+      taskRole: Role.fromRoleArn(stack, 'TaskRole', `arn:aws:iam::${account}:role/relay`),
+      executionRole: Role.fromRoleArn(stack, 'ExecutionRole', `arn:aws:iam::${account}:role/ecs`),
+      encryptionKey: Key.fromKeyArn(stack, 'Key', `arn:aws:kms:eu-west-1:${account}:key/1234`),
+      logRetention: RetentionDays.ONE_MONTH,
+    });
+    template = Template.fromStack(stack);
+  });
+
+  test('creates none of it a second time', () => {
+    const types = Object.values(template.toJSON().Resources as Record<string, { Type: string }>).map(
+      ({ Type }) => Type,
+    );
+    expect([...new Set(types)].sort()).toEqual([
+      'AWS::ApplicationAutoScaling::ScalableTarget',
+      'AWS::ApplicationAutoScaling::ScalingPolicy',
+      'AWS::CloudWatch::Alarm',
+      'AWS::EC2::SecurityGroupIngress',
+      'AWS::ECS::Service',
+      'AWS::ECS::TaskDefinition',
+      'AWS::ElasticLoadBalancingV2::ListenerRule',
+      'AWS::ElasticLoadBalancingV2::TargetGroup',
+      'AWS::IAM::Policy',
+      'AWS::Logs::LogGroup',
+      'AWS::Route53::RecordSet',
+    ]);
+  });
+
+  test('runs in the cluster, with the roles and the security group, behind a rule of the listener', () => {
+    template.hasResourceProperties('AWS::ECS::Service', {
+      Cluster: 'shop',
+      NetworkConfiguration: { AwsvpcConfiguration: { SecurityGroups: ['sg-0123456789abcdef1'] } },
+    });
+    template.hasResourceProperties('AWS::ECS::TaskDefinition', {
+      TaskRoleArn: `arn:aws:iam::${account}:role/relay`,
+      ExecutionRoleArn: `arn:aws:iam::${account}:role/ecs`,
+    });
+    template.hasResourceProperties('AWS::ElasticLoadBalancingV2::ListenerRule', {
+      ListenerArn: `${balancers}:listener/app/shop/0123456789abcdef/0123456789abcdef`,
+      Priority: 100,
+      Conditions: [{ Field: 'host-header', HostHeaderConfig: { Values: ['flags.example.com'] } }],
+      Actions: [Match.objectLike({ Type: 'forward' })],
+    });
+    template.hasResourceProperties('AWS::EC2::SecurityGroupIngress', {
+      GroupId: 'sg-0123456789abcdef1',
+      SourceSecurityGroupId: 'sg-0123456789abcdef0',
+      FromPort: 8030,
+    });
+    template.hasResourceProperties('AWS::Route53::RecordSet', { Name: 'flags.example.com.', Type: 'A' });
+    template.resourcePropertiesCountIs(
+      'AWS::IAM::Policy',
+      {
+        PolicyDocument: {
+          Statement: Match.arrayWith([
+            Match.objectLike({ Action: 'kms:Decrypt', Resource: `arn:aws:kms:eu-west-1:${account}:key/1234` }),
+          ]),
+        },
+      },
+      2,
+    );
+  });
+
+  test('is watched by the names of what exists', () => {
+    expect(relay.observed({ environments: ['production'] })).toMatchObject({
+      ...{ clusterName: 'shop', containerInsights: false, tableName: 'ld-flags', writes: true, canary: false },
+      loadBalancers: [{ name: 'internal', fullName: 'app/shop/0123456789abcdef' }],
+      environments: ['production'],
+    });
+    expect(relay.url).toBe('https://internal-shop-123.eu-west-1.elb.amazonaws.com');
+  });
+});
+
+describe('a new relay with its monitoring', () => {
+  let template: Template;
+  let relay: RelayService;
+  beforeAll(() => {
+    const stack = newStack();
+    const certificate = certificateIn(stack);
+    relay = relayIn(stack, { vpc: vpcIn(stack), certificate, publicAccess: { certificate } });
+    const readerLayer = LayerVersion.fromLayerVersionArn(
+      stack,
+      'Layer',
+      `arn:aws:lambda:eu-west-1:${account}:layer:r:1`,
+    );
+    const canary = new RelayCanary(stack, 'Canary', { relay, environment: 'production', readerLayer });
+    const watched = { relay, canary, environments: ['production'] };
+    const { alarms, impaired } = new RelayAlarms(stack, 'Alarms', {
+      ...{ ...watched, topics: [new Topic(stack, 'Topic')], thresholds: { cpu: 77 } },
+    });
+    new RelayDashboard(stack, 'Dashboard', { ...watched, alarms: [...alarms, impaired] });
+    relay.connections.allowDefaultPortFrom(Peer.ipv4('10.9.0.0/16'));
+    Key.fromKeyArn(stack, 'Key', `arn:aws:kms:eu-west-1:${account}:key/1234`).grantDecrypt(relay);
+    template = Template.fromStack(stack);
+  });
+
+  test('has CloudFormation’s names', () => {
+    const physical =
+      /^(ClusterName|ServiceName|LogGroupName|FunctionName|AlarmName|DashboardName|RoleName|Name|TopicName)$/;
+    type Resources = Record<string, { readonly Type: string; readonly Properties?: Record<string, unknown> }>;
+    const named = Object.values(template.toJSON().Resources as Resources).flatMap(({ Type, Properties = {} }) =>
+      Object.keys(Properties)
+        // Others are references.
+        .filter((name) => physical.test(name) && typeof Properties[name] === 'string')
+        .map((name) => [Type, name, Properties[name]]),
+    );
+    // The CDK itself names composite alarms after their place in the app.
+    const byCdk = named.filter(([type]) => type === 'AWS::CloudWatch::CompositeAlarm');
+    expect(byCdk.every(([, , value]) => String(value).startsWith('MineAlarms'))).toBe(true);
+    expect(named.filter((one) => !byCdk.includes(one))).toEqual([]);
+    template.hasResourceProperties('AWS::ECS::TaskDefinition', { Family: Match.stringLikeRegexp('^MineRelay') });
+  });
+
+  test('is reached by the synthetic check, and by whom its connections let in', () => {
+    template.hasResourceProperties('AWS::EC2::SecurityGroup', {
+      SecurityGroupIngress: Match.arrayWith([Match.objectLike({ CidrIp: '10.9.0.0/16', FromPort: 443, ToPort: 443 })]),
+    });
+    template.hasResourceProperties('AWS::EC2::SecurityGroupIngress', {
+      FromPort: 443,
+      GroupId: { 'Fn::GetAtt': [Match.stringLikeRegexp('^RelayInternal'), 'GroupId'] },
+      SourceSecurityGroupId: { 'Fn::GetAtt': [Match.stringLikeRegexp('^Canary'), 'GroupId'] },
+    });
+    template.hasResourceProperties('AWS::CloudWatch::Alarm', { Threshold: 77, MetricName: 'CPUUtilization' });
+    template.hasResourceProperties('AWS::IAM::Policy', {
+      PolicyDocument: { Statement: Match.arrayWith([Match.objectLike({ Action: 'kms:Decrypt' })]) },
+      Roles: [{ Ref: Match.stringLikeRegexp('TaskRole') }],
+    });
+  });
+
+  test('has metrics, by the minute unless asked otherwise', () => {
+    const errors = relay.metricErrors();
+    expect([errors.namespace, errors.metricName, errors.statistic, errors.period.toSeconds()]).toEqual([
+      'EdgeFlagRelay/mine',
+      'Answers5xx',
+      'Sum',
+      60,
+    ]);
+    expect(relay.metricStreams({ statistic: 'Maximum', period: Duration.minutes(5) })).toMatchObject({
+      ...{ metricName: 'StreamsOpen', statistic: 'Maximum', period: Duration.minutes(5) },
+    });
+    expect(relay.metric('DataAge').metricName).toBe('DataAge');
+    expect(relay.metricCpuUtilization().namespace).toBe('AWS/ECS');
+  });
+});
+
+test('the relay of a stage is watched by its names, and only what is used is read from SSM', () => {
+  const stack = newStack();
+  const relay = RelayService.fromStage(stack, 'Relay', { stage: 'prod', flagTable: flags });
+  new RelayAlarms(stack, 'Alarms', { relay, topics: [], alarmNamePrefix: 'shop' });
+  expect(relay.observed()).toMatchObject({
+    ...{ clusterName: 'edge-flag-relay-prod', serviceName: 'relay', logGroupName: '/edge-flag-relay/prod/relay' },
+    ...{ namespace: 'EdgeFlagRelay/prod', tasks: 3, replicaRegions: ['us-east-1'], otherEnvironments: true },
+  });
+  const template = Template.fromStack(stack);
+  const read = Object.values(template.toJSON().Parameters as Record<string, { Default: string }>)
+    .map(({ Default }) => Default)
+    .filter((name) => name.startsWith('/edge-flag-relay/'));
+  expect(read.sort()).toEqual([
+    '/edge-flag-relay/prod/load-balancers/internal/full-name',
+    '/edge-flag-relay/prod/load-balancers/internal/target-group',
+  ]);
+  template.hasResourceProperties('AWS::CloudWatch::Alarm', { AlarmName: 'shop-cpu' });
+  const elsewhere = RelayService.fromStage(stack, 'Other', { stage: 'prod', flagTable: flags, region: 'us-east-1' });
+  expect(elsewhere.observed()).toMatchObject({ region: 'us-east-1', writes: false, loadBalancers: [] });
+});
+
+test('a table of the CDK’s own is granted with its key', () => {
+  const stack = newStack();
+  const table = new TableV2(stack, 'Table', {
+    tableName: 'flags',
+    partitionKey: { name: 'namespace', type: AttributeType.STRING },
+    encryption: TableEncryptionV2.customerManagedKey(new Key(stack, 'Key')),
+  });
+  const role = new Role(stack, 'Role', { assumedBy: new ServicePrincipal('ecs-tasks.amazonaws.com') });
+  FlagTable.fromTable(table).grantRead(role);
+  Template.fromStack(stack).hasResourceProperties('AWS::IAM::Policy', {
+    PolicyDocument: {
+      Statement: [
+        Match.objectLike({ Action: 'kms:Decrypt' }),
+        Match.objectLike({ Action: ['dynamodb:BatchGetItem', 'dynamodb:GetItem', 'dynamodb:Query'] }),
+      ],
+    },
+  });
+});
+
+test('an existing load balancer without a listener gets one of the relay’s own', () => {
+  const stack = newStack();
+  const relay = relayIn(stack, {
+    ...{ vpc: vpcIn(stack), allowedCidrs: ['10.0.0.0/8'], accessLogs: false },
+    existingLoadBalancer: { loadBalancer: balancerIn(new Stack(stack, 'Theirs', { env })), port: 8443 },
+    certificate: certificateIn(stack),
+  });
+  expect(relay.url).toMatch(/^https:.*:8443$/);
+  const template = Template.fromStack(stack);
+  template.hasResourceProperties('AWS::ElasticLoadBalancingV2::Listener', {
+    LoadBalancerArn: `${balancers}:loadbalancer/app/shop/0123456789abcdef`,
+    ...{ Port: 8443, Protocol: 'HTTPS' },
+  });
+  template.resourceCountIs('AWS::ElasticLoadBalancingV2::LoadBalancer', 0);
+});
+
+test.each<[string, (stack: Stack) => unknown, string]>([
+  ['no VPC', (stack) => relayIn(stack), 'Mine/Relay: vpc is missing: give vpc, or cluster, whose VPC is used then'],
+  [
+    'a zone without a name',
+    (stack) =>
+      relayIn(stack, {
+        vpc: vpcIn(stack),
+        domainZone: HostedZone.fromHostedZoneAttributes(stack, 'Zone', { hostedZoneId: 'Z1', zoneName: 'example.com' }),
+      }),
+    'Mine/Relay: domainName is missing: give the name that gets a record in domainZone',
+  ],
+  [
+    'a listener without a priority',
+    (stack) =>
+      relayIn(stack, {
+        vpc: vpcIn(stack),
+        existingLoadBalancer: { loadBalancer: balancerIn(new Stack(stack, 'Theirs')), listener: listenerIn(stack) },
+      }),
+    'Mine/Relay/Internal: priority is missing: give a number that no other rule of the existing listener has',
+  ],
+  [
+    'public access without a certificate',
+    (stack) => relayIn(stack, { vpc: vpcIn(stack), publicAccess: {} }),
+    'Mine/Relay/Public: publicAccess.certificate is missing: a public load balancer needs a certificate',
+  ],
+  [
+    'a canary without a relay',
+    (stack) =>
+      new RelayCanary(stack, 'Canary', {
+        environment: 'production',
+        readerLayer: LayerVersion.fromLayerVersionArn(stack, 'Layer', 'arn:aws:lambda:eu-west-1:1:layer:r:1'),
+      }),
+    'Mine/Canary: stage is missing: give it, or a relay that has it',
+  ],
+])('%s is refused with the construct’s path and what to do', (_, build, message) => {
+  expect(() => build(newStack())).toThrow(message);
+});
