@@ -85,7 +85,10 @@ export interface RelayServiceProps extends Omit<RelaySettings, Converted>, Relay
   readonly existingLoadBalancer?: ExistingLoadBalancer;
   /** Of the new internal load balancer. @default a new one */
   readonly loadBalancerSecurityGroup?: ec2.ISecurityGroup;
-  /** The internal load balancer's certificate. @default made in `domainZone` if it is public, else plain HTTP */
+  /**
+   * The internal load balancer's certificate. Required with an imported private zone, in which ACM cannot validate names.
+   * @default made in `domainZone`; without a zone plain HTTP
+   */
   readonly certificate?: ICertificate;
   /** The relay's name, which the certificate contains. @default none */
   readonly domainName?: string;
