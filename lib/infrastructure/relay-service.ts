@@ -34,6 +34,7 @@ import { RelayWebAcl } from './relay-web-acl.ts';
 import type { Relay } from './stage.ts';
 import { StageRelay, type StageRelayAttributes } from './stage-relay.ts';
 import type { RelaySettings } from './stage-settings.ts';
+import { UpdatableService } from './updatable-service.ts';
 
 /** The public load balancer. */
 export interface PublicAccess {
@@ -262,7 +263,7 @@ export class RelayService extends RelayServiceBase implements IGrantable {
     props: RelayServiceProps & { readonly production: boolean; readonly taskSubnets: ec2.SubnetSelection },
   ): ecs.FargateService {
     const { securityGroups, production } = props;
-    return new ecs.FargateService(this, 'Service', {
+    return new UpdatableService(this, 'Service', {
       cluster: this.cluster,
       ...only(props, ['serviceName']),
       ...(securityGroups && { securityGroups: [...securityGroups] }),

@@ -1,6 +1,6 @@
 /** Options of a stage that the shipped stages do not use: what each adds, in stages that combine those that do not interact. */
 import type { Stack } from 'aws-cdk-lib';
-import type { Template } from 'aws-cdk-lib/assertions';
+import { Match, type Template } from 'aws-cdk-lib/assertions';
 import { readStage } from '../../../lib/infrastructure/parse-stage.ts';
 import { managedVariables, otherSources, redisVariables } from '../../../lib/infrastructure/relay-contract.ts';
 import type { StageSettings } from '../../../lib/infrastructure/stage-settings.ts';
@@ -124,6 +124,7 @@ describe('relay.prometheus', () => {
       ]),
     );
     template.hasResourceProperties('AWS::ServiceDiscovery::PrivateDnsNamespace', { Name: 'flags.internal' });
+    template.hasResourceProperties('AWS::ECS::Service', { ServiceRegistries: [{ RegistryArn: Match.anyValue() }] });
     template.hasResourceProperties('AWS::ServiceDiscovery::Service', {
       Name: 'relay',
       DnsConfig: { DnsRecords: [{ Type: 'A', TTL: 10 }] },
@@ -256,6 +257,14 @@ describe('relay.loadBalancer: false', () => {
     expect(service).not.toHaveProperty('HealthCheckGracePeriodSeconds');
     expect(service).toMatchObject({ LoadBalancers: [] });
     expect(service).toMatchObject({ DeploymentConfiguration: { DeploymentCircuitBreaker: { Rollback: true } } });
+  });
+
+  test('has ECS forget an alarm and a registry that it had before: ECS keeps what an update does not mention', () => {
+    const [service] = propertiesOf(relayOf('daemon').template, 'AWS::ECS::Service');
+    expect(service).toMatchObject({
+      ServiceRegistries: [],
+      DeploymentConfiguration: { Alarms: { AlarmNames: [], Enable: false, Rollback: false } },
+    });
   });
 
   test('has a synthetic check of the table alone', () => {
