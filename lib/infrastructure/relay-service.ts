@@ -196,6 +196,10 @@ export class RelayService extends RelayServiceBase implements IGrantable {
     this.service = this.createService(relay, { ...props, production, taskSubnets });
     // In a network of the same stack, tasks need the way out before they start, and for as long as they run.
     this.service.node.addDependency(vpc.selectSubnets(taskSubnets).internetConnectivityEstablished);
+    // The permissions of both roles before tasks start: with those of the task role, which the CDK waits for by itself, those with which ECS
+    // pulls the image and reads secrets. A role of another stack exists already, and may depend on this one.
+    const executionRole = this.taskDefinition.task.obtainExecutionRole();
+    if (Stack.of(executionRole) === Stack.of(this)) this.service.node.addDependency(executionRole);
     // A table in the same stack must be created first.
     if (Construct.isConstruct(flagTable) && Stack.of(flagTable) === Stack.of(this)) {
       this.service.node.addDependency(flagTable);
