@@ -134,6 +134,8 @@ export class RelayLoadBalancer extends Construct {
       minimumCapacityUnit: relay.reservedCapacityUnits,
     });
     if (props.accessLogs) made.logAccessLogs(props.accessLogs, id.toLowerCase());
+    // Attributes that an update leaves out keep their values: the load balancer would go on writing to a bucket that left the stage.
+    else made.setAttribute('access_logs.s3.enabled', 'false');
     return made;
   }
 

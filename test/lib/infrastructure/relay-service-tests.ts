@@ -357,11 +357,32 @@ describe('a load balancer', () => {
       attributesOf(propertiesOf(template, 'AWS::ElasticLoadBalancingV2::LoadBalancer')[0], 'LoadBalancerAttributes');
     expect(logging(prod.template('Relay'))).toMatchObject({ 'access_logs.s3.enabled': 'true' });
     expect(logging(everything.template('Relay'))).toMatchObject({ 'deletion_protection.enabled': 'true' });
-    expect(logging(dev.template('Relay'))).toMatchObject({ 'deletion_protection.enabled': 'false' });
+    // An attribute that is left out keeps the value that it had in production.
+    expect(logging(dev.template('Relay'))).toMatchObject({
+      'access_logs.s3.enabled': 'false',
+      'deletion_protection.enabled': 'false',
+    });
     everything.template('Relay').allResourcesProperties('AWS::ElasticLoadBalancingV2::LoadBalancer', {
       MinimumLoadBalancerCapacity: { CapacityUnits: 100 },
     });
   });
+});
+
+test('load balancers and target groups have the same attributes in every stage, but for where access logs go: one that is left out keeps its value', () => {
+  for (const [type, property] of [
+    ['LoadBalancer', 'LoadBalancerAttributes'],
+    ['TargetGroup', 'TargetGroupAttributes'],
+  ] as const) {
+    const sets = relays().flatMap(([, template]) =>
+      propertiesOf(template, `AWS::ElasticLoadBalancingV2::${type}`).map((properties) =>
+        Object.keys(attributesOf(properties, property))
+          .filter((name) => !/^access_logs\.s3\.(bucket|prefix)$/.test(name))
+          .sort(),
+      ),
+    );
+    expect(new Set(sets.map((names) => names.join()))).toHaveProperty('size', 1);
+    expect(sets[0]).not.toEqual([]);
+  }
 });
 
 describe('the public load balancer', () => {
