@@ -12,16 +12,20 @@ export interface CustomResourceRequest {
   readonly RequestId: string;
   readonly LogicalResourceId: string;
   readonly PhysicalResourceId?: string;
-  readonly ResourceProperties: {
-    readonly LogGroupNames: readonly string[];
-    readonly RetentionInDays: string;
-    /** Where edge functions run. */
-    readonly Regions: readonly string[];
-    /** Regions that must accept their log groups; the account may be barred from others. */
-    readonly RequiredRegions: readonly string[];
-    /** ARNs of KMS keys. In other regions CloudWatch's own keys are used. */
-    readonly KeysByRegion?: Readonly<Record<string, string>>;
-  };
+  readonly ResourceProperties: EdgeLogGroupsProperties;
+  /** What the properties were, in an update. */
+  readonly OldResourceProperties?: EdgeLogGroupsProperties;
+}
+
+interface EdgeLogGroupsProperties {
+  readonly LogGroupNames: readonly string[];
+  readonly RetentionInDays: string;
+  /** Where edge functions run. */
+  readonly Regions: readonly string[];
+  /** Regions that must accept their log groups; the account may be barred from others. */
+  readonly RequiredRegions: readonly string[];
+  /** ARNs of KMS keys. In other regions CloudWatch's own keys are used. */
+  readonly KeysByRegion?: Readonly<Record<string, string>>;
 }
 
 export interface EdgeLogGroupsOptions {
@@ -33,7 +37,8 @@ export interface EdgeLogGroupsOptions {
 
 /**
  * A custom resource: gives log groups a retention in every region where edge functions run, and creates those that do not exist. Edge
- * functions create their groups themselves, without a retention, so the stack cannot own them. They stay when the resource is deleted,
+ * functions create their groups themselves, without a retention, so the stack cannot own them. A KMS key that leaves the stage leaves the
+ * groups, too. They stay when the resource is deleted,
  * since functions may write for hours after it: their events expire.
  */
 export function createEdgeLogGroups({
@@ -42,7 +47,7 @@ export function createEdgeLogGroups({
   log = console.log,
 }: EdgeLogGroupsOptions): (event: CustomResourceRequest) => Promise<void> {
   const call = (region: string, action: string, body: object) =>
-    patiently(pausesMs, () =>
+    patiently(pausesMs, DONE[action], () =>
       send({
         ...{ service: 'logs', region, path: '/', timeoutMs: 5_000, body: JSON.stringify(body) },
         headers: { 'content-type': 'application/x-amz-json-1.1', 'x-amz-target': `Logs_20140328.${action}` },
@@ -58,14 +63,22 @@ export function createEdgeLogGroups({
     const { LogGroupNames, RetentionInDays, Regions, RequiredRegions, KeysByRegion = {} } = event.ResourceProperties;
     const failed = new Map<string, string>();
     if (event.RequestType !== 'Delete') {
+      const keyless = keylessGroups(event);
       const inRegion = async (region: string) => {
-        for (const name of LogGroupNames) await keep(region, name, Number(RetentionInDays), KeysByRegion[region]);
+        const kept = Regions.includes(region) ? LogGroupNames : [];
+        for (const name of kept) await keep(region, name, Number(RetentionInDays), KeysByRegion[region]);
+        for (const logGroupName of keyless.get(region) ?? [])
+          await call(region, 'DisassociateKmsKey', { logGroupName });
       };
-      const all = Regions.map((region) => inRegion(region).catch((error) => failed.set(region, problemOf(error))));
-      await Promise.all(all);
+      const regions = [...new Set([...Regions, ...keyless.keys()])];
+      await Promise.all(
+        regions.map((region) => inRegion(region).catch((error) => failed.set(region, problemOf(error)))),
+      );
     }
     for (const [region, problem] of failed)
-      log(JSON.stringify({ level: 'warn', message: 'No retention', region, problem }));
+      log(
+        JSON.stringify({ level: 'warn', message: 'Cannot set up the log groups of edge functions', region, problem }),
+      );
     const fatal = [...failed].filter(([region]) => RequiredRegions.includes(region));
     const reason = fatal.map(([region, problem]) => `${region}: ${problem}`).join('; ');
     await answer(
@@ -75,14 +88,36 @@ export function createEdgeLogGroups({
   };
 }
 
-/** Tries again while AWS asks for patience; a group that already exists is fine. */
-async function patiently(pausesMs: readonly number[], send: () => Promise<AwsReply>): Promise<void> {
+/**
+ * By region, the groups that have a KMS key which is no longer in the stage. Without a change they would use it for ever, and could not be
+ * written or read once it is deleted. Groups that left the stage are among them: their events are kept until they expire.
+ */
+function keylessGroups({ ResourceProperties, OldResourceProperties: old }: CustomResourceRequest) {
+  const { KeysByRegion = {} } = ResourceProperties;
+  const regions = Object.keys(old?.KeysByRegion ?? {}).filter((region) => KeysByRegion[region] === undefined);
+  return new Map(
+    regions.filter((region) => old?.Regions.includes(region)).map((region) => [region, old?.LogGroupNames ?? []]),
+  );
+}
+
+/** Is the case already, so that the request has nothing to do: the group exists, or one that loses its key is gone. */
+const DONE: Readonly<Record<string, string>> = {
+  CreateLogGroup: 'ResourceAlreadyExistsException',
+  DisassociateKmsKey: 'ResourceNotFoundException',
+};
+
+/** Tries again while AWS asks for patience. An answer whose type ends in `done` is fine. */
+async function patiently(
+  pausesMs: readonly number[],
+  done: string | undefined,
+  send: () => Promise<AwsReply>,
+): Promise<void> {
   for (const pauseMs of [...pausesMs, undefined]) {
     const { status, type } = await send().then(
       ({ status, body }) => ({ status, type: typeOf(body) }),
       (error) => ({ status: 0, type: problemOf(error) }),
     );
-    if (status === 200 || type.endsWith('ResourceAlreadyExistsException')) return;
+    if (status === 200 || (done !== undefined && type.endsWith(done))) return;
     // The function's own permission may be seconds old.
     const passing = status === 0 || status >= 500 || /AccessDenied|Throttl|OperationAborted|TooManyRequests/.test(type);
     if (!passing || pauseMs === undefined)

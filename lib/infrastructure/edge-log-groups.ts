@@ -48,6 +48,8 @@ export class EdgeLogGroups extends Construct {
           'logs:CreateLogGroup',
           'logs:PutRetentionPolicy',
           ...(encryptionKeys ? ['logs:AssociateKmsKey'] : []),
+          // Always: without keys in the stage, groups may have one that has just left it.
+          'logs:DisassociateKmsKey',
         ],
         resources,
       }),

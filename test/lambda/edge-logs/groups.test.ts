@@ -47,6 +47,8 @@ async function startLogs(answer: Answer = () => undefined) {
     if (given) reply(given.status, given.type);
     else if (action === 'CreateLogGroup' && groups.has(key)) reply(400, 'ResourceAlreadyExistsException');
     else if (action === 'PutRetentionPolicy' && !groups.has(key)) reply(400, 'ResourceNotFoundException');
+    else if (action === 'DisassociateKmsKey' && !groups.has(key)) reply(400, 'ResourceNotFoundException');
+    else if (action === 'DisassociateKmsKey') reply(200, void keys.delete(key) as undefined);
     else if (action === 'AssociateKmsKey') reply(200, void keys.set(key, kmsKeyId) as undefined);
     else reply(200, void groups.set(key, retentionInDays) as undefined);
   });
@@ -65,16 +67,18 @@ async function start(answer?: Answer) {
     pausesMs,
     log: (line) => lines.push(line),
   });
-  const ask = (RequestType: CustomResourceRequest['RequestType'], properties: object = {}) =>
+  const all = (properties: object) => ({
+    LogGroupNames: [group],
+    RetentionInDays: '90',
+    Regions: ['us-east-1', 'sa-east-1'],
+    RequiredRegions: ['us-east-1'],
+    ...properties,
+  });
+  const ask = (RequestType: CustomResourceRequest['RequestType'], properties: object = {}, old?: object) =>
     handler({
       ...{ RequestType, ResponseURL: stack.url, StackId: 'stack', RequestId: 'request', LogicalResourceId: 'Groups' },
-      ResourceProperties: {
-        LogGroupNames: [group],
-        RetentionInDays: '90',
-        Regions: ['us-east-1', 'sa-east-1'],
-        RequiredRegions: ['us-east-1'],
-        ...properties,
-      },
+      ResourceProperties: all(properties),
+      ...(old && { OldResourceProperties: all(old) }),
     });
   return { ask, answers: stack.answers, groups: logs.groups, keys: logs.keys, lines };
 }
@@ -165,4 +169,36 @@ test('groups in regions with a KMS key are encrypted with it', async () => {
   expect(answers).toMatchObject([{ Status: 'SUCCESS' }]);
   expect([...keys]).toEqual([[`us-east-1 ${group}`, key]]);
   expect(groups.size).toBe(2);
+});
+
+describe('a KMS key that leaves the stage', () => {
+  const keyIn = (region: string) => `arn:aws:kms:${region}:123456789012:key/1`;
+  const both = { 'us-east-1': keyIn('us-east-1'), 'sa-east-1': keyIn('sa-east-1') };
+
+  test.each<[string, object, object, string[]]>([
+    ['one key', {}, { KeysByRegion: { 'us-east-1': keyIn('us-east-1') } }, [`us-east-1 ${group}`]],
+    ['every key', {}, {}, []],
+    ['every key and a region', {}, { Regions: ['us-east-1'] }, []],
+    ['every key, and a function with its group', { LogGroupNames: [group, 'old'] }, { LogGroupNames: [group] }, []],
+  ])('leaves its groups, too: %s', async (_, before, after, left) => {
+    const { ask, answers, groups, keys } = await start();
+    await ask('Create', { KeysByRegion: both, ...before });
+    const had = groups.size;
+    expect(keys.size).toBe(had);
+    await ask('Update', after, { KeysByRegion: both, ...before });
+    expect([...keys.keys()]).toEqual(left);
+    expect(groups.size).toBe(had);
+    expect(answers.map(({ Status }) => Status)).toEqual(['SUCCESS', 'SUCCESS']);
+  });
+
+  test('is no problem where the group is gone, and comes back when the deployment is rolled back', async () => {
+    const { ask, answers, groups, keys } = await start();
+    await ask('Create', { KeysByRegion: both, LogGroupNames: [group, 'old'] });
+    groups.delete('us-east-1 old');
+    await ask('Update', {}, { KeysByRegion: both, LogGroupNames: [group, 'old'] });
+    expect([...keys.keys()]).toEqual(['us-east-1 old']);
+    await ask('Update', { KeysByRegion: both }, {});
+    expect([...keys].filter(([name]) => name.endsWith(group))).toHaveLength(2);
+    expect(answers.map(({ Status }) => Status)).toEqual(['SUCCESS', 'SUCCESS', 'SUCCESS']);
+  });
 });

@@ -330,6 +330,14 @@ describe('the region stacks', () => {
       Regions: [...EDGE_EXECUTION_REGIONS],
     });
     expect([...groups!.Properties.RequiredRegions].sort()).toEqual([...regions].sort());
+    // Also without keys: they may have left the stage with this deployment.
+    made.full.template('Region-us-east-1').hasResourceProperties('AWS::IAM::Policy', {
+      PolicyDocument: {
+        Statement: Match.arrayWith([
+          Match.objectLike({ Action: ['logs:CreateLogGroup', 'logs:DisassociateKmsKey', 'logs:PutRetentionPolicy'] }),
+        ]),
+      },
+    });
   });
 
   test('collect exposures of viewer-request and nothing else, and only if the stage has them', () => {
