@@ -200,8 +200,8 @@ export interface PrometheusSettings {
   /** Address ranges that may reach that port of tasks. Default: the VPC's own. */
   readonly allowedCidrs?: readonly string[];
   /**
-   * A private DNS namespace to create for the VPC, such as `flags.internal`: `relay.flags.internal` then resolves to the addresses of all
-   * tasks, for `dns_sd_configs`. Default none.
+   * A private DNS namespace to create for the VPC, such as `flags.internal`: `relay.flags.internal` then resolves to the addresses of tasks,
+   * for `dns_sd_configs`; DNS answers with at most eight of them at a time. Default none.
    */
   readonly namespace?: string;
 }
