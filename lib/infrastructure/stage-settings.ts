@@ -311,8 +311,8 @@ export interface AlarmSettings {
   /** Who is paged. Default: `emails`. */
   readonly pageEmails?: readonly string[];
   /**
-   * ARNs of existing SNS topics that the alarms of their regions notify, in addition to the stage's own topics. Their policies must let
-   * CloudWatch and EventBridge publish. Default none.
+   * ARNs of existing SNS topics, of any account, that the alarms of their regions notify, in addition to the stage's own topics. Their policies
+   * must let CloudWatch and EventBridge publish and, in another account, this account. Default none.
    */
   readonly topics?: readonly string[];
   /** The same for pages. Default: `topics`. */

@@ -1,3 +1,4 @@
+import { Stack, Token } from 'aws-cdk-lib';
 import {
   Alarm,
   AlarmRule,
@@ -7,7 +8,7 @@ import {
   TreatMissingData,
 } from 'aws-cdk-lib/aws-cloudwatch';
 import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
-import { Rule, RuleTargetInput } from 'aws-cdk-lib/aws-events';
+import { type IRuleTarget, Rule, RuleTargetInput } from 'aws-cdk-lib/aws-events';
 import { SnsTopic } from 'aws-cdk-lib/aws-events-targets';
 import type { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
@@ -78,13 +79,11 @@ export class RelayAlarms extends Construct {
         detail: { eventName: ['SERVICE_DEPLOYMENT_FAILED'] },
         resources: [{ suffix: `:service/${clusterName}/${serviceName}` }] as unknown as string[],
       },
-      targets: options.topics.map(
-        (topic) =>
-          new SnsTopic(topic, {
-            message: RuleTargetInput.fromText(
-              describe(`A deployment of the relay of stage ${stage} was rolled back.`, 'deployment-failed', options),
-            ),
-          }),
+      targets: options.topics.map((topic) =>
+        toTopic(
+          topic,
+          describe(`A deployment of the relay of stage ${stage} was rolled back.`, 'deployment-failed', options),
+        ),
       ),
     });
   }
@@ -254,6 +253,24 @@ function impairedOf(
   });
   notify(impaired, options.pages ?? options.topics);
   return impaired;
+}
+
+/**
+ * Has a rule publish to a topic of its region, of any account. The CDK's target names the topic as a resource: it would warn where one of the two
+ * accounts is unknown, and make event buses in the topic's account where they differ. EventBridge publishes there with a role of the
+ * rule's account. AWS: "Sending events to an AWS service in another account".
+ */
+function toTopic(topic: ITopic, text: string): IRuleTarget {
+  return {
+    bind: (rule) => {
+      const here = Stack.of(rule).account;
+      const { account } = topic.env;
+      const elsewhere = !Token.isUnresolved(here) && !Token.isUnresolved(account) && account !== here;
+      const message = RuleTargetInput.fromText(text);
+      const target = new SnsTopic(topic, { message, ...(elsewhere && { authorizeUsingRole: true }) }).bind(rule);
+      return { ...target, targetResource: undefined };
+    },
+  };
 }
 
 function notify(alarm: Alarm | CompositeAlarm, topics: readonly ITopic[]): void {

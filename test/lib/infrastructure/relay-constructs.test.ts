@@ -1,6 +1,6 @@
 /** The constructs in apps of others: what exists comes in as constructs, names are CloudFormation's, and others connect, grant and watch. */
 import { Duration, Stack } from 'aws-cdk-lib';
-import { Match, Template } from 'aws-cdk-lib/assertions';
+import { Annotations, Match, Template } from 'aws-cdk-lib/assertions';
 import { Certificate } from 'aws-cdk-lib/aws-certificatemanager';
 import { AttributeType, TableEncryptionV2, TableV2 } from 'aws-cdk-lib/aws-dynamodb';
 import { Peer, SecurityGroup, Vpc } from 'aws-cdk-lib/aws-ec2';
@@ -270,6 +270,34 @@ test('a table of the CDK’s own is granted with its key', () => {
         Match.objectLike({ Action: ['dynamodb:BatchGetItem', 'dynamodb:GetItem', 'dynamodb:Query'] }),
       ],
     },
+  });
+});
+
+describe('topics of yours', () => {
+  function told(stack: Stack, account: string) {
+    const topic = Topic.fromTopicArn(stack, 'Topic', `arn:aws:sns:eu-west-1:${account}:chat`);
+    const relay = RelayService.fromStage(stack, 'Theirs', { stage: 'prod', flagTable: flags });
+    new RelayAlarms(stack, 'Alarms', { relay, topics: [topic] });
+    return topic.topicArn;
+  }
+
+  test('cause no warning in a stack whose account is decided at deployment', () => {
+    const stack = new Stack(createApp(), 'Mine', { env: { region: 'eu-west-1' } });
+    const Arn = told(stack, account);
+    expect(Annotations.fromStack(stack).findWarning('*', Match.anyValue())).toEqual([]);
+    Template.fromStack(stack).hasResourceProperties('AWS::Events::Rule', {
+      Targets: [{ Arn, RoleArn: Match.absent() }],
+    });
+  });
+
+  test('may belong to another account: EventBridge publishes there with a role', () => {
+    const stack = newStack();
+    const Arn = told(stack, '210987654321');
+    const template = Template.fromStack(stack);
+    template.hasResourceProperties('AWS::Events::Rule', { Targets: [{ Arn, RoleArn: Match.anyValue() }] });
+    template.hasResourceProperties('AWS::IAM::Policy', {
+      PolicyDocument: { Statement: [{ Action: 'sns:Publish', Effect: 'Allow', Resource: Arn }] },
+    });
   });
 });
 
