@@ -4,6 +4,7 @@ import {
   Billing,
   ContributorInsightsMode,
   type ITable,
+  StreamViewType,
   TableEncryptionV2,
   TableV2,
 } from 'aws-cdk-lib/aws-dynamodb';
@@ -137,6 +138,9 @@ export class FlagTable extends Construct implements IFlagTable {
       timeToLiveAttribute: tableSchema.timeToLive,
       billing: Billing.onDemand(),
       encryption: this.encryption(),
+      // Replicas need a stream. It stays without them: DynamoDB refuses to switch one off in the update that takes the last replica away,
+      // and a stream that nobody reads costs nothing.
+      dynamoStream: StreamViewType.NEW_AND_OLD_IMAGES,
       pointInTimeRecoverySpecification: { pointInTimeRecoveryEnabled: true },
       contributorInsightsSpecification: { enabled: true, mode: ContributorInsightsMode.THROTTLED_KEYS },
       deletionProtection: props.deletionProtection ?? false,

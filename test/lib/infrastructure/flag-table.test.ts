@@ -6,7 +6,9 @@ import { createApp } from '../../support/synthesise.ts';
 
 const home = { env: { region: 'eu-west-1' } };
 
-function templateOf(props: { retain?: boolean; deletionProtection?: boolean } = {}): Template {
+function templateOf(
+  props: { retain?: boolean; deletionProtection?: boolean; replicaRegions?: string[] } = {},
+): Template {
   const stack = new Stack(createApp(), 'Data', home);
   new FlagTable(stack, 'FlagTable', { tableName: 'flags', replicaRegions: ['us-east-1'], ...props });
   return Template.fromStack(stack);
@@ -48,6 +50,14 @@ describe('the flag table', () => {
 
   test('replicates asynchronously, since multi-region strong consistency does not support TTL and transactions', () => {
     templateOf().hasResourceProperties('AWS::DynamoDB::GlobalTable', { MultiRegionConsistency: Match.absent() });
+  });
+
+  test('has its stream with and without replicas, since DynamoDB does not switch it off while it takes the last replica away', () => {
+    for (const replicaRegions of [['us-east-1'], []]) {
+      templateOf({ replicaRegions }).hasResourceProperties('AWS::DynamoDB::GlobalTable', {
+        StreamSpecification: { StreamViewType: 'NEW_AND_OLD_IMAGES' },
+      });
+    }
   });
 
   test('is retained when its stack is deleted in production, but not when its creation fails, and deleted with it elsewhere', () => {
