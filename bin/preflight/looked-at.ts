@@ -2,6 +2,7 @@ import type { Stage } from '../../lib/infrastructure/stages.ts';
 import type { StackTemplate } from '../../lib/infrastructure/template.ts';
 import type { Aws } from '../aws/ask.ts';
 import type { DeployedStack } from '../aws/stacks.ts';
+import { type Check, unknown } from '../checks/check.ts';
 
 /** What preflight looks at: a stage, what a deployment would make of it, and what there is. */
 export interface LookedAt {
@@ -13,6 +14,19 @@ export interface LookedAt {
   readonly deployed: ReadonlyMap<string, DeployedStack>;
   /** What the stage's stacks have made: `eu-west-1 AWS::Lambda::Function edge-flag-relay-prod-viewer-request`. */
   readonly owned: ReadonlySet<string>;
+  /** Regions with stacks of which it is not known what they own, or all: what nobody seems to own there may be theirs. */
+  readonly unseen: ReadonlySet<string> | 'all';
+}
+
+/** Whether what `owned` does not have may still be the stage's: then nobody may be told to delete it. */
+export function mayOwn({ unseen }: Pick<LookedAt, 'unseen'>, ...regions: readonly string[]): boolean {
+  return unseen === 'all' || regions.some((region) => unseen.has(region));
+}
+
+/** In place of a problem. `what`: that something exists. */
+export function ownerUnknown(name: string, value: string, what: string): Check {
+  const advice = 'leave it alone until preflight can describe all stacks of the stage';
+  return unknown(name, value, `${what}, and it is not known whether a stack of the stage owns it`, advice);
 }
 
 export function ownedName(region: string, type: string, id: string): string {

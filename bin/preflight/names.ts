@@ -2,7 +2,7 @@ import { awsNameOf } from '../../relay-task/common/aws-call.ts';
 import type { Aws } from '../aws/ask.ts';
 import { bad, type Check, good, inTurns, unknown } from '../checks/check.ts';
 import { describeAwsError } from '../keys/store.ts';
-import { type LookedAt, ownedName } from './looked-at.ts';
+import { type LookedAt, mayOwn, ownedName, ownerUnknown } from './looked-at.ts';
 
 /** A kind of resource that AWS allows one of under a name, and that may be left after its stack is gone. */
 interface Kind {
@@ -71,7 +71,8 @@ const kinds: Readonly<Record<string, Kind>> = {
 };
 
 /** Names that the next deployment gives to something new, and that something else has: CloudFormation would roll back. */
-export async function nameChecks({ aws, wanted, owned }: LookedAt, account: string): Promise<Check[]> {
+export async function nameChecks(looked: LookedAt, account: string): Promise<Check[]> {
+  const { aws, wanted, owned } = looked;
   const names = wanted.flatMap(({ region, template }) =>
     Object.values(template.Resources ?? {}).flatMap(({ Type, Properties }) => {
       const kind = Object.hasOwn(kinds, Type) ? kinds[Type] : undefined;
@@ -84,17 +85,13 @@ export async function nameChecks({ aws, wanted, owned }: LookedAt, account: stri
   );
   const taken = await inTurns(
     names,
-    async ({ kind, name, place }) =>
-      (await kind.exists(aws, name, place))
-        ? [
-            bad(
-              'name',
-              name,
-              `the ${kind.called} ${name} exists in ${place.region}, and no stack of the stage owns it: the deployment cannot create it`,
-              kind.removal(name, place),
-            ),
-          ]
-        : [],
+    async ({ kind, name, place }) => {
+      if (!(await kind.exists(aws, name, place))) return [];
+      const what = `the ${kind.called} ${name} exists in ${place.region}`;
+      if (mayOwn(looked, place.region)) return [ownerUnknown('name', name, what)];
+      const why = 'and no stack of the stage owns it: the deployment cannot create it';
+      return [bad('name', name, `${what}, ${why}`, kind.removal(name, place))];
+    },
     ({ kind, name, place }, error) =>
       unknown(
         'name',

@@ -5,7 +5,8 @@ import { describeAwsError } from '../keys/store.ts';
 import type { LookedAt } from './looked-at.ts';
 
 /** Whether somebody is notified of every alarm: by the stage file, or by a subscription that was made elsewhere. */
-export async function recipientChecks({ stage, aws, owned }: LookedAt): Promise<Check[]> {
+export async function recipientChecks(looked: LookedAt): Promise<Check[]> {
+  const { stage, aws, owned, unseen } = looked;
   const untold = describeUntold(stage);
   if (untold === undefined) {
     const { emails, topics } = stage.alarms;
@@ -27,6 +28,10 @@ export async function recipientChecks({ stage, aws, owned }: LookedAt): Promise<
       unknown('recipients', arn, `cannot list the subscribers of ${arn}`, describeAwsError(error, region)),
   );
   if (checks.length > 0) return checks;
+  if (silent.length === 0 && (unseen === 'all' || unseen.size > 0)) {
+    const why = 'preflight must describe all stacks of the stage for it';
+    return [unknown('recipients', stage.name, 'cannot tell whether each topic of the stage has a subscriber', why)];
+  }
   if (ours.length > 0 && silent.length === 0) {
     return [good('recipients', stage.name, 'each topic of the stage has a subscriber')];
   }

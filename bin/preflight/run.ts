@@ -103,9 +103,13 @@ async function inspectAccount({ stage, options, account, open }: Inspection, tel
   const { aws, dynamoDB, ssm } = open;
   const home = await tellKeys(stage, ssm, tell);
   const wanted = await synthesised(stage, options, tell);
-  const { checks, deployed, owned } = await stackChecks(stage, aws, wanted);
-  tell(checks);
-  const looked: LookedAt = { stage, aws, wanted, deployed, owned };
+  const { checks, ...found } = await stackChecks(stage, aws, wanted ?? []);
+  tell(
+    wanted
+      ? checks
+      : [unknown('stack', stage.name, 'not checked, since synthesis failed: stacks, updates, names, quotas')],
+  );
+  const looked: LookedAt = { stage, aws, wanted: wanted ?? [], ...found, ...(wanted ? {} : { unseen: 'all' }) };
   tell(await updateChecks(looked));
   tell(await tableChecks(dynamoDB, looked));
   tell(await nameChecks(looked, account));
@@ -113,7 +117,7 @@ async function inspectAccount({ stage, options, account, open }: Inspection, tel
   tell(await zoneChecks(looked));
   tell(await recipientChecks(looked));
   tell(await quotaChecks(looked));
-  const regions = new Set([...alarmRegions(stage), ...wanted.map(({ region }) => region)]);
+  const regions = new Set([...alarmRegions(stage), ...looked.wanted.map(({ region }) => region)]);
   tell(await bootstrapChecks(regions, stage.account ?? account, ssm));
   const baseUri = options.baseUri ?? stage.relay.variables.BASE_URI ?? 'https://sdk.launchdarkly.com';
   if (!options.offline) tell(await onlineChecks(baseUri, home?.descriptions ?? []));
@@ -123,13 +127,13 @@ async function synthesised(
   stage: Stage,
   { synthesise }: PreflightOptions,
   tell: Tell,
-): Promise<readonly StackTemplate[]> {
+): Promise<readonly StackTemplate[] | undefined> {
   try {
     // The CDK takes a second to load, and an invalid stage should fail at once.
     return (synthesise ?? (await import('./templates.ts')).synthesise)(stage);
   } catch (error) {
     tell([bad('synthesis', stage.name, `the stage cannot be synthesised: ${(error as Error).message}`)]);
-    return [];
+    return undefined;
   }
 }
 

@@ -10,6 +10,8 @@ export interface Found {
   readonly checks: readonly Check[];
   readonly deployed: ReadonlyMap<string, DeployedStack>;
   readonly owned: ReadonlySet<string>;
+  /** Regions of stacks that could not be described, or not completely. */
+  readonly unseen: ReadonlySet<string>;
 }
 
 /** The stage's stacks that exist: whether they can be updated, and what they own. */
@@ -21,6 +23,7 @@ export async function stackChecks(
   const deployed = new Map<string, DeployedStack>();
   const owned = new Set<string>();
   const absent = new Set<string>();
+  const unseen = new Set<string>();
   const checks = await inTurns(
     wanted,
     async ({ region, stackName }) => {
@@ -33,20 +36,23 @@ export async function stackChecks(
       for (const { type, id } of await resourcesOf(aws, region, stackName)) owned.add(ownedName(region, type, id));
       return [stateCheck(stage.name, stack)];
     },
-    ({ region, stackName }, error) =>
-      unknown('stack', stackName, `cannot describe the stack ${stackName}`, describeAwsError(error, region)),
+    ({ region, stackName }, error) => {
+      unseen.add(region);
+      return unknown('stack', stackName, `cannot describe the stack ${stackName}`, describeAwsError(error, region));
+    },
   );
+  const found = { deployed, owned, unseen };
   const missing = wanted.map(({ stackName }) => stackName).filter((name) => absent.has(name));
   if (stage.protected && missing.length > 0) {
     const what = `protected is true, but ${missing.join(', ')} ${missing.length === 1 ? 'does' : 'do'} not exist yet`;
     const why = 'if the creation failed, it could be neither rolled back nor repeated';
     const advice = 'set protected: false and deploy; then set it to true and deploy again';
-    return { deployed, owned, checks: [...checks, bad('stack', 'protected', `${what}: ${why}`, advice)] };
+    return { ...found, checks: [...checks, bad('stack', 'protected', `${what}: ${why}`, advice)] };
   }
   if (deployed.size === 0 && checks.length === 0) {
-    return { deployed, owned, checks: [good('stack', 'none', 'no stack of the stage exists yet')] };
+    return { ...found, checks: [good('stack', 'none', 'no stack of the stage exists yet')] };
   }
-  return { deployed, owned, checks };
+  return { ...found, checks };
 }
 
 /** What `cdk deploy` makes of a stack in this state. AWS: "Stack status codes"; the rest is the CDK's own (toolkit-lib, deployStack). */

@@ -7,7 +7,7 @@ import {
 import { tableSchema } from '../../lib/flag-table/index.ts';
 import { bad, type Check, good, inTurns, note, unknown } from '../checks/check.ts';
 import { describeAwsError } from '../keys/store.ts';
-import { type LookedAt, ownedName } from './looked-at.ts';
+import { type LookedAt, mayOwn, ownedName, ownerUnknown } from './looked-at.ts';
 
 /** The flag table: a deployment can create it, or its existence, keys and replicas are as the stage requires. */
 export async function tableChecks(clientOf: (region: string) => DynamoDBClient, looked: LookedAt): Promise<Check[]> {
@@ -39,7 +39,8 @@ async function describeTable(client: DynamoDBClient, tableName: string): Promise
   }
 }
 
-function existingChecks(there: TableDescription, { stage, owned }: LookedAt): Check[] {
+function existingChecks(there: TableDescription, looked: LookedAt): Check[] {
+  const { stage, owned } = looked;
   const { tableName, homeRegion, replicaRegions, table } = stage;
   const replicas = new Set((there.Replicas ?? []).map(({ RegionName = '' }) => RegionName));
   const keys = (there.KeySchema ?? []).map(({ AttributeName, KeyType }) => `${AttributeName} ${KeyType}`).join(', ');
@@ -62,13 +63,13 @@ function existingChecks(there: TableDescription, { stage, owned }: LookedAt): Ch
     found.push(bad('table', tableName, `the table ${tableName} has the keys ${keys}, not ${wanted}`, advice));
   }
   if (table === 'new' && !owned.has(ownedName(homeRegion, 'AWS::DynamoDB::GlobalTable', tableName))) {
+    const what = `the table ${tableName} exists in ${homeRegion}`;
+    const why = 'and no stack of the stage owns it: the deployment cannot create it';
+    const advice = `to keep it, set table: 'existing' in the stage file; or delete it with its replicas (deletion protection first)`;
     found.push(
-      bad(
-        'table',
-        tableName,
-        `the table ${tableName} exists in ${homeRegion}, and no stack of the stage owns it: the deployment cannot create it`,
-        `to keep it, set table: 'existing' in the stage file; or delete it with its replicas (deletion protection first)`,
-      ),
+      mayOwn(looked, homeRegion)
+        ? ownerUnknown('table', tableName, what)
+        : bad('table', tableName, `${what}, ${why}`, advice),
     );
   }
   for (const region of missing) {
@@ -92,7 +93,7 @@ function existingChecks(there: TableDescription, { stage, owned }: LookedAt): Ch
     const what = `the table ${tableName} has a replica in ${region} that the stage does not name`;
     found.push(note('table', region, what, 'a deployment may remove it'));
   }
-  return found.some(({ state }) => state === 'bad')
+  return found.some(({ state }) => state === 'bad' || state === 'unknown')
     ? found
     : [good('table', tableName, `the table ${tableName} exists in ${homeRegion}`), ...found];
 }
@@ -112,7 +113,7 @@ function lonelyChecks(
               'table',
               region,
               `the table ${tableName} exists in ${region}, but not at home: no replica can be created there`,
-              `delete it, or choose another tableName`,
+              'choose another tableName; delete that table only if nothing uses it',
             ),
           ]
         : [],

@@ -3,7 +3,7 @@ import type { HostedZoneSettings } from '../../lib/infrastructure/stage-settings
 import { listAt, parseXml, textAt, type Xml } from '../aws/xml.ts';
 import { bad, type Check, good, inTurns, unknown } from '../checks/check.ts';
 import { describeAwsError } from '../keys/store.ts';
-import { type LookedAt, ownedName } from './looked-at.ts';
+import { type LookedAt, mayOwn, ownedName, ownerUnknown } from './looked-at.ts';
 
 interface Names {
   readonly at: string;
@@ -87,7 +87,8 @@ function describedCheck({ at, zone }: Names, answer: Xml): Check[] {
 }
 
 /** Route 53 refuses a record beside one of another routing policy, and a second one of the same region. */
-async function recordChecks({ aws, owned }: LookedAt, one: Names, name: string): Promise<Check[]> {
+async function recordChecks(looked: LookedAt, one: Names, name: string): Promise<Check[]> {
+  const { aws, owned } = looked;
   const isOurs = (id: string) =>
     one.regions.some((region) => owned.has(ownedName(region, 'AWS::Route53::RecordSet', id)));
   if (isOurs(name) || isOurs(`${name}.`)) return [];
@@ -102,12 +103,13 @@ async function recordChecks({ aws, owned }: LookedAt, one: Names, name: string):
     return isThis && isAddress && !(one.byRegion && region !== '' && !one.regions.includes(region));
   });
   if (taken === undefined) return [];
-  const type = textAt(taken, 'Type');
+  const what = `${one.at}: ${name} already has a record of type ${textAt(taken, 'Type')}`;
+  if (mayOwn(looked, ...one.regions)) return [ownerUnknown('hosted-zone', name, what)];
   return [
     bad(
       'hosted-zone',
       name,
-      `${one.at}: ${name} already has a record of type ${type}, which no stack of the stage owns`,
+      `${what}, which no stack of the stage owns`,
       `delete that record first: clients cannot resolve the name until the deployment has made it again`,
     ),
   ];

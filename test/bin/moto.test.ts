@@ -129,7 +129,14 @@ suite('with moto (needs moto[cloudformation])', () => {
     // IDs of moto's zones do not begin with Z, as AWS's do.
     const about = async (hostName: string, owned: readonly string[] = [], zone = id) => {
       const named = { ...parsed, relay: { ...parsed.relay, hostName, hostedZone: { id: zone, name: zoneName } } };
-      const looked = { stage: named, aws, wanted, deployed: new Map(), owned: new Set(owned) };
+      const looked = {
+        stage: named,
+        aws,
+        wanted,
+        deployed: new Map(),
+        owned: new Set(owned),
+        unseen: new Set<string>(),
+      };
       return (await zoneChecks(looked)).map(({ state, what }) => `${state} ${what}`).join();
     };
     const taken = `relay.${zoneName}`;

@@ -203,7 +203,11 @@ test('a table where a replica is to be is found', async () => {
     ['us-east-1', new DynamoDBClient({ region: 'us-east-1', endpoint: table.endpoint })],
   ]);
   const { tableName } = table;
-  const looked = { stage: stageOf('test', { test: { ...stage, tableName } }), owned: new Set() } as unknown as LookedAt;
+  const looked = {
+    stage: stageOf('test', { test: { ...stage, tableName } }),
+    owned: new Set(),
+    unseen: new Set(),
+  } as unknown as LookedAt;
   const checks = await tableChecks((region) => clients.get(region)!, looked);
   expect(checks.map(({ state, what }) => `${state} ${what}`)).toEqual([
     `bad the table ${tableName} exists in us-east-1, but not at home: no replica can be created there`,
@@ -388,8 +392,8 @@ describe('quotas', () => {
 
 test('what AWS denies is not checked, and does not stop the rest', async () => {
   fake.denied = ['DescribeStacks', 'GetServiceQuota'];
-  fake.clusters = ['eu-west-1 edge-flag-relay-test'];
-  const { ok, checks } = await preflight();
+  fake.certificates = {};
+  const { ok, checks } = await preflight({ relay: { certificates: { 'eu-west-1': arn } } });
   expect(ok).toBe(false);
   const open = checks.filter(({ state }) => state === 'unknown');
   expect(open.map(({ name, value }) => `${name} ${value}`)).toEqual([
@@ -397,7 +401,40 @@ test('what AWS denies is not checked, and does not stop the rest', async () => {
     'quota eu-west-1',
   ]);
   expect(open[0]?.advice).toMatch(/^AWS denied access; .*not authorized to perform DescribeStacks/);
-  expect(checks.find(({ state }) => state === 'bad')?.value).toBe('edge-flag-relay-test');
+  expect(checks.find(({ state }) => state === 'bad')?.value).toBe(arn);
+});
+
+test.each(['DescribeStacks', 'ListStackResources'])(
+  'while %s fails for stacks that exist, nobody is told to delete what they may own',
+  async (operation) => {
+    deploy({});
+    fake.denied = [operation];
+    fake.clusters = ['eu-west-1 edge-flag-relay-test'];
+    fake.logGroups = { 'eu-west-1 /edge-flag-relay/test/relay': 14 };
+    fake.functions = ['us-east-1 edge-flag-relay-test-viewer-request'];
+    fake.zones = { [zone.id]: { name: 'example.com', records: [{ name: 'relay.example.com.', type: 'A' }] } };
+    const relay = { hostName: 'relay.example.com', hostedZone: zone };
+    const { ok, checks } = await preflight({ tableName: table.tableName, relay, alarms: undefined });
+    expect(ok).toBe(true);
+    const open = checks.filter(({ what }) => /not known whether a stack of the stage owns it$/.test(what));
+    expect(open.map(({ state, name, value }) => `${state} ${name} ${value}`)).toEqual([
+      `unknown table ${table.tableName}`,
+      'unknown name edge-flag-relay-test',
+      'unknown name /edge-flag-relay/test/relay',
+      'unknown name edge-flag-relay-test-viewer-request',
+      'unknown hosted-zone relay.example.com',
+    ]);
+    expect(checks.filter(({ advice }) => /delete/.test(advice ?? ''))).toEqual([]);
+    expect(checks.filter(({ name }) => name === 'recipients').map(({ state }) => state)).toEqual(['unknown']);
+  },
+);
+
+test('a stack that cannot be described says nothing of what its region has not: names elsewhere are still problems', async () => {
+  fake.functions = ['us-east-1 edge-flag-relay-test-viewer-request'];
+  fake.broken = ['eu-west-1 DescribeStacks'];
+  expect(await findings('name')).toEqual([
+    expect.stringMatching(/^bad \| the function .* no stack of the stage owns it/),
+  ]);
 });
 
 test('an answer of 503 is asked for again', async () => {
@@ -406,8 +443,8 @@ test('an answer of 503 is asked for again', async () => {
   expect(fake.asked.slice(0, 2)).toEqual(['eu-west-1 GetCallerIdentity', 'eu-west-1 GetCallerIdentity']);
 });
 
-test('a stage that cannot be synthesised is a problem', async () => {
-  const stages = { test: { ...stage, networks: {} } };
+test('a stage that cannot be synthesised is a problem, and nobody is told to delete its table', async () => {
+  const stages = { test: { ...stage, tableName: table.tableName, networks: {} } };
   let printed = '';
   const failing = () => {
     throw new Error('Validation failed: something');
@@ -418,6 +455,8 @@ test('a stage that cannot be synthesised is a problem', async () => {
   });
   expect(exitCode).toBe(1);
   expect(printed).toContain('✗ the stage cannot be synthesised: Validation failed: something\n');
+  expect(printed).toContain('? not checked, since synthesis failed: stacks, updates, names, quotas\n');
+  expect(printed).not.toMatch(/or delete/);
 });
 
 test('preflight synthesises what the CDK app does: the same stacks in the same regions, with names to look for @heavy', () => {

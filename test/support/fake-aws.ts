@@ -60,6 +60,8 @@ export interface FakeAccount {
   metrics: Record<string, readonly (readonly [number, number])[]>;
   /** Operations that answer AccessDenied. */
   denied: string[];
+  /** `region Operation`: answer InternalFailure. */
+  broken: string[];
   /** The next so many requests get 503. */
   failures: number;
 }
@@ -102,6 +104,7 @@ export async function startFakeAws(): Promise<FakeAws> {
       targets: {},
       metrics: {},
       denied: [],
+      broken: [],
       failures: 0,
     },
   };
@@ -137,6 +140,7 @@ function answer(fake: FakeAws, request: IncomingMessage, body: string): Answer {
       return { status: 503, body: '<ErrorResponse><Error><Code>ServiceUnavailable</Code></Error></ErrorResponse>' };
     }
     if (fake.denied.includes(operation)) throw new AwsError('AccessDenied', `not authorized to perform ${operation}`);
+    if (fake.broken.includes(`${place} ${operation}`)) throw new AwsError('InternalFailure', 'something broke');
     if (isJson) {
       const found = jsonAnswers[operation]?.(fake, place, JSON.parse(body));
       return { type: 'application/x-amz-json-1.1', body: JSON.stringify(found ?? unknownOperation(operation)) };
