@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseStage, type Stage, stages } from '../lib/infrastructure/stages.ts';
+import { parseStage, type Stage, stages, UnknownStage } from '../lib/infrastructure/stages.ts';
 
 /** The context in `cdk.json`: the CDK's feature flags, and `stages`, which overrides the stage files. */
 export function cdkContext(): Readonly<Record<string, unknown>> {
@@ -9,7 +9,21 @@ export function cdkContext(): Readonly<Record<string, unknown>> {
   return context;
 }
 
-/** The stage as the CDK app reads it. `known`: instead of the stage files, for tests. Throws one Error that lists every problem. */
+/** The arguments of a command name no stage: a usage error. */
+export class UnknownStageArgument extends Error {
+  override readonly name = 'UnknownStageArgument';
+}
+
+/**
+ * The stage as the CDK app reads it. `known`: instead of the stage files, for tests. Throws UnknownStageArgument, or one Error that lists
+ * every problem of the stage.
+ */
 export function stageOf(name: string, known?: Readonly<Record<string, unknown>>): Stage {
-  return known === undefined ? parseStage(name, stages, cdkContext().stages) : parseStage(name, known);
+  try {
+    return known === undefined ? parseStage(name, stages, cdkContext().stages) : parseStage(name, known);
+  } catch (error) {
+    if (!(error instanceof UnknownStage)) throw error;
+    const what = `stage ${JSON.stringify(name)} is unknown: expected ${error.known.join(' or ')}`;
+    throw new UnknownStageArgument(what, { cause: error });
+  }
 }

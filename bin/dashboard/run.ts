@@ -1,5 +1,5 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 
 const usage = `Renders a stage's CloudWatch dashboard as an HTML page, with sample data.
@@ -33,9 +33,8 @@ export async function runDashboard(args: readonly string[]): Promise<string> {
 
 /** Imports late because loading the CDK takes seconds, and a misspelt option should fail at once. */
 async function render(stage: string): Promise<string> {
-  const { parseStage, stages } = await import('../../lib/infrastructure/stages.ts');
-  const { context } = JSON.parse(readFileSync(join(import.meta.dirname, '../../cdk.json'), 'utf8'));
-  const config = parseStage(stage, stages, context?.stages);
+  const { stageOf } = await import('../stage-of.ts');
+  const config = stageOf(stage);
   const { dashboardOf } = await import('./template.ts');
   const { pageOf } = await import('./page.ts');
   return pageOf(dashboardOf(config), { stage, environments: config.environments });

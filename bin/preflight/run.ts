@@ -8,7 +8,7 @@ import { signIn } from '../aws/sign-in.ts';
 import { bad, type Check, countOf, good, inTurns, jsonOf, unknown } from '../checks/check.ts';
 import { type Paper, sentencesOf } from '../checks/print.ts';
 import { describeAwsError } from '../keys/store.ts';
-import { stageOf } from '../stage-of.ts';
+import { stageOf, UnknownStageArgument } from '../stage-of.ts';
 import { certificateChecks } from './certificates.ts';
 import { differenceChecks, keyChecks } from './keys.ts';
 import type { LookedAt } from './looked-at.ts';
@@ -39,7 +39,7 @@ export interface PreflightOptions {
 /** Of everything that is asked of AWS. */
 const DEADLINE_MS = 180_000;
 
-/** Prints every check. Returns the exit code: 1 if anything is wrong. */
+/** Prints every check. Returns the exit code: 1 if anything is wrong. Rejects with UnknownStageArgument. */
 export async function runPreflight(options: PreflightOptions, out: (text: string) => void): Promise<number> {
   const all: Check[] = [];
   const tell = (checks: readonly Check[]) => {
@@ -67,6 +67,7 @@ function readStage({ stage, stages }: PreflightOptions, tell: Tell): Stage | und
     tell([good('stage', stage, `stage ${stage} is valid`)]);
     return parsed;
   } catch (error) {
+    if (error instanceof UnknownStageArgument) throw error;
     tell([bad('stage', stage, (error as Error).message, 'correct the stage file in lib/infrastructure/stages')]);
     return undefined;
   }

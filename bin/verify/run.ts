@@ -4,7 +4,7 @@ import { type OpenAws, openAws } from '../aws/open.ts';
 import { signIn } from '../aws/sign-in.ts';
 import { bad, type Check, countOf, jsonOf } from '../checks/check.ts';
 import { type Paper, tableOf } from '../checks/print.ts';
-import { stageOf } from '../stage-of.ts';
+import { stageOf, UnknownStageArgument } from '../stage-of.ts';
 import { stackChecks, type WantedPlace } from './deployment.ts';
 import { edgeChecks } from './edge.ts';
 import { serviceChecks, streamChecks, targetChecks } from './relays.ts';
@@ -37,7 +37,10 @@ export interface Output {
 const DEADLINE_MS = 180_000;
 const AGAIN_MS = 15_000;
 
-/** Prints what works and what does not. Returns the exit code: 1 if anything does not work or could not be checked. */
+/**
+ * Prints what works and what does not. Returns the exit code: 1 if anything does not work or could not be checked. Rejects with
+ * UnknownStageArgument.
+ */
 export async function runVerify(options: VerifyOptions, { out, say }: Output): Promise<number> {
   const { stage: name, json, paper, waitMs, pause = sleep } = options;
   const tell = (checks: readonly Check[]) =>
@@ -50,6 +53,7 @@ export async function runVerify(options: VerifyOptions, { out, say }: Output): P
     // The CDK takes a second to load, and an unknown stage should fail at once.
     wanted = (options.synthesise ?? (await import('../preflight/templates.ts')).synthesise)(stage);
   } catch (error) {
+    if (error instanceof UnknownStageArgument) throw error;
     tell([bad('stage', name, (error as Error).message, 'correct the stage file in lib/infrastructure/stages')]);
     return 1;
   }

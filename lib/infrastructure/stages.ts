@@ -11,9 +11,20 @@ export type { StageSettings } from './stage-settings.ts';
 /** The stage files. Add yours here; its name is what follows `-c stage=`. */
 export const stages: Readonly<Record<string, StageSettings>> = { dev, prod };
 
+/** No stage has the name that was asked for. */
+export class UnknownStage extends Error {
+  override readonly name = 'UnknownStage';
+  readonly known: readonly string[];
+
+  constructor(stage: unknown, known: readonly string[]) {
+    super(`stage ${JSON.stringify(stage)} is unknown: use -c stage=${known.join(' or ')}`);
+    this.known = known;
+  }
+}
+
 /**
  * The requested stage with its defaults. `context` is `stages` in `cdk.json`: new stages, or properties that override those
- * of the stage files. Throws one Error that lists every problem: the property, its value and what was expected.
+ * of the stage files. Throws UnknownStage, or one Error that lists every problem: the property, its value and what was expected.
  */
 export function parseStage(name: unknown, known: Readonly<Record<string, unknown>> = stages, context?: unknown): Stage {
   if (context !== undefined && !isRecord(context)) {
@@ -21,7 +32,7 @@ export function parseStage(name: unknown, known: Readonly<Record<string, unknown
   }
   const all = overlay(known, context) as Record<string, unknown>;
   if (typeof name !== 'string' || !Object.hasOwn(all, name)) {
-    throw new Error(`stage ${JSON.stringify(name)} is unknown: use -c stage=${Object.keys(all).join(' or ')}`);
+    throw new UnknownStage(name, Object.keys(all));
   }
   return readStage(name, all[name]);
 }

@@ -227,7 +227,7 @@ describe('npm run dashboard', () => {
   });
 
   test.each([
-    [['nowhere'], 'stage "nowhere" is unknown: use -c stage=dev or prod'],
+    [['nowhere'], 'stage "nowhere" is unknown: expected dev or prod'],
     [['dev', 'prod'], 'expected one stage'],
   ])('rejects the arguments %p, with its usage', async (args, message) => {
     await expect(runDashboard(args)).rejects.toThrow(message);

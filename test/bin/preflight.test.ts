@@ -303,6 +303,7 @@ describe('preflight without --offline', () => {
 test.each([
   ['without a stage', [], 2, /^expected one stage/],
   ['with an unknown option', ['dev', '--frobnicate'], 2, /Unknown option '--frobnicate'/],
+  ['for an unknown stage', ['nope', '--json'], 2, /^stage "nope" is unknown: expected dev or prod\n\nFinds what/],
   ['without credentials', ['dev'], 1, /✗ not signed in to AWS\n {4}→ No AWS credentials found: sign in/],
 ])('npm run preflight %s prints the error and exits with its code @heavy', async (_, args, expected, message) => {
   const { PATH = '' } = process.env;

@@ -414,7 +414,7 @@ test('a table is coloured only if it is asked for, and keeps commands in one lin
 test.each([
   ['without a stage', [], 2, /^expected one stage/],
   ['with minutes that are none', ['dev', '--wait', 'long'], 2, /^--wait long is invalid: expected minutes/],
-  ['for an unknown stage', ['nosuch'], 1, /✗ stage {2}nosuch {2}stage "nosuch" is unknown/],
+  ['for an unknown stage', ['nosuch'], 2, /^stage "nosuch" is unknown: expected dev or prod\n\nSays whether/],
 ])('npm run verify %s prints the error and exits with its code @heavy', async (_, args, expected, message) => {
   const child = spawn(process.execPath, ['--import', 'tsx', 'bin/verify.ts', ...args], {
     cwd: join(import.meta.dirname, '../..'),
