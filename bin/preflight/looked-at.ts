@@ -1,7 +1,7 @@
 import type { Stage } from '../../lib/infrastructure/stages.ts';
 import type { StackTemplate } from '../../lib/infrastructure/template.ts';
 import type { Aws } from '../aws/ask.ts';
-import type { DeployedStack } from '../aws/stacks.ts';
+import type { DeployedStack, StackResource } from '../aws/stacks.ts';
 import { type Check, unknown } from '../checks/check.ts';
 
 /** What preflight looks at: a stage, what a deployment would make of it, and what there is. */
@@ -14,6 +14,8 @@ export interface LookedAt {
   readonly deployed: ReadonlyMap<string, DeployedStack>;
   /** What the stage's stacks have made: `eu-west-1 AWS::Lambda::Function edge-flag-relay-prod-viewer-request`. */
   readonly owned: ReadonlySet<string>;
+  /** The same by the names of the stacks. */
+  readonly resources: ReadonlyMap<string, readonly StackResource[]>;
   /** Regions with stacks of which it is not known what they own, or all: what nobody seems to own there may be theirs. */
   readonly unseen: ReadonlySet<string> | 'all';
 }

@@ -1,8 +1,9 @@
+import { maximumPercent } from '../../lib/infrastructure/relay-contract.ts';
 import { awsNameOf } from '../../relay-task/common/aws-call.ts';
 import { listAt } from '../aws/xml.ts';
 import { bad, type Check, good, inTurns, note, unknown } from '../checks/check.ts';
 import { describeAwsError } from '../keys/store.ts';
-import type { LookedAt } from './looked-at.ts';
+import { type LookedAt, mayOwn } from './looked-at.ts';
 
 /** AWS: Service Quotas. */
 const FARGATE = { ServiceCode: 'fargate', QuotaCode: 'L-3032A538' };
@@ -24,11 +25,14 @@ export async function quotaChecks(looked: LookedAt): Promise<Check[]> {
   ];
 }
 
-async function fargateChecks({ aws, stage: { relay } }: LookedAt, region: string): Promise<Check[]> {
+async function fargateChecks({ aws, stage: { relay, production } }: LookedAt, region: string): Promise<Check[]> {
   const limit = await quotaOf(aws, region, FARGATE);
   const vcpus = relay.cpu / 1_024;
-  // A deployment starts one more before it stops the first.
-  const [needed, most] = [(relay.tasks + 1) * vcpus, relay.maxTasks * vcpus];
+  // Old tasks and new ones while a deployment replaces them; ECS rounds down. It could hardly end without one more.
+  const share = maximumPercent(relay.tasks, production) / 100;
+  const duringDeployment = (tasks: number) => Math.max(tasks + 1, Math.floor(tasks * share));
+  const needs = duringDeployment(relay.tasks);
+  const [needed, most] = [needs * vcpus, duringDeployment(relay.maxTasks) * vcpus];
   const advice = (least: number) =>
     `request at least ${least}: https://console.aws.amazon.com/servicequotas/home?region=${region}`;
   if (limit < needed) {
@@ -36,7 +40,7 @@ async function fargateChecks({ aws, stage: { relay } }: LookedAt, region: string
       bad(
         'quota',
         region,
-        `${region}: Fargate may run ${limit} vCPU on demand, and the relay needs ${needed} for its ${relay.tasks} tasks and the one that replaces them`,
+        `${region}: Fargate may run ${limit} vCPU on demand, and the relay needs ${needed}: a deployment runs ${needs} tasks, old and new`,
         advice(most),
       ),
     ];
@@ -46,7 +50,7 @@ async function fargateChecks({ aws, stage: { relay } }: LookedAt, region: string
       note(
         'quota',
         region,
-        `${region}: Fargate may run ${limit} vCPU on demand; with relay.maxTasks the relay would use ${most}`,
+        `${region}: Fargate may run ${limit} vCPU on demand; a deployment of relay.maxTasks tasks would use ${most}`,
         advice(most),
       ),
     ];
@@ -56,14 +60,24 @@ async function fargateChecks({ aws, stage: { relay } }: LookedAt, region: string
   ];
 }
 
-async function addressChecks({ aws, stage, deployed }: LookedAt, region: string): Promise<Check[]> {
-  const { vpc, nat, zones } = stage.networks[region] ?? {};
-  const stack = `edge-flag-relay-${stage.name}-relay${region === stage.homeRegion ? '' : `-${region}`}`;
-  if (vpc || nat === 'none' || deployed.has(stack)) return [];
-  const needed = nat === 'one' ? 1 : (zones?.length ?? 0);
+/** Of the addresses that the deployment adds: CloudFormation makes them before it deletes others. */
+async function addressChecks({ aws, wanted, resources, unseen }: LookedAt, region: string): Promise<Check[]> {
+  const needed = wanted
+    .filter((stack) => stack.region === region)
+    .flatMap(({ stackName, template }) => {
+      const there = new Set(resources.get(stackName)?.map(({ logicalId }) => logicalId));
+      return Object.entries(template.Resources ?? {}).filter(
+        ([id, { Type }]) => Type === 'AWS::EC2::EIP' && !there.has(id),
+      );
+    }).length;
+  if (needed === 0) return [];
+  if (mayOwn({ unseen }, region)) {
+    const why = 'preflight must describe all stacks of the stage for it';
+    return [unknown('quota', region, `${region}: cannot tell how many elastic IP addresses the deployment adds`, why)];
+  }
   const limit = await quotaOf(aws, region, ADDRESSES);
   const used = listAt(await aws.query('ec2', region, 'DescribeAddresses'), 'addressesSet', 'item').length;
-  const what = `${region}: ${used} of ${limit} elastic IP addresses are in use, and the NAT gateways need ${needed}`;
+  const what = `${region}: ${used} of ${limit} elastic IP addresses are in use, and new NAT gateways need ${needed}`;
   return used + needed > limit
     ? [bad('quota', region, what, `request at least ${used + needed}, or set networks['${region}'].nat to 'one'`)]
     : [good('quota', region, what)];

@@ -1,7 +1,7 @@
 import type { Stage } from '../../lib/infrastructure/stages.ts';
 import type { StackTemplate } from '../../lib/infrastructure/template.ts';
 import type { Aws } from '../aws/ask.ts';
-import { type DeployedStack, describeStack, resourcesOf } from '../aws/stacks.ts';
+import { type DeployedStack, describeStack, resourcesOf, type StackResource } from '../aws/stacks.ts';
 import { bad, type Check, good, inTurns, note, unknown } from '../checks/check.ts';
 import { describeAwsError } from '../keys/store.ts';
 import { ownedName } from './looked-at.ts';
@@ -10,6 +10,7 @@ export interface Found {
   readonly checks: readonly Check[];
   readonly deployed: ReadonlyMap<string, DeployedStack>;
   readonly owned: ReadonlySet<string>;
+  readonly resources: ReadonlyMap<string, readonly StackResource[]>;
   /** Regions of stacks that could not be described, or not completely. */
   readonly unseen: ReadonlySet<string>;
 }
@@ -22,6 +23,7 @@ export async function stackChecks(
 ): Promise<Found> {
   const deployed = new Map<string, DeployedStack>();
   const owned = new Set<string>();
+  const resources = new Map<string, readonly StackResource[]>();
   const absent = new Set<string>();
   const unseen = new Set<string>();
   const checks = await inTurns(
@@ -33,7 +35,9 @@ export async function stackChecks(
         return [];
       }
       deployed.set(stackName, stack);
-      for (const { type, id } of await resourcesOf(aws, region, stackName)) owned.add(ownedName(region, type, id));
+      const made = await resourcesOf(aws, region, stackName);
+      resources.set(stackName, made);
+      for (const { type, id } of made) owned.add(ownedName(region, type, id));
       return [stateCheck(stage.name, stack)];
     },
     ({ region, stackName }, error) => {
@@ -41,7 +45,7 @@ export async function stackChecks(
       return unknown('stack', stackName, `cannot describe the stack ${stackName}`, describeAwsError(error, region));
     },
   );
-  const found = { deployed, owned, unseen };
+  const found = { deployed, owned, resources, unseen };
   const missing = wanted.map(({ stackName }) => stackName).filter((name) => absent.has(name));
   if (stage.protected && missing.length > 0) {
     const what = `protected is true, but ${missing.join(', ')} ${missing.length === 1 ? 'does' : 'do'} not exist yet`;

@@ -136,6 +136,7 @@ suite('with moto (needs moto[cloudformation])', () => {
         deployed: new Map(),
         owned: new Set(owned),
         unseen: new Set<string>(),
+        resources: new Map(),
       };
       return (await zoneChecks(looked)).map(({ state, what }) => `${state} ${what}`).join();
     };

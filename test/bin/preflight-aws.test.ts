@@ -370,23 +370,38 @@ describe('quotas', () => {
 
   test('below what the relay needs are a problem, below its maximum a note', async () => {
     expect((await findings('quota', big)).join()).toMatch(
-      /^bad \| eu-west-1: Fargate may run 6 vCPU on demand, and the relay needs 16 for its 3 tasks/,
+      /^bad \| eu-west-1: Fargate may run 6 vCPU on demand, and the relay needs 24: a deployment runs 6 tasks, old and new/,
     );
-    fake.quotas = { 'L-3032A538': 20 };
+    fake.quotas = { 'L-3032A538': 24 };
     expect((await findings('quota', big)).join()).toMatch(
-      /^note \| .* with relay.maxTasks the relay would use 48 \| request at least 48/,
+      /^note \| .* a deployment of relay.maxTasks tasks would use 96 \| request at least 96/,
     );
   });
 
-  test('of addresses count those in use, until the network exists', async () => {
-    fake.addresses = 3;
-    const networks = { 'eu-west-1': { nat: 'per-zone' } };
-    expect((await findings('quota', { networks })).join()).toMatch(
-      /3 of 5 elastic IP addresses are in use, and the NAT gateways need 3 \| request at least 6, or set networks\['eu-west-1'\].nat to 'one'/,
+  test('of production are those of a deployment by quarters', async () => {
+    fake.quotas = { 'L-3032A538': 60 };
+    const relay = { tasks: 12, maxTasks: 12, certificates: { 'eu-west-1': arn } };
+    expect((await findings('quota', { production: true, relay })).join()).toMatch(
+      /^bad \| .* the relay needs 64: a deployment runs 16 tasks, old and new/,
     );
-    fake.stacks = { 'edge-flag-relay-test-relay': { region: 'eu-west-1' } };
-    const network = { stackName: 'edge-flag-relay-test-relay', region: 'eu-west-1', template: {} };
-    expect(await findings('quota', { networks }, [network])).toEqual([]);
+  });
+
+  test('of addresses count those in use, and those that a deployment adds to a network', async () => {
+    fake.addresses = 3;
+    const of = (...ids: readonly string[]): StackTemplate => ({
+      ...{ stackName: 'edge-flag-relay-test-relay', region: 'eu-west-1' },
+      template: { Resources: Object.fromEntries(ids.map((id) => [id, { Type: 'AWS::EC2::EIP' }])) },
+    });
+    const perZone = of('ZoneA', 'ZoneB', 'ZoneC', 'ZoneD');
+    const words = (needed: number, least: number) =>
+      `bad | eu-west-1: 3 of 5 elastic IP addresses are in use, and new NAT gateways need ${needed} | request at least ${least}, or set networks['eu-west-1'].nat to 'one'`;
+    expect(await findings('quota', {}, [perZone])).toEqual([words(4, 7)]);
+    const resources = [['ZoneA', 'AWS::EC2::EIP', '192.0.2.1']] as const;
+    fake.stacks = { 'edge-flag-relay-test-relay': { region: 'eu-west-1', resources } };
+    expect(await findings('quota', {}, [perZone])).toEqual([words(3, 6)]);
+    expect(await findings('quota', {}, [of('ZoneA')])).toEqual([]);
+    fake.denied = ['ListStackResources'];
+    expect((await findings('quota', {}, [perZone])).join()).toMatch(/^unknown \| .* the deployment adds \|/);
   });
 });
 

@@ -106,7 +106,7 @@ test('preflight lists every check and exits with 0 if everything is ready', asyn
       '✓ no stack of the stage exists yet',
       '✓ the table flags-of-test does not exist in eu-west-1 yet; the deployment creates it',
       '✓ alarms are sent to team@example.com',
-      '✓ eu-west-1: Fargate may run 6 vCPU on demand, and the relay uses 3 at most',
+      '✓ eu-west-1: Fargate may run 6 vCPU on demand, and the relay uses 6 at most',
       '✓ eu-west-1 is bootstrapped for the CDK (version 21)',
       '',
       'Ready to deploy.',
