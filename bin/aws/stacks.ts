@@ -22,6 +22,7 @@ export interface StackResource {
 
 /** At most 100 resources a page, and 500 in a stack. */
 const MAX_PAGES = 10;
+const MAX_STACK_PAGES = 50;
 
 /** Undefined if there is no such stack. */
 export async function describeStack(aws: Aws, region: string, name: string): Promise<DeployedStack | undefined> {
@@ -45,6 +46,39 @@ export async function describeStack(aws: Aws, region: string, name: string): Pro
   }
 }
 
+/** All but deleted ones. */
+const STATUSES = [
+  ...[
+    'CREATE_FAILED',
+    'CREATE_COMPLETE',
+    'CREATE_IN_PROGRESS',
+    'ROLLBACK_FAILED',
+    'ROLLBACK_COMPLETE',
+    'DELETE_FAILED',
+  ],
+  ...['UPDATE_COMPLETE', 'UPDATE_FAILED', 'UPDATE_IN_PROGRESS', 'UPDATE_COMPLETE_CLEANUP_IN_PROGRESS'],
+  ...['UPDATE_ROLLBACK_FAILED', 'UPDATE_ROLLBACK_COMPLETE', 'UPDATE_ROLLBACK_IN_PROGRESS', 'IMPORT_COMPLETE'],
+];
+
+/** The names of the stacks in a region, 100 a page; an account has 2,000 at most unless AWS allowed more. */
+export async function stackNamesIn(aws: Aws, region: string): Promise<string[]> {
+  const filter = Object.fromEntries(STATUSES.map((one, index) => [`StackStatusFilter.member.${index + 1}`, one]));
+  const names: string[] = [];
+  let next = '';
+  for (let page = 0; page < MAX_STACK_PAGES; page += 1) {
+    const answer = await aws.query('cloudformation', region, 'ListStacks', {
+      ...filter,
+      ...(next !== '' && { NextToken: next }),
+    });
+    names.push(
+      ...listAt(answer, 'ListStacksResult', 'StackSummaries', 'member').map((one) => textAt(one, 'StackName')),
+    );
+    next = textAt(answer, 'ListStacksResult', 'NextToken');
+    if (next === '') return names;
+  }
+  throw new Error(`there are more than ${names.length} stacks`);
+}
+
 /** Those that exist: resources whose creation failed have no ID. */
 export async function resourcesOf(aws: Aws, region: string, name: string): Promise<StackResource[]> {
   const found: Xml[] = [];
@@ -66,13 +100,25 @@ export async function resourcesOf(aws: Aws, region: string, name: string): Promi
     .filter(({ id }) => id !== '');
 }
 
+/** The name of the stack that owns a resource, of the stage or not; undefined if none does. */
+export async function ownerOf(aws: Aws, region: string, id: string): Promise<string | undefined> {
+  try {
+    const answer = await aws.query('cloudformation', region, 'DescribeStackResources', { PhysicalResourceId: id });
+    const [one] = listAt(answer, 'DescribeStackResourcesResult', 'StackResources', 'member');
+    return textAt(one, 'StackName') || undefined;
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw error;
+  }
+}
+
 /** The text of the template in force. */
 export async function templateOf(aws: Aws, region: string, name: string): Promise<string> {
   const answer = await aws.query('cloudformation', region, 'GetTemplate', { StackName: name });
   return textAt(answer, 'GetTemplateResult', 'TemplateBody');
 }
 
-/** `Stack with id … does not exist` is a ValidationError like others. */
+/** `Stack with id … does not exist`, or `Stack for … does not exist`, is a ValidationError like others. */
 function isMissing(error: unknown): boolean {
   return error instanceof Error && error.name === 'ValidationError' && /does not exist/.test(error.message);
 }

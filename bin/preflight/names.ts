@@ -1,5 +1,7 @@
 import { awsNameOf } from '../../relay-task/common/aws-call.ts';
 import type { Aws } from '../aws/ask.ts';
+import { isStackOf } from '../aws/left-stacks.ts';
+import { ownerOf } from '../aws/stacks.ts';
 import { bad, type Check, good, inTurns, unknown } from '../checks/check.ts';
 import { describeAwsError } from '../keys/store.ts';
 import { type LookedAt, mayOwn, ownedName, ownerUnknown } from './looked-at.ts';
@@ -89,8 +91,7 @@ export async function nameChecks(looked: LookedAt, account: string): Promise<Che
       if (!(await kind.exists(aws, name, place))) return [];
       const what = `the ${kind.called} ${name} exists in ${place.region}`;
       if (mayOwn(looked, place.region)) return [ownerUnknown('name', name, what)];
-      const why = 'and no stack of the stage owns it: the deployment cannot create it';
-      return [bad('name', name, `${what}, ${why}`, kind.removal(name, place))];
+      return [await takenCheck(looked, { kind, name, place, what })];
     },
     ({ kind, name, place }, error) =>
       unknown(
@@ -102,6 +103,35 @@ export async function nameChecks(looked: LookedAt, account: string): Promise<Che
   );
   if (taken.length > 0 || names.length === 0) return taken;
   return [good('name', String(names.length), `none of the ${names.length} names of new resources is taken`)];
+}
+
+interface Taken {
+  readonly kind: Kind;
+  readonly name: string;
+  readonly place: Place;
+  /** That it exists. */
+  readonly what: string;
+}
+
+/** Only what no stack owns may be deleted by itself: a relay of this stage may run in it, or another application. */
+async function takenCheck({ aws, stage }: LookedAt, { kind, name, place, what }: Taken): Promise<Check> {
+  const { region } = place;
+  const id = kind.id(name, place);
+  const why = 'the deployment cannot create it';
+  let owner: string | undefined;
+  try {
+    owner = await ownerOf(aws, region, id);
+  } catch (error) {
+    const advice = `find out what owns it before you delete it: ${describeAwsError(error, region)}`;
+    return bad('name', name, `${what}, and no stack of the stage owns it: ${why}`, advice);
+  }
+  if (owner === undefined) {
+    return bad('name', name, `${what}, and no stack of the stage owns it: ${why}`, kind.removal(name, place));
+  }
+  const advice = isStackOf(stage.name, owner)
+    ? `take away that stack first, by "Taking parts away" or "Moving home" in docs/deploying.md`
+    : 'give the stage another name, or delete that stack if nothing needs it';
+  return bad('name', name, `${what}, and the stack ${owner} owns it: ${why}`, advice);
 }
 
 async function found(asked: Promise<unknown>, missing: RegExp): Promise<boolean> {

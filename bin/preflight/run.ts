@@ -17,7 +17,7 @@ import { onlineChecks } from './online.ts';
 import { quotaChecks } from './quotas.ts';
 import { recipientChecks } from './recipients.ts';
 import { type RelayView, readAsRelay } from './relay-view.ts';
-import { stackChecks } from './stacks.ts';
+import { leftChecks, stackChecks } from './stacks.ts';
 import { tableChecks } from './table.ts';
 import { updateChecks } from './updates.ts';
 import { zoneChecks } from './zones.ts';
@@ -110,6 +110,7 @@ async function inspectAccount({ stage, options, account, open }: Inspection, tel
       ? checks
       : [unknown('stack', stage.name, 'not checked, since synthesis failed: stacks, updates, names, quotas')],
   );
+  if (wanted) tell(await leftChecks(stage, open, wanted));
   const looked: LookedAt = { stage, aws, wanted: wanted ?? [], ...found, ...(wanted ? {} : { unseen: 'all' }) };
   tell(await updateChecks(looked));
   tell(await tableChecks(dynamoDB, looked));

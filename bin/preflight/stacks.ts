@@ -1,6 +1,8 @@
 import type { Stage } from '../../lib/infrastructure/stages.ts';
 import type { StackTemplate } from '../../lib/infrastructure/template.ts';
 import type { Aws } from '../aws/ask.ts';
+import { findLeftStacks, LEFT_ADVICE } from '../aws/left-stacks.ts';
+import type { OpenAws } from '../aws/open.ts';
 import { type DeployedStack, describeStack, resourcesOf, type StackResource } from '../aws/stacks.ts';
 import { bad, type Check, good, inTurns, note, unknown } from '../checks/check.ts';
 import { describeAwsError } from '../keys/store.ts';
@@ -57,6 +59,18 @@ export async function stackChecks(
     return { ...found, checks: [good('stack', 'none', 'no stack of the stage exists yet')] };
   }
   return { ...found, checks };
+}
+
+/** The stage's stacks that its file does not ask for. */
+export async function leftChecks(stage: Stage, open: OpenAws, wanted: readonly StackTemplate[]): Promise<Check[]> {
+  const { left, checks } = await findLeftStacks(stage, open, wanted);
+  return [
+    ...checks,
+    ...left.map(({ stackName, region }) => {
+      const what = `the stack ${stackName} in ${region} is not in the stage file: the deployment leaves it running`;
+      return note('stack', stackName, what, LEFT_ADVICE);
+    }),
+  ];
 }
 
 /** What `cdk deploy` makes of a stack in this state. AWS: "Stack status codes"; the rest is the CDK's own (toolkit-lib, deployStack). */

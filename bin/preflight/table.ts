@@ -5,6 +5,7 @@ import {
   type TableDescription,
 } from '@aws-sdk/client-dynamodb';
 import { tableSchema } from '../../lib/flag-table/index.ts';
+import { ownerOf } from '../aws/stacks.ts';
 import { bad, type Check, good, inTurns, note, unknown } from '../checks/check.ts';
 import { describeAwsError } from '../keys/store.ts';
 import { type LookedAt, mayOwn, ownedName, ownerUnknown } from './looked-at.ts';
@@ -39,7 +40,7 @@ async function describeTable(client: DynamoDBClient, tableName: string): Promise
   }
 }
 
-function existingChecks(there: TableDescription, looked: LookedAt): Check[] {
+async function existingChecks(there: TableDescription, looked: LookedAt): Promise<Check[]> {
   const { stage, owned } = looked;
   const { tableName, homeRegion, replicaRegions, table } = stage;
   const replicas = new Set((there.Replicas ?? []).map(({ RegionName = '' }) => RegionName));
@@ -64,13 +65,7 @@ function existingChecks(there: TableDescription, looked: LookedAt): Check[] {
   }
   if (table === 'new' && !owned.has(ownedName(homeRegion, 'AWS::DynamoDB::GlobalTable', tableName))) {
     const what = `the table ${tableName} exists in ${homeRegion}`;
-    const why = 'and no stack of the stage owns it: the deployment cannot create it';
-    const advice = `to keep it, set table: 'existing' in the stage file; or delete it with its replicas (deletion protection first)`;
-    found.push(
-      mayOwn(looked, homeRegion)
-        ? ownerUnknown('table', tableName, what)
-        : bad('table', tableName, `${what}, ${why}`, advice),
-    );
+    found.push(mayOwn(looked, homeRegion) ? ownerUnknown('table', tableName, what) : await takenCheck(looked, what));
   }
   for (const region of missing) {
     found.push(
@@ -96,6 +91,21 @@ function existingChecks(there: TableDescription, looked: LookedAt): Check[] {
   return found.some(({ state }) => state === 'bad' || state === 'unknown')
     ? found
     : [good('table', tableName, `the table ${tableName} exists in ${homeRegion}`), ...found];
+}
+
+async function takenCheck({ stage: { tableName, homeRegion }, aws }: LookedAt, what: string): Promise<Check> {
+  const keep = `to keep it, set table: 'existing' in the stage file`;
+  const why = 'the deployment cannot create it';
+  // Where nobody can say whose it is, nobody is told to delete it.
+  const owner = await ownerOf(aws, homeRegion, tableName).catch((error) => describeAwsError(error, homeRegion));
+  return owner === undefined
+    ? bad(
+        'table',
+        tableName,
+        `${what}, and no stack of the stage owns it: ${why}`,
+        `${keep}; or delete it with its replicas (deletion protection first)`,
+      )
+    : bad('table', tableName, `${what}, and another stack owns it, or may own it (${owner}): ${why}`, keep);
 }
 
 /** A table of the same name where a replica is to be. */

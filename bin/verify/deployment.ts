@@ -1,6 +1,8 @@
 /** What CloudFormation knows of a deployed stage: the basis of all other questions. */
 import type { Stage } from '../../lib/infrastructure/stages.ts';
 import type { Aws } from '../aws/ask.ts';
+import { findLeftStacks, LEFT_ADVICE } from '../aws/left-stacks.ts';
+import type { OpenAws } from '../aws/open.ts';
 import { type DeployedStack, describeStack, resourcesOf, type StackResource } from '../aws/stacks.ts';
 import { bad, type Check, good, inTurns, note, unknown } from '../checks/check.ts';
 import { describeAwsError } from '../keys/store.ts';
@@ -68,6 +70,17 @@ export async function stackChecks(
     checks.push(note('stack', 'protection', 'nothing is protected from deletion yet', advice));
   }
   return { checks, deployment: { stage, aws, resources, stacks } };
+}
+
+/** The stage's stacks that its file does not ask for. */
+export async function leftChecks(stage: Stage, open: OpenAws, wanted: readonly WantedPlace[]): Promise<Check[]> {
+  const { left, checks } = await findLeftStacks(stage, open, wanted);
+  return [
+    ...checks,
+    ...left.map(({ stackName, region }) =>
+      note('stack', shortName(stage, stackName), `runs in ${region}, though it is not in the stage file`, LEFT_ADVICE),
+    ),
+  ];
 }
 
 function stateCheck(stage: Stage, { name, region, status, reason, isProtected }: DeployedStack): Check {

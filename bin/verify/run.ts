@@ -5,7 +5,7 @@ import { signIn } from '../aws/sign-in.ts';
 import { bad, type Check, countOf, jsonOf } from '../checks/check.ts';
 import { type Paper, tableOf } from '../checks/print.ts';
 import { stageOf, UnknownStageArgument } from '../stage-of.ts';
-import { stackChecks, type WantedPlace } from './deployment.ts';
+import { leftChecks, stackChecks, type WantedPlace } from './deployment.ts';
 import { edgeChecks } from './edge.ts';
 import { serviceChecks, streamChecks, targetChecks } from './relays.ts';
 import { flagChecks, tableChecks } from './table.ts';
@@ -90,6 +90,7 @@ async function look(stage: Stage, wanted: readonly WantedPlace[], reach?: (url: 
     const { checks, deployment } = await stackChecks(stage, open.aws, wanted);
     if (deployment.stacks.size === 0) return [signedIn.check, ...checks];
     const sections = [
+      leftChecks(stage, open, wanted),
       serviceChecks(deployment),
       targetChecks(deployment),
       streamChecks(deployment),

@@ -2,6 +2,8 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import { createAws } from '../../bin/aws/ask.ts';
+import { findLeftStacks, isStackOf } from '../../bin/aws/left-stacks.ts';
 import { covers } from '../../bin/preflight/certificates.ts';
 import type { LookedAt } from '../../bin/preflight/looked-at.ts';
 import { runPreflight } from '../../bin/preflight/run.ts';
@@ -174,6 +176,86 @@ test('names that something else has are found, each with the command that frees 
     'aws lambda delete-function --region us-east-1 --function-name edge-flag-relay-test-viewer-request',
     `aws sns delete-topic --region us-east-1 --topic-arn arn:aws:sns:us-east-1:${account}:edge-flag-relay-test-alarms`,
   ]);
+});
+
+describe('a name that a stack has which is not to be deployed', () => {
+  const advised = async (stack: string) => {
+    const resources = [
+      ['Cluster', 'AWS::ECS::Cluster', 'edge-flag-relay-test'],
+      ['Log', 'AWS::Logs::LogGroup', '/edge-flag-relay/test/relay'],
+    ] as const;
+    fake.stacks = { [stack]: { region: 'eu-west-1', resources } };
+    fake.clusters = ['eu-west-1 edge-flag-relay-test'];
+    fake.logGroups = { 'eu-west-1 /edge-flag-relay/test/relay': 14 };
+    return findings('name');
+  };
+
+  test('is no reason to delete the relay of that region: the stack is named', async () => {
+    const owner = 'edge-flag-relay-test-relay-eu-west-1';
+    const rest = `and the stack ${owner} owns it: the deployment cannot create it | take away that stack first, by "Taking parts away" or "Moving home" in docs/deploying.md`;
+    expect(await advised(owner)).toEqual([
+      `bad | the cluster edge-flag-relay-test exists in eu-west-1, ${rest}`,
+      `bad | the log group /edge-flag-relay/test/relay exists in eu-west-1, ${rest}`,
+    ]);
+  });
+
+  test('may be that of another application', async () => {
+    const [first] = await advised('shop');
+    expect(first).toMatch(/and the stack shop owns it: .* \| give the stage another name, or delete that stack/);
+  });
+
+  test('is no reason to delete anything while nobody can say whose it is', async () => {
+    fake.denied = ['DescribeStackResources'];
+    const [first] = await advised('shop');
+    expect(first).toMatch(/^bad \| .* \| find out what owns it before you delete it: AWS denied access/);
+  });
+
+  test('may be the table’s, which can be kept', async () => {
+    const resources = [['FlagTable', 'AWS::DynamoDB::GlobalTable', table.tableName]] as const;
+    fake.stacks = { shop: { region: 'eu-west-1', resources } };
+    expect(await findings('table', { tableName: table.tableName })).toContainEqual(
+      `bad | the table ${table.tableName} exists in eu-west-1, and another stack owns it, or may own it (shop): the deployment cannot create it | to keep it, set table: 'existing' in the stage file`,
+    );
+  });
+});
+
+describe('stacks that left the stage file', () => {
+  test('are told, wherever the stage or its table is; those of other stages are not', async () => {
+    deploy({});
+    const region = 'us-east-1';
+    for (const name of ['relay-us-east-1', 'edge', 'more-relay', 'network', 'relay-canary-data'])
+      fake.stacks[`edge-flag-relay-test-${name}`] = { region };
+    fake.stacks['edge-flag-relay-test-observability'] = { region, status: 'DELETE_COMPLETE' };
+    fake.stacks['edge-flag-relay-test-region-eu-west-1'] = { region: 'eu-west-1' };
+    const advice = 'put its part back into the stage file, or follow "Taking parts away" in docs/deploying.md';
+    const words = (name: string, where: string) =>
+      `note | the stack edge-flag-relay-test-${name} in ${where} is not in the stage file: the deployment leaves it running | ${advice}`;
+    expect(await findings('stack', { replicaRegions: [] })).toEqual([
+      words('edge', region),
+      words('region-eu-west-1', 'eu-west-1'),
+      words('relay-us-east-1', region),
+    ]);
+  });
+
+  test('are found where only the deployed table has a replica', async () => {
+    fake.stacks = { 'edge-flag-relay-test-relay-ap-south-1': { region: 'ap-south-1' } };
+    const answer = { Table: { Replicas: [{ RegionName: 'ap-south-1' }] } };
+    const dynamoDB = () => ({ send: async () => answer }) as unknown as DynamoDBClient;
+    const aws = createAws({
+      credentials: async () => ({ accessKeyId: 'test', secretAccessKey: 'test' }),
+      ...{ agents: undefined, env: process.env },
+    });
+    const { left, checks } = await findLeftStacks(stageOf('test', { test: stage }), { aws, dynamoDB }, wanted);
+    expect(checks).toEqual([]);
+    expect(left).toEqual([{ stackName: 'edge-flag-relay-test-relay-ap-south-1', region: 'ap-south-1' }]);
+  });
+
+  test('are unknown where stacks cannot be listed', async () => {
+    fake.broken = ['us-east-1 ListStacks'];
+    expect(await findings('stack')).toEqual([
+      expect.stringMatching(/^unknown \| cannot tell whether us-east-1 has stacks that left the stage \| .*broke/),
+    ]);
+  });
 });
 
 test('names that the stage’s own stacks have are not asked about, whatever page of the listing they are on', async () => {
@@ -485,6 +567,7 @@ test('preflight synthesises what the CDK app does: the same stacks in the same r
     'us-east-1 edge-flag-relay-dev-edge-functions',
     'us-east-1 edge-flag-relay-dev-region-us-east-1',
   ]);
+  expect(made.filter(({ stackName }) => !isStackOf('dev', stackName))).toEqual([]);
   const types = new Set(
     made.flatMap(({ template }) => Object.values(template.Resources ?? {}).map(({ Type }) => Type)),
   );

@@ -373,6 +373,15 @@ test('a replica that the table lacks is found', async () => {
   expect(found).toEqual([expect.stringMatching(/^table ap-south-1: \S+ has no replica here/)]);
 });
 
+test('a stack that left the stage file is told, and no failure', async () => {
+  fake.stacks['edge-flag-relay-test-relay-us-west-2'] = { region: 'us-east-1' };
+  const { exitCode, out } = await verify();
+  expect(out).toMatch(
+    /^! +relay-us-west-2 +runs in us-east-1, though\s+it\s+is\s+not\s+in\s+the\s+stage\s+file\n {4}→ put its part back/m,
+  );
+  expect(exitCode).toBe(0);
+});
+
 test('nobody to notify is only worth knowing', async () => {
   fake.topics[topic] = { subscriptions: [] };
   const { out, exitCode } = await verify({}, { alarms: undefined });

@@ -224,6 +224,26 @@ const queryAnswers: Record<string, (fake: FakeAws, place: string, input: URLSear
       element('StackResourceSummaries', members(summaries)) + text('NextToken', next),
     );
   },
+  DescribeStackResources({ stacks }, place, input) {
+    const id = input.get('PhysicalResourceId');
+    const [owner] =
+      Object.entries(stacks).find(
+        ([, { region, resources = [] }]) => region === place && resources.some(([, , one]) => one === id),
+      ) ?? [];
+    if (owner === undefined) throw new AwsError('ValidationError', `Stack for ${id} does not exist`);
+    return result('DescribeStackResources', element('StackResources', members([text('StackName', owner)])));
+  },
+  ListStacks({ stacks }, place, input) {
+    const statuses = new Set(input.values());
+    const there = Object.entries(stacks).filter(
+      ([, { region, status = 'CREATE_COMPLETE' }]) => region === place && statuses.has(status),
+    );
+    const { some, next } = page(there, input.get('NextToken'));
+    const summaries = some.map(
+      ([name, { status = 'CREATE_COMPLETE' }]) => text('StackName', name) + text('StackStatus', status),
+    );
+    return result('ListStacks', element('StackSummaries', members(summaries)) + text('NextToken', next));
+  },
   GetTemplate(fake, place, input) {
     const { template = {} } = stackOf(fake, place, input.get('StackName'));
     return result('GetTemplate', text('TemplateBody', JSON.stringify(template)));
