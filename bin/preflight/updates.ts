@@ -1,7 +1,7 @@
 import { readReplacementRules } from '../../lib/infrastructure/replacement-rules.ts';
 import type { StackTemplate, Template } from '../../lib/infrastructure/template.ts';
 import { describeUpdateProblems } from '../../lib/infrastructure/update-problems.ts';
-import { describeStack, templateOf } from '../aws/stacks.ts';
+import { type DeployedStack, describeStack, templateOf } from '../aws/stacks.ts';
 import { bad, type Check, good, inTurns, note, unknown } from '../checks/check.ts';
 import { describeAwsError } from '../keys/store.ts';
 import type { LookedAt } from './looked-at.ts';
@@ -10,7 +10,9 @@ import type { LookedAt } from './looked-at.ts';
 export async function updateChecks(looked: LookedAt): Promise<Check[]> {
   const { aws, wanted, deployed } = looked;
   // Without these there is nothing to update: the deployment creates them anew.
-  const existing = [...deployed.values()].filter(({ status }) => !/^(ROLLBACK_|REVIEW_|DELETE_)/.test(status));
+  const existing = [...deployed.values(), ...(await formerTable(looked))].filter(
+    ({ status }) => !/^(ROLLBACK_|REVIEW_|DELETE_)/.test(status),
+  );
   const templates: StackTemplate[] = await formerHomes(looked);
   const checks = await inTurns(
     existing,
@@ -32,6 +34,17 @@ export async function updateChecks(looked: LookedAt): Promise<Check[]> {
   );
   if (found.length > 0 || checks.length > 0) return [...checks, ...found];
   return [good('update', String(templates.length), 'the deployment replaces nothing that has data or an address')];
+}
+
+/** The stack of the stage's own table, where the stage file has come to say `table: 'existing'`. */
+async function formerTable({ aws, stage, wanted }: LookedAt): Promise<DeployedStack[]> {
+  const stackName = `edge-flag-relay-${stage.name}-data`;
+  if (wanted.length === 0 || wanted.some((one) => one.stackName === stackName)) return [];
+  const { homeRegion: region } = stage;
+  // One that cannot be described may exist. Asking for its template then tells why that is unknown.
+  const unknownStack = { name: stackName, region, status: '', reason: '', isProtected: false, outputs: {} };
+  const stack = await describeStack(aws, region, stackName).catch(() => unknownStack);
+  return stack ? [stack] : [];
 }
 
 /** The stage's relay in a region that is only a replica's now: homeRegion was another one when it was deployed. */

@@ -12,15 +12,25 @@ import {
   type TemplateResource,
   textOf,
 } from './template.ts';
-import { changeRefused, describeRemoved, KEPT_TYPES, NAMES } from './update-rules.ts';
+import { changeRefused, describeRemoved, describeReplaced, KEPT_TYPES, NAMES } from './update-rules.ts';
 
 export interface UpdateProblem {
   /**
    * `replaced`, `removed`: something with data or an address that clients use. `taken`: a name or an address range that another resource
-   * has while this one is created. `import`: an export that another stack uses changes or disappears. `replicas`: more than one change
-   * of the table's replicas. `stalls`: ECS could start no task. `fewer-tasks`: the scaling target's maximum falls.
+   * has while this one is created. `import`: an export that another stack uses changes or disappears. `replicas`: a replica of the table
+   * is deleted, or more than one change. `stalls`: ECS could start no task. `fewer-tasks`: the scaling target's maximum falls. `cut`: a
+   * listener leaves its port. `addresses`: those by which the relay reaches LaunchDarkly change.
    */
-  readonly kind: 'replaced' | 'removed' | 'taken' | 'import' | 'replicas' | 'stalls' | 'fewer-tasks';
+  readonly kind:
+    | 'replaced'
+    | 'removed'
+    | 'taken'
+    | 'import'
+    | 'replicas'
+    | 'stalls'
+    | 'fewer-tasks'
+    | 'cut'
+    | 'addresses';
   /** Whether the deployment would fail, or cut or lose something that the stage does not ask for. Otherwise: worth knowing. */
   readonly refused: boolean;
   readonly stackName: string;
@@ -46,12 +56,15 @@ export function describeUpdateProblems(
     const old = current.get(keyOf(stack));
     const changes = changesOf(old?.template ?? {}, stack.template, rules);
     const update: Update = { stack, old, changes, current: [...current.values()], rules };
-    problems.push(...importProblems(update), ...nameProblems(update), ...rangeProblems(update));
-    problems.push(...homeProblems(update, next), ...moveProblems(update), ...lossProblems(update));
-    problems.push(...replicaProblems(update), ...fleetProblems(update));
+    const taken = nameProblems(update);
+    // What has its name itself is told as such, and not as a replacement once more.
+    const lost = lossProblems(update).filter(({ resource }) => !taken.some((one) => one.resource === resource));
+    problems.push(...listenerProblems(update), ...importProblems(update), ...taken, ...rangeProblems(update));
+    problems.push(...homeProblems(update, next), ...moveProblems(update), ...lost, ...siteProblems(update));
+    problems.push(...replicaProblems(update), ...addressProblems(update), ...fleetProblems(update));
     current.set(keyOf(stack), stack);
   }
-  return problems;
+  return [...tableProblems(deployed, next), ...problems];
 }
 
 interface Update {
@@ -135,11 +148,11 @@ function plain(text: string): string {
 
 /** CloudFormation creates before it deletes, so a name must be free even if this same update would free it. */
 function nameProblems({ stack, changes, current, rules }: Update): UpdateProblem[] {
-  const taken = new Map<string, { readonly stackName: string; readonly id: string }>();
+  const taken = new Map<string, { readonly stack: StackTemplate; readonly id: string }>();
   for (const one of current) {
     for (const [id, resource] of Object.entries(one.template.Resources ?? {})) {
       const place = physicalName(one, resource, rules, changes)?.place;
-      if (place !== undefined) taken.set(place, { stackName: one.stackName, id });
+      if (place !== undefined) taken.set(place, { stack: one, id });
     }
   }
   const { stackName, region } = stack;
@@ -150,10 +163,11 @@ function nameProblems({ stack, changes, current, rules }: Update): UpdateProblem
     if (!holder) return [];
     const property = changes.replaced.get(id);
     const known = property === undefined ? undefined : changeRefused(resource.Type, property, region);
-    const itself = holder.id === id && holder.stackName === stackName;
+    const itself = holder.id === id && keyOf(holder.stack) === keyOf(stack);
+    const where = holder.stack.stackName === stackName && !itself ? ` in ${holder.stack.region}` : '';
     const why = itself
       ? `it must be replaced, since ${property} changes, and has the name ${physical.name} itself`
-      : `${holder.id} of stack ${holder.stackName} has the name ${physical.name}`;
+      : `${holder.id} of stack ${holder.stack.stackName}${where} has the name ${physical.name}`;
     const what = known?.what ?? `${id} (${resource.Type}) cannot be created in stack ${stackName}: ${why}`;
     const advice = known?.advice ?? 'deploy without it first, or give it another name';
     return [{ kind: 'taken', refused: true, stackName, resource: id, what, advice }];
@@ -249,16 +263,14 @@ function moveProblems({ stack, old, changes }: Update): UpdateProblem[] {
 
 /** What has data, or an address that clients use, must stay. */
 function lossProblems({ stack, old, changes }: Update): UpdateProblem[] {
-  const { stackName, region } = stack;
+  const { stackName } = stack;
   return Object.entries(old?.template.Resources ?? {}).flatMap(([id, was]): UpdateProblem[] => {
     if (!KEPT_TYPES.has(was.Type)) return [];
     const property = changes.replaced.get(id);
-    if (property !== undefined) {
-      const known = changeRefused(was.Type, property, region);
-      const what =
-        known?.what ?? `${id} (${was.Type}) of stack ${stackName} would be replaced, since ${property} changes`;
-      const advice = known?.advice ?? 'keep it as it is, or deploy another stage and move over';
-      return [{ kind: 'replaced', refused: true, stackName, resource: id, what, advice }];
+    const is = stack.template.Resources?.[id];
+    if (property !== undefined && is) {
+      const { what, advice, refused } = describeReplaced(id, was, is, property, stack);
+      return [{ kind: 'replaced', refused, stackName, resource: id, what, advice }];
     }
     if (!changes.removed.has(id)) return [];
     const { what, advice, refused } = describeRemoved(was, id, stack);
@@ -266,7 +278,85 @@ function lossProblems({ stack, old, changes }: Update): UpdateProblem[] {
   });
 }
 
-/** DynamoDB: one change of replicas in each update of a table. */
+/** A listener's port and protocol change without a replacement, and its clients have the old ones in their address. */
+function listenerProblems({ stack, old }: Update): UpdateProblem[] {
+  const { stackName, template } = stack;
+  const { Resources: after = {} } = template;
+  const endpointOf = ({ Properties: { Protocol: protocol, Port: port } = {} }: TemplateResource) =>
+    `${protocol} on port ${port}`;
+  return Object.entries(old?.template.Resources ?? {}).flatMap(([id, was]): UpdateProblem[] => {
+    if (was.Type !== 'AWS::ElasticLoadBalancingV2::Listener') return [];
+    const [balancer] = referencesIn(was.Properties?.LoadBalancerArn);
+    // A load balancer that is removed is told as such.
+    if (balancer !== undefined && !Object.hasOwn(after, balancer)) return [];
+    const is = after[id];
+    if (is && endpointOf(is) === endpointOf(was)) return [];
+    const becomes = is ? `moves from ${endpointOf(was)} to ${endpointOf(is)}` : `(${endpointOf(was)}) is removed`;
+    return [
+      {
+        ...{ kind: 'cut', refused: false, stackName, resource: id },
+        what: `every client is cut, and none can connect again by the address that it has: listener ${id} of stack ${stackName} ${becomes}`,
+        advice:
+          'give clients the new address at the time of the deployment; or deploy a stage of another name and move them over',
+      },
+    ];
+  });
+}
+
+/** CloudFront answers 403 to names that its distribution no longer has. */
+function siteProblems({ stack, old }: Update): UpdateProblem[] {
+  const namesOf = (resource: TemplateResource | undefined) => {
+    const config = resource?.Properties?.DistributionConfig as { readonly Aliases?: readonly unknown[] } | undefined;
+    return (config?.Aliases ?? []).map(textOf);
+  };
+  const { stackName } = stack;
+  return Object.entries(stack.template.Resources ?? {}).flatMap(([id, resource]): UpdateProblem[] => {
+    if (resource.Type !== 'AWS::CloudFront::Distribution') return [];
+    const kept = namesOf(resource);
+    const lost = namesOf(old?.template.Resources?.[id]).filter((name) => !kept.includes(name));
+    if (lost.length === 0) return [];
+    const what = `edge.domainNames: the distribution no longer answers to ${lost.map(plain).join(' and ')}`;
+    return [{ kind: 'removed', refused: false, stackName, resource: id, what, advice: 'move these names first' }];
+  });
+}
+
+/** LaunchDarkly's or a proxy's allow lists may have the elastic addresses of NAT gateways. Without those, tasks have changing ones. */
+function addressProblems({ stack, old, changes }: Update): UpdateProblem[] {
+  const idsIn = (template: Template | undefined) =>
+    Object.entries(template?.Resources ?? {}).flatMap(([id, { Type: type }]) => (type === 'AWS::EC2::EIP' ? [id] : []));
+  const [before, after] = [idsIn(old?.template), idsIn(stack.template)];
+  const lost = before.filter((id) => !after.includes(id) || changes.replaced.has(id));
+  const gained = after.filter((id) => !before.includes(id) || changes.replaced.has(id));
+  const [resource] = [...lost, ...gained];
+  if (before.length === 0 || resource === undefined) return [];
+  const { stackName, region } = stack;
+  return [
+    {
+      ...{ kind: 'addresses', refused: false, stackName, resource },
+      what: `networks.${region}: the relay's addresses towards LaunchDarkly change: ${lost.length} of ${before.length} are released for good, ${gained.length} added`,
+      advice: 'change allow lists that have them',
+    },
+  ];
+}
+
+/** A table leaves the stage with its stack, which no deployment changes from then on. */
+function tableProblems(deployed: readonly StackTemplate[], next: readonly StackTemplate[]): UpdateProblem[] {
+  return deployed.flatMap(({ stackName, template }): UpdateProblem[] => {
+    if (next.some((one) => one.stackName === stackName)) return [];
+    const isTable = ([, { Type: type }]: [string, TemplateResource]) => type === 'AWS::DynamoDB::GlobalTable';
+    const [resource] = Object.entries(template.Resources ?? {}).find(isTable) ?? [];
+    if (resource === undefined) return [];
+    return [
+      {
+        ...{ kind: 'removed', refused: true, stackName, resource },
+        what: `table cannot become 'existing': the flag table is in stack ${stackName}, which would leave the stage, and nothing would keep its replicas, key and protection as the stage says`,
+        advice: "keep table: 'new'; to move home, delete that stack first, as docs/deploying.md says",
+      },
+    ];
+  });
+}
+
+/** DynamoDB: one change of replicas in each update of a table. A replica that goes takes what applications of its region read. */
 function replicaProblems({ stack, old }: Update): UpdateProblem[] {
   const regionsOf = ({ Properties: properties }: TemplateResource) => {
     const { Replicas: replicas } = properties ?? {};
@@ -277,10 +367,18 @@ function replicaProblems({ stack, old }: Update): UpdateProblem[] {
     if (!was || resource.Type !== 'AWS::DynamoDB::GlobalTable') return [];
     const [before, after] = [regionsOf(was), regionsOf(resource)];
     const changed = [...before, ...after].filter((region) => !before.has(region) || !after.has(region));
-    if (changed.length < 2) return [];
+    const [only] = changed;
+    const { stackName } = stack;
+    if (only === undefined) return [];
+    if (changed.length === 1) {
+      if (!before.has(only)) return [];
+      const what = `replicaRegions: the replica in ${plain(only)} is deleted, and edge functions near it read another region`;
+      const advice = 'move applications in daemon mode that read it first';
+      return [{ kind: 'replicas', refused: false, stackName, resource: id, what, advice }];
+    }
     return [
       {
-        ...{ kind: 'replicas', refused: true, stackName: stack.stackName, resource: id },
+        ...{ kind: 'replicas', refused: true, stackName, resource: id },
         what: `replicaRegions: ${changed.map(plain).join(' and ')} change at once, but DynamoDB accepts one change of replicas in each deployment`,
         advice: 'change one region, deploy, then change the next',
       },

@@ -1,16 +1,19 @@
 /** What update-problems.ts must know of our resources beyond AWS's own rules: what stays, what is unique, and which property is to blame. */
-import type { StackTemplate, TemplateResource } from './template.ts';
+import { type StackTemplate, type TemplateResource, textOf } from './template.ts';
 
 /** Types with data, or with an address that clients, viewers or other accounts use. */
 export const KEPT_TYPES: ReadonlySet<string> = new Set([
+  'AWS::CertificateManager::Certificate',
   'AWS::CloudFront::Distribution',
   'AWS::DynamoDB::GlobalTable',
   'AWS::EC2::VPC',
   'AWS::ElastiCache::ServerlessCache',
   'AWS::ElasticLoadBalancingV2::LoadBalancer',
   'AWS::Logs::LogGroup',
+  'AWS::Route53::RecordSet',
   'AWS::S3::Bucket',
   'AWS::SNS::Topic',
+  'AWS::ServiceDiscovery::PrivateDnsNamespace',
 ]);
 
 /**
@@ -39,6 +42,8 @@ interface Explained {
   readonly advice: string;
 }
 
+type Told = Explained & { readonly refused: boolean };
+
 /** A change that a stage cannot make, by the property of the stage. Undefined if we know of no property that would cause it. */
 export function changeRefused(type: string, property: string, region: string): Explained | undefined {
   switch (`${type} ${property}`) {
@@ -62,12 +67,61 @@ export function changeRefused(type: string, property: string, region: string): E
   }
 }
 
-/** A resource that a deployment removes, since the stage no longer asks for it. */
-export function describeRemoved(
-  { Type: type, Properties: properties = {}, DeletionPolicy: policy = 'Delete' }: TemplateResource,
+/** A resource of KEPT_TYPES that a deployment replaces, because `property` changes. */
+export function describeReplaced(
   id: string,
+  was: TemplateResource,
+  is: TemplateResource,
+  property: string,
   { stackName, region }: StackTemplate,
-): Explained & { readonly refused: boolean } {
+): Told {
+  const { Properties: before = {} } = was;
+  const { Properties: after = {} } = is;
+  const { ServerlessCacheName: formerCache } = before;
+  const { ServerlessCacheName: cache } = after;
+  switch (is.Type) {
+    case 'AWS::ElastiCache::ServerlessCache':
+      // The relay's cache is named after its key, so that the new one can exist beside the old one.
+      if (textOf(formerCache) === textOf(cache)) break;
+      return {
+        refused: false,
+        what: `encryptionKeys.${region}: Redis is replaced by the cache ${cache}, which has another address and which the relay fills; ${formerCache} is deleted`,
+        advice: `give SDKs in daemon mode the new address: aws elasticache describe-serverless-caches --region ${region} --serverless-cache-name ${cache}`,
+      };
+    case 'AWS::CertificateManager::Certificate':
+      return {
+        refused: false,
+        what: `the certificate for ${before.DomainName} of stack ${stackName} is replaced by one for ${after.DomainName}`,
+        advice: 'move clients to names of the new certificate at that time',
+      };
+    case 'AWS::Route53::RecordSet':
+      return {
+        refused: false,
+        what: `the record ${recordName(was)} of stack ${stackName} is replaced by ${recordName(is)}, since ${property} changes`,
+        advice: 'move clients at that time',
+      };
+    case 'AWS::ServiceDiscovery::PrivateDnsNamespace':
+      return {
+        refused: false,
+        what: `relay.prometheus.namespace: the private DNS namespace ${before.Name} of stack ${stackName} is replaced by ${after.Name}`,
+        advice: 'give Prometheus the new name',
+      };
+  }
+  const general: Explained = {
+    what: `${id} (${was.Type}) of stack ${stackName} would be replaced, since ${property} changes`,
+    advice: 'keep it as it is, or deploy another stage and move over',
+  };
+  return { refused: true, ...(changeRefused(was.Type, property, region) ?? general) };
+}
+
+/** `www.example.com (AAAA)`. */
+function recordName({ Properties: { Name: name, Type: type } = {} }: TemplateResource): string {
+  return `${String(name).replace(/\.$/, '')} (${type})`;
+}
+
+/** A resource that a deployment removes, since the stage no longer asks for it. */
+export function describeRemoved(resource: TemplateResource, id: string, { stackName, region }: StackTemplate): Told {
+  const { Type: type, Properties: properties = {}, DeletionPolicy: policy = 'Delete' } = resource;
   const retained = policy.startsWith('Retain');
   switch (type) {
     case 'AWS::DynamoDB::GlobalTable':
@@ -90,6 +144,24 @@ export function describeRemoved(
         advice: locked ? 'deploy with protected: false first' : 'move its clients first',
       };
     }
+    case 'AWS::Route53::RecordSet':
+      return {
+        refused: false,
+        what: `the record ${recordName(resource)} of stack ${stackName} is deleted, and clients with that name no longer find this address`,
+        advice: 'move them to another name first, or make a record of your own as soon as it is gone',
+      };
+    case 'AWS::CertificateManager::Certificate':
+      return {
+        refused: false,
+        what: `the certificate for ${properties.DomainName} of stack ${stackName} is deleted`,
+        advice: 'make sure that no client needs its names, or give a certificate for them',
+      };
+    case 'AWS::ServiceDiscovery::PrivateDnsNamespace':
+      return {
+        refused: false,
+        what: `relay.prometheus.namespace: the private DNS namespace ${properties.Name} of stack ${stackName} is deleted`,
+        advice: 'let Prometheus find the tasks in another way first',
+      };
     default:
       return {
         refused: false,

@@ -328,6 +328,14 @@ describe('an update', () => {
     ]);
   });
 
+  test('cannot leave the stack of the flag table behind', async () => {
+    const template = { Resources: { Table: { Type: 'AWS::DynamoDB::GlobalTable' } } };
+    fake.stacks = { 'edge-flag-relay-test-data': { region: 'eu-west-1', template } };
+    expect(await findings('update', { table: 'existing' }, [relay])).toEqual([
+      expect.stringMatching(/^bad \| table cannot become 'existing': .* stack edge-flag-relay-test-data/),
+    ]);
+  });
+
   test('of a stack whose template cannot be read is not checked', async () => {
     fake.denied = ['GetTemplate'];
     expect((await update(subnet('10.0.0.0/16'), subnet('10.1.0.0/16'))).join()).toMatch(

@@ -109,6 +109,14 @@ describe('a name', () => {
     ]);
   });
 
+  test('of a stack in another region is not the stack’s own, even if both have one name', () => {
+    const board = resources({ D: one('AWS::CloudWatch::Dashboard', { DashboardName: 'd' }) });
+    const [here, there] = [stack('s', board), stack('s', board, 'us-east-1')];
+    const what =
+      'D (AWS::CloudWatch::Dashboard) cannot be created in stack s: D of stack s in eu-west-1 has the name d';
+    expect(describeUpdateProblems([here], [there, here], rules)).toMatchObject([{ kind: 'taken', what }]);
+  });
+
   test('so an address range of the same VPC is taken until its subnet is gone', () => {
     const subnet = (CidrBlock: string, AvailabilityZone = 'eu-west-1a') =>
       one('AWS::EC2::Subnet', { VpcId: 'vpc-1', CidrBlock, AvailabilityZone });
@@ -143,10 +151,93 @@ describe('what has data or an address', () => {
     ]);
     const cache = (...SubnetIds: string[]) =>
       resources({ C: one('AWS::ElastiCache::ServerlessCache', { ServerlessCacheName: 'c', SubnetIds }) });
-    expect(problemsOf(cache('a', 'b'), cache('b', 'c'))).toMatchObject([
-      { kind: 'taken', what: expect.stringContaining('networks.eu-west-1.zones') },
-      { kind: 'replaced', what: expect.stringContaining('networks.eu-west-1.zones') },
+    const told = problemsOf(cache('a', 'b'), cache('b', 'c'));
+    expect(told).toMatchObject([{ kind: 'taken', what: expect.stringContaining('networks.eu-west-1.zones') }]);
+    expect(told).toHaveLength(1);
+  });
+
+  test('may be a cache that gets another key, and with it another name', () => {
+    const cache = (ServerlessCacheName: string, more = {}) =>
+      resources({ C: one('AWS::ElastiCache::ServerlessCache', { ServerlessCacheName, ...more }) });
+    const what = expect.stringMatching(
+      /^encryptionKeys\.eu-west-1: Redis is replaced by the cache efr-2, which has another address/,
+    );
+    const note = { kind: 'replaced', refused: false, what, advice: expect.stringContaining('efr-2') };
+    expect(problemsOf(cache('efr-1'), cache('efr-2', { KmsKeyId: 'k' }))).toMatchObject([note]);
+    // The new cache cannot be created beside the old one.
+    expect(problemsOf(cache('efr-1'), cache('efr-1', { KmsKeyId: 'k' }))).toMatchObject([
+      { kind: 'taken', refused: true, what: expect.stringContaining('since KmsKeyId changes') },
     ]);
+  });
+
+  test('may be a record, a certificate or a private namespace, which are told', () => {
+    const names = (name: string) =>
+      resources({
+        R: one('AWS::Route53::RecordSet', { Name: `relay.${name}.`, Type: 'A', HostedZoneId: 'Z1' }),
+        C: one('AWS::CertificateManager::Certificate', { DomainName: `relay.${name}` }),
+        N: one('AWS::ServiceDiscovery::PrivateDnsNamespace', { Name: name, Vpc: 'vpc-1' }),
+      });
+    const told = (kind: string, ...texts: string[]) =>
+      texts.map((text) => ({ kind, refused: false, what: expect.stringContaining(text) }));
+    expect(problemsOf(names('a.com'), names('b.com'))).toMatchObject(
+      told('replaced', 'relay.a.com (A) of stack s is replaced by relay.b.com (A)', 'one for relay.b.com', 'by b.com'),
+    );
+    expect(problemsOf(names('a.com'), resources({}))).toMatchObject(
+      told('removed', 'record relay.a.com (A)', 'certificate for relay.a.com', 'namespace a.com'),
+    );
+    expect(problemsOf(resources({}), names('a.com'))).toEqual([]);
+  });
+
+  test('may be a name of the site, which the distribution loses', () => {
+    const site = (...Aliases: string[]) =>
+      resources({ D: one('AWS::CloudFront::Distribution', { DistributionConfig: { Aliases } }) });
+    expect(problemsOf(site('a.com', 'b.com'), site('b.com'))).toMatchObject([
+      { kind: 'removed', refused: false, what: 'edge.domainNames: the distribution no longer answers to a.com' },
+    ]);
+    expect(problemsOf(site('b.com'), site('a.com', 'b.com'))).toEqual([]);
+  });
+
+  test('may be addresses that others have in their allow lists', () => {
+    const addresses = (...ids: string[]) => resources(Object.fromEntries(ids.map((id) => [id, one('AWS::EC2::EIP')])));
+    expect(problemsOf(addresses('A', 'B', 'C'), addresses('A', 'D'))).toMatchObject([
+      {
+        ...{ kind: 'addresses', refused: false },
+        what: expect.stringMatching(/^networks\.eu-west-1: .* 2 of 3 are released for good, 1 added$/),
+      },
+    ]);
+    expect(problemsOf(addresses('A'), addresses('A', 'B'))).toMatchObject([{ kind: 'addresses' }]);
+    // Tasks had public addresses of their own, which nobody could know.
+    expect(problemsOf(addresses(), addresses('A'))).toEqual([]);
+  });
+
+  test('is cut off when its listener leaves its port, which comes first', () => {
+    const listener = (Port: number, Protocol: string, more = {}) =>
+      resources({
+        B: one('AWS::ElasticLoadBalancingV2::LoadBalancer'),
+        L: one('AWS::ElasticLoadBalancingV2::Listener', { LoadBalancerArn: { Ref: 'B' }, Port, Protocol }),
+        ...more,
+      });
+    const cut = (text: string) => ({
+      ...{ kind: 'cut', refused: false, resource: 'L' },
+      what: expect.stringMatching(new RegExp(`^every client is cut, and none can connect again .*${text}`)),
+    });
+    const log = { G: one('AWS::Logs::LogGroup') };
+    expect(problemsOf(listener(80, 'HTTP', log), listener(443, 'HTTPS'))).toMatchObject([
+      cut('from HTTP on port 80 to HTTPS on port 443'),
+      { kind: 'removed', resource: 'G' },
+    ]);
+    const without = resources({ B: one('AWS::ElasticLoadBalancingV2::LoadBalancer') });
+    expect(problemsOf(listener(443, 'HTTPS'), without)).toMatchObject([cut('is removed')]);
+    expect(problemsOf(listener(443, 'HTTPS'), resources({}))).toMatchObject([{ kind: 'removed', resource: 'B' }]);
+    expect(problemsOf(listener(443, 'HTTPS'), listener(443, 'HTTPS'))).toEqual([]);
+  });
+
+  test('leaves the stage with its stack, if that has the table', () => {
+    const [data, relay] = [stack('s-data', resources({ T: table('a') })), stack('s-relay', resources({}))];
+    expect(describeUpdateProblems([data, relay], [relay], rules)).toMatchObject([
+      { kind: 'removed', refused: true, resource: 'T', what: expect.stringMatching(/^table cannot become 'existing'/) },
+    ]);
+    expect(describeUpdateProblems([relay], [relay], rules)).toEqual([]);
   });
 
   test('is refused if it would be lost or could not be deleted, and told otherwise', () => {
@@ -193,6 +284,9 @@ describe('what has data or an address', () => {
     expect(problemsOf(before, resources({ T: table('a', ['eu-west-1', 'us-east-1', 'us-west-2']) }))).toEqual([]);
     expect(problemsOf(before, resources({ T: table('a', ['eu-west-1', 'us-west-2']) }))).toMatchObject([
       { kind: 'replicas', what: expect.stringContaining('us-east-1 and us-west-2 change at once') },
+    ]);
+    expect(problemsOf(before, resources({ T: table('a') }))).toMatchObject([
+      { kind: 'replicas', refused: false, what: expect.stringContaining('replica in us-east-1 is deleted') },
     ]);
   });
 });

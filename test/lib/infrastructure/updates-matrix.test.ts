@@ -33,6 +33,22 @@ const relay = (settings: NonNullable<StageSettings['relay']>): Change => ({ rela
 const zones = (...letters: string[]): Change => ({
   networks: { 'eu-west-1': { zones: letters.map((letter) => `eu-west-1${letter}`) } },
 });
+const hostedZone = { id: 'Z0123456789ABCDEFGHIJ', name: 'example.com' };
+const keys = (last: string) =>
+  Object.fromEntries(
+    ['eu-west-1', 'us-east-1', 'us-west-2'].map((region) => [
+      region,
+      `arn:aws:kms:${region}:123456789012:key/12345678-1234-1234-1234-${last.padStart(12, '0')}`,
+    ]),
+  );
+/** With certificates from the zone instead of given ones. */
+const names = (hostName: string): Change => ({
+  relay: {
+    ...{ hostName, hostedZone },
+    prometheus: { namespace: `${hostName.split('.')[0]}.internal` },
+    agent: { datadog: { apiKey: '/mine/datadog-api-key', site: 'datadoghq.eu' } },
+  },
+});
 
 /** Stages that may become each other. */
 const variants: Readonly<Record<string, Change>> = {
@@ -67,8 +83,18 @@ const variants: Readonly<Record<string, Change>> = {
     alarms: { emails: ['others@example.com'], pageEmails: ['oncall@example.com'] },
     tags: { a: 'b' },
   },
+  'names in a zone, keys, an agent, Prometheus': {
+    encryptionKeys: keys('1'),
+    redis: { serverless: {} },
+    ...names('relay.example.com'),
+    edge: { ...edge, domainNames: ['www.example.com'], hostedZone },
+  },
+  'plain HTTP, no access logs': { production: false, relay: { accessLogs: false }, ...zones('a', 'b') },
 };
 const furtherVariants: Readonly<Record<string, Change>> = {
+  'other names and keys': { encryptionKeys: keys('2'), redis: { serverless: {} }, ...names('flags.example.com') },
+  'without a load balancer': { relay: { loadBalancer: false } },
+  'no access logs': relay({ accessLogs: false, prometheus: {} }),
   'Redis, another zone': { redis: { serverless: {} }, ...zones('a', 'b', 'c', 'd') },
   'Redis elsewhere': { redis: { url: 'rediss://cache.example.com:6380' } },
   'not for production, with NAT gateways': {
@@ -136,10 +162,40 @@ test('what a stage takes away is told, and nothing else is @heavy', () => {
   const removed = kinds(variants['public access']!, {});
   expect(removed).toEqual([expect.stringMatching(/^removed RelayPublicLoadBalancer/)]);
   expect(kinds({}, variants['public access']!)).toEqual([]);
-  expect(kinds({}, variants['one NAT gateway']!)).toEqual([]);
-  expect(kinds({}, zones('b', 'c'))).toEqual([]);
+  for (const fewer of [variants['one NAT gateway']!, zones('b', 'c')]) {
+    expect(kinds({}, fewer)).toEqual([expect.stringMatching(/^addresses Network/)]);
+  }
   const smaller = kinds(variants['Redis, large']!, {});
   expect(smaller.sort()).toEqual([expect.stringMatching(/^fewer-tasks /), 'removed Cache']);
+});
+
+test('names, addresses, replicas and keys that change are told, and a cut of all clients comes first @heavy', () => {
+  const told = (before: Change, after: Change) => update(before, after).map(({ what }) => what);
+  const named = variants['names in a zone, keys, an agent, Prometheus']!;
+  const http = variants['plain HTTP, no access logs']!;
+  const without = told(named, {});
+  for (const text of [
+    /^the record relay\.example\.com \(A\) .* is deleted/,
+    /^the certificate for relay\.example\.com .* is deleted/,
+    /^relay\.prometheus\.namespace: .* relay\.internal .* is deleted/,
+    /^Cache .* is deleted/,
+  ]) {
+    expect(without.filter((what) => text.test(what))).toHaveLength(1);
+  }
+  const others = told(named, { ...named, encryptionKeys: keys('2'), edge: { ...edge, domainNames: [] } });
+  for (const text of [
+    /^encryptionKeys\.eu-west-1: Redis is replaced by the cache efr-x-\w{8}, which has another address/,
+    /^edge\.domainNames: the distribution no longer answers to www\.example\.com/,
+    /^the record www\.example\.com \(AAAA\) .* is deleted/,
+  ]) {
+    expect(others.filter((what) => text.test(what))).toHaveLength(1);
+  }
+  const cut = /^every client is cut, .* from HTTP on port 80 to HTTPS on port 443/;
+  expect(told(http, {})[0]).toMatch(cut);
+  expect(told(http, { ...http, relay: { certificates } })[0]).toMatch(cut);
+  expect(told({}, { replicaRegions: [] })).toContainEqual(
+    expect.stringMatching(/^replicaRegions: .* us-west-2 is del/),
+  );
 });
 
 const changed: Change = {
@@ -172,16 +228,18 @@ test.each<[string, Change, Change, RegExp]>([
   ['networks.…vpc', {}, existing, /^networks\.eu-west-1\.vpc cannot change/],
   ['networks.…vpc', existing, {}, /^networks\.eu-west-1\.vpc cannot change/],
   ['networks.…zones', redis, { ...redis, ...zones('b', 'c') }, /^networks\.eu-west-1\.zones cannot lose a zone/],
+  ['table', {}, { table: 'existing' }, /^table cannot become 'existing'/],
   ['homeRegion', {}, elsewhere, /^homeRegion cannot change from eu-west-1 to us-west-2/],
   ['production', { production: false, relay: { tasks: 2 } }, {}, /^production: .* would wait for ever/],
 ])('a change of %s that a stage cannot make is refused by name @heavy', (_, before, after, message) => {
   expect(refusals(before, after)).toContainEqual(expect.stringMatching(message));
   // A dashboard's name is unique in all regions.
   const byName =
-    /^(tableName|networks\.eu-west-1\.\w+|replicaRegions|homeRegion|production)\b|AWS::CloudWatch::Dashboard/;
+    /^(table|tableName|networks\.eu-west-1\.\w+|replicaRegions|homeRegion|production)\b|AWS::CloudWatch::Dashboard/;
   expect(refusals(before, after).filter((what) => !byName.test(what))).toEqual([]);
 });
 
 test('more zones come to a stage with Redis, whose cache stays where it is', () => {
-  expect(update(redis, { ...redis, ...zones('a', 'b', 'c', 'd') })).toEqual([]);
+  const told = update(redis, { ...redis, ...zones('a', 'b', 'c', 'd') });
+  expect(told.map(({ what }) => what)).toEqual([expect.stringMatching(/^networks.* 0 of 3 are released .* 1 added$/)]);
 });
