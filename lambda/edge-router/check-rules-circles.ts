@@ -1,6 +1,7 @@
 /** Redirects that lead back to each other, checked at build: a browser would follow them until it gives up, and show an error. */
 import type { CloudFrontRequest } from 'aws-lambda';
 import { costOf, examplesOf, isMatched, type Piece, piecesOf, type Steps, spend } from './check-patterns.ts';
+import { areSame, type Cookies, cookieSet, isAsWanted, onHost } from './check-rules-cookies.ts';
 import {
   also,
   anyRequest,
@@ -20,7 +21,7 @@ import { type ConfigProblem, problem } from './check-values.ts';
 import type { ReadyRule } from './engine.ts';
 import { DEFAULT_COOKIE_NAME, setHeader } from './headers.ts';
 import { readyRules } from './ready-rules.ts';
-import type { Headers, Redirect, Rule } from './rules.ts';
+import type { Redirect, Rule } from './rules.ts';
 
 /** Fetch Standard, "HTTP-redirect fetch": browsers follow no more. */
 const MOST_REDIRECTS = 20;
@@ -57,13 +58,14 @@ interface Page {
 interface Stop {
   readonly page: Page;
   readonly known: Known;
-  /** Names of cookies that answers may have changed. */
-  readonly changed: ReadonlySet<string>;
+  readonly cookies: Cookies;
 }
 
 interface Hop {
   readonly choice: Choice & { readonly action: { readonly redirect: Redirect } };
   readonly from: Page;
+  /** Of viewers there. */
+  readonly cookies: Cookies;
   /** As the viewer gets it. */
   readonly location: string;
 }
@@ -75,7 +77,7 @@ interface SiteNames {
 
 /**
  * Every circle of redirects of valid rules, once. Sample pages, which match the paths that rules name, are followed as viewers would
- * be redirected, for each value that flags may have. Cookies and headers stay the same from page to page, and so does a flag's value.
+ * be redirected, for each value that flags may have. Headers stay the same from page to page, cookies that no answer sets, and a flag's value.
  */
 export function circleProblems(rules: readonly Rule[], site: SiteNames): ConfigProblem[] {
   const circles: Hop[][] = [];
@@ -138,11 +140,13 @@ function createFollow(
   const values = valuesOf(rules);
   const paths = rules.map(({ when }) => patternsOf(when?.path) ?? ['*']);
   const hosts = siteHosts(rules, domainNames);
+  const wantedCookies = new Set(rules.flatMap(({ when }) => Object.keys(when?.cookie ?? {})));
 
   const follow = (stop: Stop, hops: readonly Hop[], steps: Steps): void => {
     const { page } = stop;
     let { known } = stop;
-    const changed = new Set(stop.changed);
+    // Cookies that answers of rules without an end may set.
+    const others = new Set<string>();
     for (const [index, rule] of rules.entries()) {
       const cost = paths[index]?.reduce((sum, path) => sum + costOf(path, page.uri), 0) ?? 0;
       if (!spend(steps, cost)) return;
@@ -150,8 +154,8 @@ function createFollow(
       if (rest === undefined || !isHost(patternsOf(rule.when?.host), page.host, steps)) continue;
       if (!spend(steps, RULE_STEPS * (1 + hops.length) + page.query.length)) return;
 
-      const ends = (all[index] ?? []).flatMap((choice) => endOf(choice, ready[index], page, rest));
-      const conditions = ends.length > 0 ? viewerConditions(rule, { page, known, changed }, steps) : [];
+      const ends = (all[index] ?? []).flatMap((choice) => endOf(choice, ready[index], stop, rest));
+      const conditions = ends.length > 0 ? viewerConditions(rule, stop, steps) : [];
       if (conditions === 'none') continue;
       // Whether viewers get further cannot be said.
       if (conditions === 'unknown') return;
@@ -159,14 +163,17 @@ function createFollow(
       if (!matched) continue;
       for (const { choice, hop } of ends) {
         const viewers = hop && also(matched, [conditionOf(rule, [choice], values)], steps);
+        // Without steps, viewers of whom there may be none.
+        if (steps.left < 0) return;
         if (!viewers) continue;
-        const next = new Set([...changed, cookieName, ...cookiesIn(choice.action.responseHeaders)]);
-        goOn({ page: nextOf(hop), known: viewers, changed: next }, [...hops, hop], steps);
+        goOn({ page: nextOf(hop), known: viewers, cookies: cookiesAfter(hop, viewers, others) }, [...hops, hop], steps);
         // Such as the one that was just found.
         if (circles.isFound(hops)) return;
       }
-      for (const { action } of all[index] ?? [])
-        if (!action.redirect && !action.answer) for (const name of cookiesIn(action.responseHeaders)) changed.add(name);
+      for (const { action } of all[index] ?? []) {
+        const set = action.redirect || action.answer ? undefined : cookieSet(action.responseHeaders, page);
+        if (set) others.add(set[0]);
+      }
       if (ends.length === 0) continue;
       // No later rule is tried for the others.
       const ended = conditionOf(
@@ -180,11 +187,27 @@ function createFollow(
     }
   };
 
+  /** Of viewers who were led on. `others` may have been set as well, before the redirect's own. */
+  function cookiesAfter(
+    { choice, from, cookies, location }: Hop,
+    viewers: Known,
+    others: ReadonlySet<string>,
+  ): Cookies {
+    const after = new Map(cookies);
+    // The router sets its own to viewers who have none.
+    const own = viewers.places.get(placeOf('cookie', cookieName))?.absent === false ? [] : [cookieName];
+    for (const name of [...others, ...own]) if (wantedCookies.has(name)) after.set(name, { value: undefined });
+    const set = cookieSet(choice.action.responseHeaders, from);
+    if (set && wantedCookies.has(set[0])) after.set(...set);
+    const { host } = nextOf({ choice, from, cookies, location });
+    return host === from.host ? after : onHost(after, host);
+  }
+
   function goOn(stop: Stop, hops: readonly Hop[], steps: Steps): void {
-    const { page, known } = stop;
+    const { page, known, cookies } = stop;
     const hop = hops.at(-1);
     if (!hop || circles.isFound(hops)) return;
-    const again = hops.findIndex(({ from }) => isSame(from, page, known));
+    const again = hops.findIndex((one) => isSame(one.from, page, known) && areSame(one.cookies, cookies));
     if (again >= 0) circles.found(hops.slice(again));
     else if (hops.length > MOST_REDIRECTS) {
       const round = firstRound(hops);
@@ -193,18 +216,18 @@ function createFollow(
       follow(stop, hops, steps);
   }
 
-  return (page, steps) => follow({ page, known: anyRequest(values), changed: new Set() }, [], steps);
+  return (page, steps) => follow({ page, known: anyRequest(values), cookies: new Map() }, [], steps);
 }
 
 /** A choice that ends what happens to this page, and where it leads. Not a redirect to the same page, which is left out. */
 function endOf(
   choice: Choice,
   ready: ReadyRule | undefined,
-  page: Page,
+  stop: Stop,
   rest: string,
 ): { readonly choice: Choice; readonly hop: Hop | undefined }[] {
   if (choice.action.answer) return [{ choice, hop: undefined }];
-  const hop = redirected(choice, ready, page, rest);
+  const hop = redirected(choice, ready, stop, rest);
   return hop ? [{ choice, hop }] : [];
 }
 
@@ -239,12 +262,17 @@ function requestOf({ host, uri, query }: Page): CloudFrontRequest {
 }
 
 /** Of a choice that redirects this page. */
-function redirected(choice: Choice, ready: ReadyRule | undefined, from: Page, rest: string): Hop | undefined {
+function redirected(
+  choice: Choice,
+  ready: ReadyRule | undefined,
+  { page: from, cookies }: Stop,
+  rest: string,
+): Hop | undefined {
   const { redirect } = choice.action;
   const answer = ready?.variations.get(choice.name ?? '')?.respond?.(requestOf(from), rest);
   const location = answer?.headers?.location?.[0]?.value;
   return redirect && location !== undefined
-    ? { choice: { ...choice, action: { ...choice.action, redirect } }, from, location }
+    ? { choice: { ...choice, action: { ...choice.action, redirect } }, from, cookies, location }
     : undefined;
 }
 
@@ -264,14 +292,10 @@ function nextOf({ choice, from, location }: Hop): Page {
  * What viewers of a page that a rule's path and host match must be, besides, for the rule to match. `none`: no viewer can be; `unknown`: it is
  * for what answers may have changed.
  */
-function viewerConditions(
-  { when }: Rule,
-  { page, known, changed }: Stop,
-  steps: Steps,
-): Conditions | 'none' | 'unknown' {
+function viewerConditions({ when }: Rule, { page, cookies }: Stop, steps: Steps): Conditions | 'none' | 'unknown' {
   const { method, header, cookie, query } = when ?? {};
   const written = new URLSearchParams(page.query);
-  const found: Conditions[number][] = [...conditionsOf({ ...(header && { header }), ...(cookie && { cookie }) })];
+  const found: Conditions[number][] = [...conditionsOf({ ...(header && { header }) })];
   const firsts = [...page.methods].filter(([, now]) => method === undefined || [method].flat().includes(now));
   if (firsts.length === 0) return 'none';
   if (method !== undefined) found.push(['method', firsts.map(([first]) => first)]);
@@ -282,14 +306,15 @@ function viewerConditions(
     else if (typeof wanted === 'boolean' ? wanted !== isThere : !isThere || !isMatched([wanted].flat(), value, steps))
       return 'none';
   }
-  // The router sets its own to viewers who have none.
-  const isUnknown = (name: string) => changed.has(name) && known.places.get(placeOf('cookie', name))?.absent !== false;
-  return Object.keys(cookie ?? {}).some(isUnknown) ? 'unknown' : found;
-}
-
-/** The names of cookies that an answer sets. */
-function cookiesIn(headers: Headers = {}): string[] {
-  return headers['set-cookie']?.split('=', 1)[0]?.trim().split(/\s/, 1) ?? [];
+  let isKnown = true;
+  for (const [name, wanted] of Object.entries(cookie ?? {})) {
+    const kept = cookies.get(name);
+    const fulfils = kept && isAsWanted(kept, wanted, steps);
+    if (fulfils === false) return 'none';
+    if (!kept) found.push([placeOf('cookie', name), wanted]);
+    else if (fulfils === undefined) isKnown = false;
+  }
+  return isKnown ? found : 'unknown';
 }
 
 /** Whether a host, or one that no rule names, matches a pattern. */

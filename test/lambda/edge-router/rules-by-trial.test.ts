@@ -23,6 +23,8 @@ interface Viewer {
   readonly method: string;
   /** Of the header x-c. */
   readonly text: string | undefined;
+  /** Of the cookie c. */
+  readonly kept: string | undefined;
   /** By flag. */
   readonly flags: Readonly<Record<string, string>>;
 }
@@ -36,13 +38,20 @@ function viewersOf(rules: readonly Rule[]): Viewer[] {
     [{}],
   );
   return (said.includes('"method"') ? ['GET', 'POST', 'PUT', 'HEAD'] : ['GET']).flatMap((method) =>
-    (said.includes('"x-c"') ? texts : [undefined]).flatMap((text) => flags.map((flags) => ({ method, text, flags }))),
+    (said.includes('"x-c"') ? texts : [undefined]).flatMap((text) =>
+      (said.includes('"cookie"') ? texts : [undefined]).flatMap((kept) =>
+        flags.map((flags) => ({ method, text, kept, flags })),
+      ),
+    ),
   );
 }
 
-const requestOf = (uri: string, { method, text }: Viewer): CloudFrontRequest => ({
+const requestOf = (uri: string, { method, text, kept }: Viewer): CloudFrontRequest => ({
   ...{ clientIp: '', method, uri, querystring: '' },
-  headers: text === undefined ? {} : { 'x-c': [{ key: 'X-C', value: text }] },
+  headers: {
+    ...(text !== undefined && { 'x-c': [{ key: 'X-C', value: text }] }),
+    ...(kept !== undefined && { cookie: [{ key: 'Cookie', value: `c=${kept}` }] }),
+  },
 });
 
 /** The rules that match, each with the name of the variation that counts, until one responds. */
@@ -75,26 +84,39 @@ function isEndless(
   viewer: Viewer,
   known: Map<string, Asked | undefined>,
 ): boolean {
-  let asked: Asked | undefined = { uri: from, method: viewer.method };
+  let asked: Asked | undefined = { uri: from, method: viewer.method, kept: viewer.kept };
   for (let hops = 0; hops <= 20; hops += 1) {
-    const key: string = `${asked.method} ${asked.uri}`;
-    if (!known.has(key)) known.set(key, nextOf(asked, decided(rules, asked.uri, { ...viewer, method: asked.method })));
+    const key: string = `${asked.method} ${asked.uri} ${asked.kept}`;
+    if (!known.has(key)) known.set(key, nextOf(rules, asked, viewer));
     asked = known.get(key);
     if (asked === undefined) return false;
   }
   return true;
 }
 
-interface Asked {
+interface Asked extends Pick<Viewer, 'method' | 'kept'> {
   readonly uri: string;
-  readonly method: string;
 }
 
-function nextOf({ method }: Asked, { response }: ReturnType<typeof decided>): Asked | undefined {
+function nextOf(rules: readonly Rule[], { uri: from, method, kept }: Asked, viewer: Viewer): Asked | undefined {
+  const { found, response } = decided(rules, from, { ...viewer, method, kept });
   const uri = response?.headers?.location?.[0]?.value;
+  if (uri === undefined) return undefined;
   const isGet = response?.status === '303' ? method !== 'HEAD' : response?.status === '302' && method === 'POST';
-  return uri === undefined ? undefined : { uri, method: isGet ? 'GET' : method };
+  const { rule = 0, name = '' } = found.at(-1) ?? {};
+  const set = rules[rule]?.variations[name]?.responseHeaders?.['set-cookie'];
+  return { uri, method: isGet ? 'GET' : method, kept: set === undefined ? kept : keptOf(set) };
 }
+
+/** What sets the cookie c, and the value that browsers keep then. */
+const SET_COOKIES: readonly (readonly [set: string, kept: string | undefined])[] = [
+  ['c=p', 'p'],
+  ['c=q; Path=/; Secure', 'q'],
+  ['c=r; Max-Age=60; Expires=Thu, 01 Jan 1970 00:00:00 GMT', 'r'],
+  ['c=; Max-Age=0', undefined],
+  ['c=p; path=/; expires=Thu, 01 Jan 1970 00:00:00 GMT', undefined],
+];
+const keptOf = (set: string) => SET_COOKIES.find(([one]) => one === set)?.[1];
 
 class RandomRules extends RandomChoices {
   private path(stars: number): string {
@@ -103,10 +125,11 @@ class RandomRules extends RandomChoices {
     return `/${letters.join('')}`;
   }
 
-  private when(hasStar: boolean, share = 0.4) {
+  private when(hasStar: boolean, share = 0.4, cookies = false) {
     return {
       path: this.times(this.whole(1, 2), () => this.path(hasStar ? this.pick([1, 1, 1, 2]) : 0)),
       ...(this.chance(share) && { header: { 'x-c': this.presence() } }),
+      ...(cookies && this.chance(0.4) && { cookie: { c: this.presence() } }),
       ...(this.chance(0.2) && { method: this.pick([['GET', 'POST'], ['POST', 'PUT'], ['PUT', 'GET'], 'HEAD']) }),
     };
   }
@@ -121,14 +144,22 @@ class RandomRules extends RandomChoices {
   }
 
   redirecting(): Rule[] {
+    const cookies = this.chance(0.5);
     return this.times(this.whole(1, 4), () => {
       const hasStar = this.chance(0.7);
       const action = () => {
         const to = this.path(hasStar && this.chance(0.8) ? 1 : 0).replaceAll('?', 'b');
         const status = this.pick([302, 303, 307]);
-        return this.pick([{ redirect: { to } }, { redirect: { to, status } }, { answer: { status: 200 } }, {}]);
+        const [set] = this.pick(SET_COOKIES);
+        const also = cookies && this.chance(0.5) && { responseHeaders: { 'set-cookie': set } };
+        return this.pick([
+          { redirect: { to }, ...also },
+          { redirect: { to, status }, ...also },
+          { answer: { status: 200 } },
+          {},
+        ]);
       };
-      return this.rule(this.when(hasStar), action);
+      return this.rule(this.when(hasStar, 0.4, cookies), action);
     }) as unknown as Rule[];
   }
 

@@ -407,6 +407,7 @@ const leads = (
   variations: { [more.value ?? 'on']: { redirect: { to, ...more.redirect }, ...more.also } },
 });
 const other = { flagKey: 'g' };
+const sets = (cookie: string) => ({ also: { responseHeaders: { 'set-cookie': cookie } } });
 
 test.each<[string, object[], string]>([
   [
@@ -511,6 +512,35 @@ test.each<[string, object[], string]>([
     'from /a/cxd.html to /b/cxd.html',
   ],
   [
+    'by which a cookie gets the value that leads back',
+    [
+      leads({ path: '/a', cookie: { v: 'x' } }, '/b', sets('v=y')),
+      leads({ path: '/b', cookie: { v: 'y' } }, '/a', { ...other, ...sets('v=x; Path=/') }),
+    ],
+    'from /a to /b',
+  ],
+  [
+    'after a cookie was set',
+    [leads({ path: '/a' }, '/b', sets('v=1; Max-Age=60')), leads({ path: '/b', cookie: { v: '1' } }, '/a', other)],
+    'from /a to /b',
+  ],
+  [
+    'after a cookie was deleted',
+    [
+      leads({ path: '/a' }, '/b', sets('v=; expires=Thu, 01 Jan 1970 00:00:00 GMT; path=/')),
+      leads({ path: '/b', cookie: { v: false } }, '/a', other),
+    ],
+    'from /a to /b',
+  ],
+  [
+    'over hosts, after a cookie of both was set',
+    [
+      leads({ host: 'a.example.com', path: '/' }, 'https://b.example.com/', sets('v=1; Domain=example.com; Path=/')),
+      leads({ host: 'b.example.com', cookie: { v: '1' } }, 'https://a.example.com/', other),
+    ],
+    'from https://a.example.com/ to https://b.example.com/',
+  ],
+  [
     'on a host that two patterns share',
     [leads({ host: '*.example.com', path: '/a' }, '/b'), leads({ host: 'www.*', path: '/b' }, '/a', other)],
     'from https://www.example.com/a to /b',
@@ -597,6 +627,49 @@ test.each<[string, object[]]>([
       leads({ path: '/*', cookie: { seen: false } }, '/welcome/*', {
         also: { responseHeaders: { 'set-cookie': 'seen=1' } },
       }),
+    ],
+  ],
+  [
+    'a cookie that the redirect deletes',
+    [
+      leads({ path: '/app/*', cookie: { legacy: true } }, '/migrate', sets('legacy=; Max-Age=0')),
+      leads({ path: '/migrate' }, '/app/'),
+    ],
+  ],
+  [
+    'a cookie that the redirect deletes, of one rule',
+    [
+      leads({ path: '/app/*', cookie: { legacy: true } }, '/app/*?cleaned=1', {
+        ...sets('legacy=; Max-Age=0; Path=/'),
+        redirect: { query: 'drop' },
+      }),
+    ],
+  ],
+  [
+    'a cookie that the redirect deletes, with a longer query',
+    [leads({ path: '/app/*', cookie: { legacy: true } }, '/app/*?cleaned=1', sets('legacy=; Max-Age=0'))],
+  ],
+  [
+    'a cookie that gets another value',
+    [leads({ path: '/a', cookie: { v: '1' } }, '/b', sets('v=2')), leads({ path: '/b', cookie: { v: '1' } }, '/a')],
+  ],
+  [
+    'a session that ends in the past',
+    [
+      leads({ path: '/account', cookie: { session: 'v1.*' } }, '/logout'),
+      leads({ path: '/logout' }, '/account', {
+        ...other,
+        ...sets('session=v1.0; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT'),
+      }),
+    ],
+  ],
+  [
+    'a cookie that is set for a part of the site, or for one host',
+    [
+      leads({ path: '/a/x' }, '/b', sets('v=1')),
+      leads({ path: '/b', cookie: { v: '1' } }, '/a/x', other),
+      leads({ host: 'a.example.com', path: '/c' }, 'https://b.example.com/c', { flagKey: 'h', ...sets('w=1; Path=/') }),
+      leads({ host: 'b.example.com', path: '/c', cookie: { w: '1' } }, 'https://a.example.com/c', { flagKey: 'i' }),
     ],
   ],
   [
