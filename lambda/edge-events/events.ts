@@ -8,6 +8,7 @@ import {
   type JsonObject,
   showJson,
 } from '../../relay-task/common/json.ts';
+import { isItemKey, MOST_KEY_BYTES } from '../edge-reader/item-key.ts';
 
 export type LaunchDarklyEvent = FullEvent | SummaryEvent;
 
@@ -49,8 +50,6 @@ export interface Judged {
 const LAST_DATE = 8_640_000_000_000_000;
 /** More than a process evaluates between two lines; thousands of such counts are still a safe integer. */
 const MOST_COUNT = 1_000_000_000_000;
-/** DynamoDB's limit for the key of an item, in bytes; a flag's key is one. */
-const MOST_KEY = 1_024;
 /** `JSON.stringify` is recursive, and what it throws would cost the whole batch. */
 const MOST_DEPTH = 100;
 
@@ -60,11 +59,11 @@ interface Field {
   readonly isOptional?: true;
 }
 
-const isKey = (value: unknown) => typeof value === 'string' && value !== '' && Buffer.byteLength(value) <= MOST_KEY;
+const isKey = (value: unknown) => typeof value === 'string' && isItemKey(value);
 const isText = (value: unknown) => typeof value === 'string';
 
 const date: Field = { isRight: (value) => isCount(value) && value <= LAST_DATE, wanted: 'a time in Unix ms' };
-const flagKey: Field = { isRight: isKey, wanted: `the key of a flag, of 1 to ${MOST_KEY} bytes` };
+const flagKey: Field = { isRight: isKey, wanted: `the key of a flag, of 1 to ${MOST_KEY_BYTES} bytes` };
 const index: Field = { isRight: isCount, wanted: 'a whole number from 0', isOptional: true };
 const json: Field = { isRight: isPlain, wanted: `JSON of at most ${MOST_DEPTH} levels`, isOptional: true };
 const text: Field = { isRight: isText, wanted: 'a text', isOptional: true };

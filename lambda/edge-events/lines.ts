@@ -32,7 +32,7 @@ export interface Line {
 const MOST_BYTES = 64 * 1024 * 1024;
 const NONE: Line = { events: [], problems: [], lost: 0 };
 /** What the reader writes has no line feed, and Lambda ends each message with one. */
-const OWN = new RegExp(`^\\{"${EXPOSURES_MARK}":.*\\}\\n?$`);
+const OWN = new RegExp(`^\\{"${EXPOSURES_MARK}":[^\\n\\r]*\\}\\n?$`);
 /**
  * What Lambda puts before what `console.log` writes, in its text format: time, request and level. A request has no ID while the module is
  * loaded.

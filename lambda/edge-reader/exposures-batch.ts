@@ -1,5 +1,6 @@
 /** The events between two lines of exposures, and how much of a line they take. */
 import { EXPOSURES_MARK } from './exposures-line.ts';
+import { jsonOf } from './json-of.ts';
 
 /** A line has at most so many bytes; as a text inside JSON, which Lambda makes of it with the JSON log format, still less than 256 KB. */
 const MOST_BYTES = 120_000;
@@ -82,8 +83,8 @@ export function createBatch(write: (line: string) => void): Batch {
     const head = `${JSON.stringify(flagKey)}:{${member('default', jsonOf(fallback))}`;
     const text = [
       member('value', jsonOf(value)),
-      member('variation', variation),
-      version === undefined ? '"unknown":true,' : member('version', version),
+      member('variation', jsonOf(variation)),
+      version === undefined ? '"unknown":true,' : member('version', jsonOf(version)),
     ].join('');
     if (!makeRoom(Buffer.byteLength(head + text + contextKinds) + COUNTER_BYTES)) return undefined;
     // Making room may have written what was known.
@@ -126,15 +127,6 @@ function summaryText(startDate: number, endDate: number, flags: ReadonlyMap<stri
   return `{"kind":"summary","startDate":${startDate},"endDate":${endDate},"features":{${features.join(',')}}}`;
 }
 
-function member(name: string, text: string | number | undefined): string {
+function member(name: string, text: string | undefined): string {
   return text === undefined ? '' : `"${name}":${text},`;
-}
-
-/** Undefined for what has no JSON: undefined, and from JavaScript a BigInt or an object inside itself. */
-function jsonOf(value: unknown): string | undefined {
-  try {
-    return JSON.stringify(value);
-  } catch {
-    return undefined;
-  }
 }

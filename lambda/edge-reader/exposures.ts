@@ -17,6 +17,7 @@ import {
   type RedactOptions,
 } from '../../lib/evaluation/index.ts';
 import { createBatch } from './exposures-batch.ts';
+import { isItemKey } from './item-key.ts';
 import type { Observation, Observe } from './reader.ts';
 import type { Surroundings } from './surroundings.ts';
 
@@ -103,11 +104,13 @@ export function createExposures(
     const { context, given, withReason, at } = call;
     const [variation, version] = [detail.variationIndex ?? undefined, flag?.version];
     const { value } = detail;
-    if (!flag?.excludeFromSummaries)
+    // The collector refuses it: no flag can have it.
+    if (!isItemKey(flagKey)) batch.lose('evaluations');
+    else if (!flag?.excludeFromSummaries)
       batch.count({ flagKey, version, variation, value, fallback, contextKinds: context.kinds, at });
     if (indexEvents && isNew(context, at))
       batch.send({ kind: 'index', creationDate: at, context: redact(given, false) });
-    if (!flag) return;
+    if (!flag || !isItemKey(flagKey)) return;
     const isPart = isExperiment(flag, detail);
     const { samplingRatio = 1, debugEventsUntilDate = 0 } = flag;
     const full = (kind: 'feature' | 'debug') => {
@@ -157,7 +160,7 @@ export function createExposures(
         break;
       }
     }
-    count({ flagKey: flag?.key ?? flagKey, flag, detail, fallback }, call);
+    count({ flagKey: flag?.key ?? textOf(flagKey), flag, detail, fallback }, call);
   }
 
   return {
@@ -176,6 +179,16 @@ export function createExposures(
     },
     flush: batch.flush,
   };
+}
+
+/** As in the SDK, what JavaScript passes as a key counts under its text. Empty: it has none. */
+function textOf(flagKey: unknown): string {
+  if (typeof flagKey === 'symbol') return '';
+  try {
+    return String(flagKey);
+  } catch {
+    return '';
+  }
 }
 
 interface Step {

@@ -7,6 +7,7 @@ import {
   type Kind,
   readOfficialItem,
 } from '../../lib/flag-table/index.ts';
+import { isItemKey } from './item-key.ts';
 import type { createModels, Model } from './model.ts';
 import type { Flight, Table } from './table.ts';
 
@@ -22,8 +23,6 @@ export interface Holding {
 
 /** Reading this many flags one by one costs about as much as querying a table that has three times as many. */
 const MOST_SINGLE = 100;
-/** A key of a DynamoDB item. No flag can have a longer one, nor none. */
-const MOST_KEY_BYTES = 1_024;
 
 export interface OfficialLayout {
   empty(): Holding;
@@ -63,8 +62,7 @@ export function createOfficialLayout(
     const wanted = new Map<string, Key & { kind: Kind }>();
     const want = (kind: Kind, key: string) => {
       if (side.items.has(id(kind, key))) return;
-      if (key !== '' && Buffer.byteLength(key) <= MOST_KEY_BYTES)
-        wanted.set(id(kind, key), { kind, namespace: inNamespace(prefix, kind), key });
+      if (isItemKey(key)) wanted.set(id(kind, key), { kind, namespace: inNamespace(prefix, kind), key });
     };
     const follow = (kind: Kind, key: string) => {
       if (kind === 'features') for (const next of side.model.flag(key)?.prerequisiteKeys ?? []) want('features', next);

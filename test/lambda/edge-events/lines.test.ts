@@ -15,6 +15,11 @@ const feature = {
 };
 const parse = (...events: readonly unknown[]) => parseLine(JSON.stringify({ edgeFlagExposures: 1, events }));
 
+test('texts of any characters are used, such as those that JavaScript takes for the end of a line', () => {
+  const odd = { ...index, context: { ...context, about: '\u2028\u2029\u0085\r\n\0\ud800' } };
+  expect(parse(odd)).toEqual({ events: [odd], problems: [], lost: 0 });
+});
+
 test('everything that the reader writes is used', () => {
   const multi = { kind: 'multi', user: { key: 'a', _meta: { redactedAttributes: ['email'] } }, org: { key: 'o' } };
   const all = [

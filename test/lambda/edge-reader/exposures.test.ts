@@ -1,5 +1,6 @@
 /** What the reader tells of its evaluations. Oracle: the events of LaunchDarkly's Node SDK for the same evaluations. */
 import { createHash } from 'node:crypto';
+import { parseLine } from '../../../lambda/edge-events/lines.ts';
 import { createExposures, createReader, type ExposuresOptions } from '../../../lambda/edge-reader/index.ts';
 import { everyNth } from '../../support/long.ts';
 import { randomFrom } from '../../support/random.ts';
@@ -266,6 +267,43 @@ test('what fits into no line is counted as lost', async () => {
     { evaluations: 1, events: 0 },
     { evaluations: 1, events: 1 },
   ]);
+});
+
+const keyed = (text: string) => ({ toString: () => text });
+
+test('what JavaScript passes as a key counts under its text, as in the Node SDK', async () => {
+  const data = { ...one(), contexts: [] };
+  const keys: unknown[] = ['checkout', 5, true, 1n, {}, keyed('c'), 'a"b\n\u2028', '\ud800'];
+  const asks = keys.map(
+    (key): Ask =>
+      (from) =>
+        from.variation(key as string, alice, 'old'),
+  );
+  const { reader, exposures, lines } = await openReader(data);
+  for (const ask of asks) await ask(reader);
+  exposures.flush();
+  expect(comparable(told(lines))).toEqual(comparable(await officialEvents(data, asks, {})));
+});
+
+test('nothing that a caller passes spoils a line for the others, and what the collector would refuse is lost', async () => {
+  const thrown = () => {
+    throw new Error('mine');
+  };
+  const circular: Record<string, unknown> = {};
+  circular.self = circular;
+  const noFlags = ['', 'é'.repeat(513), Symbol('x'), Object.create(null), { toString: thrown }];
+  const fallbacks = [Symbol('x'), 1n, circular, thrown, { toJSON: thrown }, '\u2028\u2029\r\n\0\ud800', Number.NaN];
+  const { reader, exposures, lines } = await openReader(one());
+  for (const key of noFlags) await reader.variation(key as string, alice, 'old');
+  for (const key of [undefined, null]) await reader.variation(key as never, alice, 'old');
+  for (const [index, fallback] of fallbacks.entries()) await reader.variation(`gone-${index}`, alice, fallback);
+  await reader.variation('checkout', { ...alice, about: '\u2028"\\' }, 'old');
+  exposures.flush();
+  const parsed = lines.map(parseLine);
+  expect(parsed.flatMap(({ problems }) => problems)).toEqual([]);
+  expect(parsed.reduce((sum, { lost }) => sum + lost, 0)).toBe(noFlags.length);
+  const { counts } = comparable(parsed.flatMap(({ events }) => events) as never);
+  expect(Object.keys(counts)).toHaveLength(fallbacks.length + 1);
 });
 
 test('an answer does not depend on whether its events can be made', async () => {
