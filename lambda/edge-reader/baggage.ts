@@ -11,7 +11,7 @@ export const MOST_BAGGAGE_BYTES = 8_192;
 /** A header by its name in lower case; empty if there is none. Never throws. */
 export function readHeader(headers: IncomingHeaders | null | undefined, name: string): string {
   try {
-    if (typeof headers?.get === 'function') return headers.get(name) ?? '';
+    if (typeof headers?.get === 'function') return String(headers.get(name) ?? '');
     for (const [key, value] of Object.entries(headers ?? {})) {
       if (key.toLowerCase() !== name) continue;
       return Array.isArray(value) ? value.join(',') : String(value ?? '');

@@ -1,6 +1,7 @@
 /** The decisions of a call chain as one signed text of letters, digits, `-`, `_` and `.`, which no library encodes otherwise. */
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import type { Detail } from '../../lib/evaluation/index.ts';
+import { jsonOf } from './json-of.ts';
 
 export interface ChainKey {
   /** Names the secret in the header: 1 to 32 characters from a-z A-Z 0-9 _ -. */
@@ -52,7 +53,7 @@ export function createSeal(prefix: string, keys: readonly ChainKey[]): Seal {
       let bytes = JSON.stringify(content).length + '"d":{},'.length;
       const fitting: [string, Packed][] = [];
       for (const [flagKey, detail] of decisions) {
-        const packed = pack(detail);
+        const packed = typeof flagKey === 'string' ? pack(detail) : undefined;
         if (!packed) continue;
         const more = Buffer.byteLength(JSON.stringify({ [flagKey]: packed }));
         if (key.id.length + AROUND_BYTES + base64Length(bytes + more) > mostBytes) continue;
@@ -75,12 +76,13 @@ export function createSeal(prefix: string, keys: readonly ChainKey[]): Seal {
   };
 }
 
-/** Undefined for what only means something where it was decided. */
+/** Undefined for what only means something where it was decided, such as a fallback that has no JSON. */
 function pack({ value, variationIndex, reason }: Detail): Packed | undefined {
-  const json = JSON.stringify(value);
+  const json = jsonOf(value);
   if (json === undefined || json.length > MOST_VALUE) return undefined;
   const isPlain = Object.keys(reason).length === 1;
-  return [variationIndex, value, isPlain ? reason.kind : reason];
+  // Read back, so that what a caller's object does when it is written happens once.
+  return [variationIndex, JSON.parse(json), isPlain ? reason.kind : reason];
 }
 
 function parse(payload: string, contextHash: string): Chained | Refusal {

@@ -9,6 +9,7 @@ import { createDecisions } from './chain-decisions.ts';
 import type { ChainReport } from './chain-report.ts';
 import { type Chained, type ChainKey, createSeal, type Refusal } from './chain-seal.ts';
 import type { EvaluationContext } from './context.ts';
+import { harmless } from './harmless.ts';
 import type { Reader } from './reader.ts';
 import { pause, within } from './within.ts';
 import { type Asked, wrap } from './wrap.ts';
@@ -16,6 +17,8 @@ import { type Asked, wrap } from './wrap.ts';
 export type { IncomingHeaders } from './baggage.ts';
 export { type ChainReport, createChainReport, type Handled } from './chain-report.ts';
 export type { ChainKey, Refusal } from './chain-seal.ts';
+
+type Told = Pick<ChainReport, 'onDecision' | 'chained' | 'handled'>;
 
 export interface ChainOptions {
   readonly reader: Reader;
@@ -34,8 +37,8 @@ export interface ChainOptions {
   readonly header?: string;
   /** The name of the member in it. Environments that meet in one request need different ones. Default `edge-flags`. */
   readonly member?: string;
-  /** Counts headers that were not used and revisions that were not reached, and compares variations. Default: none. */
-  readonly report?: Pick<ChainReport, 'onDecision' | 'chained' | 'handled'> | undefined;
+  /** Counts headers that were not used and revisions that were not reached, and compares variations; what it throws is logged. Default: none. */
+  readonly report?: Told | undefined;
   /** Unix ms; for tests. */
   now?(): number;
 }
@@ -85,9 +88,10 @@ const AGAIN_MS = 10;
 /** Throws one Error that lists every problem in the options. */
 export function createChain(options: ChainOptions): Chain {
   check(options);
-  const { reader, prefix = '', keys, maxAgeMs = 30_000, waitMs = 50, report, now = Date.now } = options;
+  const { reader, prefix = '', keys, maxAgeMs = 30_000, waitMs = 50, now = Date.now } = options;
   const { header = 'baggage', member = 'edge-flags' } = options;
   const seal = createSeal(prefix, keys);
+  const report = options.report && guarded(options.report);
   let missed = { rev: '', at: 0 };
 
   const isHeld = (rev: string | undefined) => compareRev(parseRev(reader.status().rev), parseRev(rev)) >= 0;
@@ -211,6 +215,14 @@ export function createChain(options: ChainOptions): Chain {
   }
 
   return { join };
+}
+
+function guarded(report: Told): Told {
+  return {
+    onDecision: harmless('onDecision', (decision) => report.onDecision(decision)),
+    chained: harmless('chained', (how) => report.chained(how)),
+    handled: harmless('handled', (what) => report.handled(what)),
+  };
 }
 
 /** Runs works for the same key one after the other. */

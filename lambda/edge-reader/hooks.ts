@@ -1,5 +1,6 @@
 import type { Detail } from '../../lib/evaluation/index.ts';
 import type { EvaluationContext } from './context.ts';
+import { harmless } from './harmless.ts';
 import type { WatchedReader } from './reader.ts';
 import { createStateLog, type Logger } from './state-log.ts';
 import { wrap } from './wrap.ts';
@@ -34,32 +35,23 @@ export function withHooks(
   { onDecision, onChange, logger }: ReaderHooks,
   now: () => number = Date.now,
 ): WatchedReader {
-  const failed = (name: string, error: unknown) => (logger ?? console).error(`edge reader: ${name} threw`, error);
   const hooked: WatchedReader = {
     ...reader,
-    onChange: (listener) =>
-      reader.onChange((flagKeys) => {
-        try {
-          listener(flagKeys);
-        } catch (error) {
-          failed('onChange', error);
-        }
-      }),
+    onChange: (listener) => reader.onChange(harmless('onChange', listener, logger)),
   };
   if (onChange) hooked.onChange(onChange);
   if (!onDecision && !logger) return hooked;
+  const decided = onDecision && harmless('onDecision', onDecision, logger);
   const tell =
     logger &&
-    createStateLog(({ level, message, reason }) =>
-      logger[level](`edge reader: ${message}${reason === undefined ? '' : `: ${reason}`}`),
+    createStateLog(
+      harmless('logger', ({ level, message, reason }) =>
+        logger[level](`edge reader: ${message}${reason === undefined ? '' : `: ${reason}`}`),
+      ),
     );
   const after = (asked: Omit<Decision, 'detail' | 'ms'>, detail: Detail, startedAt: number) => {
     const { flagKey, context, fallback } = asked;
-    try {
-      onDecision?.({ flagKey, context, fallback, detail, ms: Math.max(0, now() - startedAt) });
-    } catch (error) {
-      failed('onDecision', error);
-    }
+    decided?.({ flagKey, context, fallback, detail, ms: Math.max(0, now() - startedAt) });
     tell?.(reader.status());
     return detail;
   };

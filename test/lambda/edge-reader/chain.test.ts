@@ -237,6 +237,26 @@ describe('the header', () => {
     expect(full.headers()).toEqual({ baggage: `other=${'y'.repeat(8_180)}` });
   });
 
+  test('has no decision that has no JSON, and none that throws when it is written', async () => {
+    const circular: Record<string, unknown> = {};
+    circular.self = circular;
+    const thrown = () => {
+      throw new Error('mine');
+    };
+    let times = 0;
+    const once = { toJSON: () => (times++ === 0 ? 'once' : thrown()) };
+    const call = chainOf({ a: 1 }).join({}, alice);
+    const fallbacks = Object.entries({ big: 1n, circular, thrown: { toJSON: thrown }, once });
+    for (const [flagKey, fallback] of fallbacks) expect(await call.variation(flagKey, alice, fallback)).toBe(fallback);
+    for (const flagKey of [{ toString: thrown }, Symbol('x'), 5]) await call.variation(flagKey as never, alice, 0);
+    await call.variation('a', alice, 0);
+    const payload = Buffer.from(call.headers().baggage!.split('.')[1]!, 'base64url').toString();
+    expect(Object.keys(JSON.parse(payload).d)).toEqual(['once', 'a']);
+    const next = chainOf({ a: 2, big: 3 }).join(call.headers(), alice);
+    expect(next.chained()).toMatchObject({ received: 'used' });
+    expect([await next.variation('a', alice, 0), await next.variation('big', alice, 0)]).toEqual([1, 3]);
+  });
+
   test('names no user and no secret', async () => {
     const { baggage = '' } = await sent({ a: 1 });
     const payload = Buffer.from(baggage.split('.')[1]!, 'base64url').toString();
@@ -342,6 +362,14 @@ describe('a header is not used, and no exception', () => {
       },
     );
     expect(chainOf({}).join(headers, alice).chained()).toMatchObject({ received: 'none' });
+  });
+
+  test('what is no text is no header', async () => {
+    for (const value of [7, {}, Symbol('x'), Promise.resolve('a')]) {
+      const call = chainOf({ a: 1 }).join({ get: () => value } as never, alice);
+      expect(call.chained()).toMatchObject({ received: 'none' });
+      expect(await call.variation('a', alice, 0)).toBe(1);
+    }
   });
 });
 
@@ -547,6 +575,32 @@ describe('the revision', () => {
     await publish();
     expect(await answer).toBe('new');
   });
+});
+
+test('what a report throws is written to the log, and harms no answer', async () => {
+  const thrown = new Error('mine');
+  const fail = () => {
+    throw thrown;
+  };
+  const said = jest.spyOn(console, 'error').mockImplementation(() => {});
+  const reports = [
+    { onDecision: fail, chained: fail, handled: fail },
+    { onDecision: async () => fail(), chained: async () => fail(), handled: async () => fail() },
+  ];
+  try {
+    for (const report of reports) {
+      const call = chainOf({ a: 1 }, { report: report as never }).join({ baggage: 'edge-flags=zz' }, alice);
+      expect([await call.variation('a', alice, 0), await call.variation('a', alice, 0)]).toEqual([1, 1]);
+      call.done({ ms: 1 });
+      await eventually(() => {
+        const names = said.mock.calls.map(([line, error]) => [line, error === thrown]);
+        expect(names).toEqual(['chained', 'onDecision', 'handled'].map((name) => [`edge reader: ${name} threw`, true]));
+      });
+      said.mockClear();
+    }
+  } finally {
+    said.mockRestore();
+  }
 });
 
 test('variations are compared by the requests that they decided about', async () => {

@@ -229,3 +229,27 @@ test('a logger that lacks a level is refused', () => {
     'edge reader: logger lacks info, debug',
   );
 });
+
+test('what a logger throws, or a hook rejects with, harms no answer', async () => {
+  const said = jest.spyOn(console, 'error').mockImplementation(() => {});
+  const [thrown, rejected] = [new Error('mine'), new Error('rejected')];
+  const fail = () => {
+    throw thrown;
+  };
+  const logger: Logger = { error: fail, warn: fail, info: fail, debug: fail };
+  await putSnapshot(table, prefix, [item('features', { key: 'a', variations: [1] })], { epoch: 1, seq: 1 });
+  const { reader } = start({ logger, onDecision: async () => Promise.reject(rejected) });
+  try {
+    const { value } = await reader.variationDetail('a', alice, 0);
+    expect(value).not.toBeUndefined();
+    replica.behave('denied');
+    skew += 120_000;
+    await reader.variation('a', alice, 0);
+    await eventually(() => {
+      expect(said).toHaveBeenCalledWith('edge reader: onDecision threw, and so did the logger', rejected);
+      expect(said).toHaveBeenCalledWith('edge reader: logger threw', thrown);
+    });
+  } finally {
+    said.mockRestore();
+  }
+});
