@@ -3,6 +3,7 @@ import { sendToAws } from '../common/aws-request.ts';
 import { problemOf } from '../common/problem.ts';
 import type { Receipt } from './delivery.ts';
 import { type LogBatch, parseBatch, parseLine } from './lines.ts';
+import { MOST_FALLBACKS } from './merge.ts';
 import { type Payload, payloadsOf } from './payloads.ts';
 
 export interface CollectorOptions {
@@ -76,10 +77,14 @@ export function createCollector(options: CollectorOptions): (event: unknown) => 
     }
     if (lost > 0) say('WARN', 'Exposures were too large for a line of the log and are lost', { logGroup, count: lost });
     const used = lines.filter(({ events }) => events.length > 0);
-    const payloads = payloadsOf(
+    const { payloads, folded } = payloadsOf(
       used.map(({ id }) => id),
       used.flatMap(({ events }) => events),
     );
+    if (folded > 0) {
+      const message = `Evaluations with more than ${MOST_FALLBACKS} fallbacks for one flag are counted with the last of these`;
+      say('WARN', message, { logGroup, count: folded });
+    }
     try {
       for (const payload of payloads) await deliver(payload);
     } catch (error) {

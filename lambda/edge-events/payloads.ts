@@ -10,6 +10,12 @@ export interface Payload {
   readonly body: string;
 }
 
+export interface Payloads {
+  readonly payloads: Payload[];
+  /** Evaluations that are counted with another fallback than they had: see `mergeSummaries`. */
+  readonly folded: number;
+}
+
 /** One invocation of a function takes 6 MB, in which quotes of this text are escaped. */
 const MOST_BYTES = 1_000_000;
 /** Half of what a relay queues for a key by default is when it begins to send (EVENTS_CAPACITY). */
@@ -19,9 +25,10 @@ const MOST_EVENTS = 400;
  * Divides events into payloads, summaries added up. The same sources in the same order make the same payloads with the same ids, so that an
  * invocation that is repeated counts nothing twice. `sources`: the ids of the log events.
  */
-export function payloadsOf(sources: readonly string[], events: readonly LaunchDarklyEvent[]): Payload[] {
+export function payloadsOf(sources: readonly string[], events: readonly LaunchDarklyEvent[]): Payloads {
   const isSummary = (event: LaunchDarklyEvent): event is SummaryEvent => event.kind === 'summary';
-  const all = [...events.filter((event) => !isSummary(event)), ...mergeSummaries(events.filter(isSummary))];
+  const { summaries, folded } = mergeSummaries(events.filter(isSummary));
+  const all = [...events.filter((event) => !isSummary(event)), ...summaries];
   const bodies: string[] = [];
   let texts: string[] = [];
   let bytes = 0;
@@ -38,7 +45,7 @@ export function payloadsOf(sources: readonly string[], events: readonly LaunchDa
     texts.push(text);
   }
   close();
-  return bodies.map((body, index) => ({ id: idOf([...sources, String(index)]), body }));
+  return { payloads: bodies.map((body, index) => ({ id: idOf([...sources, String(index)]), body })), folded };
 }
 
 /** A UUID (version 8, RFC 9562) from the SHA-256 of these texts. */

@@ -127,7 +127,7 @@ test('numbers that no double holds, and values that nest without end, cost the b
   ]) {
     const { events, problems } = parseLine(line.replace('"…"', value));
     expect(problems).toEqual([expect.stringContaining('value')]);
-    expect(payloadsOf(['a'], events)).toHaveLength(1);
+    expect(payloadsOf(['a'], events).payloads).toHaveLength(1);
   }
 });
 

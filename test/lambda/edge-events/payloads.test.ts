@@ -1,5 +1,9 @@
-import type { SummaryEvent } from '../../../lambda/edge-events/events.ts';
-import { payloadsOf } from '../../../lambda/edge-events/payloads.ts';
+import type { LaunchDarklyEvent, SummaryEvent } from '../../../lambda/edge-events/events.ts';
+import { mergeSummaries } from '../../../lambda/edge-events/merge.ts';
+import { payloadsOf as allPayloadsOf } from '../../../lambda/edge-events/payloads.ts';
+
+const payloadsOf = (sources: readonly string[], events: readonly LaunchDarklyEvent[]) =>
+  allPayloadsOf(sources, events).payloads;
 
 const at = 1_700_000_000_000;
 const index = (key: string, about = '') =>
@@ -71,4 +75,42 @@ test('a flag with the name of an inherited property is a flag like any other', (
   expect(payload?.body).toContain('"__proto__":{"default":"old"');
   expect(payload?.body).toContain('"count":2');
   expect(payload?.body).toContain('"constructor"');
+});
+
+describe('of a flag with many fallbacks', () => {
+  const withFallback = (fallback: unknown, counter: object): SummaryEvent => ({
+    ...{ kind: 'summary', startDate: at, endDate: at },
+    features: { checkout: { default: fallback, contextKinds: ['user'], counters: [counter as never] } },
+  });
+  const gone = (value: unknown) => withFallback(value, { value, unknown: true, count: 1 });
+
+  test('100 are told apart, and all evaluations are counted', () => {
+    const values = Array.from({ length: 150 }, (_, index) => ({ index }));
+    const { summaries, folded } = mergeSummaries([...values, ...values].map(gone));
+    expect(folded).toBe(100);
+    expect(summaries).toHaveLength(100);
+    expect(summaries.map(({ features }) => features.checkout?.default)).toEqual(values.slice(0, 100));
+    const counters = summaries.map(({ features }) => features.checkout?.counters);
+    expect(counters.slice(0, 99)).toEqual(values.slice(0, 99).map((value) => [{ value, unknown: true, count: 2 }]));
+    // As an SDK has it: one counter for what does not exist, with the value that came first.
+    expect(counters[99]).toEqual([
+      { value: { index: 99 }, unknown: true, count: 2 },
+      { value: { index: 100 }, unknown: true, count: 100 },
+    ]);
+    expect(mergeSummaries(values.slice(0, 100).map(gone)).folded).toBe(0);
+  });
+
+  test('a fallback is written once for each summary that has it', () => {
+    let written = 0;
+    const one = (index: number) => ({
+      toJSON: () => {
+        written += 1;
+        return index;
+      },
+    });
+    const counter = { value: 1, variation: 0, version: 1, count: 1 };
+    mergeSummaries(Array.from({ length: 300 }, (_, index) => withFallback(one(index), counter)));
+    // And once more for the size of each summary that is made.
+    expect(written).toBe(400);
+  });
 });

@@ -182,6 +182,18 @@ test('summaries of several lines are added up, those with another fallback apart
   expect(analytics(launchDarkly)).toEqual([{ ...summary(12), endDate: at + 5 }, summary(2, 'new', 'other')]);
 });
 
+test('a hundred fallbacks of a flag are told apart, and how many evaluations had another one is said', async () => {
+  const { collect, launchDarkly, said } = await start();
+  const summaries = Array.from({ length: 102 }, (_, index) => summary(3, 'new', `fallback ${index}`));
+  await collect(subscription([line(...summaries)]));
+  await eventually(() => expect(count(analytics(launchDarkly))).toBe(306));
+  expect(analytics(launchDarkly)).toHaveLength(100);
+  expect(said.map((text) => JSON.parse(text))).toContainEqual({
+    ...{ level: 'WARN', logGroup: GROUP, count: 6 },
+    message: 'Evaluations with more than 100 fallbacks for one flag are counted with the last of these',
+  });
+});
+
 test('a line in the JSON format of Lambda is read, too, and no object there, which is what somebody else logged', async () => {
   const { collect, launchDarkly, said } = await start();
   const message = line(summary(3));
