@@ -19,6 +19,9 @@ const services = {
   ecs: { variable: 'ECS', target: 'AmazonEC2ContainerServiceV20141113' },
   logs: { variable: 'CLOUDWATCH_LOGS', target: 'Logs_20140328' },
   servicequotas: { variable: 'SERVICE_QUOTAS', target: 'ServiceQuotasV20190624' },
+  secretsmanager: { variable: 'SECRETS_MANAGER', target: 'secretsmanager' },
+  kms: { variable: 'KMS', target: 'TrentService' },
+  ecr: { variable: 'ECR', target: 'AmazonEC2ContainerRegistry_V20150921', host: 'api.ecr' },
   lambda: { variable: 'LAMBDA' },
   // One for all regions.
   route53: { variable: 'ROUTE_53', address: 'https://route53.amazonaws.com' },
@@ -69,7 +72,9 @@ export function createAws({ credentials, agents, env, signal, maxRequests = 1_00
 
   async function send(service: Service, given: Pick<AwsRequest, 'region' | 'path' | 'headers' | 'body' | 'method'>) {
     const { variable, ...about } = services[service];
-    const fixed = 'address' in about ? about.address : undefined;
+    const domain = given.region.startsWith('cn-') ? 'amazonaws.com.cn' : 'amazonaws.com';
+    const own = 'host' in about ? `https://${about.host}.${given.region}.${domain}` : undefined;
+    const fixed = 'address' in about ? about.address : own;
     const endpoint = env[`AWS_ENDPOINT_URL_${variable}`] ?? env.AWS_ENDPOINT_URL ?? fixed;
     const options = {
       ...{ service: `${service} in ${given.region}`, timeoutMs: TIMEOUT_MS, signal },

@@ -13,6 +13,7 @@ import { certificateChecks } from './certificates.ts';
 import { differenceChecks, keyChecks } from './keys.ts';
 import type { LookedAt } from './looked-at.ts';
 import { nameChecks } from './names.ts';
+import { neededChecks } from './needed.ts';
 import { onlineChecks } from './online.ts';
 import { quotaChecks } from './quotas.ts';
 import { recipientChecks } from './recipients.ts';
@@ -86,7 +87,8 @@ async function inspect(stage: Stage, options: PreflightOptions, tell: Tell): Pro
     const { account, check } = await signIn(open, stage);
     tell([check]);
     if (account !== undefined) return await inspectAccount({ stage, options, account, open }, tell);
-    const rest = 'keys, synthesis, stacks, table, names, certificates, recipients, quotas, bootstrap, LaunchDarkly';
+    const rest =
+      'keys, synthesis, stacks, table, names, certificates, secrets, images, recipients, quotas, bootstrap, LaunchDarkly';
     tell([unknown('credentials', stage.homeRegion, `not checked: ${rest}`)]);
   } finally {
     open.close();
@@ -116,6 +118,7 @@ async function inspectAccount({ stage, options, account, open }: Inspection, tel
   tell(await tableChecks(dynamoDB, looked));
   tell(await nameChecks(looked, account));
   tell(await certificateChecks(aws, stage));
+  tell(await neededChecks(stage, open));
   tell(await zoneChecks(looked));
   tell(await recipientChecks(looked));
   tell(await quotaChecks(looked));

@@ -2,6 +2,7 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import { PutParameterCommand, SSMClient } from '@aws-sdk/client-ssm';
 import { createAws } from '../../bin/aws/ask.ts';
 import { findLeftStacks, isStackOf } from '../../bin/aws/left-stacks.ts';
 import { covers } from '../../bin/preflight/certificates.ts';
@@ -395,6 +396,89 @@ describe('a certificate', () => {
     ['*.example.com', '*.example.com', true],
   ])('for %s covers %s: %s', (pattern, name, covered) => {
     expect(covers(pattern, name)).toBe(covered);
+  });
+});
+
+describe('what the stage file names and does not make', () => {
+  const key = `arn:aws:kms:eu-west-1:${account}:key/12345678-1234-1234-1234-123456789012`;
+  const secret = `arn:aws:secretsmanager:eu-west-1:${account}:secret:otlp-AbCdEf`;
+  const topic = `arn:aws:sns:eu-west-1:${account}:chat`;
+  const repository = `${account}.dkr.ecr.eu-west-1.amazonaws.com/relay`;
+  const changes = {
+    relay: {
+      ...{
+        image: `${repository}:1.2`,
+        secrets: { REDIS_PASSWORD: '/mine/redis' },
+        encryptionKeys: { 'eu-west-1': key },
+      },
+      agent: { otel: { endpoint: 'https://otlp.example.com', headers: { 'api-key': `${secret}:key` } } },
+    },
+    alarms: { topics: [topic] },
+  };
+  const kinds = ['secret', 'encryption-key', 'topic', 'image'];
+  const found = async (more: object = changes) =>
+    (await preflight(more)).checks
+      .filter(({ name }) => kinds.includes(name))
+      .map(({ state, what }) => `${state} ${what}`);
+
+  test('is a problem where it does not exist', async () => {
+    expect(await found()).toEqual([
+      'bad relay.secrets.REDIS_PASSWORD: the parameter /mine/redis does not exist in eu-west-1',
+      `bad relay.agent.otel.headers.api-key: the secret ${secret} does not exist in eu-west-1`,
+      `bad relay.encryptionKeys.eu-west-1: the key ${key} does not exist in eu-west-1`,
+      `bad alarms: the topic ${topic} does not exist in eu-west-1`,
+      `bad relay.image: the image ${repository}:1.2 does not exist in eu-west-1`,
+    ]);
+  });
+
+  const provide = () => {
+    ssm.put('/mine/redis', 'x', { type: 'SecureString' });
+    fake.secrets = { [secret]: {} };
+    fake.keys = { [key]: { KeyState: 'Enabled', KeySpec: 'SYMMETRIC_DEFAULT' } };
+    fake.topics = { [topic]: { subscriptions: [] } };
+    fake.images = ['relay 1.2'];
+  };
+
+  test('is fine where it exists, and no value is read', async () => {
+    provide();
+    expect(await found()).toEqual([]);
+    expect(
+      ssm.calls.filter(({ operation, names }) => operation !== 'DescribeParameters' && names.includes('/mine/redis')),
+    ).toEqual([]);
+  });
+
+  test('is a problem where it cannot be used, and unknown where it cannot be looked at', async () => {
+    provide();
+    fake.secrets = { [secret]: { DeletedDate: 1 } };
+    fake.keys = { [key]: { KeyState: 'PendingDeletion' } };
+    fake.images = ['relay 1.1'];
+    fake.denied = ['GetTopicAttributes'];
+    ssm.deny('DescribeParameters');
+    expect(await found()).toEqual([
+      'unknown cannot look at relay.secrets.REDIS_PASSWORD: the parameter /mine/redis in eu-west-1',
+      `bad relay.agent.otel.headers.api-key: the secret ${secret} is to be deleted`,
+      `bad relay.encryptionKeys.eu-west-1: the key ${key} is PendingDeletion`,
+      `unknown cannot look at alarms: the topic ${topic} in eu-west-1`,
+      `bad relay.image: the image ${repository}:1.2 does not exist in eu-west-1`,
+    ]);
+  });
+
+  test('is a problem if tasks may not use the key of a parameter', async () => {
+    const client = new SSMClient({ region: 'eu-west-1', endpoint: ssm.endpoint });
+    const parameter = { Name: '/mine/redis', Value: 'x', Type: 'SecureString', KeyId: key } as const;
+    await client.send(new PutParameterCommand(parameter));
+    client.destroy();
+    expect(await found({ relay: { secrets: { REDIS_PASSWORD: '/mine/redis' } } })).toEqual([
+      `bad relay.secrets.REDIS_PASSWORD: the parameter /mine/redis is encrypted in eu-west-1 with ${key}, which tasks may not use: name that key in relay.encryptionKeys`,
+    ]);
+  });
+
+  test('is looked for in each region with a relay', async () => {
+    const relay = { agent: { datadog: { apiKey: '/mine/datadog' } } };
+    expect(await found({ relay, relayRegions: ['us-east-1'] })).toEqual([
+      'bad relay.agent.datadog.apiKey: the parameter /mine/datadog does not exist in eu-west-1',
+      'bad relay.agent.datadog.apiKey: the parameter /mine/datadog does not exist in us-east-1',
+    ]);
   });
 });
 

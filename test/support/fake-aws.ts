@@ -42,6 +42,10 @@ export interface FakeAccount {
   /** By ARN. */
   topics: Record<string, FakeTopic>;
   certificates: Record<string, object>;
+  /** By ARN: secrets of Secrets Manager, KMS keys; by repository and tag or digest: images. */
+  secrets: Record<string, object>;
+  keys: Record<string, object>;
+  images: string[];
   /** By ID. */
   zones: Record<
     string,
@@ -94,6 +98,9 @@ export async function startFakeAws(): Promise<FakeAws> {
       logGroups: {},
       topics: {},
       certificates: {},
+      secrets: {},
+      keys: {},
+      images: [],
     },
     ...{
       zones: {},
@@ -308,6 +315,24 @@ const jsonAnswers: Record<string, (fake: FakeAws, place: string, input: Input) =
     const Certificate = certificates[String(CertificateArn)];
     if (!Certificate) throw new AwsError('ResourceNotFoundException', 'Could not find certificate');
     return { Certificate };
+  },
+  DescribeSecret({ secrets }, _, { SecretId }) {
+    const secret = secrets[String(SecretId)];
+    if (!secret) throw new AwsError('ResourceNotFoundException', 'Secrets Manager can’t find the specified secret.');
+    return secret;
+  },
+  DescribeKey({ keys }, _, { KeyId }) {
+    const KeyMetadata = keys[String(KeyId)];
+    if (!KeyMetadata) throw new AwsError('NotFoundException', `Key '${KeyId}' does not exist`);
+    return { KeyMetadata };
+  },
+  DescribeImages({ images }, _, { repositoryName, imageIds }) {
+    const [{ imageTag, imageDigest } = {}] = imageIds as { imageTag?: string; imageDigest?: string }[];
+    if (!images.some((one) => one.startsWith(`${repositoryName} `)))
+      throw new AwsError('RepositoryNotFoundException', `The repository ${repositoryName} does not exist`);
+    if (!images.includes(`${repositoryName} ${imageTag ?? imageDigest}`))
+      throw new AwsError('ImageNotFoundException', 'The image does not exist');
+    return { imageDetails: [{}] };
   },
   DescribeLogGroups({ logGroups }, place, { logGroupNamePrefix }) {
     const all = Object.entries(logGroups).flatMap(([key, retentionInDays]) => {

@@ -1,5 +1,5 @@
 /**
- * SSM's Parameter Store on 127.0.0.1 and a free port: the JSON 1.1 protocol of the six operations that we use, with
+ * SSM's Parameter Store on 127.0.0.1 and a free port: the JSON 1.1 protocol of the seven operations that we use, with
  * pages, versions, types and errors as in the API reference, and with the faults that tests need.
  * https://docs.aws.amazon.com/systems-manager/latest/APIReference/
  */
@@ -138,6 +138,14 @@ export async function startSsmServer(): Promise<SsmServer> {
       if (found === undefined) return fail('ParameterNotFound', '');
       if (body.WithDecryption === true && forbidden.has(found.name)) return undecryptable();
       return { status: 200, body: { Parameter: shown(found, body.WithDecryption === true) } };
+    },
+    DescribeParameters(body) {
+      const [{ Values = [] } = {}] = (body.ParameterFilters ?? []) as { Values?: string[] }[];
+      const Parameters = Values.flatMap((name) => parameters.get(name) ?? []).map(({ name, type, keyId }) => ({
+        ...{ Name: name, Type: type },
+        ...(type === 'SecureString' && { KeyId: keyId ?? 'alias/aws/ssm' }),
+      }));
+      return { status: 200, body: { Parameters } };
     },
     PutParameter(body) {
       const name = String(body.Name);
