@@ -227,21 +227,21 @@ describe('relay.agent', () => {
   ])('%j is refused', (relay, message) => {
     expect(messageOf({ relay })).toContain(message);
   });
-});
 
-test.each(['prometheus', 'daemon'] as const)(
-  'the service of %s waits for the permissions with which ECS reads the secrets of its tasks',
-  (name) => {
-    const { template } = relayOf(name);
-    const [service] = Object.values(template.findResources('AWS::ECS::Service'));
-    const [task] = propertiesOf(template, 'AWS::ECS::TaskDefinition');
-    const role = (task!.ExecutionRoleArn as { 'Fn::GetAtt': [string] })['Fn::GetAtt'][0];
-    const policies = template.findResources('AWS::IAM::Policy', { Properties: { Roles: [{ Ref: role }] } });
-    const [[id, policy]] = Object.entries(policies) as [[string, object]];
-    expect(JSON.stringify(policy)).toMatch(/ssm:GetParameters|secretsmanager:GetSecretValue/);
-    expect(service!.DependsOn).toContain(id);
-  },
-);
+  test.each(['prometheus', 'daemon'] as const)(
+    'of %s has the service wait for the permissions with which ECS reads its secrets',
+    (name) => {
+      const { template } = relayOf(name);
+      const [service] = Object.values(template.findResources('AWS::ECS::Service'));
+      const [task] = propertiesOf(template, 'AWS::ECS::TaskDefinition');
+      const role = (task!.ExecutionRoleArn as { 'Fn::GetAtt': [string] })['Fn::GetAtt'][0];
+      const policies = template.findResources('AWS::IAM::Policy', { Properties: { Roles: [{ Ref: role }] } });
+      const [[id, policy]] = Object.entries(policies) as [[string, object]];
+      expect(JSON.stringify(policy)).toMatch(/ssm:GetParameters|secretsmanager:GetSecretValue/);
+      expect(service!.DependsOn).toContain(id);
+    },
+  );
+});
 
 describe('relay.loadBalancer: false', () => {
   test('leaves out the load balancer, its addresses and everything that asks it', () => {
