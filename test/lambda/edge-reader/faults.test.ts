@@ -1,5 +1,6 @@
 /** Whatever happens on the way to a replica, over TLS: no wrong value, the reason is told, and the end of the fault is noticed. */
 import { spawn } from 'node:child_process';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { ReaderStatus, Reason } from '../../../lambda/edge-reader/index.ts';
@@ -110,6 +111,16 @@ const behaves =
 const faults: Readonly<Record<string, Fault>> = {
   'connections are cut': { begin: ({ proxy }) => proxy.cut(), says: /ECONNRESET|socket|ECONNREFUSED/i },
   'the TLS handshake hangs': { begin: ({ proxy }) => proxy.hang(), says: /no answer in \d+ ms/ },
+  'a new connection gets no answer to its TLS handshake': {
+    async begin({ proxy }) {
+      const silent = createServer((socket) => socket.on('error', () => {}).resume());
+      await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+      behind(() => new Promise<void>((resolve) => silent.close(() => resolve())));
+      // Open connections are cut, so that a reader that holds flags has to connect, too.
+      proxy.redirect((silent.address() as AddressInfo).port);
+    },
+    says: /no answer in \d+ ms/,
+  },
   'the certificate is of somebody else': {
     async begin({ proxy }) {
       const other = await startReplica(table.endpoint, stranger);
@@ -127,6 +138,7 @@ const faults: Readonly<Record<string, Fault>> = {
   'access is denied': { begin: behaves('denied'), says: /AccessDeniedException/ },
   'there is no such table': { begin: behaves('no-table'), says: /ResourceNotFoundException/ },
   'the server fails': { begin: behaves('broken'), says: /HTTP 500/ },
+  'the request is refused without a reason': { begin: behaves('refused'), says: /HTTP 400/ },
   'the answer is cut short': { begin: behaves('truncated'), says: /JSON/ },
   'binary attributes are corrupt': {
     begin: behaves('corrupt'),

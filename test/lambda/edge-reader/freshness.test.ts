@@ -2,6 +2,8 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { createReader, type Reader, type ReaderConfig } from '../../../lambda/edge-reader/index.ts';
+import { encodeBody } from '../../../lib/flag-table/index.ts';
+import { MAX_INFLATED_BYTES, sealBody } from '../../../lib/flag-table/snapshot-format.ts';
 import { startTable, type TestTable } from '../../support/dynalite.ts';
 import { eventually } from '../../support/eventually.ts';
 import { type Behaviour, type Replica, startReplica } from './replica.ts';
@@ -445,6 +447,45 @@ test('of flags that change again and again, one version stays in memory @heavy',
   await eventually(() => {
     collect();
     expect(results.filter((one) => one.deref())).toHaveLength(keys.length);
+  });
+});
+
+/** A snapshot with a right hash that says it is larger than what a reader takes. */
+async function putTooLarge(seq: number): Promise<void> {
+  const rev = { epoch: 1, seq };
+  const { body } = await encodeBody({ prefix, items: one(1, seq), rev, bank: 0 });
+  const data = Buffer.from(Object(body.data).B as Uint8Array);
+  // A count of blocks, the dictionary's length, then of each block its bytes and what they inflate to.
+  data.writeUInt32LE(MAX_INFLATED_BYTES + 1, 12);
+  await put(table, { ...body, data: { B: data }, sha256: { B: sealBody(rev, 0, 0, data) } });
+  await putHead(table, prefix, rev);
+}
+
+describe('of a snapshot above the bound of memory', () => {
+  const says = `inflates to ${MAX_INFLATED_BYTES + 1} bytes`;
+
+  test('nothing is inflated: a reader without flags answers from the official layout, if there is one', async () => {
+    await putTooLarge(1);
+    const reader = open({ coldDeadlineMs: 3_000 });
+    expect(await detail(reader)).toEqual(notReady);
+    expect(reader.status()).toMatchObject({ state: 'unreachable', lastError: { message: expect.any(String) } });
+    await putOfficial(table, prefix, one(1));
+    const other = open();
+    expect(await ask(other)).toBe('new');
+    expect(other.status().source).toBe('official');
+  });
+
+  test('a reader that holds flags keeps them and says so, until there is one that fits', async () => {
+    await putSnapshot(table, prefix, one(0), { epoch: 1, seq: 1 });
+    const reader = open();
+    expect(await ask(reader)).toBe('old');
+    await putTooLarge(2);
+    skew = 20_000;
+    expect(await ask(reader)).toBe('old');
+    await eventually(() => expect(reader.status().lastError?.message).toContain(says));
+    await putSnapshot(table, prefix, one(1, 3), { epoch: 1, seq: 3 });
+    skew += 120_000;
+    await eventually(async () => expect(await ask(reader)).toBe('new'));
   });
 });
 

@@ -8,7 +8,7 @@ import { keptConnections } from '../../support/kept-connections.ts';
 /**
  * `hang`: never answers. `cut`: closes the connection. `half`: sends half of the response, then closes the connection; `stall`: then sends
  * nothing more; `drip`: then byte by byte. `truncated`: half of the JSON is the whole response. `corrupt`: one bit of each binary attribute is
- * wrong. `endless`: never stops sending. `missing`: a response without items; `empty`: without anything. `unprocessed`: only the first key of a batch is answered. The
+ * wrong. `refused`: HTTP 400 without a reason. `endless`: never stops sending. `missing`: a response without items; `empty`: without anything. `unprocessed`: only the first key of a batch is answered. The
  * others are what AWS says.
  */
 export type Behaviour =
@@ -24,6 +24,7 @@ export type Behaviour =
   | 'empty'
   | 'unprocessed'
   | 'broken'
+  | 'refused'
   | 'endless'
   | keyof typeof refusals;
 
@@ -89,6 +90,7 @@ export async function startReplica(
       if (behaviour === 'cut') return void outgoing.destroy();
       if (behaviour === 'missing') return void outgoing.end('{}');
       if (behaviour === 'broken') return void outgoing.writeHead(500).end('<html>oops</html>');
+      if (behaviour === 'refused') return void outgoing.writeHead(400).end('<html>oops</html>');
       if (behaviour === 'empty') return void outgoing.end();
       if (behaviour === 'endless') return void pipeline(endless(), outgoing, () => {});
       if (behaviour in refusals) {
