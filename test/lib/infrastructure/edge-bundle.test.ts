@@ -1,9 +1,10 @@
 import { execFile } from 'node:child_process';
 import { createHash, randomUUID } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { deflateRawSync } from 'node:zlib';
 import type { HeldFlags } from '../../../lambda/edge-reader/index.ts';
 import { bootstrapOf } from '../../../lambda/edge-router/bootstrap.ts';
 import { buildEdge, buildOwnEdge, bundleEdge } from '../../../lib/infrastructure/edge-bundle.ts';
@@ -292,6 +293,51 @@ test('the bundle contains no code of AWS or LaunchDarkly, and its zip is reprodu
   expect(/smithy|launchdarkly|\bfetch\(/i.exec(code)).toBeNull();
   const modules = [...code.matchAll(/require\("([^"]+)"\)/g)].map(([, name]) => name);
   expect([...new Set(modules)].sort()).toEqual(['node:crypto', 'node:http', 'node:https', 'node:vm', 'node:zlib']);
+});
+
+/** Text of each optional part, and what it may add to the reader's bundle, deflated. */
+const OPTIONAL = {
+  hooks: { from: 'hooks', name: 'withHooks', marks: ['"logger"'], mostBytes: 850 },
+  exposures: {
+    from: 'index',
+    name: 'createExposures',
+    marks: ['edgeFlagExposures', 'redactedAttributes'],
+    mostBytes: 2_600,
+  },
+  openFeature: {
+    from: 'open-feature',
+    name: 'createOpenFeatureProvider',
+    marks: ['PROVIDER_STALE', 'runsOn'],
+    mostBytes: 1_050,
+  },
+  report: { from: 'index', name: 'createReport', marks: ['CloudWatchMetrics'], mostBytes: 1_200 },
+  chain: { from: 'chain', name: 'createChain', marks: ['edge-flags 1', 'other-context'], mostBytes: 3_200 },
+  heldFlags: { from: 'index', name: 'withOverrides', marks: ['flagValues'], mostBytes: 700 },
+};
+
+test('optional parts of the reader cost nothing unless they are imported, and little if they are', () => {
+  const modules = join(import.meta.dirname, '../../../lambda/edge-reader');
+  const own = (name: string, ...imports: readonly { readonly from: string; readonly name: string }[]) => {
+    const entryFile = join(directory, `${name}.ts`);
+    const lines = imports.map(({ from, name }) => `export { ${name} } from '${join(modules, `${from}.ts`)}';`);
+    writeFileSync(entryFile, lines.join('\n'));
+    const code = readFileSync(buildOwnEdge({ entryFile, config: null, outdir: join(directory, name) }));
+    return { code: code.toString(), bytes: deflateRawSync(code, { level: 9 }).length };
+  };
+  const reader = { from: 'index', name: 'startReader' };
+  const bare = own('bare', reader);
+  const created = own('created', { from: 'index', name: 'createReader' });
+  const has = ({ code }: { readonly code: string }) =>
+    Object.entries(OPTIONAL).flatMap(([name, { marks }]) => (marks.some((mark) => code.includes(mark)) ? [name] : []));
+  expect(has(bare)).toEqual([]);
+  // `createReader` takes hooks, overrides and a bootstrap as options.
+  expect(has(created)).toEqual(['hooks', 'heldFlags']);
+  for (const [name, part] of Object.entries(OPTIONAL)) {
+    const bundle = own(`with-${name}`, reader, part);
+    expect([name, part.marks.filter((mark) => !bundle.code.includes(mark))]).toEqual([name, []]);
+    expect(has(bundle)).toEqual([name]);
+    expect(bundle.bytes - bare.bytes).toBeLessThanOrEqual(part.mostBytes);
+  }
 });
 
 test('a config that is invalid or contains tokens is rejected before anything is built', () => {
