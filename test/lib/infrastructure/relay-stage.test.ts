@@ -16,6 +16,7 @@ import { runAsLambda } from '../../support/run-as-lambda.ts';
 import { createApp, full, type Synthesised, synthesise } from '../../support/synthesise.ts';
 import { alarmsIn, metricsOf } from './observability/observe.ts';
 import { checked, createCheckedApp, made, oddStage } from './whole-stages.ts';
+import './cfn-lint-tests.ts';
 import './edge-router-tests.ts';
 import './first-deployment-tests.ts';
 import './options-process-tests.ts';
