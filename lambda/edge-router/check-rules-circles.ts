@@ -17,7 +17,7 @@ import {
   placeOf,
   valuesOf,
 } from './check-rules-together.ts';
-import { type ConfigProblem, problem } from './check-values.ts';
+import { type ConfigProblem, problem, remark } from './check-values.ts';
 import type { ReadyRule } from './engine.ts';
 import { DEFAULT_COOKIE_NAME, setHeader } from './headers.ts';
 import { readyRules } from './ready-rules.ts';
@@ -27,13 +27,17 @@ import type { Redirect, Rule } from './rules.ts';
 const MOST_REDIRECTS = 20;
 
 /** How much is compared at most, for about a second: enough for any site, and bounded for what is none. */
-const MOST_STEPS = { pages: 2_000_000, samples: 300_000 };
+const MOST_STEPS = { pages: 2_000_000, samples: 1_000_000, hosts: 300_000 };
 
-/** What one sample may use of what is left, so that there is some for each. */
-const SHARE = 1 / 20;
+/** What a part of the work may use of what is left, so that there is some for each: a page or a rule, and a round of pages. */
+const SHARES = { one: 1 / 20, pattern: 1 / 4, round: 1 / 2 };
 
-/** For a rule that may be for a page, with its conditions. */
+/** For a rule that may be for a page, with its conditions; and for the answer of each of its variations. */
 const RULE_STEPS = 100;
+const VARIATION_STEPS = 20;
+
+/** Who has as many to remove does not read of more. */
+const MOST_CIRCLES = 10;
 
 /** Of patterns for one page of a rule that is redirected to from another one; and of patterns for hosts. */
 const MOST_PIECES = 20;
@@ -76,35 +80,103 @@ interface SiteNames {
 }
 
 /**
- * Every circle of redirects of valid rules, once. Sample pages, which match the paths that rules name, are followed as viewers would
- * be redirected, for each value that flags may have. Headers stay the same from page to page, cookies that no answer sets, and a flag's value.
+ * Circles of redirects of valid rules, each once, at most ten, and rules of which no page could be followed. Sample pages, which match the
+ * paths that rules name, are followed as viewers would be redirected, for each value that flags may have. Headers stay the same from page to
+ * page, cookies that no answer sets, and a flag's value.
  */
 export function circleProblems(rules: readonly Rule[], site: SiteNames): ConfigProblem[] {
-  const circles: Hop[][] = [];
-  const isIn = (names: ReadonlySet<string>, others: ReadonlySet<string>) =>
-    [...names].every((name) => others.has(name));
-  const found = (circle: readonly Hop[]) => {
-    const own = namesOf(circle);
-    const others = circles.filter((known) => !isIn(own, namesOf(known)));
-    const first = Math.min(...circle.map(({ choice }) => choice.rule));
-    const start = circle.findIndex(({ choice }) => choice.rule === first);
-    circles.splice(0, circles.length, ...others, [...circle.slice(start), ...circle.slice(0, start)]);
-  };
-  const isFound = (hops: readonly Hop[]) => circles.some((known) => isIn(namesOf(known), namesOf(hops)));
   const steps = { left: MOST_STEPS.pages };
-  const follow = createFollow(rules, site, { found, isFound });
-  for (const page of samplesOf(rules, site)) {
-    const share = { left: Math.floor(steps.left * SHARE) };
-    steps.left -= share.left;
-    follow(page, share);
-    steps.left += share.left;
-    if (!spend(steps)) break;
+  const circles = createCircles();
+  const follow = createFollow(rules, site, circles);
+  const open = new Set(rules.filter((rule) => redirectsOf(rule).length > 0));
+  const cut = new Map<Rule, Page>();
+  const followed = ({ rule, page }: SamplePage, all: Steps, share: number = SHARES.one) => {
+    const isDone = withPart(all, share, (part) => {
+      follow(page, part);
+      return part.left >= 0;
+    });
+    if (isDone) open.delete(rule);
+    else if (open.has(rule) && !cut.has(rule)) cut.set(rule, page);
+  };
+  const goThrough = (pages: Iterator<SamplePage>, all: Steps) => {
+    while (!circles.isFull() && spend(all)) {
+      const { done, value } = pages.next();
+      if (done) return;
+      followed(value, all);
+    }
+  };
+  /** One of each rule, with as many steps each; and then, with more, those for which they were too few. */
+  const goThroughFirst = (pages: Iterator<SamplePage>) => {
+    const count = open.size;
+    withPart(steps, SHARES.round, (part) => {
+      for (let seen = 0; seen < count && !circles.isFull(); seen += 1) {
+        const { done, value } = pages.next();
+        if (!done) followed(value, part, 1 / (count - seen));
+      }
+    });
+    for (const [rule, page] of cut) if (!circles.isFull()) followed({ rule, page }, steps);
+  };
+
+  const rounds: Iterator<SamplePage>[] = [];
+  for (const pages of roundsOf(rules, site)) {
+    if (rounds.length === 0) goThroughFirst(pages);
+    withPart(steps, SHARES.round, (part) => goThrough(pages, part));
+    rounds.push(pages);
   }
-  return circles.map(describe);
+  for (const pages of rounds) goThrough(pages, steps);
+  const left = circles.isFull() ? [] : rules.flatMap((rule, index) => (open.has(rule) ? [`rules[${index}]`] : []));
+  return [...circles.all().map(describe), ...(left.length > 0 ? [tooMuch(left)] : [])];
 }
 
-function namesOf(circle: readonly Hop[]): ReadonlySet<string> {
-  return new Set(circle.map(({ choice }) => nameOf(choice)));
+/** Does work with a share of the steps, and takes back what is left of it. */
+function withPart<T>(steps: Steps, share: number, work: (part: Steps) => T): T {
+  const part = { left: Math.floor(Math.max(0, steps.left) * share) };
+  steps.left -= part.left;
+  const result = work(part);
+  steps.left += part.left;
+  return result;
+}
+
+function tooMuch(rules: readonly string[]): ConfigProblem {
+  const named = rules.slice(0, 5).join(', ');
+  const others = rules.length > 5 ? ` and ${rules.length - 5} others` : '';
+  return remark(
+    'rules',
+    `there is too much to follow, so that it is unknown whether redirects of ${named}${others} lead back to where they began: expected fewer paths, hosts and variations that redirect, or narrower when`,
+  );
+}
+
+/** The circles that were found, of which none contains another one. */
+interface Circles {
+  found(circle: readonly Hop[]): void;
+  /** Whether these hops contain one of them. */
+  isFound(hops: readonly Hop[], steps: Steps): boolean;
+  isFull(): boolean;
+  all(): readonly (readonly Hop[])[];
+}
+
+function createCircles(): Circles {
+  let circles: { readonly hops: readonly Hop[]; readonly names: ReadonlySet<string> }[] = [];
+  const namesOf = (hops: readonly Hop[]) => new Set(hops.map(({ choice }) => nameOf(choice)));
+  const isIn = (names: ReadonlySet<string>, others: ReadonlySet<string>) =>
+    [...names].every((name) => others.has(name));
+  return {
+    found(circle) {
+      const names = namesOf(circle);
+      const first = Math.min(...circle.map(({ choice }) => choice.rule));
+      const start = circle.findIndex(({ choice }) => choice.rule === first);
+      const others = circles.filter((known) => !isIn(names, known.names));
+      circles = [...others, { hops: [...circle.slice(start), ...circle.slice(0, start)], names }];
+    },
+    isFound(hops, steps) {
+      if (circles.length === 0) return false;
+      spend(steps, hops.length * (1 + circles.length));
+      const names = namesOf(hops);
+      return circles.some((known) => isIn(known.names, names));
+    },
+    isFull: () => circles.length >= MOST_CIRCLES,
+    all: () => circles.map(({ hops }) => hops),
+  };
 }
 
 function nameOf({ rule, name }: Choice): string {
@@ -130,7 +202,7 @@ function addressOf({ host, uri, query }: Page): string {
 function createFollow(
   rules: readonly Rule[],
   { cookieName = DEFAULT_COOKIE_NAME, domainNames = [] }: SiteNames,
-  circles: { found(circle: readonly Hop[]): void; isFound(hops: readonly Hop[]): boolean },
+  circles: Circles,
 ): (page: Page, steps: Steps) => void {
   // The other conditions are compared as patterns, since a sample has no cookies and headers.
   const ready = readyRules(
@@ -148,13 +220,20 @@ function createFollow(
     // Cookies that answers of rules without an end may set.
     const others = new Set<string>();
     for (const [index, rule] of rules.entries()) {
-      const cost = paths[index]?.reduce((sum, path) => sum + costOf(path, page.uri), 0) ?? 0;
-      if (!spend(steps, cost)) return;
+      if (
+        !spend(
+          steps,
+          paths[index]?.reduce((sum, path) => sum + costOf(path, page.uri), 0),
+        )
+      )
+        return;
       const rest = ready[index]?.matches(requestOf(page));
       if (rest === undefined || !isHost(patternsOf(rule.when?.host), page.host, steps)) continue;
-      if (!spend(steps, RULE_STEPS * (1 + hops.length) + page.query.length)) return;
+      const choices = all[index] ?? [];
+      const cost = RULE_STEPS * (1 + hops.length) + page.query.length + VARIATION_STEPS * choices.length;
+      if (!spend(steps, cost)) return;
 
-      const ends = (all[index] ?? []).flatMap((choice) => endOf(choice, ready[index], stop, rest));
+      const ends = choices.flatMap((choice) => endOf(choice, ready[index], stop, rest));
       const conditions = ends.length > 0 ? viewerConditions(rule, stop, steps) : [];
       if (conditions === 'none') continue;
       // Whether viewers get further cannot be said.
@@ -164,13 +243,13 @@ function createFollow(
       for (const { choice, hop } of ends) {
         const viewers = hop && also(matched, [conditionOf(rule, [choice], values)], steps);
         // Without steps, viewers of whom there may be none.
-        if (steps.left < 0) return;
+        if (!spend(steps, VARIATION_STEPS + hops.length)) return;
         if (!viewers) continue;
         goOn({ page: nextOf(hop), known: viewers, cookies: cookiesAfter(hop, viewers, others) }, [...hops, hop], steps);
         // Such as the one that was just found.
-        if (circles.isFound(hops)) return;
+        if (circles.isFull() || circles.isFound(hops, steps)) return;
       }
-      for (const { action } of all[index] ?? []) {
+      for (const { action } of choices) {
         const set = action.redirect || action.answer ? undefined : cookieSet(action.responseHeaders, page);
         if (set) others.add(set[0]);
       }
@@ -206,7 +285,7 @@ function createFollow(
   function goOn(stop: Stop, hops: readonly Hop[], steps: Steps): void {
     const { page, known, cookies } = stop;
     const hop = hops.at(-1);
-    if (!hop || circles.isFound(hops)) return;
+    if (!hop || circles.isFound(hops, steps)) return;
     const again = hops.findIndex((one) => isSame(one.from, page, known) && areSame(one.cookies, cookies));
     if (again >= 0) circles.found(hops.slice(again));
     else if (hops.length > MOST_REDIRECTS) {
@@ -331,25 +410,31 @@ interface Sample {
   readonly rest: string;
 }
 
+interface SamplePage {
+  readonly rule: Rule;
+  readonly page: Page;
+}
+
 /**
- * Pages that rules redirect: of every path that they name, and then of those that redirects lead to, such as `/b/x.html` if `/a/*.html` leads
- * to `/b/*.html` and `/b/*` leads on. A viewer who goes round in a circle is on such a page after one round.
+ * Rounds of pages that rules redirect: of every path that they name, and then of those that redirects lead to, such as `/b/x.html` if
+ * `/a/*.html` leads to `/b/*.html` and `/b/*` leads on. A viewer who goes round in a circle is on such a page after one round. In each of
+ * them, one page of every rule comes first.
  */
-function* samplesOf(rules: readonly Rule[], { domainNames = [] }: SiteNames): Generator<Page> {
+function* roundsOf(rules: readonly Rule[], { domainNames = [] }: SiteNames): Generator<Iterator<SamplePage>> {
   const steps = { left: MOST_STEPS.samples };
   const redirecting = rules.filter((rule) => redirectsOf(rule).length > 0);
   const letter = letterOutside(
     rules.flatMap((rule) => [...(patternsOf(rule.when?.path) ?? []), ...targetsOf(rule, '*')]),
   );
-  const hosts = hostsOf(rules, domainNames, steps);
+  const hosts = hostsOf(rules, domainNames, { left: MOST_STEPS.hosts });
   const methods = new Map(METHODS.map((method) => [method, method]));
   const known = new Set<string>();
 
-  function within(path: string): Sample[] {
+  function within(path: string, all: Steps): Sample[] {
     const found: Sample[] = [];
     for (const [index, rule] of redirecting.entries())
       for (const pattern of patternsOf(rule.when?.path) ?? ['/*'])
-        for (const piece of firstPieces(path, pattern, steps)) {
+        for (const piece of withPart(all, SHARES.pattern, (part) => firstPieces(path, pattern, part))) {
           const key = JSON.stringify([index, piece.pattern, piece.rest]);
           if (!known.has(key)) found.push({ rule, path: piece.pattern, rest: piece.rest });
           known.add(key);
@@ -357,13 +442,40 @@ function* samplesOf(rules: readonly Rule[], { domainNames = [] }: SiteNames): Ge
     return found;
   }
 
-  let open = within('/*');
+  function* pagesOf({ rule, path }: Sample): Generator<SamplePage> {
+    const uris = examplesOf(path, letter).filter((uri) => !DOTS.test(uri));
+    const own = hosts(rule);
+    for (let sum = 0; sum < uris.length + own.length - 1; sum += 1)
+      for (const [index, uri] of uris.slice(0, sum + 1).entries())
+        if (sum - index < own.length)
+          yield { rule, page: { host: own[sum - index], uri, query: '', isQueryKept: true, methods } };
+  }
+
+  let open = within('/*', steps);
   const rounds = Math.min(MOST_REDIRECTS, redirecting.length + 2);
   for (let round = 0; open.length > 0 && round < rounds && steps.left >= 0; round += 1) {
-    for (const { rule, path } of open)
-      for (const uri of examplesOf(path, letter))
-        if (!DOTS.test(uri)) for (const host of hosts(rule)) yield { host, uri, query: '', isQueryKept: true, methods };
-    open = open.flatMap(({ rule, rest }) => (steps.left < 0 ? [] : targetsOf(rule, rest).flatMap(within)));
+    const samples = new Map<Rule, Sample[]>();
+    for (const sample of open) samples.set(sample.rule, [...(samples.get(sample.rule) ?? []), sample]);
+    yield inTurn([...samples.values()].map((own) => inTurn(own.map(pagesOf))));
+    const targets = open.flatMap(({ rule, rest }) => targetsOf(rule, rest));
+    open = withPart(steps, SHARES.round, (part) =>
+      targets.flatMap((path, index) => withPart(part, 1 / (targets.length - index), (own) => within(path, own))),
+    );
+  }
+}
+
+/** One value of each, then the next one of each, and so on. */
+function* inTurn<T>(all: readonly Iterator<T>[]): Generator<T> {
+  let open = all;
+  while (open.length > 0) {
+    const further: Iterator<T>[] = [];
+    for (const one of open) {
+      const { done, value } = one.next();
+      if (done) continue;
+      yield value;
+      further.push(one);
+    }
+    open = further;
   }
 }
 
@@ -406,7 +518,8 @@ function hostsOf(
   const makeHosts = (own: readonly string[]) => {
     const both = own
       .filter((one) => /[*?]/.test(one))
-      .flatMap((one) => others.flatMap((two) => firstPieces(one, two, steps).map(({ pattern }) => pattern)));
+      .flatMap((one) => withPart(steps, SHARES.one, (part) => others.flatMap((two) => firstPieces(one, two, part))))
+      .map(({ pattern }) => pattern);
     const hosts = new Set<string | undefined>(examples([...own, ...both]));
     if (isHost(own, undefined, steps)) hosts.add(undefined);
     return [...hosts].slice(0, MOST_HOSTS);

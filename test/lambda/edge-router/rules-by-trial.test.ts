@@ -163,6 +163,15 @@ class RandomRules extends RandomChoices {
     }) as unknown as Rule[];
   }
 
+  /** Rules of a site, with the two of a circle among them and without. */
+  site([one, to, two, back]: (typeof CIRCLES)[number] = this.pick(CIRCLES)): Record<'rules' | 'others', Rule[]> {
+    const others = this.times(this.whole(18, 38), (index) => this.pick(OTHERS)(index)) as unknown as Rule[];
+    const rules = [...others];
+    for (const planted of [leads(one, to, 'g'), leads(two, back, 'h')])
+      rules.splice(this.whole(0, rules.length), 0, planted as unknown as Rule);
+    return { rules, others };
+  }
+
   adding(): Rule[] {
     return this.times(this.whole(3, 4), (index) => {
       const action = (name: string) => ({
@@ -208,6 +217,57 @@ test(`redirects are refused if some viewer would be redirected more than 20 time
     seen[endless ? 'refused' : 'accepted'] += 1;
   }
   expect(Math.min(seen.refused, seen.accepted)).toBeGreaterThan(15);
+});
+
+const leads = (when: object, to: string, flagKey: string, more: object = {}) => ({
+  ...{ when, flagKey },
+  variations: { on: { redirect: { to, ...more } }, off: {} },
+});
+const www = 'https://www.example.com';
+
+/** Circles of two rules, on pages that no other rule names. */
+const CIRCLES: (readonly [one: object, to: string, two: object, back: string])[] = [
+  [{ path: '/zz-a/*' }, '/zz-b/*', { path: '/zz-b/*' }, '/zz-a/*'],
+  [{ path: '/zz-a/*', query: { v: '1' } }, '/zz-b/*', { path: '/zz-b/*', query: { v: '1' } }, '/zz-a/*'],
+  [
+    { path: '/*/zz', header: { 'x-c': ['a', 'b'] } },
+    '/zz/*',
+    { path: '/zz/*', header: { 'x-c': ['b', 'c'] } },
+    '/*/zz',
+  ],
+  [
+    { host: 'zz.example.com', path: '/zz/*' },
+    `${www}/zz/*`,
+    { host: 'www.example.com', path: '/zz/*' },
+    'https://zz.example.com/zz/*',
+  ],
+  [{ path: '/zz/*.html' }, '/zy/*.html', { path: '/zy/sale/*' }, '/zz/sale/*'],
+];
+
+/** Rules of a large site, whose redirects end. */
+const OTHERS: ((n: number) => object)[] = [
+  (n) =>
+    leads({ path: [`/old-${n}/*`, `/legacy/${n}/*`], method: ['GET', 'HEAD'] }, `/new/section-${n}/*`, `m${n % 7}`),
+  (n) => leads({ path: `/*/old-${n}/*` }, '/*/', `w${n % 5}`),
+  (n) => leads({ host: [`h${n}.example.com`, `*.h${n}.example.com`], path: '/*' }, `${www}/h${n}/*`, `q${n % 4}`),
+  (n) =>
+    leads({ header: { 'accept-language': `l${n % 6}*` }, path: ['/', `/start-${n}`, '/home'] }, `/l${n % 6}/`, `l${n}`),
+  (n) => leads({ query: { [`u${n}`]: true }, path: '/*' }, '/*', `y${n}`, { query: 'drop' }),
+  (n) => ({
+    when: { path: [`/api-${n}/*`, `*/x${n}.html`], cookie: { [`k${n}`]: ['a*', '*b'] } },
+    ...{ flagKey: `a${n}`, variations: { on: { answer: { status: 200 } }, off: {} }, otherwise: 'off' },
+  }),
+];
+
+test(`one circle among 20 to 40 rules of a site is refused, and the others are accepted (seed ${seed}) @heavy`, () => {
+  const random = new RandomRules(randomFrom(seed));
+  const site = { domainNames: ['www.example.com', 'example.com', 'zz.example.com'] };
+  for (let n = 0; n < (process.env.LONG ? 200 : 8); n += 1) {
+    const { rules, others } = random.site(CIRCLES[n % CIRCLES.length]);
+    const found = circleProblems(rules, site).map(({ message }) => message);
+    expect({ rules, found }).toEqual({ rules, found: [expect.stringMatching(/again and again, .*z[zy]/)] });
+    expect({ others, found: circleProblems(others, site) }).toEqual({ others, found: [] });
+  }
 });
 
 const characters = (headers: Readonly<Record<string, string>> = {}) =>

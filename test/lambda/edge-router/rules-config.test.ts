@@ -705,6 +705,29 @@ test.each<[string, object[]]>([
   expect(messageOf({ rules })).toBe('accepted');
 });
 
+const ofVariations = (rules: number, variations: number, to: (n: number, i: number) => string) =>
+  Array.from({ length: rules }, (_, n) =>
+    rule({
+      flagKey: `f${n}`,
+      when: { path: `/p${n}/*` },
+      variations: Object.fromEntries(
+        Array.from({ length: variations }, (_, i) => [`v${i}`, { redirect: { to: to(n, i) } }]),
+      ),
+    }),
+  );
+
+test('of very many circles, ten are told @heavy', () => {
+  const said = messageOf({ rules: ofVariations(15, 20, (n, i) => `/p${(n + i + 1) % 15}/*?k=${i}`) });
+  expect(said.split('\n')[0]).toBe('10 problems:');
+});
+
+test('rules whose redirects are too many to be followed are named @heavy', () => {
+  const said = messageOf({ rules: ofVariations(60, 60, (n, i) => `/p${n + i + 1}/*`) });
+  expect(said).toMatch(
+    /^rules: there is too much to follow, so that it is unknown whether redirects of rules\[0\], .* and \d+ others lead back to where they began: expected fewer paths, hosts and variations that redirect, or narrower when$/,
+  );
+});
+
 test('what the checks do is bounded, for as many rules, variations and patterns as there may be @heavy', async () => {
   const many = (count: number, text: (n: number) => string) => Array.from({ length: count }, (_, n) => text(n));
   const large = (n: number, kind: string) => ({ [kind]: headers(n, 1_000) });
@@ -751,6 +774,11 @@ test('what the checks do is bounded, for as many rules, variations and patterns 
         ),
       ),
     ],
+    [
+      'redirects of many variations, in circles',
+      checked(ofVariations(15, 20, (n, i) => `/p${(n + i + 1) % 15}/*?k=${i}`)),
+    ],
+    ['redirects of many variations, that end', checked(ofVariations(40, 40, (n, i) => `/p${n + i + 1}/*`))],
     [
       'rules that may cover each other',
       checked(
