@@ -84,7 +84,7 @@ test('every module in the tables of docs/architecture.md exists', () => {
   expect(names.filter((name) => !existsSync(join(root, name)))).toEqual([]);
 });
 
-test('no row of the tables allows a package that its module does not import', () => {
+test('no row of the tables allows a package that its module does not import @heavy', () => {
   const idle = Object.entries(modules).flatMap(([name, allowed]) => {
     const imported = sources
       .filter((file) => moduleOf(file) === name)
@@ -142,7 +142,7 @@ function circlesIn(graph: ReadonlyMap<string, readonly string[]>): string[] {
   return [...found.values()];
 }
 
-test('no source files import each other in a circle, types included', () => {
+test('no source files import each other in a circle, types included @heavy', () => {
   const graph = new Map(
     sources.map((file) => [
       file,
@@ -196,7 +196,7 @@ function namesImported(file: string, text: string): string[] {
   });
 }
 
-test('everything that the relay exports is imported by another file', () => {
+test('everything that the relay exports is imported by another file @heavy', () => {
   const tests = readdirSync(join(root, 'test'), { recursive: true, encoding: 'utf8' })
     .map((path) => join('test', path))
     .filter((path) => path.endsWith('.ts'));

@@ -24,7 +24,7 @@ beforeAll(() => {
   document = new JSDOM(html).window.document;
 });
 
-test('the page has every widget of the template, at its position in CloudWatch', () => {
+test('the page has every widget of the template, at its position in CloudWatch @heavy', () => {
   const sections = [...document.querySelectorAll('section')];
   expect(sections).toHaveLength(body.widgets.length);
   for (const [index, { x, y, width, height, type, properties }] of body.widgets.entries()) {

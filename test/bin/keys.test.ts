@@ -398,7 +398,7 @@ describe('a running relay', () => {
 
   const valid = () => environments.flatMap(({ credentials }) => credentials.map(({ value }) => value)).sort();
 
-  test('accepts both keys after rotate, and drops the old one right after revoke without reporting a problem', async () => {
+  test('accepts both keys after rotate, and drops the old one right after revoke without reporting a problem @heavy', async () => {
     await keys('rotate dev production', pipeOf(second));
     await eventually(() => expect(environments[0]?.sdkKey).toBe(second));
     expect(valid()).toEqual([mobile, first, second]);
@@ -417,7 +417,7 @@ describe('a running relay', () => {
     await eventually(() => expect(valid()).toEqual([first]));
   });
 
-  test('drops a revoked environment, which can be reopened only with new keys', async () => {
+  test('drops a revoked environment, which can be reopened only with new keys @heavy', async () => {
     expect(await keys('revoke dev production environment --yes')).toBe(0);
     await eventually(() => expect(environments).toEqual([]));
     expect([...server.parameters.keys()]).toEqual([`${path}/production/revoked`]);
@@ -428,7 +428,7 @@ describe('a running relay', () => {
     await eventually(() => expect(valid()).toEqual([second]));
   });
 
-  test('keeps its keys when a revoke was not confirmed', async () => {
+  test('keeps its keys when a revoke was not confirmed @heavy', async () => {
     server.calls.length = 0;
     expect(await keys('revoke dev production sdk-key')).toBe(1);
     expect(await keys('revoke dev production sdk-key', personTyping('n'))).toBe(1);

@@ -75,7 +75,7 @@ function visit(headers: Record<string, string> = {}, url = edge.url): Promise<An
 
 const cookieOf = ({ headers }: Answer) => headers['set-cookie']?.[0]?.split(';')[0];
 
-test('a viewer keeps its variant and gets the cookie once', async () => {
+test('a viewer keeps its variant and gets the cookie once @heavy', async () => {
   const first = await visit();
   expect([first.status, lines]).toEqual([200, []]);
   expect(first.headers['set-cookie']![0]).toMatch(
@@ -489,7 +489,7 @@ describe("an edge function's process", () => {
     await build({ entryPoints, outfile: host, bundle: true, format: 'cjs', platform: 'node', target: 'node20' });
   });
 
-  test('has the variables and memory that Lambda provides, and no other variables', async () => {
+  test('has the variables and memory that Lambda provides, and no other variables @heavy', async () => {
     const lambda = startLambdaProcess({
       name: 'f',
       host,

@@ -126,7 +126,7 @@ const deploy = (change: object) => {
   );
 };
 
-test('an empty account is ready, and preflight only reads, in few requests', async () => {
+test('an empty account is ready, and preflight only reads, in few requests @heavy', async () => {
   const { ok, checks } = await preflight();
   expect(checks.filter(({ state }) => state !== 'good')).toEqual([]);
   expect(ok).toBe(true);
@@ -155,7 +155,7 @@ test.each([
   expect(found).toMatch(words);
 });
 
-test('a protected stage with a stack that does not exist yet is told to deploy without protection first', async () => {
+test('a protected stage with a stack that does not exist yet is told to deploy without protection first @heavy', async () => {
   fake.stacks = { 'edge-flag-relay-test-data': { region: 'eu-west-1', status: 'CREATE_COMPLETE', isProtected: true } };
   expect((await findings('stack', { protected: true })).filter((one) => one.startsWith('bad'))).toEqual([
     expect.stringMatching(
@@ -378,7 +378,7 @@ describe('a certificate', () => {
     expect(fake.asked).toContain('us-east-1 DescribeCertificate');
   });
 
-  test('that was imported and expires soon is a note; one that does not exist is a problem', async () => {
+  test('that was imported and expires soon is a note; one that does not exist is a problem @heavy', async () => {
     const [soon] = await of({ ...issued, Type: 'IMPORTED', NotAfter: Date.now() / 1000 + 86_400 });
     expect(soon).toMatch(/^note | .* expires on .* | import its successor/);
     fake.certificates = {};
@@ -506,7 +506,7 @@ describe('a hosted zone', () => {
     expect((await of(found)).join()).toMatch(words);
   });
 
-  test('whose record the stage made is fine, and so is the latency record of another region', async () => {
+  test('whose record the stage made is fine, and so is the latency record of another region @heavy', async () => {
     const records = [{ name: 'relay.example.com.', type: 'A', region: 'ap-south-1' }];
     expect(await of({ name: 'example.com', records })).toEqual([]);
     deploy({});
@@ -542,7 +542,7 @@ describe('alarms that nobody hears of', () => {
 describe('quotas', () => {
   const big = { relay: { cpu: 4096, memoryMiB: 8192 } };
 
-  test('below what the relay needs are a problem, below its maximum a note', async () => {
+  test('below what the relay needs are a problem, below its maximum a note @heavy', async () => {
     expect((await findings('quota', big)).join()).toMatch(
       /^bad \| eu-west-1: Fargate may run 6 vCPU on demand, and the relay needs 24: a deployment runs 6 tasks, old and new/,
     );
@@ -560,7 +560,7 @@ describe('quotas', () => {
     );
   });
 
-  test('of addresses count those in use, and those that a deployment adds to a network', async () => {
+  test('of addresses count those in use, and those that a deployment adds to a network @heavy', async () => {
     fake.addresses = 3;
     const of = (...ids: readonly string[]): StackTemplate => ({
       ...{ stackName: 'edge-flag-relay-test-relay', region: 'eu-west-1' },

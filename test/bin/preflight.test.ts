@@ -114,7 +114,7 @@ test('preflight lists every check and exits with 0 if everything is ready', asyn
   });
 });
 
-test('preflight names prefixes that the Redis Cluster of the stage cannot hold, or could not tell apart', async () => {
+test('preflight names prefixes that the Redis Cluster of the stage cannot hold, or could not tell apart @heavy', async () => {
   ssm.put(`${path}/production/prefix`, '}x');
   ssm.put(`${path}/staging/sdk-key`, other);
   ssm.put(`${path}/staging/prefix`, '{shop}');
@@ -181,7 +181,7 @@ test('a previous key with a long grace period, one of an unusual form and one th
 });
 
 describe('a table', () => {
-  test('that a stack of the stage owns passes', async () => {
+  test('that a stack of the stage owns passes @heavy', async () => {
     const resources = [['FlagTable', 'AWS::DynamoDB::GlobalTable', table.tableName]] as const;
     fake.stacks = { data: { region: 'eu-west-1', resources } };
     const wanted = [{ stackName: 'data', region: 'eu-west-1', template: {} }];
@@ -190,7 +190,7 @@ describe('a table', () => {
     expect(lines).toContain(`✓ the table ${table.tableName} exists in eu-west-1`);
   });
 
-  test('that exists without a stack is a problem with two ways out', async () => {
+  test('that exists without a stack is a problem with two ways out @heavy', async () => {
     const { lines, exitCode } = await preflight({ tableName: table.tableName });
     expect(exitCode).toBe(1);
     expect(lines).toContain(
@@ -203,7 +203,7 @@ describe('a table', () => {
     expect(kept.exitCode).toBe(0);
   });
 
-  test('managed elsewhere must exist, with its replicas', async () => {
+  test('managed elsewhere must exist, with its replicas @heavy', async () => {
     const absent = await preflight({ table: 'existing' });
     expect(absent.lines).toContain('✗ the table flags-of-test does not exist in eu-west-1');
     const alone = await preflight({
@@ -227,7 +227,7 @@ test('every region that gets a stack must be bootstrapped for the CDK', async ()
   expect(lines).toContain('✓ ap-northeast-1 is bootstrapped for the CDK (version 21)');
 });
 
-test('the edge must read an existing environment', async () => {
+test('the edge must read an existing environment @heavy', async () => {
   const origins = { stable: { domainName: 'a.example.net' }, canary: { domainName: 'b.example.net' } };
   const edge = { prefix: 'shop', flagKey: 'canary', origins, defaultVariant: 'stable' };
   const { lines } = await preflight({ edge });

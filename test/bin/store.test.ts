@@ -44,7 +44,7 @@ const putForeign = (item: Parameters<typeof encodeOfficialItem>[1]) =>
   stores.put(encodeOfficialItem('production', item));
 
 describe('behind a proxy', () => {
-  test('the table is read through the proxy of the variables', async () => {
+  test('the table is read through the proxy of the variables @heavy', async () => {
     const proxy = await startFakeProxy(Number(new URL(stores.table.endpoint).port));
     const env = { DYNAMODB_URL: 'http://dynamodb.example.test', HTTP_PROXY: proxy.uri };
     const { said } = await store('show --prefix production', pipeOf(), env);
@@ -93,7 +93,7 @@ describe('npm run store -- show', () => {
     });
   });
 
-  test('prints the same as JSON', async () => {
+  test('prints the same as JSON @heavy', async () => {
     const memory = createMemory(...flags(3));
     await fill(memory, { checkedAt: () => 1_700_000_000_000 });
     const body = (await stores.rows('production:$snapshot')).body as { data: Uint8Array };
@@ -149,7 +149,7 @@ describe('npm run store -- show', () => {
 });
 
 describe('npm run store -- verify', () => {
-  test('exits with 0 if both layouts are equal, even when serialised differently', async () => {
+  test('exits with 0 if both layouts are equal, even when serialised differently @heavy', async () => {
     const memory = createMemory(...flags(4), segment('s', 1));
     await fill(memory);
     await putForeign({ ...flag('flag-1', 1), json: relayed(memory.get('features', 'flag-1')!) });
@@ -159,7 +159,7 @@ describe('npm run store -- verify', () => {
     expect(printed).toBe('table flags, prefix production: 0 differ, 5 items are the same in both layouts\n');
   });
 
-  test('names tombstones and items that lack fields', async () => {
+  test('names tombstones and items that lack fields @heavy', async () => {
     const memory = createMemory({ ...flag('a', 1), json: relayed(flag('a', 1)) }, tombstone('features', 'gone', 2));
     await (await fill(memory)).close();
     await putForeign(flag('a', 1));
@@ -202,7 +202,7 @@ describe('npm run store -- verify', () => {
     );
   });
 
-  test('reads a table again that gave no answer at first', async () => {
+  test('reads a table again that gave no answer at first @heavy', async () => {
     await fill(createMemory(flag('flag-1', 1)));
     const proxy = await startFaultyProxy(stores.table.endpoint);
     try {
@@ -214,7 +214,7 @@ describe('npm run store -- verify', () => {
     }
   });
 
-  test('does not count a change that a relay is about to publish as a difference', async () => {
+  test('does not count a change that a relay is about to publish as a difference @heavy', async () => {
     const memory = createMemory(...flags(3));
     const holder = await fill(memory);
     await putForeign(flag('flag-1', 2));
@@ -228,7 +228,7 @@ describe('npm run store -- verify', () => {
     expect(terminal.said()).toMatch(/^Differences found/);
   });
 
-  test('only notes an item that is too large for LaunchDarkly’s layout', async () => {
+  test('only notes an item that is too large for LaunchDarkly’s layout @heavy', async () => {
     const memory = createMemory(flag('big', 1), flag('small', 1));
     const holder = await fill(memory);
     memory.set(flag('big', 2, { note: 'x'.repeat(401_000) }));
@@ -238,7 +238,7 @@ describe('npm run store -- verify', () => {
     expect(said).toMatch(/^Note: features\/big: version 2 does not fit; the copy is older, since 20/);
   });
 
-  test.each(['body', 'delta'])('exits with 1 for a snapshot with a corrupt %s', async (key) => {
+  test.each(['body', 'delta'])('exits with 1 for a snapshot with a corrupt %s @heavy', async (key) => {
     const holder = await fill(createMemory(...flags(3)));
     await holder.close();
     await stores.put({ namespace: { S: 'production:$snapshot' }, key: { S: key }, format: { N: '1' } });

@@ -46,7 +46,7 @@ test('the bill of materials is CycloneDX and names every dependency with its ver
   }
 });
 
-test('the notices beside the bundle name every package in it with its licence', async () => {
+test('the notices beside the bundle name every package in it with its licence @heavy', async () => {
   const directory = await relayBundle();
   const notices = readFileSync(join(directory, 'THIRD-PARTY-NOTICES.txt'), 'utf8');
   const { metafile } = buildSync({
@@ -105,7 +105,7 @@ test.each([
   ['viewer-request', 'lambda/edge-router/viewer-request.entry.ts'],
   ['origin-request', 'lambda/edge-router/origin-request.entry.ts'],
   ['viewer-response', 'lambda/edge-router/viewer-response.entry.ts'],
-])('the edge bundle %s contains no package of others, so it needs no notices', (_name, entry) => {
+])('the edge bundle %s contains no package of others, so it needs no notices @heavy', (_name, entry) => {
   const { metafile } = buildSync({
     ...{ absWorkingDir: root, entryPoints: [entry], bundle: true, write: false, metafile: true },
     ...{ outfile: 'index.cjs', format: 'cjs', platform: 'node', logLevel: 'silent' },

@@ -193,14 +193,14 @@ const shown = `✓ account     123456789012                   the credentials be
 Stage test works.
 `;
 
-test('a stage that works is shown as a table of 80 columns, and exits with 0', async () => {
+test('a stage that works is shown as a table of 80 columns, and exits with 0 @heavy', async () => {
   const { exitCode, out } = await verify();
   expect(out.replace(/\d+ (m?s)\b(?= ago|\n)/g, 'N $1')).toBe(shown.replace('flags is', `${table.tableName} is`));
   expect(Math.max(...out.split('\n').map((line) => line.length))).toBeLessThanOrEqual(80);
   expect(exitCode).toBe(0);
 });
 
-test('verify only reads, and the policy in docs/deploying.md allows all of it', async () => {
+test('verify only reads, and the policy in docs/deploying.md allows all of it @heavy', async () => {
   expect(await problems()).toEqual([]);
   const operations = new Set(fake.asked.map((one) => one.split(' ')[1] ?? ''));
   expect([...operations].filter((one) => !/^(Get|List|Describe)/.test(one))).toEqual([]);
@@ -368,12 +368,12 @@ test('flags that have not arrived are found', async () => {
   ]);
 });
 
-test('a replica that the table lacks is found', async () => {
+test('a replica that the table lacks is found @heavy', async () => {
   const found = await problems({}, { replicaRegions: ['ap-south-1'] });
   expect(found).toEqual([expect.stringMatching(/^table ap-south-1: \S+ has no replica here/)]);
 });
 
-test('a stack that left the stage file is told, and no failure', async () => {
+test('a stack that left the stage file is told, and no failure @heavy', async () => {
   fake.stacks['edge-flag-relay-test-relay-us-west-2'] = { region: 'us-east-1' };
   const { exitCode, out } = await verify();
   expect(out).toMatch(
@@ -389,7 +389,7 @@ test('nobody to notify is only worth knowing', async () => {
   expect(exitCode).toBe(0);
 });
 
-test('--wait looks again until everything works, and says so meanwhile', async () => {
+test('--wait looks again until everything works, and says so meanwhile @heavy', async () => {
   fake.targets[targetGroup] = ['healthy', 'healthy', 'initial'];
   const pauses: number[] = [];
   const pause = async (ms: number) => {
@@ -403,7 +403,7 @@ test('--wait looks again until everything works, and says so meanwhile', async (
   expect(out.match(/Stage test works/g)).toHaveLength(1);
 });
 
-test('--wait ends when its time is over', async () => {
+test('--wait ends when its time is over @heavy', async () => {
   fake.targets[targetGroup] = [];
   let pauses = 0;
   const pause = async () => {

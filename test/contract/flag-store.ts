@@ -49,14 +49,14 @@ export function describeFlagStore(name: string, start: () => Promise<StoreDataba
       expect(await readBack()).toBeUndefined();
     });
 
-    test('the flag set that is in memory when writing begins is stored without waiting for a change', async () => {
+    test('the flag set that is in memory when writing begins is stored without waiting for a change @heavy', async () => {
       const memory = createMemory(segment('s', 3), flag('a', 7), tombstone('features', 'gone', 2));
       const store = await openWriter(memory);
       await store.flush(patienceMs);
       expect(await readBack()).toEqual([flag('a', 7), tombstone('features', 'gone', 2), segment('s', 3)]);
     });
 
-    test('stores changes, and deletions as tombstones', async () => {
+    test('stores changes, and deletions as tombstones @heavy', async () => {
       const memory = createMemory(flag('a', 1), flag('b', 1));
       const store = await openWriter(memory);
       await store.flush(patienceMs);
@@ -84,7 +84,7 @@ export function describeFlagStore(name: string, start: () => Promise<StoreDataba
       expect(await reader.stamp()).not.toBe(changed);
     });
 
-    test('stores the last of many versions', async () => {
+    test('stores the last of many versions @heavy', async () => {
       const memory = createMemory(flag('a', 1));
       const store = await openWriter(memory);
       for (let version = 2; version <= 50; version++) memory.set(flag('a', version));
@@ -126,7 +126,7 @@ export function describeFlagStore(name: string, start: () => Promise<StoreDataba
       expect(await look()).toEqual([2, 2, 2]);
     });
 
-    test('keeps JSON byte for byte, unusual formatting included', async () => {
+    test('keeps JSON byte for byte, unusual formatting included @heavy', async () => {
       const json = '{ "key":"a", "version":1, "deleted":false, "later": {"\\u00e9":[1.0, null, "💡"]}, "on":true }';
       const memory = createMemory({ kind: 'features', key: 'a', version: 1, deleted: false, json });
       const store = await openWriter(memory);
@@ -145,7 +145,7 @@ export function describeFlagStore(name: string, start: () => Promise<StoreDataba
       expect(await readBack()).toEqual([...wanted, segment('s', 1)]);
     });
 
-    test('stores an item of 300 KB and one with an unusual key like any other', async () => {
+    test('stores an item of 300 KB and one with an unusual key like any other @heavy', async () => {
       const large = flag('large', 1, { description: 'é'.repeat(150_000) });
       const unusual = flag('a b/ü:%2F?#', 1);
       const memory = createMemory(large, unusual);
@@ -179,7 +179,7 @@ export function describeFlagStore(name: string, start: () => Promise<StoreDataba
       expect(await database.texts()).toEqual(Object.fromEntries(wanted.map((item) => [nameOf(item), item.json])));
     });
 
-    test('complete items of another writer are kept, in whatever order their fields are', async () => {
+    test('complete items of another writer are kept, in whatever order their fields are @heavy', async () => {
       const reversed = (item: Item): Item => ({
         ...item,
         json: JSON.stringify(Object.fromEntries(Object.entries(JSON.parse(item.json)).reverse())),
@@ -205,7 +205,7 @@ export function describeFlagStore(name: string, start: () => Promise<StoreDataba
       expect(await readBack()).toEqual([flag('a', 10), tombstone('features', 'b', 10)]);
     });
 
-    test('a new task keeps what its predecessor stored, and adds newer versions', async () => {
+    test('a new task keeps what its predecessor stored, and adds newer versions @heavy', async () => {
       const first = await openWriter(createMemory(flag('a', 1), flag('b', 2), tombstone('features', 'c', 3)));
       await first.flush(patienceMs);
       await first.close();
@@ -231,7 +231,7 @@ export function describeFlagStore(name: string, start: () => Promise<StoreDataba
       expect(await readBack()).toEqual([flag('a', 9), flag('b', 6), segment('s', 6)]);
     });
 
-    test('says whose data it holds after the next task got the same data from another source', async () => {
+    test('says whose data it holds after the next task got the same data from another source @heavy', async () => {
       const memory = createMemory(flag('a', 5));
       memory.source = 'one';
       const first = await openWriter(memory);
@@ -243,7 +243,7 @@ export function describeFlagStore(name: string, start: () => Promise<StoreDataba
       expect(await sourceRead()).toBe('other');
     });
 
-    test('does not say whose data it holds if the writer does not know', async () => {
+    test('does not say whose data it holds if the writer does not know @heavy', async () => {
       const store = await openWriter(createMemory(flag('a', 1)));
       await store.flush(patienceMs);
       expect(await sourceRead()).toBeUndefined();
@@ -292,7 +292,7 @@ export function describeFlagStore(name: string, start: () => Promise<StoreDataba
       expect(await readBack()).toBeUndefined();
     });
 
-    test('reports its state, since when, and whether it writes', async () => {
+    test('reports its state, since when, and whether it writes @heavy', async () => {
       const memory = createMemory(flag('a', 1));
       const store = await openWriter(memory);
       await store.flush(patienceMs);
@@ -301,7 +301,7 @@ export function describeFlagStore(name: string, start: () => Promise<StoreDataba
       expect(Math.abs(status.stateSince - Date.now())).toBeLessThan(60_000);
     });
 
-    test('writes nothing after close, and lets another store take over', async () => {
+    test('writes nothing after close, and lets another store take over @heavy', async () => {
       const memory = createMemory(flag('a', 1));
       const first = await openWriter(memory);
       await first.flush(patienceMs);

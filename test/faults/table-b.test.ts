@@ -96,7 +96,7 @@ async function openWitness({ upstream, relay }: Running) {
 
 const attribute = (bytes: number) => gzipSync(`{"kind":"user","key":"k","a":[${'{},'.repeat(bytes / 3)}{}]}`);
 
-test('B1: eight streams whose contexts unpack to 5 MiB cost 503 with Retry-After, and nobody else anything', async () => {
+test('B1: eight streams whose contexts unpack to 5 MiB cost 503 with Retry-After, and nobody else anything @heavy', async () => {
   const running = await common();
   const { relay } = running;
   const changed = await openWitness(running);

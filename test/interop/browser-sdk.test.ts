@@ -68,12 +68,12 @@ describe.each(sdks)('$name', ({ openSdk }) => {
     await answersLikeOurs(await open(await start()), count);
   });
 
-  test('when streaming, follows changes, including those that raise no flag version', async () => {
+  test('when streaming, follows changes, including those that raise no flag version @heavy', async () => {
     const site = await start();
     await followsChanges(await open(site), site);
   });
 
-  test('without a stream, gets a change by polling', async () => {
+  test('without a stream, gets a change by polling @heavy', async () => {
     const site = await start();
     const client = await open(site, { streaming: false });
     await answersLikeOurs(client, 10);
@@ -91,7 +91,7 @@ describe.each(sdks)('$name', ({ openSdk }) => {
     await followsChanges(client, site);
   });
 
-  test('keeps its flags while the relay restarts, then follows changes again', async () => {
+  test('keeps its flags while the relay restarts, then follows changes again @heavy', async () => {
     const site = await start();
     const client = await open(site);
     await site.stop();
@@ -111,7 +111,7 @@ describe.each(sdks)('$name', ({ openSdk }) => {
     await expect(open(site, { environmentId: 'nobody', streaming: false })).rejects.toThrow(/404|not found|exhausted/i);
   });
 
-  test('in secure mode, is accepted with a hash by the current key or one in its grace period, and with no other', async () => {
+  test('in secure mode, is accepted with a hash by the current key or one in its grace period, and with no other @heavy', async () => {
     const rep = environmentRep(environmentId, 1, {
       secureMode: true,
       sdkKey: { value: 'sdk-new', expiring: { value: 'sdk-old', timestamp: Date.now() + 3_600_000 } },

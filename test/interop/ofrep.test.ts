@@ -142,7 +142,7 @@ describe("OpenFeature's server provider", () => {
     );
   });
 
-  test('follows an edit and reconnects after a restart of the relay', async () => {
+  test('follows an edit and reconnects after a restart of the relay @heavy', async () => {
     const client = await ofrep(keys.sdkKey);
     expect(await detail(client, 'retired', 'none', someone)).toMatchObject({ value: 'off', reason: 'OFF' });
     turn('retired', true);
@@ -199,7 +199,7 @@ describe("OpenFeature's web provider", () => {
     await WebOpenFeature.setProviderAndWait('mobile', webProvider(keys.mobileKey), someone);
   });
 
-  test('when polling, follows an edit, keeps its flags while the relay restarts, and follows the next edit', async () => {
+  test('when polling, follows an edit, keeps its flags while the relay restarts, and follows the next edit @heavy', async () => {
     await WebOpenFeature.setProviderAndWait('polling', webProvider(keys.sdkKey), someone);
     const client = WebOpenFeature.getClient('polling') as Details;
     expect(await detail(client, 'retired', 'none')).toMatchObject({ value: 'off' });

@@ -86,7 +86,7 @@ test('a PHP client gets every flag and segment with all that LaunchDarkly sent, 
   await expect(createPhpClient(site.uri, 'sdk-wrong').get('/sdk/flags')).rejects.toThrow('401');
 });
 
-test("a PHP client's cache gets 304 until an item changes, also after a restart of the relay, and then the item", async () => {
+test("a PHP client's cache gets 304 until an item changes, also after a restart of the relay, and then the item @heavy", async () => {
   site = await startSite(data);
   const php = createPhpClient(site.uri);
   const paths = ['/sdk/flags', '/sdk/flags/retired', '/sdk/segments/friends'];

@@ -149,7 +149,7 @@ describe('a relay whose SSM and DynamoDB are only reachable through HTTPS_PROXY'
   });
 });
 
-test('endpoints of the loopback interface are reached directly, whatever the proxies', async () => {
+test('endpoints of the loopback interface are reached directly, whatever the proxies @heavy', async () => {
   const { relay } = await startRelay(
     { HTTPS_PROXY: address, HTTP_PROXY: address },
     { DYNAMODB_URL: table.endpoint, SSM_URL: ssm.endpoint },
@@ -223,7 +223,7 @@ describe('a client of DynamoDB', () => {
     }
   });
 
-  test('has the user of the settings for the proxy of a variable, unless the settings name a proxy', async () => {
+  test('has the user of the settings for the proxy of a variable, unless the settings name a proxy @heavy', async () => {
     await ask(openClient(`https://${dynamoDBHost}`, { HTTPS_PROXY: proxy.uri }, { user: 'jane' }));
     const other = { user: 'jane', proxyUrl: 'http://other.example.test:3128' };
     await ask(openClient(`https://${dynamoDBHost}`, { HTTPS_PROXY: proxy.uri }, other));

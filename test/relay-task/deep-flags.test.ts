@@ -35,7 +35,7 @@ async function start(levels = 0) {
 const noValue = (version: number) => ({ value: null, variation: null, version, flagVersion: version });
 
 test.each([[2_400], [3_900], [100_000]])(
-  'a value of %i levels that arrives while a stream is open costs its flag the value',
+  'a value of %i levels that arrives while a stream is open costs its flag the value @heavy',
   async (levels) => {
     const { upstream, relay, stream } = await start();
     const reader = opened(await stream());
@@ -56,7 +56,7 @@ test.each([[2_400], [3_900], [100_000]])(
   },
 );
 
-test('a value too deep for the stack is named once in the log, in the status and in a metric, until a new version comes', async () => {
+test('a value too deep for the stack is named once in the log, in the status and in a metric, until a new version comes @heavy', async () => {
   const { upstream, relay, stream } = await start(8_000);
   const reader = opened(await stream());
   const put = JSON.parse((await reader.next()).data);

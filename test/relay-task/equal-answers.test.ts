@@ -82,7 +82,7 @@ test('relays that got the same items in another order send equal bytes under equ
   }
 });
 
-test('a reconnect that brings the same items in another order of fields changes no tag and no state', async () => {
+test('a reconnect that brings the same items in another order of fields changes no tag and no state @heavy', async () => {
   const { upstream, relay } = await startOne({ flags: { a, b }, segments: { s } });
   const tags = async () => {
     const paths = bodies.filter(([method]) => method === 'GET').map(([, path]) => path);
@@ -129,7 +129,7 @@ describe('the stream and the poll of FDv2 answer a basis alike:', () => {
     expect(await intentOfStream(relay, basis)).toMatchObject({ intentCode });
   }
 
-  test('nothing if it is the present state, the changes if it is remembered, everything otherwise', async () => {
+  test('nothing if it is the present state, the changes if it is remembered, everything otherwise @heavy', async () => {
     const { upstream, relay } = await startOne({ flags: { a }, segments: {} });
     const before = await stateOf(relay);
     await expectBoth(relay, before, 'none', 'up-to-date');

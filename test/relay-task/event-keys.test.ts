@@ -148,7 +148,7 @@ test.each([
   },
 );
 
-test('events of a key that LaunchDarkly no longer accepts go out under the new one if LaunchDarkly says that both are of one environment', async () => {
+test('events of a key that LaunchDarkly no longer accepts go out under the new one if LaunchDarkly says that both are of one environment @heavy', async () => {
   saysEnvironments(() => id);
   const relay = await start();
   await admitted(relay, first);
@@ -208,7 +208,7 @@ test('each of two keys gets its own summary and every context described', async 
     expect(features).toMatchObject({ flag: { counters: [{ version: 1, count: 1 }] } });
 });
 
-test('events of mobile SDKs are sent although their environment has been removed', async () => {
+test('events of mobile SDKs are sent although their environment has been removed @heavy', async () => {
   put('prefix', 'shop');
   const relay = await start();
   await admitted(relay, mobile);

@@ -31,7 +31,7 @@ async function environmentOf(relay: TestRelay): Promise<Record<string, unknown>>
 const change = (upstream: FakeUpstream, key: string, version: number) => upstream.patch('flags', flag(key, version));
 
 describe.each(['fdv2', 'fdv2-streaming', 'fdv2-polling'])('behind another relay, by %s', (protocol) => {
-  test('a relay serves what the other one serves, byte for byte, and follows its changes and its restart', async () => {
+  test('a relay serves what the other one serves, byte for byte, and follows its changes and its restart @heavy', async () => {
     const upstream = opened(await startFakeUpstream({ flags: { a: flag('a', 1), b: flag('b', 1) } }));
     const firstVariables = { STREAM_URI: upstream.uri };
     const first = await start(firstVariables);

@@ -224,7 +224,7 @@ describe('with TLS,', () => {
     return { cert, key };
   };
 
-  test('the listener rejects older TLS versions and takes a new certificate without a restart', async () => {
+  test('the listener rejects older TLS versions and takes a new certificate without a restart @heavy', async () => {
     const [first, second] = await Promise.all([certificate('first.example'), certificate('second.example')]);
     const directory = temporaryDirectory();
     const [certFile, keyFile] = [join(directory, 'cert.pem'), join(directory, 'key.pem')];

@@ -149,7 +149,7 @@ describe.each([
     ['answers 401', { status: 401 }],
     ['answers 500', { status: 500 }],
     ['closes the connection', 'cut'],
-  ])('opens nothing while LaunchDarkly %s, and then the data of its own environment', async (_what, trouble) => {
+  ])('opens nothing while LaunchDarkly %s, and then the data of its own environment @heavy', async (_what, trouble) => {
     const source = await start();
     let answer: Answer = trouble;
     answers(source.launchDarkly, () => answer);
@@ -187,7 +187,7 @@ describe.each([
     });
   });
 
-  test('takes the mobile key that comes with it along: 503 until the data is that of the SDK key', async () => {
+  test('takes the mobile key that comes with it along: 503 until the data is that of the SDK key @heavy', async () => {
     const source = await start();
     let answer: Answer = 'silent';
     answers(source.launchDarkly, () => answer);

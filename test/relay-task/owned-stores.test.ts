@@ -131,7 +131,7 @@ describe.each(Object.keys(stores))('a task that starts while LaunchDarkly hangs,
     expect(await polled(relay, production)).toBe(production);
   });
 
-  test('serves in a rotation what the earlier key has stored, but not to the new key', async () => {
+  test('serves in a rotation what the earlier key has stored, but not to the new key @heavy', async () => {
     await fill(store, staging);
     answers = { [staging]: 'hang', [production]: 'hang' };
     ssm.put('/relay/shop/sdk-key', production);
@@ -181,7 +181,7 @@ test('a table that ld-relay filled is adopted, since it does not say whose data 
   await eventually(async () => expect(await polled(relay, production)).toBe('ld-relay'));
 });
 
-test('a table that a relay has begun to write is not adopted before that says whose data it is', async () => {
+test('a table that a relay has begun to write is not adopted before that says whose data it is @heavy', async () => {
   const head = encodeHead('shop', { format: 1, owner: 'another relay', epoch: 7, beat: 1, checkedAt: 0 });
   const relay = await startBesideLdRelay(head);
   const refused = "The store holds another SDK key's flags; waiting for LaunchDarkly";
@@ -189,7 +189,7 @@ test('a table that a relay has begun to write is not adopted before that says wh
   expect(await polled(relay, production)).toBe(503);
 });
 
-test('a flags file that cannot be read leaves the stream in use, and the stream that hangs leaves the file in use', async () => {
+test('a flags file that cannot be read leaves the stream in use, and the stream that hangs leaves the file in use @heavy', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'flags-'));
   opened({ close: async () => rmSync(directory, { recursive: true }) });
   const write = (whose: string, version: number) =>
@@ -228,7 +228,7 @@ describe('if LaunchDarkly says which environment a key belongs to', () => {
     ssm.put('/relay/shop/client-side-id', environmentId, { type: 'String' });
   });
 
-  test("another environment's SDK key opens nothing for mobile keys and the client-side ID, and /status says why", async () => {
+  test("another environment's SDK key opens nothing for mobile keys and the client-side ID, and /status says why @heavy", async () => {
     ssm.put('/relay/shop/sdk-key', staging);
     const relay = opened(await start());
     await eventually(async () => expect(await polled(relay, staging)).toBe(staging));

@@ -95,13 +95,13 @@ const untilStored = (versions: Record<string, number>) =>
 
 const reads = () => proxy.passed.filter(({ operation }) => /^(GetItem|BatchGetItem|Query|Scan)$/.test(operation));
 
-test("while the cache TTL is fresh, SDKs are served from memory and the store receives LaunchDarkly's data", async () => {
+test("while the cache TTL is fresh, SDKs are served from memory and the store receives LaunchDarkly's data @heavy", async () => {
   const relay = await start();
   await connect(relay, { a: 1, b: 1 });
   await untilStored({ a: 1, b: 1 });
 });
 
-test('after the cache TTL expires, SDKs are still served from memory without reading the store', async () => {
+test('after the cache TTL expires, SDKs are still served from memory without reading the store @heavy', async () => {
   const relay = await start();
   await connect(relay, { a: 1, b: 1 });
   await untilStored({ a: 1, b: 1 });

@@ -49,7 +49,7 @@ async function getJson(
   return { status: response.status, retryAfter: response.headers.get('retry-after'), body: text && JSON.parse(text) };
 }
 
-test("a stream carries LaunchDarkly's items byte for byte, unknown fields included", async () => {
+test("a stream carries LaunchDarkly's items byte for byte, unknown fields included @heavy", async () => {
   const upstream = opened(await startFakeUpstream({ flags: { a: flag('a', 1, { future: { field: 1 } }) } }));
   const relay = await start(upstreamVariables(upstream));
   const stream = opened(await readStream({ port: relay.port, path: '/all', headers: authorized }));
@@ -64,7 +64,7 @@ test("a stream carries LaunchDarkly's items byte for byte, unknown fields includ
   expect(JSON.parse((await stream.next()).data)).toEqual({ path: '/flags/a', version: 3 });
 });
 
-test("LaunchDarkly's X-LD-EnvID is passed on with every answer where no client-side ID is configured", async () => {
+test("LaunchDarkly's X-LD-EnvID is passed on with every answer where no client-side ID is configured @heavy", async () => {
   const upstream = opened(await startFakeUpstream({ flags: { a: flag('a', 1) } }));
   upstream.headersFor = () => ({ 'X-LD-EnvID': '64a0c0ffee' });
   const relay = await start({ LD_ENV_production: sdkKey, LD_MOBILE_KEY_production: 'mob-1', STREAM_URI: upstream.uri });
@@ -125,7 +125,7 @@ test("a pattern with RE2's `(?i)` decides in evalx and OFREP as in LaunchDarkly'
   expect(await answersFor('ann@example.org')).toMatchObject({ evalx: 'b', ofrep: 'b' });
 });
 
-test('an upstream reconnect sends readers nothing if the data is the same, and only changes otherwise', async () => {
+test('an upstream reconnect sends readers nothing if the data is the same, and only changes otherwise @heavy', async () => {
   const upstream = opened(await startFakeUpstream({ flags: { a: flag('a', 1), b: flag('b', 1) } }));
   const relay = await start(upstreamVariables(upstream));
   const stream = opened(await readStream({ port: relay.port, path: '/all', headers: authorized }));

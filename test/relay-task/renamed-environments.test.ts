@@ -150,7 +150,7 @@ describe.each([
     answerAll(source);
   });
 
-  test('keeps its data for all its credentials and payload filters, and reconnects to LaunchDarkly later', async () => {
+  test('keeps its data for all its credentials and payload filters, and reconnects to LaunchDarkly later @heavy', async () => {
     const stream = await readStream({ port: source.relay.port, path: '/all', headers: { Authorization: key } });
     expect((await stream.next()).event).toBe('put');
     await source.rename({ sdkKey: key, mobileKey: mobile });
@@ -173,7 +173,7 @@ describe.each([
     });
   });
 
-  test('has its data although it had the new name beside the old one for a while', async () => {
+  test('has its data although it had the new name beside the old one for a while @heavy', async () => {
     await source.put(after, { sdkKey: key, mobileKey: mobile });
     await eventually(async () => expect(await namesIn(source)).toContain(after));
     expect(await polled(source, key)).toBe(key);
@@ -184,7 +184,7 @@ describe.each([
     expect(await polled(source, mobile)).toBe(key);
   });
 
-  test('opens nothing of it for another SDK key that comes with the new name', async () => {
+  test('opens nothing of it for another SDK key that comes with the new name @heavy', async () => {
     await source.rename({ sdkKey: otherKey, mobileKey: mobile });
     await eventually(async () => expect(await polled(source, otherKey)).toBe(503));
     for (let look = 0; look < 20; look++) {
@@ -194,7 +194,7 @@ describe.each([
     await eventually(async () => expect(await polled(source, mobile)).toBe(503));
   });
 
-  test('and another SDK key in the same moment keeps its data for the key before, in its grace time', async () => {
+  test('and another SDK key in the same moment keeps its data for the key before, in its grace time @heavy', async () => {
     await source.rename({ sdkKey: otherKey, mobileKey: mobile, previous: key });
     await eventually(async () => expect(await namesIn(source)).toContain(after));
     expect(await polled(source, key)).toBe(key);
@@ -205,7 +205,7 @@ describe.each([
   });
 });
 
-test('an environment whose new folder existed before its keys keeps its data while LaunchDarkly sends nothing', async () => {
+test('an environment whose new folder existed before its keys keeps its data while LaunchDarkly sends nothing @heavy', async () => {
   const source = await startSsm();
   await eventually(async () => expect(await polled(source, key)).toBe(key));
   answerAll(source);
@@ -216,7 +216,7 @@ test('an environment whose new folder existed before its keys keeps its data whi
   expect(await polled(source, key)).toBe(key);
 });
 
-test('what LaunchDarkly said about the environment of a key holds under another name: client-side IDs of others get 503', async () => {
+test('what LaunchDarkly said about the environment of a key holds under another name: client-side IDs of others get 503 @heavy', async () => {
   const [right, foreign] = ['aaaaaaaaaaaaaaaaaaaaaaaa', 'bbbbbbbbbbbbbbbbbbbbbbbb'];
   const launchDarkly = opened(await startFakeUpstream());
   serveEachKey(launchDarkly);

@@ -123,7 +123,7 @@ describe.each(sources)('rotation with keys from %s', (name, startSource) => {
 
 describe.each(sources.slice(0, 2))('a new key from %s', (_name, startSource) => {
   const [old, bad, later] = [keyOf(1), keyOf(2), keyOf(3)];
-  test('that LaunchDarkly rejects leaves the old one in use, shows in /status, and is used once it is accepted', async () => {
+  test('that LaunchDarkly rejects leaves the old one in use, shows in /status, and is used once it is accepted @heavy', async () => {
     const source = opened(await startSource({ sdkKey: old }));
     const relay = await startFrom(source, [old, bad]);
     await eventually(async () => expect(await statusOf(relay, old)).toBe(200));
@@ -149,7 +149,7 @@ describe.each(sources.slice(0, 2))('a new key from %s', (_name, startSource) => 
     expect(await environmentOf(relay)).not.toHaveProperty('keyProblem');
   });
 
-  test('is served along with the old one by a task that starts during the grace period, until that ends', async () => {
+  test('is served along with the old one by a task that starts during the grace period, until that ends @heavy', async () => {
     const source = opened(await startSource({ sdkKey: later, previous: { sdkKey: old, until: inAnHour() } }));
     source.door.good.add(old);
     const relay = await startFrom(source, [old, later]);

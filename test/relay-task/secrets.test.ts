@@ -170,7 +170,7 @@ test('a relay with a proxy, three stores that are down and a restricted status l
   await ask(relay.uri, '/status', withKey(strayKey));
 });
 
-test('a secret key that was pasted as client-side ID leaks nowhere', async () => {
+test('a secret key that was pasted as client-side ID leaks nowhere @heavy', async () => {
   const upstream = opened(await startFakeUpstream({ flags: { a: flag(1) } }));
   const token = `api-${strayKey.slice(4)}`;
   const relay = opened(
@@ -271,7 +271,7 @@ test('a relay with keys from SSM leaks no key that is unreadable, malformed, dup
   await statusIsSilent(relay);
 });
 
-test('a relay with an archive leaks no key during a rotation, or from an unreadable environment', async () => {
+test('a relay with an archive leaks no key during a rotation, or from an unreadable environment @heavy', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'secrets-'));
   behind(() => rmSync(directory, { recursive: true }));
   const path = join(directory, 'flags.tar.gz');

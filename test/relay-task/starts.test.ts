@@ -205,7 +205,7 @@ describe('a relay with keys from SSM', () => {
     ['forbidden', () => ssm.deny()],
     ['broken', () => ssm.break()],
     ['without permission to decrypt', () => ssm.deny('GetParameters')],
-  ] as const)('answers 503 if SSM is %s at startup, and serves everyone once it answers', async (_how, fail) => {
+  ] as const)('answers 503 if SSM is %s at startup, and serves everyone once it answers @heavy', async (_how, fail) => {
     fail();
     const { relay, client, port } = await startAsked(variables);
     await relay;
@@ -226,7 +226,7 @@ describe('a relay with keys from SSM', () => {
     ['throttled', () => ssm.throttle(1_000)],
     ['forbidden', () => ssm.deny()],
   ] as const)(
-    'keeps its keys while SSM is %s, shows it, and answers 503 to a new key until it is read',
+    'keeps its keys while SSM is %s, shows it, and answers 503 to a new key until it is read @heavy',
     async (_how, fail) => {
       const newKey = 'sdk-99999999-1111-2222-3333-444455556666';
       const { relay, client, port } = await startAsked(variables);
@@ -307,7 +307,7 @@ describe('a relay with keys from SSM', () => {
     expect(await problemOf('shop')).not.toMatch(/cannot be set up/);
   });
 
-  test('keeps the previous key if a new one cannot be decrypted, answers 503 to the new one, and shows it', async () => {
+  test('keeps the previous key if a new one cannot be decrypted, answers 503 to the new one, and shows it @heavy', async () => {
     const newKey = 'sdk-99999999-1111-2222-3333-444455556666';
     const { client, port } = await startAsked(variables);
     await served(client);
@@ -340,7 +340,7 @@ describe('a relay with two environments in SSM, one of which cannot be read at s
     ['any', 200],
     ['all', 503],
   ])(
-    'serves the good one, answers 503 and never 401 to the other’s clients, and with READY_REQUIRES=%s /readyz says %i',
+    'serves the good one, answers 503 and never 401 to the other’s clients, and with READY_REQUIRES=%s /readyz says %i @heavy',
     async (required, ready) => {
       const upstream = opened(await startFakeUpstream(flagsIn(1)));
       const ssm = opened(await startSsmServer());

@@ -2,7 +2,7 @@
 const { readFileSync } = require('node:fs');
 const { relative } = require('node:path');
 
-const HEAVY_SECONDS = 0.2;
+const HEAVY_SECONDS = 0.1;
 /** Linux: user and system time of children that have ended, in hundredths of a second. Elsewhere they are not counted. */
 function childrenSeconds() {
   try {

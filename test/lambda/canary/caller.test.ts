@@ -151,7 +151,7 @@ test('the check counts flags that differ in version or exist on one side only', 
   expect(line).toMatchObject({ Success: 1, DifferingFlags: 3 });
 });
 
-test('a warm function reads the table on each call', async () => {
+test('a warm function reads the table on each call @heavy', async () => {
   await putSnapshot(table, 'shop', itemsOf(exampleEnvironment()), { epoch: 2, seq: 1 });
   const ask = () => invoked({ sdkKey: KEY, prefix: 'shop' });
   expect(await ask()).toMatchObject({ differing: 0 });

@@ -140,7 +140,7 @@ const line = (...events: readonly object[]) => JSON.stringify({ edgeFlagExposure
 
 const SEEDS = Array.from({ length: 20 }, (_, index) => index);
 
-test.each(everyNth(7, SEEDS))('LaunchDarkly gets what the Node SDK would send: seed %s', async (seed) => {
+test.each(everyNth(7, SEEDS))('LaunchDarkly gets what the Node SDK would send: seed %s @heavy', async (seed) => {
   const random = randomFrom(`pipeline:${seed}`);
   const data = randomExposures(random);
   const asks = randomAsks(data, random, 300);
@@ -310,13 +310,16 @@ test.each([
   ['larger than what a log sends', { awslogs: { data: gzipSync(Buffer.alloc(70_000_000)).toString('base64') } }],
   ['without log events', subscription([], { logEvents: undefined })],
   ['with log events of another form', subscription([], { logEvents: [{ id: 1 }] })],
-])('an invocation that is %s is ignored with a reason, since another try would find the same', async (_, event) => {
-  const { collect, said } = await start();
-  await collect(event);
-  expect(said.map((text) => JSON.parse(text))).toEqual([
-    expect.objectContaining({ level: 'ERROR', reason: expect.stringMatching(/./) }),
-  ]);
-});
+])(
+  'an invocation that is %s is ignored with a reason, since another try would find the same @heavy',
+  async (_, event) => {
+    const { collect, said } = await start();
+    await collect(event);
+    expect(said.map((text) => JSON.parse(text))).toEqual([
+      expect.objectContaining({ level: 'ERROR', reason: expect.stringMatching(/./) }),
+    ]);
+  },
+);
 
 test('the message by which CloudWatch Logs tests a subscription is ignored', async () => {
   const { collect, said } = await start();

@@ -135,7 +135,7 @@ test("flags are never evaluated with another environment's members, from a corre
   expect([await ask('alice'), await ask('bob')]).toEqual(['out HEALTHY', 'in HEALTHY']);
 });
 
-test("a membership that was known stays, as STALE, while the store is emptied or holds another environment's members", async () => {
+test("a membership that was known stays, as STALE, while the store is emptied or holds another environment's members @heavy", async () => {
   await publish(1, 'hash-a.a');
   const a = relayOf('a');
   await a.own();
@@ -168,7 +168,7 @@ test.each([
   expect([await ask('alice'), await ask('bob')]).toEqual([alice, bob]);
 });
 
-test('a membership that was known stays, as STALE, although the store came back empty and is not filled yet', async () => {
+test('a membership that was known stays, as STALE, although the store came back empty and is not filled yet @heavy', async () => {
   await publish(1, 'hash-a.a');
   const relay = relayOf('a');
   await filled(relay, 'alice');
@@ -266,7 +266,7 @@ describe('a membership that was remembered', () => {
   }
 
   test.each(['body', 'delta'] as const)(
-    "is not used with another environment's flags, published as a %s",
+    "is not used with another environment's flags, published as a %s @heavy",
     async (how) => {
       expect(await after('hash-a.a', 'hash-b.b', how)).toEqual([NOT_KNOWN, NOT_KNOWN]);
     },
@@ -276,12 +276,12 @@ describe('a membership that was remembered', () => {
     expect(await after('hash-a', 'hash-b', 'body')).toEqual([NOT_KNOWN, NOT_KNOWN]);
   });
 
-  test('stays in use after a rotation within one environment, as STALE once it is older than 5 s', async () => {
+  test('stays in use after a rotation within one environment, as STALE once it is older than 5 s @heavy', async () => {
     expect(await after('hash-a.a', 'hash-b.a', 'body')).toEqual(['in HEALTHY', 'in STALE']);
   });
 });
 
-test("a membership that was read for one environment's flags is not used when another's arrive during the call", async () => {
+test("a membership that was read for one environment's flags is not used when another's arrive during the call @heavy", async () => {
   const [vip, club] = items;
   const team = item('segments', { key: 'team', unbounded: true, unboundedContextKind: 'org', generation: 1, salt: '' });
   const data = JSON.parse(club!.json);

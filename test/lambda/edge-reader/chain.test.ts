@@ -439,7 +439,7 @@ describe('the revision', () => {
     return { counts, report: { onDecision() {}, handled() {}, chained: (how: string) => void counts.push(how) } };
   };
 
-  test('of the first service is read for a flag that it did not decide', async () => {
+  test('of the first service is read for a flag that it did not decide @heavy', async () => {
     const { counts, report } = counting();
     const behind = reader(replica.endpoint);
     await behind.ready();
@@ -515,7 +515,7 @@ describe('the revision', () => {
     expect(counts).toEqual(['used', 'missed']);
   });
 
-  test('is not waited for longer than it may be, by one request a second, which says so', async () => {
+  test('is not waited for longer than it may be, by one request a second, which says so @heavy', async () => {
     const { counts, report } = counting();
     const behind = reader(replica.endpoint);
     await behind.ready();

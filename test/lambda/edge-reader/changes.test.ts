@@ -159,7 +159,7 @@ test("the keys are those of the SDK's update events, with deltas and new bodies 
   }
 });
 
-test('content that changed under the same version is a change, too; what stayed the same is none', async () => {
+test('content that changed under the same version is a change, too; what stayed the same is none @heavy', async () => {
   const flag = (value: string) => item('features', { key: 'a', version: 1, on: true, variations: [value] });
   await putSnapshot(table, prefix, [flag('x')], { epoch: 1, seq: 1 });
   const { reader, told } = start();
@@ -172,7 +172,7 @@ test('content that changed under the same version is a change, too; what stayed 
   expect(told).toEqual([['a']]);
 });
 
-test("in LaunchDarkly's own layout, flags in use are compared, and with the snapshot that replaces it by their versions", async () => {
+test("in LaunchDarkly's own layout, flags in use are compared, and with the snapshot that replaces it by their versions @heavy", async () => {
   const flag = (key: string, version: number, more = {}) =>
     item('features', { key, version, on: true, variations: [version], fallthrough: { variation: 0 }, ...more });
   const needs = (key: string) => ({ prerequisites: [{ key, variation: 0 }] });

@@ -72,7 +72,7 @@ const rowOfFlags = (...ofLast: readonly string[]) => {
   return { flags: Object.fromEntries(flags.map((flag) => [flag.key, flag])), segments: {}, contexts: [] };
 };
 
-test('tells of 150 flags that need each other in a row what the Node SDK tells', async () => {
+test('tells of 150 flags that need each other in a row what the Node SDK tells @heavy', async () => {
   const data = rowOfFlags();
   const asks: Ask[] = ['f0', 'f60', 'f145'].map((key) => (from) => from.variation(key, alice, 'other'));
   const { reader, exposures, lines } = await openReader(data);
@@ -212,7 +212,7 @@ test('the first evaluation writes a line, the next ones when the interval is ove
   ]);
 });
 
-test('a context is described again after five minutes, or when a thousand others came since', async () => {
+test('a context is described again after five minutes, or when a thousand others came since @heavy', async () => {
   const { reader, exposures, lines, sleep } = await openReader(one());
   const described = async (work: () => Promise<unknown>) => {
     exposures.flush();
@@ -242,7 +242,7 @@ test('without index events, contexts are described in full events only', async (
   expect(told(lines).map(({ kind }) => kind)).toEqual(['feature', 'summary']);
 });
 
-test('a full line is written at once, so that none exceeds what a log takes, and nothing is lost', async () => {
+test('a full line is written at once, so that none exceeds what a log takes, and nothing is lost @heavy', async () => {
   const { reader, exposures, lines } = await openReader(one({ ...checkout, trackEvents: true }));
   const asked = 500;
   for (let i = 0; i < asked; i++) {

@@ -161,7 +161,7 @@ describe('beside a table', () => {
     expect($flagsState).toMatchObject({ text: { variation: 0 }, other: { variation: 0, version: 3 } });
   });
 
-  test('a bootstrap answers until the table was read, and says so', async () => {
+  test('a bootstrap answers until the table was read, and says so @heavy', async () => {
     replica.behave('denied');
     const held = { flagValues: { text: 'held', more: 1 } };
     const reader = open({ bootstrap: held });

@@ -22,7 +22,7 @@ const odd: readonly EvaluationContext[] = [
   { targetingKey: 'alice', kind: 'no such kind!' },
 ];
 
-test("gives the answers of LaunchDarkly's provider for every flag, context and type", async () => {
+test("gives the answers of LaunchDarkly's provider for every flag, context and type @heavy", async () => {
   const factory = new integrations.FileDataSourceFactory({ paths: [exampleFile] }).getFactory();
   const theirs = new LaunchDarklyProvider('sdk-test', {
     ...{ updateProcessor: factory, sendEvents: false, diagnosticOptOut: true, logger: silentLog },

@@ -62,7 +62,7 @@ test('random patterns match what they match in the Node SDK @heavy', async () =>
 const path = '/shop/de/checkout/step-2/../a/b/c.html';
 const agent =
   'Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36';
-test('ordinary patterns match what they match in the Node SDK, in long texts too', async () => {
+test('ordinary patterns match what they match in the Node SDK, in long texts too @heavy', async () => {
   const texts = [
     path,
     agent,

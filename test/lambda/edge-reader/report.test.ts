@@ -195,7 +195,7 @@ describe('with a table', () => {
   afterEach(() => replica.close());
   afterAll(() => table.close());
 
-  test('viewers on the default variant because every replica denies access are seen', async () => {
+  test('viewers on the default variant because every replica denies access are seen @heavy', async () => {
     replica.behave('denied');
     const lines: Record<string, unknown>[] = [];
     const reader = startReader(parseReaderConfig(config()), { env });

@@ -34,7 +34,7 @@ test('an answer that came while the process stood still says nothing about the d
   expect(transport.enoughMs()).toBe(enoughMs);
 });
 
-test('an answer that never ends is given up, and its memory too', async () => {
+test('an answer that never ends is given up, and its memory too @heavy', async () => {
   const replica = await startReplica(table.endpoint);
   behind(() => replica.close());
   replica.behave('endless');

@@ -335,7 +335,7 @@ describe.each([
     expect(messageOf({ rules })).toBe('accepted');
   });
 
-  test('of pages that have nothing in common do not add up, beside those of every page', () => {
+  test('of pages that have nothing in common do not add up, beside those of every page @heavy', () => {
     const pages = Array.from({ length: 40 }, (_, n) =>
       adding(n, kind, 5_000, { when: { path: [`/${n}`, `/${n}/*`] } }),
     );
@@ -372,7 +372,7 @@ test.each([
   ['answer', { answer: { status: 200, body: 'a'.repeat(30_000) } }],
   // Its address may have 8,192 characters. Many short headers are much longer in the format of functions.
   ['redirect', { redirect: { to: '/elsewhere' } }],
-])('the headers of the rules before it count for the %s of a rule, if both match', (what, action) => {
+])('the headers of the rules before it count for the %s of a rule, if both match @heavy', (what, action) => {
   const short = (n: number) => Object.fromEntries(Array.from({ length: 30 }, (_, i) => [`x${n}-${i}`, '1']));
   const before = (when: (n: number) => object) =>
     Array.from({ length: 34 }, (_, n) =>

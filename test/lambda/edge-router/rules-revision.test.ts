@@ -159,7 +159,7 @@ describe('beside Big Segments', () => {
     JSON.stringify(body).includes('big_segments') ? 'throttle' : 'pass';
 
   // As in the Node SDK, which takes the user for no member then.
-  test('that cannot be read, flags that are evaluated again for a newer revision keep their answers', async () => {
+  test('that cannot be read, flags that are evaluated again for a newer revision keep their answers @heavy', async () => {
     const { replica, decide } = await start({ uses: () => ['two'], later: true });
     replica.behave(unreadable);
     expect(await decide()).toEqual([

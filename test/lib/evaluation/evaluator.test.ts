@@ -291,7 +291,7 @@ describe('evaluation of prerequisites', () => {
       ]),
     );
 
-  test('follows a chain of a thousand flags', () => {
+  test('follows a chain of a thousand flags @heavy', () => {
     expect(evaluatorOf(chain(1000)).evaluate('f0', user, null)).toMatchObject({
       value: 'on',
       reason: { kind: 'FALLTHROUGH' },

@@ -126,7 +126,7 @@ describe('two items', () => {
 describe('values that nest too deeply for the stack', () => {
   const deep = (inside: string): unknown => JSON.parse(`${'[{"a":'.repeat(20_000)}${inside}${'}]'.repeat(20_000)}`);
 
-  test('are compared', () => {
+  test('are compared @heavy', () => {
     const withValue = (value: unknown) => ({ ...flag, variations: [value, null] });
     expect(sameFlag(withValue(deep('1')), withValue(deep('1')))).toBe(true);
     expect(sameFlag(withValue(deep('1')), withValue(deep('2')))).toBe(false);

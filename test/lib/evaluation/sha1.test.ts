@@ -38,7 +38,7 @@ test('in 32 bits of floating point, the bucket is rounded once, as by Go', () =>
   expect(Math.fround(sha1Bucket('f.s.', 'k70215975'))).toBe(0.2046402096748352);
 });
 
-test('in 32 bits of floating point, a bucket is the nearest number to the exact one', () => {
+test('in 32 bits of floating point, a bucket is the nearest number to the exact one @heavy', () => {
   const wrong: unknown[] = [];
   for (let i = 0; i < 20_000; i++) {
     const bucket = sha1BucketFloat32('f.s.', `k${i}`);

@@ -150,7 +150,7 @@ describe("the Node SDK's official DynamoDB store", () => {
   const put = (attributes: Attributes) =>
     table.client.send(new PutItemCommand({ TableName: table.tableName, Item: attributes as never }));
 
-  it.each(['', 'prod'])('reads every item that we write, with the prefix "%s"', async (prefix) => {
+  it.each(['', 'prod'])('reads every item that we write, with the prefix "%s" @heavy', async (prefix) => {
     const store = openStore(prefix);
     expect(await ask((done) => store.initialized(done))).toBe(false);
     const all = generateEnvironment(10);

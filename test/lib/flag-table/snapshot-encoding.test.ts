@@ -82,7 +82,7 @@ describe('an encoded body', () => {
     );
   });
 
-  it('has the same bytes for the same items in any order, also with duplicates', async () => {
+  it('has the same bytes for the same items in any order, also with duplicates @heavy', async () => {
     const shuffled = fc.tuple(fc.array(item, { maxLength: 40 }), fc.integer());
     await fc.assert(
       fc.asyncProperty(shuffled, async ([all, seed]) => {
@@ -96,7 +96,7 @@ describe('an encoded body', () => {
     );
   });
 
-  it('has at most 390,000 bytes of data per item, and is split into parts above that', async () => {
+  it('has at most 390,000 bytes of data per item, and is split into parts above that @heavy', async () => {
     const large: Item = {
       kind: 'segments',
       key: 'large',
@@ -244,7 +244,7 @@ describe('a forged body', () => {
     });
   });
 
-  it('of any bytes with a valid hash is refused or has a problem', async () => {
+  it('of any bytes with a valid hash is refused or has a problem @heavy', async () => {
     const good = await encodeBody({
       prefix: '',
       items: generateEnvironment(30),
@@ -277,7 +277,7 @@ describe('a forged body', () => {
 });
 
 describe('an encoded delta', () => {
-  it('is decoded over its body to the same items, tombstones included', async () => {
+  it('is decoded over its body to the same items, tombstones included @heavy', async () => {
     await fc.assert(
       fc.asyncProperty(items, items, async (all, changes) => {
         const newest = { ...rev, seq: 2 };

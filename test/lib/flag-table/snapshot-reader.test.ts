@@ -439,7 +439,7 @@ describe('a snapshot reader', () => {
     expect(await reader.refresh(next)).toMatchObject({ kind: 'unchanged' });
   });
 
-  it('reads the head alone while the delta in the table is large, and then all that it needs in one more read', async () => {
+  it('reads the head alone while the delta in the table is large, and then all that it needs in one more read @heavy', async () => {
     const { reader, put, putHead, asked } = createTable();
     const large = (seq: number, base: number) =>
       encodeDelta({ prefix: '', items: generateEnvironment(30, seq), rev: revAt(seq), base: revAt(base) });
@@ -466,7 +466,7 @@ describe('a snapshot reader', () => {
     expect(await refresh()).toEqual(['unchanged', 7, ['delta', 'head']]);
   });
 
-  it('holds one version of each item of the body, and finds the body’s again when a change is taken back', async () => {
+  it('holds one version of each item of the body, and finds the body’s again when a change is taken back @heavy', async () => {
     const { reader, put, putHead } = createTable();
     const body = await encodeBody({ prefix: '', items: many, rev: revAt(1), bank: 0 });
     put(body.body);
@@ -487,7 +487,7 @@ describe('a snapshot reader', () => {
     expect(sorted(first.items())).toEqual(sorted(inUse));
   });
 
-  it('holds one version of each item of the body after bodies that it did not have to read, and after one that it had to', async () => {
+  it('holds one version of each item of the body after bodies that it did not have to read, and after one that it had to @heavy', async () => {
     const { reader, put, putHead } = createTable();
     put((await encodeBody({ prefix: '', items: many, rev: revAt(1), bank: 0 })).body);
     putHead(revAt(1), revAt(1));
@@ -513,7 +513,7 @@ describe('a snapshot reader', () => {
     expect(itemsReachableFrom(held).size).toBe(many.length);
   });
 
-  it('reuses the objects of all items that a new body did not change', async () => {
+  it('reuses the objects of all items that a new body did not change @heavy', async () => {
     const { reader, put, putHead } = createTable();
     const first = await encodeBody({ prefix: '', items: many, rev: revAt(1), bank: 0 });
     put(first.body);
@@ -534,7 +534,7 @@ describe('a snapshot reader', () => {
     }
   });
 
-  it('refuses other formats of head, body and delta with a reason that names both numbers', async () => {
+  it('refuses other formats of head, body and delta with a reason that names both numbers @heavy', async () => {
     for (const name of ['head', 'body', 'delta']) {
       const { reader, put, putHead, table } = createTable();
       put((await encodeBody({ prefix: '', items: many, rev: revAt(1), bank: 0 })).body);

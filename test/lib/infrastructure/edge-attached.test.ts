@@ -183,7 +183,7 @@ describe('a router in another CDK app', () => {
     });
   });
 
-  test('can leave monitoring to its app', () => {
+  test('can leave monitoring to its app @heavy', () => {
     const { app, stack } = appWith({ monitoring: false });
     expect(app.node.children.filter(Stack.isStack)).toEqual([stack]);
     Template.fromStack(stack).resourceCountIs('AWS::CloudWatch::Dashboard', 0);

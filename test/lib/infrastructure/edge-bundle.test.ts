@@ -169,7 +169,7 @@ describe('a router with a bootstrap', () => {
     expect(Object.keys(metrics!)).toContainEqual(expect.stringMatching(/^canary-checkout=(stable|canary)$/));
   });
 
-  test('carries its code and the flags only then, and of the flags only what its own depend on', () => {
+  test('carries its code and the flags only then, and of the flags only what its own depend on @heavy', () => {
     const [without, withIt] = [
       build('without'),
       build('with', bootstrapOf(exampleEnvironment(), ['canary-checkout'])),
@@ -280,7 +280,7 @@ test('the router writes exposures of what is shown, if it is told to, and has no
   ]);
 });
 
-test('the bundle contains no code of AWS or LaunchDarkly, and its zip is reproducible', async () => {
+test('the bundle contains no code of AWS or LaunchDarkly, and its zip is reproducible @heavy', async () => {
   const [first, second] = [
     await bundleEdge({ entry: 'reader', config: reader, outdir: join(directory, 'one') }),
     await bundleEdge({ entry: 'reader', config: reader, outdir: join(directory, 'two') }),
@@ -315,7 +315,7 @@ const OPTIONAL = {
   heldFlags: { from: 'index', name: 'withOverrides', marks: ['flagValues'], mostBytes: 700 },
 };
 
-test('optional parts of the reader cost nothing unless they are imported, and little if they are', () => {
+test('optional parts of the reader cost nothing unless they are imported, and little if they are @heavy', () => {
   const modules = join(import.meta.dirname, '../../../lambda/edge-reader');
   const own = (name: string, ...imports: readonly { readonly from: string; readonly name: string }[]) => {
     const entryFile = join(directory, `${name}.ts`);

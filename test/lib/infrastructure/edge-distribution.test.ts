@@ -181,7 +181,7 @@ const CACHING_DISABLED = '4135ea2d-6df8-44a3-9df3-4b5a84be39ad';
 const ALL_VIEWER = '216adef6-5c7f-47e4-b989-5492eafa07d3';
 const ALL_VIEWER_EXCEPT_HOST_HEADER = 'b689b0a8-53d0-40ab-baf2-68738e2966ac';
 
-test('a site with log-ins works: its origins get all but Host, nothing is cached that they do not say, and what they get of a person is in the key', () => {
+test('a site with log-ins works: its origins get all but Host, nothing is cached that they do not say, and what they get of a person is in the key @heavy', () => {
   const { config, policy } = stackOf({});
   const { DefaultCacheBehavior: behavior } = config;
   expect(behavior).toMatchObject({

@@ -262,7 +262,7 @@ describe('a custom edge function', () => {
     expect(() => (stack.node.root as ReturnType<typeof createApp>).synth()).toThrow(`edge function Mine/Fn ${message}`);
   });
 
-  test('is bundled with its own configuration', async () => {
+  test('is bundled with its own configuration @heavy', async () => {
     const stack = stackIn('us-east-1');
     const entryFile = join(import.meta.dirname, '../../fixtures/infrastructure/own-edge.ts');
     new EdgeFlagFunction(stack, 'Fn', {

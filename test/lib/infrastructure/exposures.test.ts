@@ -67,7 +67,7 @@ test('a collector gets the lines with exposures of each log, and only these logs
   }
 });
 
-test('a collector may only read the key of its environment, call the sender in the home region, and write its log', () => {
+test('a collector may only read the key of its environment, call the sender in the home region, and write its log @heavy', () => {
   const may = new Map(allowed(collector()));
   expect([...may.keys()].sort()).toEqual([
     'lambda:InvokeFunction',
@@ -92,7 +92,7 @@ test('what fails is tried twice more within an hour', () => {
   });
 });
 
-test('the sender reaches the relay and nothing else, and may do nothing but that', () => {
+test('the sender reaches the relay and nothing else, and may do nothing but that @heavy', () => {
   const template = sender();
   const rules = Object.values(template.findResources('AWS::EC2::SecurityGroupEgress')).map(
     ({ Properties }) => Properties,
@@ -121,7 +121,7 @@ describe('the bundles', () => {
       expect(readFileSync(built(which), 'utf8')).not.toMatch(/smithy|dynamodb|evaluateFlag/i);
   });
 
-  test('post what they are given as an SDK does', async () => {
+  test('post what they are given as an SDK does @heavy', async () => {
     const recorder = await startEventsRecorder();
     const delivery = { id: 'p1', body: '[{"kind":"index"}]', sdkKey: 'sdk-bundled-0123456789' };
     const answer = await runAsLambda(built('sender'), 'return await require(file).handler(input);', delivery, {

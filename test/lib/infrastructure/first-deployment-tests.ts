@@ -45,7 +45,7 @@ describe('a first deployment', () => {
     ['dev', ''],
     ['prod', ''],
     ['full', ' @heavy'],
-  ] as const)('of %s that fails, at whatever resource, succeeds when it is repeated%s', (name, _) => {
+  ] as const)('of %s that fails, at whatever resource, succeeds when it is repeated%s @heavy', (name, _) => {
     const stuck: string[] = [];
     let account = new Account();
     for (const stack of inOrder(firstStages(name))) {
@@ -75,7 +75,7 @@ describe('a first deployment', () => {
     expect(new Set(Object.values(account.statuses()))).toEqual(new Set(['CREATE_COMPLETE']));
   });
 
-  test('that failed leaves nothing but access logs, whose bucket has a name of its own', () => {
+  test('that failed leaves nothing but access logs, whose bucket has a name of its own @heavy', () => {
     const account = new Account();
     const stacks = inOrder(firstStages('full'));
     const relay = stacks.find(({ id }) => id === 'Relay')!;
@@ -86,7 +86,7 @@ describe('a first deployment', () => {
     expect(account.orphans().filter((one) => !before.includes(one))).toEqual(['AWS::S3::Bucket eu-west-1']);
   });
 
-  test('can be followed by protection, and then neither stacks nor load balancers nor the table can be deleted', () => {
+  test('can be followed by protection, and then neither stacks nor load balancers nor the table can be deleted @heavy', () => {
     const account = new Account();
     account.deploy(firstStages('full'));
     const guarded = stackTemplates(made.full);

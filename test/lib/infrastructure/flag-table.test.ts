@@ -15,7 +15,7 @@ function templateOf(
 }
 
 describe('the flag table', () => {
-  test('has the key schema that LaunchDarkly SDKs read in daemon mode', () => {
+  test('has the key schema that LaunchDarkly SDKs read in daemon mode @heavy', () => {
     templateOf().hasResourceProperties('AWS::DynamoDB::GlobalTable', {
       TableName: 'flags',
       KeySchema: [

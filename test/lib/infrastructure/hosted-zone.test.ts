@@ -101,7 +101,7 @@ describe('an edge', () => {
       }),
     );
 
-  test('has one certificate for all its names, and a record for each, for IPv4 and IPv6', () => {
+  test('has one certificate for all its names, and a record for each, for IPv4 and IPv6 @heavy', () => {
     const template = edgeStack({ hostedZone: zone, domainNames: ['example.com', '*.example.com'] });
     const [[logicalId, certificate] = []] = Object.entries(
       template.findResources('AWS::CertificateManager::Certificate'),

@@ -113,7 +113,7 @@ describe('a variable that the app decides', () => {
 });
 
 describe('relay.prometheus', () => {
-  test('opens a port of every task to the VPC, and makes the tasks known by name', () => {
+  test('opens a port of every task to the VPC, and makes the tasks known by name @heavy', () => {
     const { template, container, environment } = relayOf('prometheus');
     expect(environment).toMatchObject({ USE_PROMETHEUS: 'true', PROMETHEUS_PORT: '8031' });
     expect(container).toMatchObject({ PortMappings: [{ ContainerPort: 8030 }, { ContainerPort: 8031 }] });
@@ -156,13 +156,16 @@ describe('relay.agent', () => {
     return { relay, agent, environment, memory: Number(task!.Memory) };
   }
 
-  test.each(['prometheus', 'daemon'] as const)('of %s never ends a relay and takes no memory from its heap', (name) => {
-    const { relay, agent, memory } = agentOf(name);
-    expect(agent).toMatchObject({ Name: 'agent', Essential: false });
-    expect(relay).toMatchObject({ Essential: true, Memory: memory - agent.Memory });
-    expect(relayOf(name).environment.NODE_OPTIONS).toBe(`--max-old-space-size=${(memory - agent.Memory) * 0.75}`);
-    expect(agent.Image).toMatch(/^public\.ecr\.aws\/.+:v?\d+\.\d+\.\d+$/);
-  });
+  test.each(['prometheus', 'daemon'] as const)(
+    'of %s never ends a relay and takes no memory from its heap @heavy',
+    (name) => {
+      const { relay, agent, memory } = agentOf(name);
+      expect(agent).toMatchObject({ Name: 'agent', Essential: false });
+      expect(relay).toMatchObject({ Essential: true, Memory: memory - agent.Memory });
+      expect(relayOf(name).environment.NODE_OPTIONS).toBe(`--max-old-space-size=${(memory - agent.Memory) * 0.75}`);
+      expect(agent.Image).toMatch(/^public\.ecr\.aws\/.+:v?\d+\.\d+\.\d+$/);
+    },
+  );
 
   test('of Datadog reads the metrics over the loopback interface, so that their port is closed to everybody else', () => {
     const { relay, agent, environment } = agentOf('daemon');

@@ -281,7 +281,7 @@ describe('topics of yours', () => {
     return topic.topicArn;
   }
 
-  test('cause no warning in a stack whose account is decided at deployment', () => {
+  test('cause no warning in a stack whose account is decided at deployment @heavy', () => {
     const stack = new Stack(createApp(), 'Mine', { env: { region: 'eu-west-1' } });
     const Arn = told(stack, account);
     expect(Annotations.fromStack(stack).findWarning('*', Match.anyValue())).toEqual([]);
@@ -290,7 +290,7 @@ describe('topics of yours', () => {
     });
   });
 
-  test('may belong to another account: EventBridge publishes there with a role', () => {
+  test('may belong to another account: EventBridge publishes there with a role @heavy', () => {
     const stack = newStack();
     const Arn = told(stack, '210987654321');
     const template = Template.fromStack(stack);

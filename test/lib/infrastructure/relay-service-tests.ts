@@ -574,7 +574,7 @@ describe('the RelayService construct', () => {
     expect(build(props as object)).toThrow(message);
   });
 
-  test('requires no property that has a default', () => {
+  test('requires no property that has a default @heavy', () => {
     expect(build({})().public).toBeUndefined();
   });
 });

@@ -97,7 +97,7 @@ test('the previous versions of edge functions are retained, since the distributi
   }
 });
 
-test('stacks refer to each other by names, never by exports or across regions, so that what they have can change', () => {
+test('stacks refer to each other by names, never by exports or across regions, so that what they have can change @heavy', () => {
   for (const synthesised of Object.values(made)) {
     for (const [, template] of templatesOf(synthesised)) {
       const text = JSON.stringify(template.toJSON());
@@ -166,7 +166,7 @@ test('docs/deploying.md states the number of billed metrics and alarms', () => {
 });
 
 describe('the network', () => {
-  test('spans three zones, with a NAT gateway in each zone in production and none in development', () => {
+  test('spans three zones, with a NAT gateway in each zone in production and none in development @heavy', () => {
     const zones = (synthesised: Synthesised) =>
       new Set(
         Object.values(synthesised.template('Relay').findResources('AWS::EC2::Subnet')).map(
@@ -380,7 +380,7 @@ describe('the region stacks', () => {
     }
   });
 
-  test('have no log groups without an edge, and no layer if layers are switched off', () => {
+  test('have no log groups without an edge, and no layer if layers are switched off @heavy', () => {
     const bare = oddStage('adopted');
     expect([...bare.stage.regions.keys()]).toEqual(['eu-west-1']);
     const template = bare.template('Region-eu-west-1');

@@ -53,7 +53,7 @@ test('a relay region can be taken away, and added again @heavy', () => {
   expectWorks(one, firstStages('full'));
 });
 
-test('a replica can be taken away, and added again where edge functions have written logs', () => {
+test('a replica can be taken away, and added again where edge functions have written logs @heavy', () => {
   const one = account();
   const rest = withOther({ replicaRegions: ['us-east-1', 'us-west-2'] });
   one.destroy(stacksOf('Region-ap-northeast-1'));
@@ -66,7 +66,7 @@ test('a replica can be taken away, and added again where edge functions have wri
   expectWorks(one, firstStages('full'));
 });
 
-test('the edge can be taken away hours after its distribution, not before, and be added again at any time', () => {
+test('the edge can be taken away hours after its distribution, not before, and be added again at any time @heavy', () => {
   const one = account();
   const rest = withOther({ edge: undefined });
   one.destroy(stacksOf('Edge'));

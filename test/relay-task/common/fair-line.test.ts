@@ -126,7 +126,7 @@ describe('entering by hand', () => {
     expect(line.fits(lanesOf('z'), 4)).toBe(true);
   });
 
-  test('thousands that leave as they begin do not pile up on the stack', () => {
+  test('thousands that leave as they begin do not pile up on the stack @heavy', () => {
     const line = createFairLine({ maxInside: 1 });
     let leaveFirst = () => {};
     line.enter(lanesOf('first'), (leave) => {

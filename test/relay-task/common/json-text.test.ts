@@ -85,7 +85,7 @@ describe('too much', () => {
     expect(resultOf(describeExcessInSlices(text, 5_000, 1_000))).toEqual(expected),
   );
 
-  test('is refused in what is taken apart: parts as well as what is left', () => {
+  test('is refused in what is taken apart: parts as well as what is left @heavy', () => {
     const take = (text: string) => () => resultOf(takeApart(text, [], ['a'], 5_000));
     expect(take(`{"a":${many(1_200)},"b":1}`)).not.toThrow();
     expect(take(`{"a":${many(6_000)},"b":1}`)).toThrow('more than 5000 values');

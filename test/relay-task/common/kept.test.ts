@@ -1,7 +1,7 @@
 import { createBudget } from '../../../relay-task/common/budget.ts';
 import { createKept, Place } from '../../../relay-task/common/kept.ts';
 
-test('what is kept stays within the budget: once it is full, everything is forgotten and there is room again', () => {
+test('what is kept stays within the budget: once it is full, everything is forgotten and there is room again @heavy', () => {
   const budget = createBudget(10_000);
   const kept = createKept(budget);
   const places = Array.from({ length: 300 }, () => new Place<string>());

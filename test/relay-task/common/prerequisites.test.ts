@@ -49,7 +49,7 @@ test.each(cases)('%s: prerequisites come first, as in LaunchDarkly’s Node SDK'
   expect(orderOfSdk(graph).join(' ')).toBe(order);
 });
 
-test('random graphs, cycles among them, get the order of LaunchDarkly’s Node SDK', () => {
+test('random graphs, cycles among them, get the order of LaunchDarkly’s Node SDK @heavy', () => {
   for (let seed = 1; seed <= (process.env.LONG ? 5_000 : 300); seed++) {
     const random = randomFrom(`prerequisites ${seed}`);
     const keys = Array.from({ length: 1 + Math.floor(random() * 12) }, (_, index) => `flag-${index}`);

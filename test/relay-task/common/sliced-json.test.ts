@@ -50,7 +50,7 @@ test.each([
   expect(() => parse(text)).toThrow(SyntaxError);
 });
 
-test('random JSON parses in slices to what JSON.parse makes of it, and so does every beginning of it', () => {
+test('random JSON parses in slices to what JSON.parse makes of it, and so does every beginning of it @heavy', () => {
   const random = seededRandom(7);
   const pick = <T>(...list: T[]): T => list[Math.floor(random() * list.length)]!;
   const make = (depth: number): unknown => {
@@ -79,7 +79,7 @@ test('random JSON parses in slices to what JSON.parse makes of it, and so does e
   }
 });
 
-test('a long list of strings is parsed in many pieces', () => {
+test('a long list of strings is parsed in many pieces @heavy', () => {
   const count = process.env.LONG ? 1_000_000 : 100_000;
   const hashes = Array.from({ length: count }, (_, index) => `hash ${index}`);
   const { value, pieces } = parse(JSON.stringify({ add: hashes }));

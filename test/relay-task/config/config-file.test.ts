@@ -69,7 +69,7 @@ test('an invalid line does not affect the others, and its value is not repeated'
   expect(problems.join()).not.toContain('secret');
 });
 
-test('no input makes the parser throw, and every result has a valid line number', () => {
+test('no input makes the parser throw, and every result has a valid line number @heavy', () => {
   const seed = process.env.SEED ?? 'config-file';
   const random = randomFrom(seed);
   const pieces = [

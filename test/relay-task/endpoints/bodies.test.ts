@@ -186,7 +186,7 @@ describe('the memory of polls', () => {
   const MIB = KIB * KIB;
   const salt = 'x'.repeat(10 * KIB);
 
-  test('counts while an answer is on its way, once for all clients that get the same, and until the last one is sent', async () => {
+  test('counts while an answer is on its way, once for all clients that get the same, and until the last one is sent @heavy', async () => {
     const budget = createBudget(100 * MIB);
     const { put, ask } = start({ budget });
     put(flags(100, 1, { salt }));
@@ -246,7 +246,7 @@ describe('the memory of polls', () => {
     expect(budget.usedBytes).toBeGreaterThan(0);
   });
 
-  test('what is compressed is made once for all', async () => {
+  test('what is compressed is made once for all @heavy', async () => {
     const budget = createBudget(100 * MIB);
     const { put, ask } = start({ budget });
     put(flags(30, 1, { salt }));
@@ -260,7 +260,7 @@ describe('the memory of polls', () => {
     second.answer.release();
   });
 
-  test('when it is used up, new answers are refused with 503, and other environments still get theirs', async () => {
+  test('when it is used up, new answers are refused with 503, and other environments still get theirs @heavy', async () => {
     const budget = createBudget(4 * MIB);
     const handlers = handlersOf(budget);
     const greedy = start({ handlers });

@@ -86,7 +86,7 @@ test('few evaluations are in progress at once, and what they hold counts until t
   expect(bodies.usedBytes).toBe(0);
 });
 
-test('of one address an evaluation that has begun comes to its end before the next one begins', async () => {
+test('of one address an evaluation that has begun comes to its end before the next one begins @heavy', async () => {
   const { state, send, statusOn } = await start();
   const sockets = await Promise.all(Array.from({ length: 8 }, () => send('192.0.2.1')));
   await Promise.all(sockets.map(statusOn));
@@ -116,7 +116,7 @@ test('long evaluations that wait are given up when their clients leave', async (
   expect(await statusOn(await send('192.0.2.1'))).toBe(200);
 });
 
-test('evaluations for mobile SDKs do not wait for those of browsers', async () => {
+test('evaluations for mobile SDKs do not wait for those of browsers @heavy', async () => {
   const { state, send, statusOn } = await start();
   state.held = true;
   const sockets = await Promise.all(Array.from({ length: 8 }, (_, index) => send(`192.0.2.${index}`)));
@@ -127,7 +127,7 @@ test('evaluations for mobile SDKs do not wait for those of browsers', async () =
   expect(await Promise.all([...sockets, mobile].map(statusOn))).toEqual(Array(9).fill(200));
 });
 
-test('clients that have left are not evaluated for, and those in progress are given up', async () => {
+test('clients that have left are not evaluated for, and those in progress are given up @heavy', async () => {
   const { state, send, statusOn, bodies, server } = await start();
   state.held = true;
   const sockets = await Promise.all(Array.from({ length: 40 }, (_, index) => send(`192.0.2.${index}`)));
@@ -140,7 +140,7 @@ test('clients that have left are not evaluated for, and those in progress are gi
   expect(state.begun).toBe(5);
 });
 
-test('a request that finds too many evaluations of its address waiting gets 503, and others do not', async () => {
+test('a request that finds too many evaluations of its address waiting gets 503, and others do not @heavy', async () => {
   const { state, send, statusOn, server } = await start();
   state.held = true;
   const holding = await Promise.all(Array.from({ length: 4 }, (_, index) => send(`192.0.2.${index}`)));

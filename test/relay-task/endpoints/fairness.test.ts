@@ -128,7 +128,7 @@ test('a server SDK does not wait for a single one of the requests of browsers th
   expect(meanwhile).toBeLessThan(12);
 });
 
-test('an evaluation of many flags leaves turns to other requests', async () => {
+test('an evaluation of many flags leaves turns to other requests @heavy', async () => {
   let steps = 0;
   const { port } = await startStepwise(() => {
     steps++;
@@ -142,7 +142,7 @@ test('an evaluation of many flags leaves turns to other requests', async () => {
   for (const socket of [long, short]) socket.destroy();
 });
 
-test('an evaluation during which a change arrives begins again, twice at most', async () => {
+test('an evaluation during which a change arrives begins again, twice at most @heavy', async () => {
   let changes = 0;
   let begun = 0;
   const { get } = await startStepwise((step, { view }) => {

@@ -98,7 +98,7 @@ class Contexts extends RandomChoices {
 }
 
 const seed = process.env.SEED ?? String(Date.now());
-test(`random contexts become what LaunchDarkly's provider makes of them (SEED=${seed})`, async () => {
+test(`random contexts become what LaunchDarkly's provider makes of them (SEED=${seed}) @heavy`, async () => {
   const contexts = new Contexts(randomFrom(seed));
   for (let count = process.env.LONG ? 20_000 : 300; count > 0; count--) {
     const context = contexts.context();

@@ -55,7 +55,7 @@ describe('OFREP credentials', () => {
     ['64a0', ['everywhere', 'browser']],
   ] as const;
   test.each(kinds)(
-    'include %s, for the flags visible to its kind, in every header that providers use',
+    'include %s, for the flags visible to its kind, in every header that providers use @heavy',
     async (key, seen) => {
       const server = await start();
       const ways: Record<string, string>[] = [
@@ -395,7 +395,7 @@ describe('OFREP in secure mode', () => {
   const vectors: { sdkKey: string; hashes: [object, string][] } = JSON.parse(
     readFileSync(join(import.meta.dirname, '../../fixtures/endpoints/secure-mode.json'), 'utf8'),
   );
-  test('requires the hash of browsers only, by header or query', async () => {
+  test('requires the hash of browsers only, by header or query @heavy', async () => {
     const server = await start();
     server.environment.secureMode = true;
     server.environment.sdkKeys = () => ['another', vectors.sdkKey];

@@ -105,7 +105,7 @@ test('counts over all bodies of a connection', async () => {
   expect(answers()).toBeGreaterThan(10);
 });
 
-test('a body that comes byte by byte is fine', async () => {
+test('a body that comes byte by byte is fine @heavy', async () => {
   const { port, environment } = opened(await startServer());
   const client = talk(port);
   client.socket.setNoDelay(true);

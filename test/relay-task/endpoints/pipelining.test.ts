@@ -134,7 +134,7 @@ test('a body that is no HTTP gets 400 in the place of its request', async () => 
   expect(statuses(heard.text)).toEqual(['200', '400']);
 });
 
-test('a bad body is no reason to interrupt the answer that does not need it', async () => {
+test('a bad body is no reason to interrupt the answer that does not need it @heavy', async () => {
   const filler = 'x'.repeat(8 * 1024 * 1024);
   const { port } = await start({ view: createMemory(flag('banner', 1, { filler })) });
   const heard = talk(port, get('/sdk/latest-all', 'Transfer-Encoding: chunked\r\n'));

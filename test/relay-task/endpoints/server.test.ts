@@ -123,7 +123,7 @@ describe("a server SDK's request", () => {
     waiting.close();
   });
 
-  test('gets a Retry-After that differs between clients', async () => {
+  test('gets a Retry-After that differs between clients @heavy', async () => {
     const { get } = await start({ view: createMemory() });
     const seen = new Set<string | null>();
     for (let i = 0; i < 40; i++)
@@ -188,7 +188,7 @@ describe('a stream over HTTP', () => {
     expect(await say(port, 'CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n')).toMatch(/^HTTP\/1.1 400 /);
   });
 
-  test('beyond the limit is rejected with 503 and Retry-After', async () => {
+  test('beyond the limit is rejected with 503 and Retry-After @heavy', async () => {
     const big = flag('a', 1, { filler: 'x'.repeat(12 * 1024 * 1024) });
     const { port, get } = await start({
       view: createMemory(big),
@@ -231,12 +231,12 @@ describe('a malformed request', () => {
     },
   );
 
-  test('without an end of its head gets 408', async () => {
+  test('without an end of its head gets 408 @heavy', async () => {
     const { port } = await start({ server: { headersTimeoutMs: 200, requestTimeoutMs: 400 } });
     expect(await say(port, 'GET /livez HTTP/1.1\r\nHost: a\r\n')).toMatch(/^HTTP\/1.1 408 /);
   });
 
-  test('with random bytes never causes a 5xx or stops the relay', async () => {
+  test('with random bytes never causes a 5xx or stops the relay @heavy', async () => {
     const seed = Number(process.env.SEED ?? 7);
     let state = seed;
     const random = () => {

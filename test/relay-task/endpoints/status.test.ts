@@ -24,7 +24,7 @@ test('/status is public by default', async () => {
   expect(await statuses(await start({ statusAccess: 'public', statusToken: 'token' }))).toEqual([200, 200, 404, 404]);
 });
 
-test('a restricted /status requires an SDK key or the token', async () => {
+test('a restricted /status requires an SDK key or the token @heavy', async () => {
   const server = await start({ statusAccess: 'restricted', statusToken: 'token' });
   for (const right of ['sdk-key', 'Bearer sdk-key', 'token', 'Bearer token', 'api_key token']) {
     expect([right, await statuses(server, right)]).toEqual([right, [200, 200, 404, 404]]);
@@ -92,7 +92,7 @@ test('/status is made in slices', async () => {
   expect(made.turns).toBeGreaterThan(200);
 });
 
-test('a large /status is made once for all requests meanwhile, and shared for a moment; a small one is always new', async () => {
+test('a large /status is made once for all requests meanwhile, and shared for a moment; a small one is always new @heavy', async () => {
   const large = statusOfMany(500, 1_000);
   const { port } = await start({}, { health: large.health });
   // The clock stands still.

@@ -140,7 +140,7 @@ test('closing does not wait for bodies that wait', async () => {
   await eventually(() => expect(bodies.usedBytes).toBe(0));
 });
 
-test('a client that stops sending does not hold up the bodies that wait behind it', async () => {
+test('a client that stops sending does not hold up the bodies that wait behind it @heavy', async () => {
   const { port, bodies, held } = await crowded();
   const stalled = post(port, bodyOf(900_000), { part: 250_000 });
   await eventually(() => expect(bodies.usedBytes).toBeGreaterThan(held + 150_000));
@@ -149,7 +149,7 @@ test('a client that stops sending does not hold up the bodies that wait behind i
   expect(statusOf(stalled)).toBeUndefined();
 });
 
-test('of a body that waits, the rest stays with its client', async () => {
+test('of a body that waits, the rest stays with its client @heavy', async () => {
   const server = await crowded();
   const { port, bodies } = server;
   // In chunks, since a length above the limit is refused at once. The system's buffers hold up to 10 MiB of each.

@@ -84,7 +84,7 @@ test.each([true, false])(
   },
 );
 
-test('errors and answers with the status of Big Segments stay the same objects when their texts were forgotten', () => {
+test('errors and answers with the status of Big Segments stay the same objects when their texts were forgotten @heavy', () => {
   const broken = flag('broken', 1, { variations: [], fallthrough: { variation: 3 } });
   const { answer, environment } = start(1_000, [broken, ruled(large)]);
   const [error] = [answer(0, true, 'broken')];
@@ -93,7 +93,7 @@ test('errors and answers with the status of Big Segments stay the same objects w
   expect(environment.failedItems()).toEqual([]);
 });
 
-test('without reasons, rules that lead to the same variation have one answer', () => {
+test('without reasons, rules that lead to the same variation have one answer @heavy', () => {
   const { answer } = start(1_000_000, [ruled(large)]);
   for (const rule of rules) expect(answer(rule, false)).toBe(answer(0, false));
 });
@@ -118,7 +118,7 @@ describe('in the format of OpenFeature', () => {
   test.each([
     ['short', 3, '3.0'],
     ['large', large, JSON.stringify(large)],
-  ])('answers with a %s value are right when their texts were forgotten', (_, value, written) => {
+  ])('answers with a %s value are right when their texts were forgotten @heavy', (_, value, written) => {
     const { answer, environment, kept, budget } = start(10_000, [ruled(value)]);
     const resultOf = createOpenFeatureResults(kept);
     for (let round = 0; round < 2; round++) {

@@ -60,7 +60,7 @@ async function settled(fake: FakeAutoConfig, find: (id: string) => unknown) {
   await eventually(() => expect(find(id)).toBeDefined());
 }
 
-test('a stream that changes or damages an environment over and over does not fill the log', async () => {
+test('a stream that changes or damages an environment over and over does not fill the log @heavy', async () => {
   const fake = await launchDarkly(environmentRep('e1', 1));
   const { find, last, lines } = start(fake);
   await eventually(() => expect(last()).toHaveLength(1));
@@ -410,7 +410,7 @@ describe('the auto-configuration stream', () => {
 describe('auto-configuration of many environments', () => {
   const many = (count: number) => Array.from({ length: count }, (_, i) => environmentRep(`e${i}`, 1));
 
-  test('describes only the environments that a message changes, and hands on the others as they were', async () => {
+  test('describes only the environments that a message changes, and hands on the others as they were @heavy', async () => {
     const fake = await launchDarkly(...many(300), environmentRep('blog', 1, { projKey: 'blog' }));
     fake.filters.f0 = { projKey: 'shop', key: 'web', version: 1 };
     const { last, answered, find } = start(fake);
@@ -462,7 +462,7 @@ describe('auto-configuration of many environments', () => {
     expect(find('e1999')?.secureMode).toBe(true);
   });
 
-  test('reads, applies and delivers a put in slices', async () => {
+  test('reads, applies and delivers a put in slices @heavy', async () => {
     const count = 500;
     const fake = await launchDarkly();
     const { log } = createLogRecorder();
@@ -506,7 +506,7 @@ describe('auto-configuration of many environments', () => {
     ['as an environment', { data: { environments: { e1: environmentRep('e1', 1), e2: names } } }, 1],
     ['in an environment', { data: { environments: { e1: { ...environmentRep('e1', 1), ...names } } } }, 1],
     ['as environments', { data: { environments: { e1: environmentRep('e1', 1), ...names } } }, 1],
-  ])('reads a put with thousands of names %s over many turns', async (_, put, count) => {
+  ])('reads a put with thousands of names %s over many turns @heavy', async (_, put, count) => {
     const fake = await launchDarkly();
     const { answered, last } = start(fake);
     await answered();

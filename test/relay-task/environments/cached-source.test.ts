@@ -67,7 +67,7 @@ async function learn(...environments: Parameters<typeof startFakeAutoConfig>) {
   return { keeper, fake, learnt: lists.at(-1) };
 }
 
-test('a relay starts from the cached state while LaunchDarkly is down, including keys in their grace period', async () => {
+test('a relay starts from the cached state while LaunchDarkly is down, including keys in their grace period @heavy', async () => {
   const sdkKey = { value: 'sdk-new', expiring: { value: 'sdk-old', timestamp: LATER } };
   const { keeper, fake, learnt } = await learn(environmentRep('e1', 7, { sdkKey }), environmentRep('e2', 1));
   fake.upstream.answer = { status: 503 };
@@ -81,7 +81,7 @@ test('a relay starts from the cached state while LaunchDarkly is down, including
   });
 });
 
-test("LaunchDarkly's data replaces the cached state, even with lower versions", async () => {
+test("LaunchDarkly's data replaces the cached state, even with lower versions @heavy", async () => {
   const { keeper, fake } = await learn(environmentRep('e1', 7), environmentRep('e2', 1));
   fake.upstream.answer = { status: 503 };
   delete fake.environments.e2;
@@ -95,7 +95,7 @@ test("LaunchDarkly's data replaces the cached state, even with lower versions", 
   expect(source.status().state).toBe('VALID');
 });
 
-test('data that LaunchDarkly sends in time is used, and the cached state never overwrites it', async () => {
+test('data that LaunchDarkly sends in time is used, and the cached state never overwrites it @heavy', async () => {
   const { keeper } = await learn(environmentRep('e1', 7));
   const fake = await launchDarkly(environmentRep('e9', 1));
   const slow: Keeper = {
@@ -115,7 +115,7 @@ test('data that LaunchDarkly sends in time is used, and the cached state never o
   expect(lists).toHaveLength(1);
 });
 
-test('the store contains no key, ID or name in plain text, and never the same bytes twice', async () => {
+test('the store contains no key, ID or name in plain text, and never the same bytes twice @heavy', async () => {
   const { keeper, fake } = await learn(environmentRep('e1-visible', 7));
   const first = Buffer.from(keeper.bytes!);
   const { lists } = start(fake, keeper);
@@ -156,7 +156,7 @@ test.each([
   await expect(createSeal(secret).open(keeper.bytes!)).resolves.toContain('sdk-e1');
 });
 
-test('a cached state that decrypts but has an invalid format is ignored', async () => {
+test('a cached state that decrypts but has an invalid format is ignored @heavy', async () => {
   const keeper = createKeeper();
   keeper.bytes = await createSeal('rel-secret').close(
     '{"environments":[["e1",{"envId":"e2"},{"credentials":[]}]],"filters":[]}',
@@ -168,7 +168,7 @@ test('a cached state that decrypts but has an invalid format is ignored', async 
   expect(lists).toEqual([]);
 });
 
-test('a store that comes back late is still read while LaunchDarkly is down', async () => {
+test('a store that comes back late is still read while LaunchDarkly is down @heavy', async () => {
   const { keeper, fake } = await learn(environmentRep('e1', 7));
   fake.upstream.answer = { status: 503 };
   keeper.down = true;
@@ -198,7 +198,7 @@ test('a store that was down during changes gets the latest state in one write @h
   expect(keeper.writes).toBe(writes + 1);
 });
 
-test('an unchanged state is not written again', async () => {
+test('an unchanged state is not written again @heavy', async () => {
   const { keeper, fake } = await learn(environmentRep('e1', 7));
   const { writes } = keeper;
   const { source, ids } = start(fake, keeper);
@@ -210,7 +210,7 @@ test('an unchanged state is not written again', async () => {
   expect(keeper.writes).toBe(writes);
 });
 
-test('many changes in a row are stored by few writes, and the last of them before the relay ends', async () => {
+test('many changes in a row are stored by few writes, and the last of them before the relay ends @heavy', async () => {
   const keeper = createKeeper();
   const fake = await launchDarkly(environmentRep('e1', 1));
   const { source, lists } = start(fake, keeper, { pauseMs: 600_000 });

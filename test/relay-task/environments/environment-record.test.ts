@@ -18,7 +18,7 @@ const problemOf = (data: unknown, id = 'e1') => {
   return 'problem' in record ? record.problem : undefined;
 };
 
-test('the JSON of a record gives the same record', () => {
+test('the JSON of a record gives the same record @heavy', () => {
   const random = randomFrom('records');
   const perhaps = (name: string, ...values: unknown[]) => {
     const at = Math.floor(random() * (values.length + 1));
@@ -65,7 +65,7 @@ test('what else LaunchDarkly sends of an environment is not stored, whatever its
   expect(done.value).toBe(true);
 });
 
-test('problems of an environment are described briefly, however many there are', () => {
+test('problems of an environment are described briefly, however many there are @heavy', () => {
   const sdkKeys = Array.from({ length: 100_000 }, () => ({ value: 1 }));
   expect(problemOf({ envId: 'e1', sdkKey: { value: 'a' }, sdkKeys })).toBe(
     'each of sdkKeys must have a value and, if it ends, an expiry in ms: 100000 do not',

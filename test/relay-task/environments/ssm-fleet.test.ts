@@ -54,7 +54,7 @@ async function serverOf(count: number): Promise<SsmServer> {
 const pagesOf = (server: SsmServer) => server.calls.filter(({ operation }) => operation === 'GetParametersByPath');
 const decryptions = (server: SsmServer) => server.calls.filter(({ decrypted }) => decrypted);
 
-test('a listing larger than any that makes sense is given up, and says so', async () => {
+test('a listing larger than any that makes sense is given up, and says so @heavy', async () => {
   const server = await serverOf(1);
   for (let i = 0; i < 300; i++) server.put(`${path}/f${i}/prefix`, 'x'.repeat(64 * 1024), { type: 'String' });
   const { source, lists } = start(server);
@@ -62,7 +62,7 @@ test('a listing larger than any that makes sense is given up, and says so', asyn
   expect(lists).toEqual([]);
 });
 
-test('a listing of which every other page is throttled continues with the page that failed', async () => {
+test('a listing of which every other page is throttled continues with the page that failed @heavy', async () => {
   const server = await serverOf(30);
   let calls = 0;
   server.faultWhen(({ operation }) =>
@@ -76,7 +76,7 @@ test('a listing of which every other page is throttled continues with the page t
   expect(pagesOf(server).filter(({ continued }) => !continued)).toHaveLength(1);
 });
 
-test('a listing whose token SSM no longer knows begins again', async () => {
+test('a listing whose token SSM no longer knows begins again @heavy', async () => {
   const server = await serverOf(30);
   let calls = 0;
   server.faultWhen(() => (++calls === 4 ? 'expired' : undefined));
@@ -167,7 +167,7 @@ describe('the sealed last good keys', () => {
       undefined,
       'older than the grace time',
     ],
-  ])('that are %s are not used, and the log says why', async (_, more, secret, reason) => {
+  ])('that are %s are not used, and the log says why @heavy', async (_, more, secret, reason) => {
     const { server, keeper } = await learnt();
     server.down();
     const { lists, lines } = start(server, { ...sealed(keeper, secret), ...more });
@@ -176,7 +176,7 @@ describe('the sealed last good keys', () => {
     expect(lists).toEqual([]);
   });
 
-  test('are not waited for when the store does not answer', async () => {
+  test('are not waited for when the store does not answer @heavy', async () => {
     const server = await serverOf(3);
     const hanging: Keeper = { read: () => new Promise(() => {}), write: async () => {} };
     const { ids } = start(server, sealed(hanging));

@@ -140,7 +140,7 @@ describe.each(kinds)('production’s %s, which staging got by mistake,', (kind) 
       },
     ],
   ])(
-    `the ${kind} of production stays production's when it %s, in a running relay and in one that starts`,
+    `the ${kind} of production stays production's when it %s, in a running relay and in one that starts @heavy`,
     async (_, change) => {
       const running = await withMistake(kind);
       change();
@@ -157,7 +157,7 @@ describe.each(kinds)('production’s %s, which staging got by mistake,', (kind) 
     },
   );
 
-  test(`the ${kind} of production stays production's for 24 h after it was deleted, also if it comes back then`, async () => {
+  test(`the ${kind} of production stays production's for 24 h after it was deleted, also if it comes back then @heavy`, async () => {
     const running = await withMistake(kind);
     remove(parameter);
     await eventually(() => expect(running.problemOf('production')).toContain('is no longer in SSM'));
@@ -194,7 +194,7 @@ const valuesOf = (all: readonly EnvironmentDescription[], id: string) =>
   all.filter((one) => one.id === id).flatMap(({ credentials }) => credentials.map(({ value }) => value));
 
 test.each(ambiguous)(
-  'a relay that starts after production lost its %s opens it for nobody for 24 h, and answers 503',
+  'a relay that starts after production lost its %s opens it for nobody for 24 h, and answers 503 @heavy',
   async (kind) => {
     const running = await withMistake(kind);
     remove(`production/${kind}`);
@@ -229,7 +229,7 @@ test.each(ambiguous)(
 );
 
 test.each(ambiguous)(
-  'a %s of two environments opens neither, with 503, when nobody saw which had it first',
+  'a %s of two environments opens neither, with 503, when nobody saw which had it first @heavy',
   async (kind) => {
     put('production/sdk-key', values['sdk-key']);
     put('staging/sdk-key', stagingKey);
@@ -364,7 +364,7 @@ test('a mobile key that is moved on does not go back to an environment whose par
 });
 
 test.each(kinds)(
-  'the %s of two environments can be swapped one after the other: the first keeps its own until then',
+  'the %s of two environments can be swapped one after the other: the first keeps its own until then @heavy',
   async (kind) => {
     for (const one of kinds) put(`production/${one}`, values[one]);
     for (const one of kinds) put(`staging/${one}`, one === 'sdk-key' ? stagingKey : other[one]);

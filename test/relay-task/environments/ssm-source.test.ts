@@ -248,7 +248,7 @@ describe('the SSM source', () => {
     return source;
   }
 
-  test('lists without decryption and decrypts only what changed, ten at a time', async () => {
+  test('lists without decryption and decrypts only what changed, ten at a time @heavy', async () => {
     for (let number = 0; number < 11; number++) put(`many-${number}/sdk-key`, `sdk-many-${number}`);
     const source = await started();
     const decryptions = () => server.calls.filter(({ decrypted }) => decrypted);
@@ -325,7 +325,7 @@ describe('the SSM source', () => {
     };
     const chosen = everyNth(2, Object.entries(settings));
 
-    test.each(chosen)('%s=%s stays in force while it is deleted and put again', async (name, value) => {
+    test.each(chosen)('%s=%s stays in force while it is deleted and put again @heavy', async (name, value) => {
       put(`production/${name}`, value);
       const source = await started();
       remove(`production/${name}`);
@@ -355,7 +355,7 @@ describe('the SSM source', () => {
       await eventually(() => expect(source.environment('production')).toEqual(without));
     });
 
-    test('secure-mode stays in force when a folder is deleted and comes back with its keys first', async () => {
+    test('secure-mode stays in force when a folder is deleted and comes back with its keys first @heavy', async () => {
       put('production/secure-mode', 'true');
       const source = await started();
       for (const name of ['mobile-key', 'sdk-key', 'secure-mode']) remove(`production/${name}`);
@@ -493,7 +493,7 @@ describe('the SSM source', () => {
       expect(problem(source)).toMatch(/previous-sdk-key has no previous-sdk-key-until/);
     });
 
-    test('a new expiry revives no earlier key while the one that it is meant for cannot be read', async () => {
+    test('a new expiry revives no earlier key while the one that it is meant for cannot be read @heavy', async () => {
       put('production/previous-sdk-key', newestKey);
       put('production/previous-sdk-key-until', new Date(Date.now() - hourMs).toISOString());
       const source = await started();
@@ -685,7 +685,7 @@ describe('the SSM source', () => {
       ['gets no answer but errors', (one) => one.break(`${path}/production/sdk-key`)],
     ];
 
-    test.each(faults)('waits for the key, which %s', async (_, fault) => {
+    test.each(faults)('waits for the key, which %s @heavy', async (_, fault) => {
       const source = await started();
       fault(server);
       put('production/prefix', 'shop');
@@ -698,7 +698,7 @@ describe('the SSM source', () => {
       expect(new Set(places(source))).toEqual(new Set(['old production', 'new shop shop-flags']));
     });
 
-    test.each(faults)('waits for the key, which %s, where the prefix is deleted', async (_, fault) => {
+    test.each(faults)('waits for the key, which %s, where the prefix is deleted @heavy', async (_, fault) => {
       put('production/prefix', 'shop');
       const source = await started({ timings: { ...fast, settleMs: 1 } });
       fault(server);
@@ -961,7 +961,7 @@ describe('the SSM source', () => {
     await eventually(() => expect(source.keys('production')).toEqual([sdkKey, 'mob-new']));
   });
 
-  test('a replaced key leaves soon, not only with the next regular reading', async () => {
+  test('a replaced key leaves soon, not only with the next regular reading @heavy', async () => {
     const cache = { keeper: createMemoryKeeper(), secret: 'a-secret-of-the-deployment' };
     await (await started({ cache })).close();
     put('production/sdk-key', newKey);
@@ -980,7 +980,7 @@ describe('the SSM source', () => {
     expect(['aaa', 'bbb'].map((id) => source.environment(id).prefix)).toEqual(['shop', 'bbb']);
   });
 
-  test('a place that waits for a key does not make readings more frequent', async () => {
+  test('a place that waits for a key does not make readings more frequent @heavy', async () => {
     const source = await started({ intervalMs: 60_000, timings: { ...fast, confirmMs: 1 } });
     put('staging/sdk-key', newKey);
     const lists = () => server.calls.filter(({ operation }) => operation === 'GetParametersByPath').length;
@@ -1138,7 +1138,7 @@ describe('the SSM source', () => {
     expect(source.unread()).toBe(0);
   });
 
-  test('keeps the last value for the grace period if a new one cannot be decrypted', async () => {
+  test('keeps the last value for the grace period if a new one cannot be decrypted @heavy', async () => {
     const source = await started();
     server.forbid(`${path}/production/sdk-key`);
     put('production/sdk-key', newKey);
@@ -1194,7 +1194,7 @@ describe('the SSM source', () => {
       expect(problem(source, bad)).toBeUndefined();
     });
 
-    test(`a relay that starts serves everyone but the environment ${bad} ${why}, and calls no credential unknown`, async () => {
+    test(`a relay that starts serves everyone but the environment ${bad} ${why}, and calls no credential unknown @heavy`, async () => {
       put(`${bad}/sdk-key`, newKey);
       put('shop/sdk-key', 'sdk-shop');
       faulty('sdk-key');
@@ -1236,7 +1236,7 @@ describe('the SSM source', () => {
     expect(source.environment('production').secureMode).toBe(true);
   });
 
-  test('the grace period of a key begins when others of its environment can be decrypted again', async () => {
+  test('the grace period of a key begins when others of its environment can be decrypted again @heavy', async () => {
     const source = await started();
     server.forbid(`${path}/production/sdk-key`, `${path}/production/mobile-key`);
     put('production/sdk-key', newKey);
@@ -1251,7 +1251,7 @@ describe('the SSM source', () => {
     await eventually(() => expect(source.keys('production')).toEqual([mobileKey]));
   });
 
-  test('a credential that appears while the SDK key cannot be read opens nothing until it is', async () => {
+  test('a credential that appears while the SDK key cannot be read opens nothing until it is @heavy', async () => {
     const source = await started();
     server.forbid(`${path}/production/sdk-key`);
     put('production/sdk-key', newKey);
@@ -1332,7 +1332,7 @@ describe('the SSM source', () => {
     }
   });
 
-  test('waits for slow pages', async () => {
+  test('waits for slow pages @heavy', async () => {
     for (let number = 0; number < 25; number++) put(`many-${number}/sdk-key`, `sdk-many-${number}`);
     server.slow(30);
     const source = await started();

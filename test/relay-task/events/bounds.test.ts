@@ -99,7 +99,7 @@ test('closing logs the losses that were not logged yet', async () => {
   expect((told.get('capacity') ?? 0) + (told.get('closed') ?? 0)).toBe(40);
 });
 
-test('all queues together stay within their memory limit and release memory after delivery', async () => {
+test('all queues together stay within their memory limit and release memory after delivery @heavy', async () => {
   const launchDarkly = await startLaunchDarkly(() => 503);
   const maxBytes = 50_000;
   const { intake, measured } = startEnvironment(launchDarkly.uri, { maxBytes });

@@ -66,7 +66,7 @@ describe('events during a LaunchDarkly outage', () => {
     expect(bodies).toEqual(['/bulk']);
   });
 
-  test('are retried no earlier than Retry-After says', async () => {
+  test('are retried no earlier than Retry-After says @heavy', async () => {
     const at: number[] = [];
     const launchDarkly = await startLaunchDarkly(() => {
       at.push(performance.now());
@@ -151,7 +151,7 @@ describe('a payload that LaunchDarkly rejects', () => {
     }
   });
 
-  test('because of one event among hundreds costs only that one', async () => {
+  test('because of one event among hundreds costs only that one @heavy', async () => {
     const launchDarkly = await startLaunchDarkly(({ text }) => (text.includes('"event-123"') ? 400 : 202));
     const { intake, measured } = startEnvironment(launchDarkly.uri);
     await send(intake, numbered(500));
@@ -167,7 +167,7 @@ describe('a payload that LaunchDarkly rejects', () => {
   test.each([
     ['its sender', '203.0.113.1'],
     ['the bodies in which it came', '198.51.100.0'],
-  ])('because of many events costs nobody but %s', async (_what, from) => {
+  ])('because of many events costs nobody but %s @heavy', async (_what, from) => {
     const launchDarkly = await startLaunchDarkly(rejectsBad);
     const { intake, measured } = startEnvironment(launchDarkly.uri, { flushIntervalMs: NEVER_MS });
     for (let id = 0; id < 20; id++) {
@@ -216,7 +216,7 @@ describe('a payload that LaunchDarkly rejects', () => {
     expect(launchDarkly.requests).toHaveLength(before + 1);
   });
 
-  test('in all its parts costs few requests', async () => {
+  test('in all its parts costs few requests @heavy', async () => {
     const launchDarkly = await startLaunchDarkly(() => 400);
     const { intake, measured } = startEnvironment(launchDarkly.uri);
     await send(intake, numbered(500));

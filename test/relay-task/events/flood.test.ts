@@ -362,7 +362,7 @@ test.each([
   },
 );
 
-test('a suspect with many bad events does not keep the others from having their turns', async () => {
+test('a suspect with many bad events does not keep the others from having their turns @heavy', async () => {
   const { queue, suspects, delivered, requests, answer } = answeredQueue(1_000);
   const bad = ['bad 0', 'bad 1', 'bad 2', 'bad 3'];
   for (const name of [...bad, 'reformed']) suspects.judge(name, 'rejected');
@@ -375,7 +375,7 @@ test('a suspect with many bad events does not keep the others from having their 
   expect(queue.idle).toBe(true);
 });
 
-test('a sender of many diagnostic events leaves places for the others with its key', async () => {
+test('a sender of many diagnostic events leaves places for the others with its key @heavy', async () => {
   const launchDarkly = await startLaunchDarkly(() => 503);
   const { intake, measured } = startEnvironment(launchDarkly.uri);
   const diagnose = (address: string, id: string) =>
@@ -457,7 +457,7 @@ describe('a sender that lost events holds as much as any other', () => {
   });
 });
 
-test('a ranking of many knows who holds most', () => {
+test('a ranking of many knows who holds most @heavy', () => {
   const change = fc.tuple(fc.nat({ max: 20 }), fc.integer({ min: -10, max: 10 }));
   fc.assert(
     fc.property(fc.array(change, { maxLength: 200 }), (changes) => {

@@ -50,7 +50,7 @@ test('while LaunchDarkly holds one payload, all later ones are delivered, and th
   expect(await measured('relay_events_queue_bytes')).toBe(0);
 });
 
-test('a payload that hangs and then fails does not hold back the others while it waits for its next attempt', async () => {
+test('a payload that hangs and then fails does not hold back the others while it waits for its next attempt @heavy', async () => {
   const launchDarkly = await startHolding(
     ({ text }) => text.includes('"event-0"'),
     ({ text }) => (text.includes('"event-0"') ? 503 : 202),
@@ -86,7 +86,7 @@ test('while LaunchDarkly answers nothing at all, a queue has few requests, and n
   expect(keys(launchDarkly.taken()).sort()).toEqual(keys(sent).sort());
 });
 
-test('requests that hang for one environment leave the others their own', async () => {
+test('requests that hang for one environment leave the others their own @heavy', async () => {
   const launchDarkly = await startHolding(({ headers }) => headers.authorization !== 'sdk-other');
   const { intake, forwarding } = startEnvironment(launchDarkly.uri, {
     ...HANGING,
@@ -103,7 +103,7 @@ test('requests that hang for one environment leave the others their own', async 
   launchDarkly.letGo();
 });
 
-test('while everything of two kinds of SDK hangs, those of others with the same key go on', async () => {
+test('while everything of two kinds of SDK hangs, those of others with the same key go on @heavy', async () => {
   const launchDarkly = await startHolding(({ text }) => text.includes('"hung"'));
   const { intake } = startEnvironment(launchDarkly.uri, HANGING);
   const of = (app: string) => ({ headers: { 'x-launchdarkly-tags': `a/${app}` } });

@@ -74,7 +74,7 @@ test('5,000 events of an SDK that does not summarise are summarised in slices @h
   expect(await measured('relay_events_dropped_total')).toBe(0);
 });
 
-test('only an event above 1 MiB is lost, and one of almost 1 MiB is sent as it is', async () => {
+test('only an event above 1 MiB is lost, and one of almost 1 MiB is sent as it is @heavy', async () => {
   const launchDarkly = await startLaunchDarkly();
   const { intake, measured, lines } = startEnvironment(launchDarkly.uri);
   const large = custom('large', { data: 'ü'.repeat(500_000) });
@@ -218,7 +218,7 @@ test.each([
   expect(await measured('relay_events_dropped_total', { reason })).toBe(1);
 });
 
-test('closing waits for a body that is still being read', async () => {
+test('closing waits for a body that is still being read @heavy', async () => {
   const launchDarkly = await startLaunchDarkly();
   const { intake, forwarding, measured } = startEnvironment(launchDarkly.uri, {
     capacity: 50_000,

@@ -371,7 +371,7 @@ test('a time between two milliseconds is cut', async () => {
   ]);
 });
 
-test('a summary of large values is sent in events of moderate size', async () => {
+test('a summary of large values is sent in events of moderate size @heavy', async () => {
   const launchDarkly = await startLaunchDarkly();
   const { intake, forwarding } = startEnvironment(launchDarkly.uri, { flushIntervalMs: NEVER_MS });
   const events = [
@@ -401,7 +401,7 @@ test('invented kinds of contexts are listed up to a number', async () => {
   expect(features.x.contextKinds).toHaveLength(100);
 });
 
-test('a sender that invents flags leaves room for those of the others', async () => {
+test('a sender that invents flags leaves room for those of the others @heavy', async () => {
   const launchDarkly = await startLaunchDarkly(() => 503);
   const { intake } = startEnvironment(launchDarkly.uri, { capacity: 40 });
   const flood = (round: number) =>

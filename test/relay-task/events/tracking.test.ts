@@ -4,7 +4,7 @@ import { flag, tombstone } from '../../support/items.ts';
 
 const names = Object.fromEntries(Array.from({ length: 20_000 }, (_, at) => [`name-${at}`, at]));
 
-test('the event settings of a large flag are read in steps, once, and what is large is never parsed', () => {
+test('the event settings of a large flag are read in steps, once, and what is large is never parsed @heavy', () => {
   const rules = Array.from({ length: 2_000 }, (_, at) => ({ id: `r${at}`, trackEvents: at % 2 === 1, names: { at } }));
   const item = flag('big', 2, { variations: [names, { small: 1 }], rules, names, trackEvents: true, samplingRatio: 4 });
   const parse = jest.spyOn(JSON, 'parse');

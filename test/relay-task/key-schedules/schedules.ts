@@ -147,7 +147,7 @@ export function testSchedules(half: 'odd' | 'even'): void {
   // With `SEED=<n>` one of the two has none.
   if (mine.length === 0) test('there is no schedule to run', () => {});
   test.each(mine.map((group) => [group.join(', '), group] as const))(
-    'in the schedules %s no client gets anything but its own environment’s data or 503, and no good key a final 4xx',
+    `in the schedules %s no client gets anything but its own environment’s data or 503, and no good key a final 4xx${half === 'odd' ? ' @heavy' : ''}`,
     async (_, group) => {
       await allToTheirEnd(group.map(runSchedule));
     },

@@ -166,7 +166,7 @@ test('a rendering that fails gets 500, and the next is tried', async () => {
   expect((await fetch(`http://127.0.0.1:${port}/metrics`)).status).toBe(200);
 });
 
-test("a relay's own port answers while its metrics port is flooded by clients that do not read", async () => {
+test("a relay's own port answers while its metrics port is flooded by clients that do not read @heavy", async () => {
   const upstream = opened(await startFakeUpstream({ flags: { f: flagData('f', 1) }, segments: {} }));
   const relay = opened(
     await startTestRelay({

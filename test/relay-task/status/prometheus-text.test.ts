@@ -29,7 +29,7 @@ test('an empty registry is an empty text', async () => {
   expect(await prometheusText(new Registry())).toBe('');
 });
 
-test('other work runs while the lines of many environments are written', async () => {
+test('other work runs while the lines of many environments are written @heavy', async () => {
   let pauses = 0;
   const pause = async () => {
     pauses += 1;

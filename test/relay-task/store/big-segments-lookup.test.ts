@@ -159,7 +159,7 @@ describe(`${COUNT} contexts at once`, () => {
     for (const key of keys) store.memberships[hashOf(key)] = members(key);
   };
 
-  test('each get their own membership, with a few requests in progress at a time', async () => {
+  test('each get their own membership, with a few requests in progress at a time @heavy', async () => {
     const { tell, store } = start({ maxInside: 4, pollMs: 60_000 });
     fill(store);
     await tell('first');
@@ -171,14 +171,14 @@ describe(`${COUNT} contexts at once`, () => {
     expect(store.batches.length).toBe(Math.ceil(COUNT / 99));
   });
 
-  test('get theirs even if the memory for memberships holds only a few of them', async () => {
+  test('get theirs even if the memory for memberships holds only a few of them @heavy', async () => {
     const { tell, store } = start({ memory: createMembershipMemory({ limitBytes: 10_000 }) });
     fill(store);
     const answers = await Promise.all(keys.map((key) => tell(key)));
     expect(wrong(answers)).toEqual([]);
   });
 
-  test('wait while the store pauses, and none is answered wrongly', async () => {
+  test('wait while the store pauses, and none is answered wrongly @heavy', async () => {
     const { tell, store, lines } = start({ timeoutMs: 30, outageWaitMs: 60_000 });
     fill(store);
     store.hanging = true;
@@ -188,7 +188,7 @@ describe(`${COUNT} contexts at once`, () => {
     expect(wrong(await answers)).toEqual([]);
   });
 
-  test('are asked to retry if too many of them wait, while streams still wait', async () => {
+  test('are asked to retry if too many of them wait, while streams still wait @heavy', async () => {
     const { tell, store, status, lines } = start({ maxInside: 1, maxWaiting: COUNT / 4 });
     fill(store);
     await tell('first');
@@ -247,7 +247,7 @@ describe('the memory for memberships', () => {
     expect(store.asked).toEqual([hashOf('b')]);
   });
 
-  test('is bounded in bytes, and many contexts of one environment displace none of another', async () => {
+  test('is bounded in bytes, and many contexts of one environment displace none of another @heavy', async () => {
     const memory = createMembershipMemory({ limitBytes: 100_000 });
     const [other, flooded] = [start({ memory }), start({ memory })];
     const few = many('few', 100);

@@ -79,13 +79,13 @@ function promises(place: () => Place): void {
     return a;
   }
 
-  test('name the first environment that writes them', async () => {
+  test('name the first environment that writes them @heavy', async () => {
     const a = await filledByA();
     expect(await a.metadata()).toEqual({ cursor: 'a1', synchronizedOn: 1_000, environment: 'a' });
     expect((await a.read(['alice'])).metadata).toEqual(await a.metadata());
   });
 
-  test('are kept as they are by relays of the same environment, and by those that know none', async () => {
+  test('are kept as they are by relays of the same environment, and by those that know none @heavy', async () => {
     const before = await (await filledByA()).metadata();
     for (const environment of ['a', undefined]) {
       const other = await place().open({ environment });
@@ -106,7 +106,7 @@ function promises(place: () => Place): void {
     expect(await place().members()).toEqual(['+alice']);
   });
 
-  test('that are unnamed are not adopted where they may be those of another environment, and are deleted there', async () => {
+  test('that are unnamed are not adopted where they may be those of another environment, and are deleted there @heavy', async () => {
     const unnamed = await place().open({});
     await unnamed.own();
     await unnamed.apply(patch('', 'v1', ['alice']));
@@ -123,7 +123,7 @@ function promises(place: () => Place): void {
     expect(await place().members()).toEqual([]);
   });
 
-  test('are not changed by a relay of another environment as long as they are kept in step', async () => {
+  test('are not changed by a relay of another environment as long as they are kept in step @heavy', async () => {
     const a = await filledByA();
     const b = await place().open({ environment: 'b', quietMs: 100 });
     for (let turn = 0; turn < 5; turn++) {
@@ -341,7 +341,7 @@ describe('Big Segments in DynamoDB', () => {
     },
   );
 
-  test('are deleted together with what a relay of the former one sent before and what arrives after the beginning', async () => {
+  test('are deleted together with what a relay of the former one sent before and what arrives after the beginning @heavy', async () => {
     /** Whether it arrived while the deletion was waiting, which a machine that stalls can miss. */
     async function arrives(patchDrainMs: number): Promise<boolean> {
       prefix = `owner-${++round}`;

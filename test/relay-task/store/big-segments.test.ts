@@ -71,7 +71,7 @@ test('changes are grouped by hash, and a removal wins over an addition in the sa
 /** So many that a patch has many parts. */
 const MANY = process.env.LONG ? 200_000 : 20_000;
 
-test('a large patch is grouped in many small parts, each hash in one of them, whatever lists it is in', async () => {
+test('a large patch is grouped in many small parts, each hash in one of them, whatever lists it is in @heavy', async () => {
   const hashes = Array.from({ length: MANY }, (_, index) => hashOf(`context-${index}`));
   const groups = await groupsOf({
     ...patch('', 'v1'),
@@ -126,7 +126,7 @@ function promises(bench: () => Bench): void {
     expect(await membershipIn(store, 'nobody')).toBeNull();
   });
 
-  test('apply a patch with additions and removals and move the cursor, and included wins over excluded', async () => {
+  test('apply a patch with additions and removals and move the cursor, and included wins over excluded @heavy', async () => {
     const { store } = await bench().open();
     expect(await store.apply(patch('', 'v1', ['+a', '+b'], ['+b', '+c']))).toBe('applied');
     expect(await store.apply(patch('v1', 'v2', ['+a'], [], 'other.g1'))).toBe('applied');
@@ -140,7 +140,7 @@ function promises(bench: () => Bench): void {
     expect((await store.metadata()).cursor).toBe('v3');
   });
 
-  test('ignore an out-of-order patch', async () => {
+  test('ignore an out-of-order patch @heavy', async () => {
     const { store } = await bench().open();
     expect(await store.apply(patch('v1', 'v2', ['+a']))).toBe('out-of-order');
     expect(await bench().dump()).toEqual({});
@@ -159,7 +159,7 @@ function promises(bench: () => Bench): void {
     expect(await membershipIn(store, 'b')).toBeNull();
   });
 
-  test('accept several patches without a version during the first load', async () => {
+  test('accept several patches without a version during the first load @heavy', async () => {
     const { store } = await bench().open();
     expect(await store.apply(patch('', '', ['+a']))).toBe('applied');
     expect(await store.apply(patch('', '', ['+b']))).toBe('applied');
@@ -179,7 +179,7 @@ function promises(bench: () => Bench): void {
     expect(await store.metadata()).toEqual({ cursor: 'v1', synchronizedOn: 1_700_000_000_001 });
   });
 
-  test('are read many at a time, in the order asked for, together with their metadata', async () => {
+  test('are read many at a time, in the order asked for, together with their metadata @heavy', async () => {
     const { store } = await bench().open();
     const hashes = many(MAX_READ);
     await store.apply(patch('', 'v1', [`+${hashes[3]}`, `+${hashes[98]}`], [`+${hashes[0]}`]));
@@ -223,7 +223,7 @@ function promises(bench: () => Bench): void {
     for (const n of ['1', '2', '3', '4']) expect({ ...(await membershipIn(two.store, n)) }).toEqual({ 'vip.g3': true });
   });
 
-  test('reject every call with a reason during an outage, and work again afterwards', async () => {
+  test('reject every call with a reason during an outage, and work again afterwards @heavy', async () => {
     const { store, cut, heal } = await bench().open();
     await store.apply(patch('', 'v1', ['+a']));
     cut();
@@ -344,7 +344,7 @@ describe('Big Segments in DynamoDB', () => {
     }
   });
 
-  test('are not reverted by a relay that is late with a patch', async () => {
+  test('are not reverted by a relay that is late with a patch @heavy', async () => {
     const client = clientFor(stores.table.endpoint);
     let release = () => {};
     let held = () => {};
@@ -380,7 +380,7 @@ describe('Big Segments in DynamoDB', () => {
     expect(await cursorOf()).toBe('v2');
   });
 
-  test('catch up again after their metadata was deleted or restored', async () => {
+  test('catch up again after their metadata was deleted or restored @heavy', async () => {
     const metadata = `${prefix}:big_segments_metadata`;
     const { store } = await openStore();
     await store.apply(patch('', 'v1', ['+a']));
@@ -453,7 +453,7 @@ describe('Big Segments in DynamoDB', () => {
     const full = (key: string) =>
       stores.put({ namespace: { S: `${prefix}:big_segments_user` }, key: { S: key }, included: { SS: segments } });
 
-    test('name the context in the log and in the metadata, and apply everything else', async () => {
+    test('name the context in the log and in the metadata, and apply everything else @heavy', async () => {
       const lines: string[] = [];
       const note = (message: string, fields?: object) => void lines.push(`${message} ${JSON.stringify(fields)}`);
       const { store } = await openStore({ log: { ...silentLog, error: note } });
@@ -478,7 +478,7 @@ describe('Big Segments in DynamoDB', () => {
     });
   });
 
-  test('are updated with one request per hash, at most 16 at a time', async () => {
+  test('are updated with one request per hash, at most 16 at a time @heavy', async () => {
     const client = clientFor(stores.table.endpoint);
     let underWay = 0;
     let most = 0;

@@ -55,7 +55,7 @@ test('what is thrown for a pair ends the reading', async () => {
   expect(count).toBe(3);
 });
 
-test('the keys of a folder are read in slices', async () => {
+test('the keys of a folder are read in slices @heavy', async () => {
   const keys = Array.from({ length: 20_000 }, (_, index) => `env/features/flag-${index}`);
   const counted = countSlicedTurns();
   const before = counted.turns;

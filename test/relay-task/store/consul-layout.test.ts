@@ -117,7 +117,7 @@ describe('the Consul store, on a fake server', () => {
     expect(consul.requests).toEqual([{ method: 'PUT', path: '/txn', verbs: ['cas', 'get', 'get', 'set', 'set'] }]);
   });
 
-  test('loses no concurrent write by another client and is not blocked by it', async () => {
+  test('loses no concurrent write by another client and is not blocked by it @heavy', async () => {
     const memory = createMemory(flag('a', 1), flag('b', 1), flag('c', 1));
     const store = await openWriter(memory, { timings: { ...quickReplica, glanceMs: 3_600_000 } });
     consul.beforeTransaction(() => {
@@ -173,7 +173,7 @@ describe('the Consul store, on a fake server', () => {
     expect(log.lines.join()).toContain('does not fit');
   });
 
-  test('sends its token without logging it, and rereads a token file when the token is rejected', async () => {
+  test('sends its token without logging it, and rereads a token file when the token is rejected @heavy', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'edge-flag-relay-'));
     const tokenFile = join(directory, 'token');
     writeFileSync(tokenFile, 'first-secret\n');
@@ -220,7 +220,7 @@ describe('the Consul store, on a fake server', () => {
     ['is cut off', () => proxy.cut(), /ECONN|hang up|EPIPE/, 60_000],
     ['hangs', () => proxy.hang(), /did not answer within 300 ms/, 300],
     ['is too slow to answer in time', () => proxy.slow(1_000), /did not answer within 300 ms/, 300],
-  ])('catches up with memory after Consul %s', async (_, begin, message, timeoutMs) => {
+  ])('catches up with memory after Consul %s @heavy', async (_, begin, message, timeoutMs) => {
     const memory = createMemory(...flags(10), segment('s', 1));
     const store = await openWriter(memory, { timeoutMs });
     begin();
@@ -233,7 +233,7 @@ describe('the Consul store, on a fake server', () => {
     await expectToFollow(store, memory);
   });
 
-  test('refills a wiped Consul, and one that lost a folder', async () => {
+  test('refills a wiped Consul, and one that lost a folder @heavy', async () => {
     const memory = createMemory(...flags(3), segment('s', 1));
     const store = await openWriter(memory);
     consul.wipe();

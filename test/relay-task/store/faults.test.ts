@@ -63,7 +63,7 @@ test('the status shows an outage, and only differences are written afterwards @h
   expect(items.map(({ key }) => key).sort()).toEqual(['flag-1', 'flag-2']);
 });
 
-test('after an outage the whole table is compared, not only pending changes', async () => {
+test('after an outage the whole table is compared, not only pending changes @heavy', async () => {
   const memory = createMemory(...flags(5));
   const store = await openHolder(memory);
   store.proxy.cut();
@@ -87,7 +87,7 @@ test('a database that never answers blocks nothing @heavy', async () => {
 });
 
 test.each(['ResourceNotFoundException', 'ExpiredTokenException', 'AccessDeniedException'])(
-  '%s is retried indefinitely, and the store fills once it is resolved',
+  '%s is retried indefinitely, and the store fills once it is resolved @heavy',
   async (error) => {
     const memory = createMemory(...flags(5));
     const store = await stores.open(memory);
@@ -125,7 +125,7 @@ test('lost answers leave the table equal to memory @heavy', async () => {
   await eventually(() => expectTableToEqual(stores, memory));
 });
 
-test('closing is quick even if the database hangs', async () => {
+test('closing is quick even if the database hangs @heavy', async () => {
   const memory = createMemory(flag('a', 1));
   const store = await openHolder(memory, { timings: { ...quick, requestTimeoutMs: 500 } });
   store.proxy.hang();

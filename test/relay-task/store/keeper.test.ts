@@ -30,7 +30,7 @@ function describeKeeper(title: string, start: () => Promise<KeptIn>, expectedKey
       expect(await kept.open('env', 'state').read()).toBeUndefined();
     });
 
-    test('returns the last bytes that any keeper of the same name wrote', async () => {
+    test('returns the last bytes that any keeper of the same name wrote @heavy', async () => {
       const bytes = randomBytes(100_000);
       await kept.open('env', 'state').write(randomBytes(200_000));
       await kept.open('env', 'state').write(bytes);

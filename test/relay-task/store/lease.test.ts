@@ -96,7 +96,7 @@ test('a holder resumes work if the answer to its renewal arrives late @heavy', a
   await eventually(() => expectTableToEqual(stores, memory));
 });
 
-test('closing releases the lease, so that the next holder takes it at once', async () => {
+test('closing releases the lease, so that the next holder takes it at once @heavy', async () => {
   const memory = createMemory(flag('a', 1));
   const [first] = (await openEligible(1, memory, { ...quick, expireMs: 1e9 })) as [OpenStore];
   await first.flush(60_000);
@@ -106,7 +106,7 @@ test('closing releases the lease, so that the next holder takes it at once', asy
   await eventually(() => expect(second.status().writer).toBe(true));
 });
 
-test('a store that is not eligible takes no lease, not even a free one', async () => {
+test('a store that is not eligible takes no lease, not even a free one @heavy', async () => {
   const memory = createMemory(flag('a', 1));
   const idle = await stores.open(memory);
   const [holder] = (await openEligible(1, memory)) as [OpenStore];
@@ -180,7 +180,7 @@ test.each([
   },
 );
 
-test('the epoch rises even if the wall clock of the next holder is behind', async () => {
+test('the epoch rises even if the wall clock of the next holder is behind @heavy', async () => {
   const memory = createMemory(flag('a', 1));
   const [first] = (await openEligible(1, memory)) as [OpenStore];
   await first.flush(60_000);
@@ -192,7 +192,7 @@ test('the epoch rises even if the wall clock of the next holder is behind', asyn
   expect(Number((await head()).epoch)).toBe(Number(epoch) + 1);
 });
 
-test('orphaned revisions from the future are overwritten if the head is missing', async () => {
+test('orphaned revisions from the future are overwritten if the head is missing @heavy', async () => {
   const memory = createMemory(flag('a', 1));
   const [first] = (await openEligible(1, memory)) as [OpenStore];
   await first.flush(60_000);
@@ -231,7 +231,7 @@ test('a takeover whose answer was lost is recognised in the head', async () => {
   await eventually(() => expect(store.status().writer).toBe(true));
 });
 
-test('checkedAt follows memory while the table is up to date', async () => {
+test('checkedAt follows memory while the table is up to date @heavy', async () => {
   let checkedAt = 1_700_000_000_000;
   const memory = createMemory(flag('a', 1));
   const store = await stores.open(memory, { checkedAt: () => checkedAt });
@@ -241,7 +241,7 @@ test('checkedAt follows memory while the table is up to date', async () => {
   await eventually(async () => expect(Number((await head()).checkedAt)).toBe(checkedAt));
 });
 
-test('the head is readable and below 1 KB with all lease attributes', async () => {
+test('the head is readable and below 1 KB with all lease attributes @heavy', async () => {
   const memory = createMemory(...flags(3));
   const [holder] = (await openEligible(1, memory, { ...quick, renewMs: 1_000 })) as [OpenStore];
   await holder.flush(60_000);

@@ -36,14 +36,14 @@ async function openHolder(memory: Memory, options = {}): Promise<OpenStore> {
   return store;
 }
 
-test('the first fill writes segments, flags, the marker, the body and the head in this order', async () => {
+test('the first fill writes segments, flags, the marker, the body and the head in this order @heavy', async () => {
   const memory = createMemory(flag('a', 1), segment('s', 1), flag('b', 1));
   const store = await openHolder(memory);
   expect(names(store)).toEqual(['head', 'segments', 'features', 'features', '$inited', 'body', 'head']);
   await expectTableToEqual(stores, memory);
 });
 
-test('writes are conditional: items need an older version, the snapshot an older revision, the head its holder', async () => {
+test('writes are conditional: items need an older version, the snapshot an older revision, the head its holder @heavy', async () => {
   const memory = createMemory(flag('a', 1));
   const store = await openHolder(memory);
   memory.set(flag('a', 2));
@@ -186,7 +186,7 @@ test('a reader that holds the last revision never reads a body again @heavy', as
   await expectTableToEqual(stores, memory);
 });
 
-test('a failed body does not delay the next one', async () => {
+test('a failed body does not delay the next one @heavy', async () => {
   const memory = createMemory(...flags(5));
   const store = await stores.open(memory, { timings: { ...quick, bodyGapMs: 1e9 } });
   store.proxy.cutAfter(0, ({ key }) => key === 'body');
@@ -237,7 +237,7 @@ test('an item that does not fit keeps its old copy, marked as stale, and is comp
   await expectTableToEqual(stores, shrunk);
 });
 
-test('an item whose key is too long for the table is reported, and all others are written', async () => {
+test('an item whose key is too long for the table is reported, and all others are written @heavy', async () => {
   const memory = createMemory(flag('k'.repeat(1_100), 1), flag('a', 1));
   const store = await openHolder(memory);
   expect(await stores.versions()).toEqual({ a: 1 });
@@ -245,7 +245,7 @@ test('an item whose key is too long for the table is reported, and all others ar
   expect(await stores.snapshot()).toHaveLength(2);
 });
 
-test('environments in one table are kept apart by prefix', async () => {
+test('environments in one table are kept apart by prefix @heavy', async () => {
   const red = createMemory(flag('a', 1));
   const blue = createMemory(flag('a', 9), flag('b', 1));
   const one = await openHolder(red, { prefix: 'red' });

@@ -130,7 +130,7 @@ test('a reconciliation without differences writes nothing @heavy', async () => {
   expect(dataWrites(store)).toEqual([]);
 });
 
-test('a table that ld-relay filled is adopted: items are not rewritten, and the snapshot is added', async () => {
+test('a table that ld-relay filled is adopted: items are not rewritten, and the snapshot is added @heavy', async () => {
   for (const one of [...flags(20), tombstone('features', 'gone', 3)]) {
     await stores.put(encodeOfficialItem('', { ...one, json: relayed(one) }));
   }
@@ -141,7 +141,7 @@ test('a table that ld-relay filled is adopted: items are not rewritten, and the 
   expect(await stores.snapshot()).toHaveLength(21);
 });
 
-test('reading uses the snapshot, else a complete official layout without unreadable items', async () => {
+test('reading uses the snapshot, else a complete official layout without unreadable items @heavy', async () => {
   const reader = await stores.open(createMemory(), { writer: 'never' });
   expect(await reader.read()).toBeUndefined();
   await putForeign(flag('a', 1));

@@ -107,7 +107,7 @@ test("rows in another writer's text are compared one by one in slices, and none 
   expect(seen.turns).toBeGreaterThan(200);
 });
 
-test('a large row is compared in slices, too', async () => {
+test('a large row is compared in slices, too @heavy', async () => {
   const database = createFakeDatabase({ writes: 100, bytes: 1_000_000 });
   const large = flag('large', 1, { extra: Array.from({ length: 40_000 }, (_, index) => `value-${index}`) });
   database.rows.features.set(large.key, relayed(large));
@@ -542,7 +542,7 @@ describe('a tombstone', () => {
     expect(database.inited).toBe(true);
   });
 
-  test('that was removed keeps out no flag of that key, and a new deletion is stored again', async () => {
+  test('that was removed keeps out no flag of that key, and a new deletion is stored again @heavy', async () => {
     const database = createFakeDatabase();
     const memory = createMemory(flag('a', 1), tombstone('features', 'gone', 2));
     const store = await openWriter(database, memory, { timings: { ...shortLived, tombstoneMs: 400 } });
@@ -758,7 +758,7 @@ describe('booting from a store', () => {
 
 const runs = process.env.LONG ? 500 : 4;
 const seed = process.env.SEED ?? 'write-behind';
-test(`the store equals memory after ${runs} schedules of two writers, failures and lost answers (SEED=${seed})`, async () => {
+test(`the store equals memory after ${runs} schedules of two writers, failures and lost answers (SEED=${seed}) @heavy`, async () => {
   for (let run = 0; run < runs; run++) {
     const random = randomFrom(`${seed} ${run}`);
     const whole = (below: number) => Math.floor(random() * below);
@@ -805,7 +805,7 @@ test(`the store equals memory after ${runs} schedules of two writers, failures a
   }
 }, 600_000);
 
-test(`a marker never vouches for a part of the set after a write, in ${runs} schedules of losses (SEED=${seed})`, async () => {
+test(`a marker never vouches for a part of the set after a write, in ${runs} schedules of losses (SEED=${seed}) @heavy`, async () => {
   for (let run = 0; run < runs; run++) {
     const random = randomFrom(`${seed} loss ${run}`);
     const whole = (below: number) => Math.floor(random() * below);

@@ -36,7 +36,7 @@ describe('in DynamoDB, where items are written one by one', () => {
     return { store, isPut, written };
   }
 
-  test('a flag waits for its prerequisite to be acknowledged, and other flags do not wait', async () => {
+  test('a flag waits for its prerequisite to be acknowledged, and other flags do not wait @heavy', async () => {
     const memory = createMemory(naming('d', 1, 'p'), naming('p', 1), flag('other', 1));
     const { store, isPut, written } = await openHolder(memory);
     const release = store.proxy.hold('answers', isPut('p'));

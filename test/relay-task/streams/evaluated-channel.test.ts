@@ -308,7 +308,7 @@ describe('a client that holds a deletion', () => {
 });
 
 describe('a stream for a context that has one', () => {
-  test('starts with the newest answers, though the pass has not reached the context, and the other gets them, too', async () => {
+  test('starts with the newest answers, though the pass has not reached the context, and the other gets them, too @heavy', async () => {
     const { wrap, between } = pausing();
     const { put, upsert, evaluated } = await start({ wrap });
     put(flag('a', 1), flag('b', 1));
@@ -587,7 +587,7 @@ describe('the evaluation work', () => {
     expect(new Set(at).size).toBeGreaterThan(5);
   });
 
-  test('for first answers of many contexts is in progress for few of them at once, also when data comes later', async () => {
+  test('for first answers of many contexts is in progress for few of them at once, also when data comes later @heavy', async () => {
     let inProgress = 0;
     let most = 0;
     const wrap = (view: ClientView): ClientView => ({
@@ -696,7 +696,7 @@ describe('the evaluation work', () => {
     expect(calls.one).toEqual(['a', 'f7']);
   });
 
-  test('for many contexts yields to other work many times', async () => {
+  test('for many contexts yields to other work many times @heavy', async () => {
     let turns = 0;
     let slow = false;
     const turnsAt: number[] = [];
@@ -808,7 +808,7 @@ describe('a slow reader of evaluated flags', () => {
     expect(hub.connections).toBe(2);
   });
 
-  test('that reads nothing for too long is disconnected', async () => {
+  test('that reads nothing for too long is disconnected @heavy', async () => {
     const { put, upsert, evaluated, hub } = await start({ stallMs: 200 });
     put(big(1));
     const slow = await evaluated(user('slow'));

@@ -14,7 +14,7 @@ function readFrom(log: ReturnType<typeof createEventLog>, from: number): string 
   return text;
 }
 
-test('from any retained position the event log leads to its head with every event once and in order', () => {
+test('from any retained position the event log leads to its head with every event once and in order @heavy', () => {
   const command = fc.oneof(
     { weight: 10, arbitrary: fc.record({ size: fc.integer({ min: 1, max: 40 }) }) },
     { weight: 1, arbitrary: fc.constant('reset' as const) },

@@ -181,7 +181,7 @@ describe.each(['all', 'flags'] as const)('a stream of %s that opens while others
 });
 
 describe('serialisation in the hub', () => {
-  test('of the whole set happens once for a hundred streams, and once more after a change', async () => {
+  test('of the whole set happens once for a hundred streams, and once more after a change @heavy', async () => {
     const view = createMemory(flag('a', 1, { filler: 'x'.repeat(10_000) }), segment('s', 1));
     const { read, streams } = await start(view);
     const before = await Promise.all(Array.from({ length: 50 }, () => read()));
@@ -276,7 +276,7 @@ describe('serialisation in the hub', () => {
 });
 
 describe('the order of events', () => {
-  test('is a put of the newest set before every patch without missing a version, however connects and changes interleave', async () => {
+  test('is a put of the newest set before every patch without missing a version, however connects and changes interleave @heavy', async () => {
     const view = createMemory(flag('counter', 0));
     const { read, streams } = await start(view);
     const reading: { readonly connected: number; readonly opening: ReturnType<typeof read> }[] = [];
@@ -323,7 +323,7 @@ describe('the order of events', () => {
 });
 
 describe('a slow client', () => {
-  test('that falls behind is disconnected, and the others get everything', async () => {
+  test('that falls behind is disconnected, and the others get everything @heavy', async () => {
     const view = createMemory(flag('a', 1));
     const closed: string[] = [];
     const silent = () => {};
@@ -358,7 +358,7 @@ describe('a slow client', () => {
     }
   });
 
-  test('with too much queued is disconnected at once', async () => {
+  test('with too much queued is disconnected at once @heavy', async () => {
     const view = createMemory(large('a', 1, 12));
     const { read, hub } = await start(view, { maxBehindBytes: 100_000 });
     const reader = await read();
@@ -403,7 +403,7 @@ describe('a slow client', () => {
 });
 
 describe('a first payload', () => {
-  test('waits in a queue beyond the limit, and is rejected if the queue is full', async () => {
+  test('waits in a queue beyond the limit, and is rejected if the queue is full @heavy', async () => {
     const view = createMemory(large('a', 1));
     const { read, hub } = await start(view, { maxInitialInFlight: 1, maxInitialWaiting: 1 });
     const first = await read();
@@ -503,7 +503,7 @@ describe('the end of a stream', () => {
     expect((await read()).status).toBe(503);
   });
 
-  test('is noticed if a client disconnects at once or half-closes', async () => {
+  test('is noticed if a client disconnects at once or half-closes @heavy', async () => {
     const { read, hub, sockets } = await start(createMemory(large('a', 1)));
     for (let round = 0; round < 20; round++) {
       const reader = await read();

@@ -274,7 +274,7 @@ describe('first payloads that are not read', () => {
     await until('the next one has all', () => next.socket.hasAll());
   });
 
-  test('make room for newcomers after a while, at the address that holds most', async () => {
+  test('make room for newcomers after a while, at the address that holds most @heavy', async () => {
     const started = start(0.1, { stallMs: 6_000 });
     const { closed, open } = started;
     const slow = await flooding('slow', 1, started);

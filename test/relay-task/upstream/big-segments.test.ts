@@ -149,7 +149,7 @@ describe('the Big Segments synchroniser', () => {
     await eventually(() => expect(target.cursor).toBe('v1'));
   });
 
-  test('polls for a patch that is too large to be parsed at once, and keeps its stream', async () => {
+  test('polls for a patch that is too large to be parsed at once, and keeps its stream @heavy', async () => {
     const fake = await launchDarkly(v(0, '+a'));
     const target = createTarget();
     const { status, valid } = follow(fake, target);
@@ -169,7 +169,7 @@ describe('the Big Segments synchroniser', () => {
     expect([fake.streams(), status().state]).toEqual([1, 'VALID']);
   });
 
-  test('reads a long event over many turns of the event loop', async () => {
+  test('reads a long event over many turns of the event loop @heavy', async () => {
     const fake = await launchDarkly(v(0, '+a'));
     const target = createTarget();
     const { valid } = follow(fake, target);
@@ -267,7 +267,7 @@ describe('an out-of-order patch', () => {
     expect(fake.streams()).toBe(1);
   });
 
-  test('newer than the poll is found by a later check', async () => {
+  test('newer than the poll is found by a later check @heavy', async () => {
     const fake = await launchDarkly(v(0, '+a'));
     const target = createTarget();
     const timings = { ...quick, askGapMs: 60_000, checkMs: 500 };
@@ -288,7 +288,7 @@ describe('an out-of-order patch', () => {
     expect(fake.streams()).toBe(1);
   });
 
-  test('in every poll is retried with increasing pauses and shown in the status', async () => {
+  test('in every poll is retried with increasing pauses and shown in the status @heavy', async () => {
     const fake = await launchDarkly();
     fake.pollText = JSON.stringify([v(5, '+x')]);
     const target = createTarget();

@@ -389,7 +389,7 @@ describe('polling', () => {
     expect(lines.join()).toContain('"key":"b"');
   });
 
-  test('a large answer is read in slices, and equal in every byte', async () => {
+  test('a large answer is read in slices, and equal in every byte @heavy', async () => {
     const flags = Array.from({ length: 300 }, (_, index) =>
       flagData(`f${index}`, 1, { description: `"{[\\ü${index}` }),
     );
@@ -614,7 +614,7 @@ describe('LaunchDarkly asks for FDv1', () => {
     expect(fake.requests('/sdk/stream')).toHaveLength(1);
   });
 
-  test('for a time: after it FDv2 is tried again beside FDv1, and used if it is not asked for FDv1 again', async () => {
+  test('for a time: after it FDv2 is tried again beside FDv1, and used if it is not asked for FDv1 again @heavy', async () => {
     const fake = await startFake(flagData('a', 1));
     fake.headersFor = (request) => (isV2(request) ? asks(1) : {});
     const { has, lines, statuses } = follow(fake);
@@ -633,7 +633,7 @@ describe('LaunchDarkly asks for FDv1', () => {
     expect(statuses.every(({ state }) => state === 'VALID')).toBe(true);
   });
 
-  test('for a time, which begins when it was asked, however often FDv1 fails', async () => {
+  test('for a time, which begins when it was asked, however often FDv1 fails @heavy', async () => {
     const fake = await startFake(flagData('a', 1));
     fake.trouble = (request) =>
       isV2(request) && fake.requests('/sdk/stream').length === 1

@@ -303,7 +303,7 @@ describe('an edit of the flags file', () => {
     await until('the edit to be read', () => environment.get('features', 'a')?.version === 2);
   });
 
-  test('that is written slowly is read once it is complete', async () => {
+  test('that is written slowly is read once it is complete @heavy', async () => {
     const { start, heard, path, reloads } = await follow({ flags: { a: flagData('a', 1) } }, { settleMs: 800 });
     await start();
     heard();

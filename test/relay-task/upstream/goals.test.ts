@@ -164,7 +164,7 @@ describe('a request for goals rejects', () => {
   });
 });
 
-test('equal requests for goals share one, and the number of concurrent ones of an environment is limited', async () => {
+test('equal requests for goals share one, and the number of concurrent ones of an environment is limited @heavy', async () => {
   const launchDarkly = await start({ maxConcurrent: 2, maxWaiting: 1 });
   const held: ServerResponse[] = [];
   launchDarkly.answer = (_, response) => void held.push(response);

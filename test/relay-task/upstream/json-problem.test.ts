@@ -15,7 +15,7 @@ test.each([
   expect(describeJsonProblem(text)).toEqual(place);
 });
 
-test('a position is reported exactly when JSON.parse rejects the text', () => {
+test('a position is reported exactly when JSON.parse rejects the text @heavy', () => {
   const almost = fc
     .tuple(fc.json(), fc.nat(), fc.constantFrom('', '"', '{', ']', ',', ':', '\\', '0', '\u0001', '\u007f'))
     .map(([text, at, put]) => text.slice(0, at % (text.length + 1)) + put + text.slice((at % (text.length + 1)) + 1));

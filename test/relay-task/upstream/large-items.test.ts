@@ -61,7 +61,7 @@ describe.each(['fdv1', 'fdv2-streaming'] as const)('a changed flag that comes by
   const eventsOf = protocol === 'fdv1' ? patchOf : transferOf;
 
   test.each(large)(
-    'with %s is read over many turns of the event loop, before what follows it',
+    'with %s is read over many turns of the event loop, before what follows it @heavy',
     async (_, more, turns) => {
       const upstream = await startFakeUpstream({ flags: {}, segments: {} });
       behind(() => upstream.close());

@@ -55,7 +55,7 @@ async function startProxy(targetPort: number, tls?: { key: string; cert: string 
 }
 
 describe('a stream over TLS', () => {
-  test('trusts the CA files, and only public authorities without them', async () => {
+  test('trusts the CA files, and only public authorities without them @heavy', async () => {
     const authority = await createAuthority();
     const port = await startTlsUpstream(authority);
     const trusting = listen(`https://127.0.0.1:${port}`, { caCertFiles: [authority.file] });
@@ -66,7 +66,7 @@ describe('a stream over TLS', () => {
   });
 
   test.each(['http', 'https'])(
-    'uses a tunnel through an %s proxy, and sends its user but never logs it',
+    'uses a tunnel through an %s proxy, and sends its user but never logs it @heavy',
     async (scheme) => {
       const authority = await createAuthority();
       const proxy = await startProxy(await startTlsUpstream(authority), scheme === 'https' ? authority : undefined);
@@ -91,7 +91,7 @@ describe('a stream over TLS', () => {
     expect(puts).toEqual([]);
   });
 
-  test("is retried if the proxy rejects it, and reports the proxy's response", async () => {
+  test("is retried if the proxy rejects it, and reports the proxy's response @heavy", async () => {
     const authority = await createAuthority();
     const proxy = await startProxy(await startTlsUpstream(authority));
     proxy.refuse = 407;
@@ -104,7 +104,7 @@ describe('a stream over TLS', () => {
     await eventually(() => expect(puts).toHaveLength(1));
   });
 
-  test('is retried if the proxy never answers', async () => {
+  test('is retried if the proxy never answers @heavy', async () => {
     const authority = await createAuthority();
     const proxy = await startProxy(await startTlsUpstream(authority));
     proxy.refuse = 'hang';
@@ -133,7 +133,7 @@ test('a stream without TLS is requested from the proxy by absolute URL, with the
   });
 });
 
-test('environment variables set the proxy for each scheme', async () => {
+test('environment variables set the proxy for each scheme @heavy', async () => {
   const authority = await createAuthority();
   const proxy = await startProxy(await startTlsUpstream(authority));
   const { puts } = listen('https://stream.example.com', {

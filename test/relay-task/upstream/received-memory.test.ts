@@ -89,7 +89,7 @@ test('a transfer that does not go on makes room for others, with a reason, and i
   await eventually(() => expect(received.usedBytes).toBe(0));
 });
 
-test('a transfer of which only heartbeats follow is given up', async () => {
+test('a transfer of which only heartbeats follow is given up @heavy', async () => {
   const received = memoryFor({ patienceMs: NEVER_MS });
   const fake = await startFake();
   fake.script = () => [intent('xfer-full'), ...objects(10)];

@@ -540,7 +540,7 @@ describe('a large set', () => {
     expect(lines.join()).toContain('only 0 bytes received within 50 ms, within a large event');
   });
 
-  test('that continues byte by byte is given up', async () => {
+  test('that continues byte by byte is given up @heavy', async () => {
     const upstream = await startUpstream();
     upstream.answerNext('silent');
     const { lines, puts } = listen(upstream, { stallMs: 100 });
@@ -601,7 +601,7 @@ describe('a large set', () => {
     expect(stream.status().delay).toBeUndefined();
   });
 
-  test('is not reported once the upstream is closed', async () => {
+  test('is not reported once the upstream is closed @heavy', async () => {
     const upstream = await startUpstream();
     upstream.answerNext('silent');
     const { puts, stream, statuses } = listen(upstream);
@@ -615,7 +615,7 @@ describe('a large set', () => {
     expect([puts.length, statuses.length]).toEqual(seen);
   });
 
-  test('that is damaged anywhere changes nothing, and everything is asked for again', async () => {
+  test('that is damaged anywhere changes nothing, and everything is asked for again @heavy', async () => {
     const upstream = await startUpstream({ flags: many(0) });
     upstream.answerNext('silent');
     const { puts, lines } = listen(upstream);
@@ -739,7 +739,7 @@ describe('an upstream failure', () => {
     expect(statuses.map(({ refused }) => refused)).toEqual([true, true, false, false]);
   });
 
-  test('in the form of silence is noticed by the watchdog, and heartbeats prevent it', async () => {
+  test('in the form of silence is noticed by the watchdog, and heartbeats prevent it @heavy', async () => {
     const upstream = await startUpstream();
     const { puts, stream } = listen(upstream, { readTimeoutMs: 600 });
     await until('a put', () => puts.length === 1);

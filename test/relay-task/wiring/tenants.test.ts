@@ -428,7 +428,7 @@ describe('a list of many environments', () => {
     await tenants.close();
   });
 
-  test('is set up in slices, and only then is an unknown credential known to be none of them', async () => {
+  test('is set up in slices, and only then is an unknown credential known to be none of them @heavy', async () => {
     const perTurn = new Map<number, number>();
     let turn = 0;
     const { tenants, registry } = open(undefined, () => {
@@ -466,7 +466,7 @@ describe('a list of many environments', () => {
     await tenants.close();
   });
 
-  test('revokes at once, also while an earlier list is still being set up, and a newer list replaces it', async () => {
+  test('revokes at once, also while an earlier list is still being set up, and a newer list replaces it @heavy', async () => {
     const { tenants, registry, touched } = open(undefined, () => {
       for (const until = performance.now() + 1; performance.now() < until; );
     });

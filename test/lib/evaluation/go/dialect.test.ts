@@ -98,7 +98,7 @@ function answerTo({
   return plain(evaluator.evaluate(flagKey, rawContext, fallback));
 }
 
-test('in the Go dialect, the evaluator gives the Go evaluator’s answers in the curated cases', () => {
+test('in the Go dialect, the evaluator gives the Go evaluator’s answers in the curated cases @heavy', () => {
   const vectors: Vector[] = JSON.parse(readFileSync(join(folder, 'evaluation-curated.json'), 'utf8'));
   // The relay refuses the flags of two; and Go 1.19, which recorded the answers, did not know `(?<name>…)` yet.
   const readable = vectors.filter(({ id, go }) => go?.rejectsFlagData === undefined && id !== 're named');
@@ -121,7 +121,7 @@ const matchesOf = (patterns: readonly string[], texts: readonly string[]) =>
 const differing = (patterns: readonly string[], actual: GoResponse['matches'], expected: GoResponse['matches']) =>
   patterns.filter((_, index) => !isDeepStrictEqual(actual[index], expected[index]));
 
-test('patterns match, and are refused, as Go’s regexp package recorded', () => {
+test('patterns match, and are refused, as Go’s regexp package recorded @heavy', () => {
   const [[request, { matches }] = [{}, { matches: [] }]] = recorded.filter(([one]) => 'patterns' in one);
   const { patterns, texts } = request as { patterns: string[]; texts: string[] };
   expect(patterns.length).toBe(400);
