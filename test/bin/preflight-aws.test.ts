@@ -666,7 +666,8 @@ test('preflight synthesises what the CDK app does: the same stacks in the same r
   expect([...types]).toEqual(expect.arrayContaining(['AWS::DynamoDB::GlobalTable', 'AWS::Lambda::Function']));
 });
 
-test('the policy in docs/deploying.md allows what preflight asks and, with what verify asks, no more', () => {
+// Of what all tests of this file have asked.
+test('the policy in docs/deploying.md allows what preflight asks and, with what verify asks, no more @heavy', () => {
   // SSM and DynamoDB are not asked through the fake.
   const others = policyActions().filter(([service]) => service !== 'ssm' && service !== 'dynamodb');
   const ofVerify = ['DescribeAlarms', 'GetMetricData', 'DescribeServices', 'DescribeTargetHealth'];
