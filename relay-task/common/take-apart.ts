@@ -34,7 +34,7 @@ export interface TakenApart {
 /**
  * The parts are the members of the objects, and the elements of the arrays, `names` within the object at `path`; it yields after each,
  * and within all that is long. The text is JSON exactly if the frame and all parts are: throws the SyntaxError of `JSON.parse` for the
- * frame, and does not parse the parts. Their texts do not keep the whole alive. Throws JsonExcessError for what `describeExcessInSlices` says of
+ * frame and for parts that others of the same name replace, and does not parse the parts that it gives. Their texts do not keep the whole alive. Throws JsonExcessError for what `describeExcessInSlices` says of
  * the frame, or for too many parts; without `mostValues` there may be any number.
  */
 export function* takeApart(
@@ -77,18 +77,22 @@ export function* takeApart(
       return isList ? takeElements(from, name) : takeMembers(from, name);
     });
   }
-  function takeMembers(start: number, of: string): Generator<void, number> {
+  function* takeMembers(start: number, of: string): Generator<void, number> {
     const members = new Map<string, string>();
-    parts.set(of, members);
-    return passMembers(text, start, ({ nameFrom, nameEnd, from }) => {
+    yield* replace(parts, of, members);
+    return yield* passMembers(text, start, function* ({ nameFrom, nameEnd, from }) {
       if (nameEnd - nameFrom > LONGEST_MEMBER) throw new JsonExcessError(TOO_LONG);
-      return takePart(from, (part) => members.set(detach(unquote(text.slice(nameFrom, nameEnd))), part));
+      const name = detach(unquote(text.slice(nameFrom, nameEnd)));
+      const earlier = members.get(name);
+      const to = yield* takePart(from, (part) => members.set(name, part));
+      if (earlier !== undefined) yield* parseTextInSlices(earlier);
+      return to;
     });
   }
-  function takeElements(start: number, of: string): Generator<void, number> {
+  function* takeElements(start: number, of: string): Generator<void, number> {
     const elements = new Map<string, string>();
-    parts.set(of, elements);
-    return readElementsInSlices(text, start, (from) =>
+    yield* replace(parts, of, elements);
+    return yield* readElementsInSlices(text, start, (from) =>
       takePart(from, (part) => elements.set(String(elements.size), part)),
     );
   }
@@ -99,4 +103,10 @@ export function* takeApart(
   const excess = yield* describeExcessInSlices(outer, mostLeft());
   if (excess !== undefined) throw new JsonExcessError(excess);
   return { frame: yield* parseTextInSlices(outer), parts };
+}
+
+/** Nobody gets the parts that were there before, so they are parsed here: a text with an invalid one is invalid. */
+function* replace(parts: Map<string, Map<string, string>>, of: string, by: Map<string, string>): Generator<void, void> {
+  for (const earlier of parts.get(of)?.values() ?? []) yield* parseTextInSlices(earlier);
+  parts.set(of, by);
 }

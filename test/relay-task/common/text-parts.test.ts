@@ -174,6 +174,16 @@ describe('takeApart', () => {
     expect([steps > 20_000, longest < 20_000]).toEqual([true, true]);
   });
 
+  test.each([
+    '{"data":{"flags":{"a":{"b":x},"a":{}}}}',
+    '{"data":{"flags":{"a":[1 2],"a":{}}}}',
+    '{"data":{"flags":{"a":{"b":x}},"flags":{"a":{}}}}',
+    '{"data":{"flags":{"a":{"b":x}},"flags":[]}}',
+  ])('a part that another one of its name replaces must be JSON too: %s', (text) => {
+    expect(() => take(text)).toThrow(SyntaxError);
+    expect(take(text.replace('x', '1').replace('1 2', '1,2')).parts.get('flags')?.size).toBeLessThan(2);
+  });
+
   const property = (texts: fc.Arbitrary<string>) =>
     fc.assert(
       fc.property(texts, (text) => {
