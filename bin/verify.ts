@@ -8,7 +8,7 @@ const usage = `Says whether a deployed stage works: stacks, relays, streams, tab
 
   npm run verify -- <stage> [--wait <minutes>] [--json]
 
-  --wait <minutes>    look again every 15 s until everything works, for at most so long
+  --wait <minutes>    check again every 15 s until everything works, at most this long
   --json              print one JSON object; npm run -s keeps npm's own lines out
 
 Exit codes: 0 everything works, 1 something does not or could not be checked, 2 usage error.

@@ -16,11 +16,11 @@ export interface LookedAt {
   readonly owned: ReadonlySet<string>;
   /** The same by the names of the stacks. */
   readonly resources: ReadonlyMap<string, readonly StackResource[]>;
-  /** Regions with stacks of which it is not known what they own, or all: what nobody seems to own there may be theirs. */
+  /** Regions with stacks whose resources could not be listed, or all: what seems to have no owner there may be theirs. */
   readonly unseen: ReadonlySet<string> | 'all';
 }
 
-/** Whether what `owned` does not have may still be the stage's: then nobody may be told to delete it. */
+/** Whether what `owned` lacks may still belong to the stage: advice must not be to delete it then. */
 export function mayOwn({ unseen }: Pick<LookedAt, 'unseen'>, ...regions: readonly string[]): boolean {
   return unseen === 'all' || regions.some((region) => unseen.has(region));
 }

@@ -96,7 +96,7 @@ async function existingChecks(there: TableDescription, looked: LookedAt): Promis
 async function takenCheck({ stage: { tableName, homeRegion }, aws }: LookedAt, what: string): Promise<Check> {
   const keep = `to keep it, set table: 'existing' in the stage file`;
   const why = 'the deployment cannot create it';
-  // Where nobody can say whose it is, nobody is told to delete it.
+  // The advice is never to delete a table whose owner is unknown.
   const owner = await ownerOf(aws, homeRegion, tableName).catch((error) => describeAwsError(error, homeRegion));
   return owner === undefined
     ? bad(

@@ -9,7 +9,7 @@ import type { LookedAt } from './looked-at.ts';
 /** What the next deployment would replace, remove or be refused, from the templates in force and the new ones. */
 export async function updateChecks(looked: LookedAt): Promise<Check[]> {
   const { aws, wanted, deployed } = looked;
-  // Without these there is nothing to update: the deployment creates them anew.
+  // Stacks in these states are not updated: the deployment creates them again.
   const existing = [...deployed.values(), ...(await formerTable(looked))].filter(
     ({ status }) => !/^(ROLLBACK_|REVIEW_|DELETE_)/.test(status),
   );

@@ -14,7 +14,7 @@ export function edgeChecks(
   if (check === false)
     return Promise.resolve([note('edge', 'site', 'not checked, since edge.check names no page to ask for')]);
   const address = stacks.get(`edge-flag-relay-${stage.name}-edge`)?.outputs.DistributionAddress;
-  // Of a wildcard nobody knows a name.
+  // A wildcard is not a name that can be requested.
   const names = [...(address === undefined ? [] : [address]), ...domainNames.filter((name) => !name.startsWith('*.'))];
   const urls = check.startsWith('/') ? names.map((name) => `https://${name}${check}`) : [check];
   return inTurns(

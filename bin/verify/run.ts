@@ -14,7 +14,7 @@ import { alarmChecks, logChecks, subscriptionChecks } from './watching.ts';
 export interface VerifyOptions {
   readonly stage: string;
   readonly json: boolean;
-  /** Look again until everything works, for at most so long. */
+  /** Check again until everything works, at most this long. */
   readonly waitMs: number;
   readonly paper?: Paper;
   /** For tests: stages other than those of the stage files. */

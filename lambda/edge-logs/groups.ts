@@ -1,5 +1,6 @@
 import { request as requestPlain } from 'node:http';
 import { request as requestSecure } from 'node:https';
+import { setTimeout as pause } from 'node:timers/promises';
 import { typeOf } from '../common/aws-calls.ts';
 import type { AwsReply, AwsRequest } from '../common/aws-request.ts';
 import { problemOf } from '../common/problem.ts';
@@ -122,7 +123,7 @@ async function patiently(
     const passing = status === 0 || status >= 500 || /AccessDenied|Throttl|OperationAborted|TooManyRequests/.test(type);
     if (!passing || pauseMs === undefined)
       throw new Error(`CloudWatch Logs: ${status === 0 ? '' : `${status} `}${type}`);
-    await new Promise((resolve) => setTimeout(resolve, pauseMs));
+    await pause(pauseMs);
   }
 }
 
