@@ -20,7 +20,7 @@ interface MergedFlag {
 
 /** Where a summary is divided, so that none is larger than what LaunchDarkly's SDKs send. */
 const MOST_CHARACTERS = 200_000;
-/** Fallbacks of one flag that are told apart: each is a summary more. */
+/** How many fallbacks of one flag are told apart: each adds a summary. */
 export const MOST_FALLBACKS = 100;
 
 /**
