@@ -14,7 +14,7 @@ export default {
   // What `cdk synth` and the bundler leave behind holds copies of package.json and of the sources.
   modulePathIgnorePatterns: ['<rootDir>/cdk.out/', '<rootDir>/dist/'],
   // Only against hanging: no test may fail because the machine is slow.
-  testTimeout: 180_000,
+  testTimeout: 900_000,
   // Two per core of the smallest machine: a suite waits for timers and sockets for half of its time.
   maxWorkers: 4,
   globalSetup: '<rootDir>/test/support/jest-global-setup.mjs',

@@ -7,9 +7,6 @@ import { chromiumPath, type PageClient, type Pages, startPages } from './chromiu
 import { clientSideAnswers, clientSideEnvironment, contexts, edited, seedNote } from './client-side.ts';
 import { environmentId, type Site, sdkKey, startSite } from './site.ts';
 
-// Only guards against hanging: a browser takes seconds to start on a busy machine.
-jest.setTimeout(process.env.LONG ? 1_800_000 : 180_000);
-
 const fallback = 'FALLBACK';
 const count = process.env.LONG ? 1_000 : 20;
 const flagKeys = Object.keys(clientSideEnvironment().flags);

@@ -13,8 +13,6 @@ import { flagData, segmentData } from '../support/items.ts';
 import { silentLog } from '../support/logs.ts';
 import { startTestRelay, type TestRelay } from '../support/start-relay.ts';
 
-jest.setTimeout(process.env.LONG ? 1_800_000 : 180_000);
-
 const sdkKey = 'sdk-fdv2-upstream';
 const user = { kind: 'user', key: 'u' };
 const keys = ['a', 'b', 'c', 'd', 'e'];

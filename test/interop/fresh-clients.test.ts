@@ -10,9 +10,6 @@ import { readStream } from '../support/read-stream.ts';
 import { startTestRelay } from '../support/start-relay.ts';
 import { drivers, startDriver } from './sdk-driver.ts';
 
-// Only guards against hanging: a driver takes seconds to start on a busy machine.
-jest.setTimeout(process.env.LONG ? 1_800_000 : 180_000);
-
 const sdkKey = 'sdk-fresh';
 const context = { kind: 'user', key: 'alice' };
 const { opened, behind } = closeAfterEach();

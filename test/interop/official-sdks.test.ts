@@ -14,9 +14,6 @@ import { startTestRelay, type TestRelay } from '../support/start-relay.ts';
 import { contexts, evaluatorOf, seedNote } from './client-side.ts';
 import { type DriverOptions, drivers, type SdkDriver, startDriver } from './sdk-driver.ts';
 
-// Only guards against hanging: a driver takes seconds to start on a busy machine.
-jest.setTimeout(process.env.LONG ? 1_800_000 : 180_000);
-
 const sdkKey = 'sdk-interop';
 const fallback = 'FALLBACK';
 let directory: string;
