@@ -14,7 +14,7 @@ export interface StreamingOptions extends FlagStreamOptions, DataSystemTimes {
   /** For polling: LaunchDarkly's server or another relay; `/sdk/poll` is appended to its path. */
   readonly baseUri: string;
   readonly pollIntervalMs: number;
-  /** `DataSystemOptions.generation` */
+  /** `DeliveryOptions.generation` */
   readonly generation?: (() => unknown) | undefined;
   onStatus?(status: UpstreamStatus): void;
   /** LaunchDarkly says which environment the key belongs to; before the first event. */
