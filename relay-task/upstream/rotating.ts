@@ -1,5 +1,6 @@
 import type { Log, Upstream, UpstreamSink, UpstreamStatus } from '../ports.ts';
 import { createHandover } from './handover.ts';
+import { createStatus, FRESH_MS } from './status.ts';
 
 interface RotatingOptions {
   readonly sdkKey: string;
@@ -25,9 +26,12 @@ interface Member {
   readonly sdkKey: string;
   /** Unix ms. */
   readonly since: number;
-  upstream: Upstream | undefined;
+  upstream: Upstream;
   delivered: boolean;
 }
+
+/** In the place of an upstream that is about to be started. */
+const notStarted: Upstream = { status: createStatus({ freshMs: FRESH_MS }).read, close: async () => {} };
 
 /** An upstream that changes keys without a gap: the old connection closes after the new one has delivered. */
 export function startRotating(options: RotatingOptions): RotatingUpstream {
@@ -36,14 +40,14 @@ export function startRotating(options: RotatingOptions): RotatingUpstream {
   let closed = false;
   const handover = createHandover<Member>({
     sdkKey: options.sdkKey,
-    create: (sdkKey) => ({ sdkKey, since: Date.now(), upstream: undefined, delivered: false }),
+    create: (sdkKey) => ({ sdkKey, since: Date.now(), upstream: notStarted, delivered: false }),
     // Waits until the new upstream is current, so that the status never shows an outage.
-    isReady: ({ delivered, upstream }) => delivered && upstream?.status().current === true,
+    isReady: ({ delivered, upstream }) => delivered && upstream.status().current,
     isKept: () => true,
     onPromote({ upstream }) {
       const before = read();
       lastError = before.lastError;
-      const promotedSince = upstream?.status().stateSince;
+      const promotedSince = upstream.status().stateSince;
       validBefore = before.state === 'VALID' ? { promotedSince, since: before.stateSince } : undefined;
       log.info('LaunchDarkly stream now uses the new SDK key');
     },
@@ -53,7 +57,7 @@ export function startRotating(options: RotatingOptions): RotatingUpstream {
   let source: Member | undefined;
   /** Carried over, so that a key change neither hides an error nor looks like an outage. */
   let lastError: UpstreamStatus['lastError'];
-  let validBefore: { readonly promotedSince: number | undefined; readonly since: number } | undefined;
+  let validBefore: { readonly promotedSince: number; readonly since: number } | undefined;
 
   function start(member: Member) {
     const sink = options.sinkOf(member.sdkKey);
@@ -72,7 +76,7 @@ export function startRotating(options: RotatingOptions): RotatingUpstream {
       skip: (item) => void (feeds() && sink.skip(item)),
     };
     member.upstream = options.start(member.sdkKey, memberSink, () => {
-      if (!present() || !member.upstream) return;
+      if (!present() || member.upstream === notStarted) return;
       handover.promoteWhenReady();
       options.onStatus?.(read());
     });
@@ -81,19 +85,18 @@ export function startRotating(options: RotatingOptions): RotatingUpstream {
   }
 
   function leave({ upstream }: Member) {
-    const done = upstream?.close().catch((error: unknown) => {
+    const done = upstream.close().catch((error: unknown) => {
       log.warn('Could not close an upstream', { reason: String(error) });
     });
-    if (!done) return;
     closing.add(done);
     void done.finally(() => closing.delete(done));
   }
 
   function read(): UpstreamStatus {
-    const own = handover.active().upstream!.status();
+    const own = handover.active().upstream.status();
     const stayedValid = own.state === 'VALID' && own.stateSince === validBefore?.promotedSince;
     return {
-      ...withNext(own, handover.next()?.upstream?.status(), lastError),
+      ...withNext(own, handover.next()?.upstream.status(), lastError),
       ...(stayedValid && validBefore && { stateSince: validBefore.since }),
     };
   }
@@ -106,7 +109,7 @@ export function startRotating(options: RotatingOptions): RotatingUpstream {
     keyProblem() {
       const next = handover.next();
       if (!next || next.delivered) return undefined;
-      const { refused, stateSince, lastError: failure } = next.upstream?.status() ?? {};
+      const { refused, stateSince, lastError: failure } = next.upstream.status();
       const what = refused ? 'rejected the new SDK key' : 'has sent no flags for the new SDK key yet';
       const reason = failure?.message ?? 'no answer so far';
       return {
