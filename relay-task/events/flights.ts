@@ -5,6 +5,7 @@
 import { inSlices } from '../common/slices.ts';
 import type { Payload, Step, Verdict } from './courier.ts';
 import { type Batch, eventsIn, halvesOf, type Parcel, parcelOf, RELAY, sendersOf } from './parcel.ts';
+import type { Suspects } from './suspects.ts';
 
 export interface FlightsOptions {
   /** Takes what is to be sent now, which may be nothing. */
@@ -15,16 +16,9 @@ export interface FlightsOptions {
   readonly dropped: (reason: Exclude<Verdict, 'delivered'>, events: number) => void;
   /** A payload is not being sent any more. Must not throw. */
   readonly landed?: (() => void) | undefined;
-  /** LaunchDarkly rejected events that are all of this sender, or accepted them all at once. */
-  readonly judged: (sender: string, verdict: 'rejected' | 'delivered') => void;
+  readonly suspects: Pick<Suspects, 'of' | 'judge' | 'accept' | 'spend'>;
   /** Payloads of suspects are of one each: they do not wait for others, and are sent only once as they are. */
   readonly areSuspects: boolean;
-  /** Whether LaunchDarkly never rejected events of this suspect alone. */
-  readonly isUnconfirmed: (sender: string) => boolean;
-  /** LaunchDarkly accepted events of this sender. */
-  readonly accepted: (sender: string) => void;
-  /** A request for events of this sender alone. */
-  readonly spend: (sender: string) => void;
   /**
    * Takes a part of a payload that was rejected: of several senders, once it has the events of one alone, of an unconfirmed suspect at
    * once, and of anyone when finding the bad events takes long.
@@ -72,7 +66,7 @@ export function createFlights(options: FlightsOptions): Flights {
   /** The oldest first. */
   const flights = new Set<Flight>();
 
-  const { areSuspects } = options;
+  const { areSuspects, suspects } = options;
   const holdsBack = ({ step, passable }: Flight) => !areSuspects && step !== 'slow' && !passable;
 
   function launch() {
@@ -87,7 +81,7 @@ export function createFlights(options: FlightsOptions): Flights {
         rejections: 0,
         hasProgress: false,
         senders,
-        isTrial: areSuspects && [...senders].every(options.isUnconfirmed),
+        isTrial: areSuspects && [...senders].every((sender) => suspects.of(sender) !== 'confirmed'),
         landed: Promise.resolve(),
       };
       flights.add(flight);
@@ -123,18 +117,18 @@ export function createFlights(options: FlightsOptions): Flights {
     };
     const [sender = RELAY, ...others] = sendersOf(parcel);
     const isMixed = others.length > 0;
-    if (!isMixed) options.spend(sender);
+    if (!isMixed) suspects.spend(sender);
     const verdict = await options.deliver(parcel.json, { progress, isSuspect: areSuspects || depth > 0 });
     if (verdict === 'delivered') {
       overtake(flight);
       flight.hasProgress = true;
-      for (const one of [sender, ...others]) options.accepted(one);
-      if (!isMixed && depth === 0) options.judged(sender, verdict);
+      for (const one of [sender, ...others]) suspects.accept(one);
+      if (!isMixed && depth === 0) suspects.judge(sender, verdict);
       return options.forwarded(eventsIn(parcel));
     }
     if (verdict === 'rejected') {
       flight.rejections += 1;
-      if (!isMixed && sender !== RELAY) options.judged(sender, verdict);
+      if (!isMixed && sender !== RELAY) suspects.judge(sender, verdict);
       if (isToBePutAside(parcel, flight)) return options.putAside(parcel);
     }
     const halves = isDivisible(verdict, parcel, flight, depth) ? await inSlices(halvesOf(parcel)) : undefined;

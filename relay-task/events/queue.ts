@@ -54,10 +54,15 @@ export interface Queue {
 
 const COMMA_BYTES = 1;
 
+/** Chooses the sender whose events are sent next. */
+type Choose = (waiting: Iterable<string>) => string | undefined;
+
 /** Events that wait, and those that are being sent. */
 interface Way {
   readonly line: Line;
   readonly flights: Flights;
+  /** Of suspects: each payload has the events of one of them. */
+  readonly choose: Choose | undefined;
   /** What waits is to be sent as soon as possible. */
   due: boolean;
 }
@@ -66,36 +71,27 @@ export function createQueue(options: QueueOptions): Queue {
   const { capacity, maxPayloadBytes, memory, suspects, dropped, summary } = options;
   const { deliver, forwarded, landed } = options;
   const places = createHolders();
-  const toAll = { deliver, forwarded, dropped, landed, putAside };
-  const about = {
-    judged: suspects.judge,
-    accepted: suspects.accept,
-    spend: suspects.spend,
-    isUnconfirmed: (sender: string) => suspects.of(sender) !== 'confirmed',
-  };
-  const createWay = (areSuspects: boolean, isSuspect: boolean, take: FlightsOptions['take']): Way => ({
-    line: createLine({ places, memory, isSuspect }),
-    flights: createFlights({ ...toAll, ...about, areSuspects, take }),
-    due: false,
-  });
-  const usual = createWay(false, false, takeUsual);
-  /** Of doubted senders: each payload has the events of one of them. */
-  const trial = createWay(true, false, takeTrial);
-  /** The same of other suspects. */
-  const apart = createWay(true, true, takeApart);
-  const ways = [usual, trial, apart];
-  const wayOf = (name: string): Way => {
-    const suspicion = suspects.of(name);
-    return suspicion === undefined ? usual : suspicion === 'doubted' ? trial : apart;
-  };
-  const senderOf = (name: string): Sender => ({ name, isSuspect: wayOf(name) === apart });
-  /** Where its newest events wait. */
-  const newestWay = ({ name, isSuspect }: Sender) => {
-    if (isSuspect) return apart;
-    return trial.line.newestOf(name) > usual.line.newestOf(name) ? trial : usual;
-  };
+
+  function createWay(isSuspect: boolean, choose?: Choose): Way {
+    const areSuspects = choose !== undefined;
+    const take = () => takeFrom(way);
+    const way: Way = {
+      line: createLine({ places, memory, isSuspect }),
+      flights: createFlights({ deliver, forwarded, dropped, landed, putAside, suspects, areSuspects, take }),
+      choose,
+      due: false,
+    };
+    return way;
+  }
+
+  const usual = createWay(false);
+  /** Of doubted senders. */
+  const trial = createWay(false, ([first]) => first);
+  /** Of other suspects. */
+  const apart = createWay(true, suspects.next);
+  const ways = [usual, trial, apart] as const;
+  const { wayOf, senderOf, newestWay, sort } = createSorting(suspects, ways);
   let usedAt = performance.now();
-  let sortedUntil = 0;
   /** Events of others that made room. */
   let lost = 0;
 
@@ -125,77 +121,22 @@ export function createQueue(options: QueueOptions): Queue {
   }
 
   /** Undefined: none of it may be sent now. */
-  function mostOf({ due, flights }: Way): Departing | undefined {
+  function mostOf(way: Way): Departing | undefined {
     // What confirmed suspects send has no part that is theirs.
-    const { maxBytes, anyBatch } = memory.departing(flights !== apart.flights && flights.size === 0);
-    return due && maxBytes > 0 ? { maxBytes: Math.min(maxPayloadBytes, maxBytes), anyBatch } : undefined;
+    const { maxBytes, anyBatch } = memory.departing(way !== apart && way.flights.size === 0);
+    return way.due && maxBytes > 0 ? { maxBytes: Math.min(maxPayloadBytes, maxBytes), anyBatch } : undefined;
   }
 
-  function takeUsual(): readonly Batch[] {
-    const most = mostOf(usual);
+  function takeFrom(way: Way): readonly Batch[] {
+    const { line, choose } = way;
+    const most = mostOf(way);
     if (!most) return [];
-    sort(usual);
-    addSummaries();
-    const taken = usual.line.take(most);
-    usual.due = !usual.line.isEmpty;
+    sort(way);
+    if (way === usual) addSummaries(line, summary);
+    const sender = choose?.(idleSenders(way));
+    const taken = choose && sender === undefined ? [] : line.take(most, sender);
+    way.due = !line.isEmpty;
     return taken;
-  }
-
-  function addSummaries() {
-    const { events, release } = summary?.take() ?? { events: [], release() {} };
-    const last = events.length - 1;
-    for (const [index, text] of events.entries()) {
-      const after = index === last ? release : () => {};
-      usual.line.pushOwn(Buffer.from(text), after);
-    }
-  }
-
-  function takeTrial(): readonly Batch[] {
-    const most = mostOf(trial);
-    if (!most) return [];
-    sort(trial);
-    return takeOf(
-      trial,
-      most,
-      Array.from(trial.line.senders()).find((sender) => !trial.flights.has(sender)),
-    );
-  }
-
-  function takeApart(): readonly Batch[] {
-    const most = mostOf(apart);
-    if (!most) return [];
-    sort(apart);
-    return takeOf(
-      apart,
-      most,
-      suspects.next(Array.from(apart.line.senders()).filter((sender) => !apart.flights.has(sender))),
-    );
-  }
-
-  /** Of one sender, whose payloads are sent in their order. */
-  function takeOf(way: Way, most: Departing, chosen: string | undefined): readonly Batch[] {
-    const taken = chosen === undefined ? [] : way.line.take(most, chosen);
-    way.due = !way.line.isEmpty;
-    return taken;
-  }
-
-  /**
-   * Moves the events of those who are suspects now, or not any more. Looks only at those for whom that has changed, as it is asked for each
-   * body that arrives while others wait.
-   */
-  function sort(taking: Way) {
-    const { senders, until } = suspects.changedSince(sortedUntil);
-    sortedUntil = until;
-    const reached = new Set<Way>();
-    for (const sender of senders ?? ways.flatMap(({ line }) => [...line.senders()])) {
-      const to = wayOf(sender);
-      for (const from of ways) if (from !== to && from.line.move(sender, to.line)) reached.add(to);
-    }
-    for (const way of reached) {
-      if (way === usual) continue;
-      way.due = true;
-      if (way !== taking) way.flights.launch();
-    }
   }
 
   /** Good ones among unconfirmed suspects cost requests of their own, once. */
@@ -219,10 +160,6 @@ export function createQueue(options: QueueOptions): Queue {
     for (const way of ways) send(way);
   }
 
-  function proceed() {
-    for (const { flights } of ways) flights.launch();
-  }
-
   const underWay = () => ways.reduce((sum, { flights }) => sum + flights.size, 0);
 
   return {
@@ -241,12 +178,64 @@ export function createQueue(options: QueueOptions): Queue {
       dropped('memory', events);
       return bytes;
     },
-    proceed,
+    proceed() {
+      for (const { flights } of ways) flights.launch();
+    },
     flush: start,
     async drained() {
       while (underWay() > 0) await Promise.all(ways.map(({ flights }) => flights.landed()));
     },
   };
+}
+
+/** Which way the events of each sender take. */
+function createSorting(suspects: Suspects, ways: readonly [usual: Way, trial: Way, apart: Way]) {
+  const [usual, trial, apart] = ways;
+  let sortedUntil = 0;
+
+  function wayOf(name: string): Way {
+    const suspicion = suspects.of(name);
+    return suspicion === undefined ? usual : suspicion === 'doubted' ? trial : apart;
+  }
+
+  return {
+    wayOf,
+    senderOf: (name: string): Sender => ({ name, isSuspect: wayOf(name) === apart }),
+    /** Where its newest events wait. */
+    newestWay({ name, isSuspect }: Sender): Way {
+      if (isSuspect) return apart;
+      return trial.line.newestOf(name) > usual.line.newestOf(name) ? trial : usual;
+    },
+    /**
+     * Moves the events of those who are suspects now, or not any more. Looks only at those for whom that has changed, as it is asked for each
+     * body that arrives while others wait. `taking`: the way from which events are taken next.
+     */
+    sort(taking: Way): void {
+      const { senders, until } = suspects.changedSince(sortedUntil);
+      sortedUntil = until;
+      const reached = new Set<Way>();
+      for (const sender of senders ?? ways.flatMap(({ line }) => [...line.senders()])) {
+        const to = wayOf(sender);
+        for (const from of ways) if (from !== to && from.line.move(sender, to.line)) reached.add(to);
+      }
+      for (const way of reached) {
+        if (way === usual) continue;
+        way.due = true;
+        if (way !== taking) way.flights.launch();
+      }
+    },
+  };
+}
+
+/** Whose events wait and are not being sent: those of one sender are sent in their order. */
+function* idleSenders({ line, flights }: Way): Generator<string> {
+  for (const sender of line.senders()) if (!flights.has(sender)) yield sender;
+}
+
+function addSummaries(line: Line, summary: Summary | undefined): void {
+  const { events, release } = summary?.take() ?? { events: [], release() {} };
+  const last = events.length - 1;
+  for (const [index, text] of events.entries()) line.pushOwn(Buffer.from(text), index === last ? release : () => {});
 }
 
 interface Room {
