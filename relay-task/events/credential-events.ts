@@ -6,9 +6,8 @@ import type { Item } from '../../lib/flag-table/index.ts';
 import type { Budget } from '../common/budget.ts';
 import { inSlices } from '../common/slices.ts';
 import type { CredentialKind, EventDelivery, EventIntake } from '../ports.ts';
-import type { Address, Courier } from './courier.ts';
+import type { Address, Courier, Payload, Verdict } from './courier.ts';
 import { createDiagnostics } from './diagnostics.ts';
-import type { IncomingEvent } from './incoming.ts';
 import { diagnosticHeaders, type Metadata, metadataOf, outgoingHeaders, queueKey, textOf } from './metadata.ts';
 import type { EventMeter } from './metrics.ts';
 import { createQueue, type DropReason } from './queue.ts';
@@ -70,25 +69,20 @@ export function createCredentialEvents(
   parts: CredentialEventsParts,
 ): CredentialEvents {
   const { capacity, budget, courier, meter, timings, random } = parts;
-  const payloads = createRecent(PAYLOADS_REMEMBERED, parts.memory);
-  /** One for all queues: a client may invent as many kinds of SDK as there are queues. */
-  const contexts = createRecent(CONTEXTS_REMEMBERED, parts.memory);
+  const remembered = createRemembered(parts.memory, timings.forgetContextsMs);
   const memory = createSenderMemory({ budget, drop: (sender, bytes) => queues.drop(sender, bytes) });
   const suspects = createSuspects(timings.suspectMs);
   const reading = new Set<Promise<void>>();
   /** The time of `finish` is over. */
   let isOver = false;
-  let contextsForgottenAt = performance.now();
 
   const dropped = (reason: DropReason, events: number) => {
     meter.dropped(name, reason, events);
     parts.lost(reason, events);
   };
 
-  /** Each kind of SDK describes its contexts itself. */
-  function contextsOf(about: Metadata): EventQueue['seen'] {
-    const kindOfSdk = shortHash(queueKey(about));
-    return { add: (context) => contexts.add(kindOfSdk + context) };
+  function deliver(what: keyof typeof PATHS, payload: Omit<Payload, 'subject' | 'address'>): Promise<Verdict> {
+    return courier.deliver({ subject: `${what}, ${kind}`, address: () => addressOf(what, kind, sender()), ...payload });
   }
 
   const queues = createQueues((about): EventQueue => {
@@ -98,17 +92,8 @@ export function createCredentialEvents(
       maxPayloadBytes: parts.maxPayloadBytes,
       memory,
       suspects,
-      deliver: (json, how) =>
-        courier.deliver({
-          subject: `analytics, ${kind}`,
-          address: () => addressOf('analytics', kind, sender()),
-          headers,
-          json,
-          // One object for each queue.
-          queue: headers,
-          patience: 'much',
-          ...how,
-        }),
+      // The headers are one object for each queue.
+      deliver: (json, how) => deliver('analytics', { headers, json, queue: headers, patience: 'much', ...how }),
       forwarded: (events) => meter.forwarded(name, kind, events),
       dropped,
       summary: about.unsummarized ? createSummary(capacity, memory) : undefined,
@@ -116,42 +101,30 @@ export function createCredentialEvents(
         for (const other of queues.all()) other.proceed();
       },
     });
-    return Object.assign(queue, { seen: about.unsummarized ? contextsOf(about) : undefined });
+    return Object.assign(queue, { seen: about.unsummarized ? remembered.contextsOf(about) : undefined });
   });
 
   const ownQueue = {};
   const diagnostics = createDiagnostics<EventDelivery>({
     memory,
-    deliver: ({ headers, body }) =>
-      courier.deliver({
-        subject: `diagnostics, ${kind}`,
-        address: () => addressOf('diagnostic', kind, sender()),
-        headers: diagnosticHeaders(headers),
-        json: body,
-        queue: ownQueue,
-        patience: 'little',
-      }),
+    deliver: ({ headers, body: json }) =>
+      deliver('diagnostics', { headers: diagnosticHeaders(headers), json, queue: ownQueue, patience: 'little' }),
     dropped,
   });
 
-  function outgoing(
-    events: readonly IncomingEvent[],
-    { schema }: Metadata,
-    sender: string,
-    { seen, summary }: Pick<EventQueue, 'seen' | 'summary'>,
-  ) {
-    if (!seen || !summary) return events.map(({ text }) => text);
-    const { serverTime } = courier;
-    return summarise(events, { schema, sender, summary, seen, flag, serverTime, random, dropped });
-  }
-
   async function read(delivery: EventDelivery): Promise<void> {
     const about = metadataOf(delivery.headers);
-    const work = takeIn(delivery.body, {
+    const { schema } = about;
+    const { address, body } = delivery;
+    const work = takeIn(body, {
       queue: () => queues.find(about),
-      sender: delivery.address,
+      sender: address,
       prepare: ({ fields }) => trackingInSlices(typeof fields.key === 'string' ? flag(fields.key) : undefined),
-      outgoing: (events, queue) => outgoing(events, about, delivery.address, queue),
+      outgoing(events, { seen, summary }) {
+        if (!seen || !summary) return events.map(({ text }) => text);
+        const { serverTime } = courier;
+        return summarise(events, { schema, sender: address, summary, seen, flag, serverTime, random, dropped });
+      },
       received: (events) => meter.received(name, kind, events),
       dropped,
       diagnostic: () => diagnostics.add(delivery),
@@ -174,18 +147,13 @@ export function createCredentialEvents(
   };
   const areIdle = () => Array.from(queues.all()).every((queue) => queue.idle);
 
-  function forget() {
-    payloads.clear();
-    contexts.clear();
-  }
-
   return {
     get idle() {
       return reading.size === 0 && diagnostics.idle && areIdle();
     },
     async analytics(delivery) {
       const id = textOf(delivery.headers, 'x-launchdarkly-payload-id');
-      if (id !== '' && !payloads.add(id)) return meter.repeated(name);
+      if (id !== '' && !remembered.payloads.add(id)) return meter.repeated(name);
       const done = read(delivery);
       reading.add(done);
       await done;
@@ -197,47 +165,66 @@ export function createCredentialEvents(
       else dropped('malformed', 1);
     },
     flush() {
-      const now = performance.now();
-      if (now - contextsForgottenAt >= timings.forgetContextsMs) {
-        contextsForgottenAt = now;
-        contexts.clear();
-      }
+      remembered.refresh();
       flushAll();
       queues.sweep(timings.idleQueueMs);
       courier.lookAtKeys();
     },
-    forget,
+    forget: remembered.forget,
     async finish(timeoutMs) {
-      let stop: () => void = () => {};
-      const stopped = new Promise<void>((resolve) => {
-        stop = resolve;
+      let timer: NodeJS.Timeout | undefined;
+      const timedOut = new Promise<void>((resolve) => {
+        timer = setTimeout(() => {
+          isOver = true;
+          resolve();
+          courier.stop();
+        }, timeoutMs);
       });
-      const finished = async () => {
-        await Promise.race([Promise.all(reading), stopped]);
+      await Promise.race([Promise.all(reading), timedOut]);
+      flushAll();
+      courier.hurry();
+      while (!areIdle()) {
+        await Promise.all(Array.from(queues.all(), (queue) => queue.drained()));
+        // One may have waited for the payloads of others to be sent.
         flushAll();
-        courier.hurry();
-        while (!areIdle()) {
-          await Promise.all(Array.from(queues.all(), (queue) => queue.drained()));
-          // One may have waited for the payloads of others to be sent.
-          flushAll();
-        }
-        await diagnostics.drained();
-      };
-      const timer = setTimeout(() => {
-        isOver = true;
-        stop();
-        courier.stop();
-      }, timeoutMs);
-      await finished();
+      }
+      await diagnostics.drained();
       clearTimeout(timer);
-      forget();
+      remembered.forget();
+    },
+  };
+}
+
+/** Payloads by their IDs, so that none is taken twice, and the contexts that were described to LaunchDarkly. */
+function createRemembered(memory: Budget, forgetContextsMs: number) {
+  const payloads = createRecent(PAYLOADS_REMEMBERED, memory);
+  /** One for all queues: a client may invent as many kinds of SDK as there are queues. */
+  const contexts = createRecent(CONTEXTS_REMEMBERED, memory);
+  let forgottenAt = performance.now();
+  return {
+    payloads,
+    /** Each kind of SDK describes its contexts itself. */
+    contextsOf(about: Metadata): EventQueue['seen'] {
+      const kindOfSdk = shortHash(queueKey(about));
+      return { add: (context) => contexts.add(kindOfSdk + context) };
+    },
+    /** Forgets the contexts when it is time to describe them again. */
+    refresh(): void {
+      const now = performance.now();
+      if (now - forgottenAt < forgetContextsMs) return;
+      forgottenAt = now;
+      contexts.clear();
+    },
+    forget(): void {
+      payloads.clear();
+      contexts.clear();
     },
   };
 }
 
 const PATHS = {
   analytics: { sdkKey: '/bulk', mobileKey: '/mobile', environmentId: '/events/bulk' },
-  diagnostic: {
+  diagnostics: {
     sdkKey: '/diagnostic',
     mobileKey: '/mobile/events/diagnostic',
     environmentId: '/events/diagnostic',
