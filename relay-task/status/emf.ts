@@ -30,6 +30,13 @@ export interface Emf {
 }
 
 type Measure = MetricObjectWithValues<MetricValue<string> & { metricName?: string }>;
+type Measures = ReadonlyMap<string, Measure>;
+
+/** The values of one combination of dimensions. */
+interface Line {
+  readonly dimensions: Record<string, string>;
+  readonly values: Map<PublishedMetric, Value>;
+}
 
 const MAX_VALUES = 100;
 /** Each environment's metrics are billed. The others count in those of the whole relay. */
@@ -47,86 +54,24 @@ export function startEmf(options: EmfOptions): Emf {
     help: 'Environments without metrics of their own in CloudWatch',
     registers: [registry],
   });
-  let untoldBefore = '';
+  const warn = createUntoldWarning(options.log);
   let emitting: Promise<void> = Promise.resolve();
 
   async function emitOnce(): Promise<void> {
-    const measures = new Map(
-      ((await registry.getMetricsAsJSON()) as (MetricObject & Measure)[]).map((measure) => [measure.name, measure]),
-    );
-    const untold = untoldIn(measures);
-    const lines = new Map<string, { dimensions: Record<string, string>; values: Map<PublishedMetric, Value> }>();
-    for (const row of rows) {
-      const measure = measures.get(row.from);
-      if (!measure) continue;
-      for (const [labels, value] of readings(measure, before)) {
-        if (!Object.entries(row.where ?? {}).every(([label, wanted]) => labels[label] === wanted)) continue;
-        for (const by of row.by) {
-          const dimensions = dimensionsOf(by, labels);
-          if (!dimensions || untold.has(dimensions.Environment ?? '')) continue;
-          const id = JSON.stringify(dimensions);
-          const line = lines.get(id) ?? { dimensions, values: new Map() };
-          lines.set(id, line);
-          line.values.set(row, join(line.values.get(row), value, row.combine));
-        }
-      }
-    }
+    const read = (await registry.getMetricsAsJSON()) as (MetricObject & Measure)[];
+    const measures = new Map<string, Measure>(read.map((measure) => [measure.name, measure]));
+    // By name, so that all relays tell of the same environments and their sums are right.
+    const untold = environmentsIn(measures, rows).sort().slice(MAX_ENVIRONMENTS);
+    warn(untold);
+    untoldGauge.set(untold.length);
+    measures.set(UNTOLD, await untoldGauge.get());
+    const lines = linesOf(measures, rows, before, new Set(untold));
     // Updated last, since two rows may read one counter.
     for (const [id, value] of standings(measures.values())) before.set(id, value);
-    for (const { dimensions, values } of lines.values()) {
-      const text = lineOf(dimensions, values);
-      if (text) write(text);
+    for (const line of lines) {
+      const document = documentOf(line, namespace, now(), properties);
+      if (document) write(`${JSON.stringify(document)}\n`);
     }
-  }
-
-  /** The environments above the limit. By name, so that all relays tell of the same ones and their sums are right. */
-  function untoldIn(measures: Map<string, Measure>): ReadonlySet<string> {
-    const names = new Set<string>();
-    for (const { from, by } of rows) {
-      if (!by.flat().includes('Environment')) continue;
-      for (const { labels } of measures.get(from)?.values ?? [])
-        names.add(String(labels[dimensionLabels.Environment] ?? ''));
-    }
-    names.delete('');
-    const untold = [...names].sort().slice(MAX_ENVIRONMENTS);
-    untoldGauge.set(untold.length);
-    // Its value was read before it was known.
-    const values = [{ labels: {}, value: untold.length }];
-    measures.set(UNTOLD, { ...measures.get(UNTOLD), name: UNTOLD, values } as Measure);
-    const now = untold.join();
-    if (untold.length > 0 && now !== untoldBefore) {
-      options.log?.warn('CloudWatch gets no metrics of some environments; they count in those of the whole relay', {
-        environments: untold.slice(0, NAMED_IN_LOG),
-        ...(untold.length > NAMED_IN_LOG && { more: untold.length - NAMED_IN_LOG }),
-        limit: MAX_ENVIRONMENTS,
-      });
-    }
-    untoldBefore = now;
-    return new Set(untold);
-  }
-
-  function lineOf(dimensions: Record<string, string>, values: Map<PublishedMetric, Value>): string | undefined {
-    const told = [...values].flatMap(([{ name, unit }, value]) => {
-      const plain = typeof value === 'number' ? value : valuesOf(value);
-      return Array.isArray(plain) && plain.length === 0 ? [] : [{ name, unit, plain }];
-    });
-    if (told.length === 0) return undefined;
-    const document = {
-      _aws: {
-        Timestamp: now(),
-        CloudWatchMetrics: [
-          {
-            Namespace: namespace,
-            Dimensions: [Object.keys(dimensions)],
-            Metrics: told.map(({ name, unit }) => ({ Name: name, Unit: unit })),
-          },
-        ],
-      },
-      ...properties,
-      ...dimensions,
-      ...Object.fromEntries(told.map(({ name, plain }) => [name, plain])),
-    };
-    return `${JSON.stringify(document)}\n`;
   }
 
   const emit = () => {
@@ -144,11 +89,88 @@ export function startEmf(options: EmfOptions): Emf {
   };
 }
 
+/** Logs the environments without metrics of their own whenever they change. */
+function createUntoldWarning(log: Log | undefined): (untold: readonly string[]) => void {
+  let before = '';
+  return (untold) => {
+    const names = untold.join();
+    if (names !== '' && names !== before) {
+      log?.warn('CloudWatch gets no metrics of some environments; they count in those of the whole relay', {
+        environments: untold.slice(0, NAMED_IN_LOG),
+        ...(untold.length > NAMED_IN_LOG && { more: untold.length - NAMED_IN_LOG }),
+        limit: MAX_ENVIRONMENTS,
+      });
+    }
+    before = names;
+  };
+}
+
+function environmentsIn(measures: Measures, rows: readonly PublishedMetric[]): string[] {
+  const names = new Set<string>();
+  for (const { from, by } of rows) {
+    if (!by.flat().includes('Environment')) continue;
+    for (const { labels } of measures.get(from)?.values ?? [])
+      names.add(String(labels[dimensionLabels.Environment] ?? ''));
+  }
+  names.delete('');
+  return [...names];
+}
+
+/** One for each combination of dimensions that has values. */
+function linesOf(
+  measures: Measures,
+  rows: readonly PublishedMetric[],
+  before: ReadonlyMap<string, number>,
+  untold: ReadonlySet<string>,
+): Iterable<Line> {
+  const lines = new Map<string, Line>();
+  for (const row of rows) {
+    const measure = measures.get(row.from);
+    if (!measure) continue;
+    for (const [labels, value] of readings(measure, before)) {
+      if (!Object.entries(row.where ?? {}).every(([label, wanted]) => labels[label] === wanted)) continue;
+      for (const by of row.by) {
+        const dimensions = dimensionsOf(by, labels);
+        if (!dimensions || untold.has(dimensions.Environment ?? '')) continue;
+        const id = JSON.stringify(dimensions);
+        const line = lines.get(id) ?? { dimensions, values: new Map() };
+        lines.set(id, line);
+        line.values.set(row, join(line.values.get(row), value, row.combine));
+      }
+    }
+  }
+  return lines.values();
+}
+
+/** Undefined: nothing was observed. */
+function documentOf(
+  { dimensions, values }: Line,
+  namespace: string,
+  time: number,
+  properties: Readonly<Record<string, string>>,
+): object | undefined {
+  const told = [...values].flatMap(([{ name, unit }, value]) => {
+    const plain = typeof value === 'number' ? value : valuesOf(value);
+    return Array.isArray(plain) && plain.length === 0 ? [] : [{ name, unit, plain }];
+  });
+  if (told.length === 0) return undefined;
+  const metrics = told.map(({ name, unit }) => ({ Name: name, Unit: unit }));
+  return {
+    _aws: {
+      Timestamp: time,
+      CloudWatchMetrics: [{ Namespace: namespace, Dimensions: [Object.keys(dimensions)], Metrics: metrics }],
+    },
+    ...properties,
+    ...dimensions,
+    ...Object.fromEntries(told.map(({ name, plain }) => [name, plain])),
+  };
+}
+
 /** A number, or the cumulative count of observations per bucket bound. */
 type Value = number | Map<number, number>;
 
 /** Each label set of a measure with its value, for counters and histograms since the previous emit. */
-function* readings(measure: Measure, before: Map<string, number>): Iterable<[Record<string, string>, Value]> {
+function* readings(measure: Measure, before: ReadonlyMap<string, number>): Iterable<[Record<string, string>, Value]> {
   if (String(measure.type) === 'histogram') {
     const histograms = new Map<string, { labels: Record<string, string>; counts: Map<number, number> }>();
     for (const { labels, value, metricName } of measure.values) {
