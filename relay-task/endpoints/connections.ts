@@ -12,7 +12,7 @@ import { createShares } from '../common/shares.ts';
 import { TLS_BYTES } from '../common/tls-bytes.ts';
 import { clientAddress } from './client-address.ts';
 
-interface Connections {
+export interface Connections {
   /** A request has arrived on it, or its body as well. */
   begin(socket: Socket): void;
   /** The body of its request is awaited. */

@@ -9,6 +9,11 @@ interface Turn {
   readonly response?: ServerResponse;
 }
 
+/** Clients rarely send a second request before the first answer. */
+const MAX_UNANSWERED = 32;
+/** Of the heads of requests that wait for the answer to another one, and of what follows the last one. */
+const MAX_WAITING_BYTES = 32 * 1024;
+
 /** What has the turn, then what waits for it. */
 const TURNS = Symbol('turns');
 type TakingTurns = Socket & { [TURNS]?: Turn[] };
@@ -18,8 +23,15 @@ export function unanswered(socket: Socket): number {
   return (socket as TakingTurns)[TURNS]?.length ?? 0;
 }
 
+/** No more than this request is taken from the connection. */
+export function isOneTooMany(message: IncomingMessage): boolean {
+  const waiting = unanswered(message.socket);
+  if (waiting === 0) return false;
+  return waiting >= MAX_UNANSWERED || waitingHeadBytes(message.socket) + headBytesOf(message) > MAX_WAITING_BYTES;
+}
+
 /** What the heads of requests take that wait for the answer to another one. */
-export function waitingHeadBytes(socket: Socket): number {
+function waitingHeadBytes(socket: Socket): number {
   const turns = (socket as TakingTurns)[TURNS] ?? [];
   return turns.slice(1).reduce((sum, { message }) => sum + (message ? headBytesOf(message) : 0), 0);
 }
@@ -50,8 +62,43 @@ export function endTurn(socket: Socket): void {
   else turns?.[0]?.begin();
 }
 
+/** Begins when it is a socket's turn: the answers before it are still node:http's. Bytes that arrive meanwhile go to `keep`. */
+export function leaveInTurn(socket: Socket, keep: (bytes: Buffer) => void, begin: () => void): void {
+  // node:http reads on when an earlier answer is written, and what it reads then would be lost.
+  const keepAndPause = (bytes: Buffer) => {
+    keep(bytes);
+    socket.pause();
+  };
+  socket.on('data', keepAndPause).pause();
+  takeTurn(socket, {
+    begin() {
+      leaveTurns(socket);
+      socket.off('data', keepAndPause).pause();
+      // node:http gives idle connections another timeout.
+      socket.setTimeout(0);
+      begin();
+    },
+  });
+}
+
+/** What arrives of a body while the request waits for its turn; nothing of a request without one. */
+export function createArrived({ headers }: IncomingMessage) {
+  const hasBody = ['content-length', 'transfer-encoding'].some((name) => name in headers);
+  const pieces: Buffer[] = [];
+  let arrivedBytes = 0;
+  return {
+    keep(piece: Buffer): void {
+      arrivedBytes += piece.length;
+      // A copy, since a part of a larger buffer would keep all of it.
+      if (hasBody && arrivedBytes <= MAX_WAITING_BYTES) pieces.push(Buffer.from(piece));
+    },
+    /** Undefined: it is more than may wait. */
+    bytes: () => (hasBody && arrivedBytes > MAX_WAITING_BYTES ? undefined : Buffer.concat(pieces)),
+  };
+}
+
 /** For a connection that leaves HTTP: nothing is kept for it. */
-export function leaveTurns(socket: Socket): void {
+function leaveTurns(socket: Socket): void {
   delete (socket as TakingTurns)[TURNS];
 }
 

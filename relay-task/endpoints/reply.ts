@@ -1,7 +1,7 @@
 /** Answers as values, which can be written to an HTTP response or to a bare socket that has left node:http. */
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
-import { bytesOf, endPatiently, type Patience } from './patience.ts';
+import { bytesOf, cutIfUnread, endPatiently, type Patience } from './patience.ts';
 
 export interface Reply {
   readonly status: number;
@@ -79,7 +79,7 @@ export function lengthOf({ body = '' }: Reply): number {
 }
 
 /** Answers on a bare socket and closes it. */
-export function sendRawReply(socket: Socket, reply: Reply): void {
+export function sendRawReply(socket: Socket, reply: Reply, patience: Patience): void {
   if (socket.destroyed || !socket.writable) {
     socket.destroy();
     return;
@@ -96,4 +96,5 @@ export function sendRawReply(socket: Socket, reply: Reply): void {
   // Closing with unread bytes would reset the connection, and the client could lose the answer.
   socket.resume();
   socket.destroySoon();
+  cutIfUnread(socket, patience);
 }

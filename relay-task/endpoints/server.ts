@@ -3,26 +3,21 @@
  * over the bare socket, so that an open stream holds no request, response or parser.
  */
 import { createPrivateKey, X509Certificate } from 'node:crypto';
-import { createServer as createHttpServer, IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer as createHttpServer, type Server } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
-import type { AddressInfo, Socket } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import { createSecureContext } from 'node:tls';
 import { type Budget, createBudget } from '../common/budget.ts';
 import { createEvaluationLines, type EvaluationLines } from '../common/evaluation-lines.ts';
 import { createFairTurns } from '../common/fair-turns.ts';
-import { createPacedLines } from '../common/paced-lines.ts';
 import { RelayError } from '../errors.ts';
 import type { Log } from '../ports.ts';
-import { readBareBody } from './bare-body.ts';
-import { clientAddress } from './client-address.ts';
+import { answerRequests } from './answer-requests.ts';
 import { trackConnections } from './connections.ts';
-import { createDispatcher, type Decision, type Dispatcher, type Exchange, type RequestTurns } from './dispatch.ts';
-import { cutIfUnread, type Patience } from './patience.ts';
-import { createCrumbCount, ignoreBodies } from './pieces.ts';
-import { endTurn, headBytesOf, leaveTurns, refuseLast, takeTurn, unanswered, waitingHeadBytes } from './pipelining.ts';
-import { messageReply, notYetReply, type Reply, sendRawReply, sendReply } from './reply.ts';
-import { type BodyMemory, collectBody, unpackBody } from './request-body.ts';
-import { MAX_FIELDS, refuseHead } from './request-head.ts';
+import { createDispatcher, type RequestTurns } from './dispatch.ts';
+import { listenerOptions } from './listener.ts';
+import type { Patience } from './patience.ts';
+import { MAX_FIELDS } from './request-head.ts';
 import type { Route, RoutesOptions } from './routes.ts';
 import type { Services } from './services.ts';
 
@@ -93,20 +88,9 @@ export interface RelayServer {
   close(timeoutMs: number): Promise<void>;
 }
 
-/** Clients rarely send a second request before the first answer. */
-const MAX_UNANSWERED = 32;
-/** Of the heads of requests that wait for the answer to another one, and of what follows the last one. */
-const MAX_WAITING_BYTES = 32 * 1024;
 const HANDSHAKE_MS = 10_000;
 const MAX_WAITING = 4_096;
 const DEFAULT_PATIENCE: Patience = { stalledMs: 30_000, minBytesPerSecond: 16 * 1024 };
-
-/** Reasons for clients whose stream is turned away. */
-const turnedAway = {
-  memory: 'open streams hold all the memory that they may; retry later',
-  queue: 'too many streams are being opened; retry later',
-  closing: 'the relay is shutting down, or the environment is being removed',
-};
 
 /** Throws RelayError CERTIFICATE_INVALID. */
 export function createRelayServer(options: RelayServerOptions): RelayServer {
@@ -122,137 +106,12 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
     refused: () => options.refused?.('memory'),
   });
   if (options.maxConnections !== undefined) server.maxConnections = options.maxConnections;
-  server.on('drop', () => options.refused?.('files'));
-  let closing = false;
-
-  const sendLast = (socket: Socket, reply: Reply): void => {
-    sendRawReply(socket, reply);
-    cutIfUnread(socket, patience);
-  };
-
-  /** Until its body is there, a connection may have to make room for others. */
-  const reading = async (socket: Socket, body: Promise<Buffer>): Promise<Buffer> => {
-    connections.read(socket);
-    const bytes = await body;
-    connections.begin(socket);
-    return bytes;
-  };
-
-  const answer = async (message: IncomingMessage, response: ServerResponse): Promise<void> => {
-    const send = (reply: Reply, close: boolean) => {
-      sendReply(response, message, reply, { close, patience });
-    };
-    const refused = refuseHead(message);
-    if (refused) {
-      send(refused, true);
-      return;
-    }
-    const exchange = dispatcher.begin(message);
-    const decision = await dispatcher.decide(exchange, (limitBytes, holding) => {
-      const body = reading(message.socket, collectBody(message, limitBytes, holding));
-      return unpacked(body, message, limitBytes, holding);
-    });
-    const reply = 'reply' in decision ? decision.reply : dispatcher.failed('a stream without its socket', exchange);
-    try {
-      const close = closing || connections.isLast(message.socket) || isLast(message, reply);
-      send(dispatcher.dress(reply, exchange), close);
-      dispatcher.report(exchange, reply.status);
-    } catch (error) {
-      dispatcher.failed(error, exchange);
-      response.destroy();
-    }
-    whenClosed(response, exchange.answer.release);
-  };
-
-  const answerInTurn = (message: IncomingMessage, response: ServerResponse): void => {
-    const { socket } = message;
-    connections.begin(socket);
-    response.on('close', () => {
-      // It may have been chosen after the head of this answer was sent.
-      if (connections.isLast(socket)) socket.destroySoon();
-      endTurn(socket);
-      if (unanswered(socket) === 0) connections.end(socket);
-    });
-    takeTurn(socket, { message, response, begin: () => void answer(message, response) });
-  };
-
-  /** Bytes after the request and its body are dropped. */
-  const answerWithStream = async (message: IncomingMessage, socket: Socket, head: Buffer): Promise<void> => {
-    const refused = refuseHead(message);
-    if (refused) {
-      sendLast(socket, refused);
-      return;
-    }
-    const exchange = dispatcher.begin(message);
-    const decision = await dispatcher.decide(exchange, (limitBytes, holding) => {
-      const limits = { limitBytes, timeoutMs: requestTimeoutMs, memory: holding };
-      const body = reading(socket, readBareBody(socket, head, message, limits));
-      return unpacked(body, message, limitBytes, holding);
-    });
-    try {
-      let reply = 'reply' in decision ? decision.reply : undefined;
-      if ('opening' in decision && !socket.destroyed) {
-        socket.off('error', ignore);
-        reply = openStream(socket, decision, exchange);
-      }
-      if (reply) sendLast(socket, dispatcher.dress(reply, exchange));
-      dispatcher.report(exchange, reply?.status ?? 200);
-    } catch (error) {
-      dispatcher.failed(error, exchange);
-      socket.destroy();
-    }
-    exchange.answer.release();
-  };
-
-  const streamInTurn = (message: IncomingMessage, socket: Socket, head: Buffer): void => {
-    const arrived = createArrived(message);
-    arrived.keep(head);
-    leaveInTurn(socket, arrived.keep, () => {
-      const bytes = arrived.bytes();
-      if (bytes === undefined) sendLast(socket, tooMuchUnanswered());
-      else void answerWithStream(message, socket, bytes);
-    });
-  };
-
-  const answerUpgrade = (message: IncomingMessage, socket: Socket, head: Buffer): void => {
-    connections.begin(socket);
-    socket.on('error', ignore);
-    if (unanswered(socket) === 0) void answerWithStream(message, socket, head);
-    // Its head is not kept.
-    else if (isOneTooMany(message)) leaveInTurn(socket, ignore, () => sendLast(socket, tooMuchUnanswered()));
-    else streamInTurn(message, socket, head);
-  };
-
-  /** The answer if there is no stream. */
-  const openStream = (
-    socket: Socket,
-    { environment, opening, refusal }: Extract<Decision, { opening: unknown }>,
-    exchange: Exchange,
-  ): Reply | undefined => {
-    if (closing) return notYetReply('the relay is shutting down');
-    try {
-      const refused = refusal();
-      if (refused) return refused;
-      const why = options.openStream(environment, socket, opening);
-      if (why) return notYetReply(turnedAway[why]);
-      connections.leave(socket);
-      return undefined;
-    } catch (error) {
-      return dispatcher.failed(error, exchange);
-    }
-  };
-
   // It counts in steps of 32, and drops what is above the limit.
   server.maxHeadersCount = MAX_FIELDS + 32;
+  server.on('drop', () => options.refused?.('files'));
   server.on('connection', turns.others.connected);
-  server.on('request', answerInTurn);
-  server.on('checkExpectation', answerInTurn);
-  server.on('checkContinue', (message, response) => {
-    if (!refuseHead(message)) response.writeContinue();
-    answerInTurn(message, response);
-  });
-  server.on('upgrade', (message, duplex, head) => answerUpgrade(message, duplex as Socket, head));
-  server.on('clientError', (error, socket) => answerClientError(error, socket as Socket, sendLast));
+  const { openStream } = options;
+  answerRequests(server, { dispatcher, connections, patience, requestTimeoutMs, openStream });
 
   return {
     routes: dispatcher.routes,
@@ -264,61 +123,12 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
       secureServer.setSecureContext(checked({ ...certificate, minVersion: tls.minVersion }));
     },
     async close(timeoutMs) {
-      closing = true;
       dispatcher.close();
       const closed = closeServer(server, timeoutMs);
       connections.closeUnused();
       await closed;
     },
   };
-}
-
-/** Begins when it is a socket's turn: the answers before it are still node:http's. Bytes that arrive meanwhile go to `keep`. */
-function leaveInTurn(socket: Socket, keep: (bytes: Buffer) => void, begin: () => void): void {
-  // node:http reads on when an earlier answer is written, and what it reads then would be lost.
-  const keepAndPause = (bytes: Buffer) => {
-    keep(bytes);
-    socket.pause();
-  };
-  socket.on('data', keepAndPause).pause();
-  takeTurn(socket, {
-    begin() {
-      leaveTurns(socket);
-      socket.off('data', keepAndPause).pause();
-      // node:http gives idle connections another timeout.
-      socket.setTimeout(0);
-      begin();
-    },
-  });
-}
-
-/** What arrives of a body while the request waits for its turn; nothing of a request without one. */
-function createArrived({ headers }: IncomingMessage) {
-  const hasBody = ['content-length', 'transfer-encoding'].some((name) => name in headers);
-  const pieces: Buffer[] = [];
-  let arrivedBytes = 0;
-  return {
-    keep(piece: Buffer): void {
-      arrivedBytes += piece.length;
-      // A copy, since a part of a larger buffer would keep all of it.
-      if (hasBody && arrivedBytes <= MAX_WAITING_BYTES) pieces.push(Buffer.from(piece));
-    },
-    /** Undefined: it is more than may wait. */
-    bytes: () => (hasBody && arrivedBytes > MAX_WAITING_BYTES ? undefined : Buffer.concat(pieces)),
-  };
-}
-
-/** Calls `release` when the answer has been sent, or never will be: at once if the client left while it was made. */
-function whenClosed(response: ServerResponse, release: () => void): void {
-  if (response.closed) release();
-  else response.on('close', release);
-}
-
-/** No more than this request is taken from the connection. */
-function isOneTooMany(message: IncomingMessage): boolean {
-  const waiting = unanswered(message.socket);
-  if (waiting === 0) return false;
-  return waiting >= MAX_UNANSWERED || waitingHeadBytes(message.socket) + headBytesOf(message) > MAX_WAITING_BYTES;
 }
 
 /** For each kind 4,096 requests may wait. */
@@ -333,79 +143,6 @@ function unlimited(): RequestMemory {
   const budget = createBudget(Infinity);
   return { connections: budget, bodies: budget, answers: budget };
 }
-
-function listenerOptions(options: RelayServerOptions, { asksForStream }: Dispatcher) {
-  const tell = createPacedLines();
-  class Request extends IncomingMessage {
-    #upgrade: boolean | undefined;
-    readonly #isCrumb = createCrumbCount(this.socket);
-
-    /** node:http calls this for each piece of a body, including one that waits and one that is not read. */
-    override push(piece: Buffer | null, encoding?: BufferEncoding): boolean {
-      if (piece === null) return super.push(null);
-      if (this.socket.destroyed) return false;
-      if (!this.#isCrumb(piece.length)) return super.push(piece, encoding);
-      const address = clientAddress(this);
-      tell('crumbs', (more) =>
-        options.log.warn('A connection was closed: bodies come in too many pieces of a few bytes', {
-          address,
-          ...more,
-        }),
-      );
-      ignoreBodies(this.socket);
-      this.socket.destroy();
-      return false;
-    }
-
-    /** As node:http's, which would parse the rest without showing it to `push`. */
-    _dump(): void {
-      this.removeAllListeners('data');
-      this.resume();
-    }
-    /** node:http reads this before anything after the head. The client's own Upgrade header has no effect. */
-    get upgrade(): boolean {
-      // Of requests above the limit no more is parsed. The answer must not change while others are written.
-      this.#upgrade ??= isOneTooMany(this) || asksForStream(this);
-      return this.#upgrade;
-    }
-    set upgrade(_value: unknown) {}
-  }
-  const { headersTimeoutMs = 10_000 } = options;
-  return {
-    IncomingMessage: Request as unknown as typeof IncomingMessage,
-    headersTimeout: headersTimeoutMs,
-    keepAliveTimeout: options.keepAliveTimeoutMs ?? 4_010_000,
-    connectionsCheckingInterval: Math.min(5_000, headersTimeoutMs),
-    // It is checked with everything else that node:http accepts, for streams as well.
-    requireHostHeader: false,
-    maxHeaderSize: options.maxHeaderBytes ?? 64 * 1024,
-    noDelay: true,
-    keepAlive: true,
-    keepAliveInitialDelay: 60_000,
-  };
-}
-
-/** Whether the connection must be closed after this reply. */
-function isLast(message: IncomingMessage, reply: Reply): boolean {
-  return (
-    // After a request with an Upgrade header the parser accepts nothing more on this connection.
-    message.headers.upgrade !== undefined ||
-    message.method === 'CONNECT' ||
-    // The rest of the body is not read.
-    ((reply.status === 413 || reply.status === 503) && !message.complete)
-  );
-}
-
-async function unpacked(
-  bytes: Promise<Buffer>,
-  { headers }: IncomingMessage,
-  limitBytes: number,
-  memory: BodyMemory,
-): Promise<Buffer> {
-  return unpackBody(await bytes, headers['content-encoding'] ?? '', limitBytes, memory);
-}
-
-function ignore(): void {}
 
 /** Options for node:tls. Throws RelayError CERTIFICATE_INVALID, which never contains the key. */
 function checked({ cert, key, minVersion = 'TLSv1.2' }: TlsOptions) {
@@ -450,40 +187,6 @@ function closeServer(server: Server, timeoutMs: number): Promise<void> {
     });
     server.closeIdleConnections();
   });
-}
-
-/** After the answers to the requests before it. */
-function answerClientError(
-  error: NodeJS.ErrnoException,
-  socket: RefusedSocket,
-  sendLast: (socket: Socket, reply: Reply) => void,
-): void {
-  const reply = clientErrorReply(error.code);
-  // No answer to clients that are gone, or that do not speak TLS where it is required.
-  if (!reply || !socket.writable) {
-    socket.destroy();
-    return;
-  }
-  // Whatever arrives afterwards is another error.
-  if (socket[REFUSED]) return;
-  socket[REFUSED] = true;
-  socket.pause();
-  refuseLast(socket, () => sendLast(socket, reply));
-}
-
-const REFUSED = Symbol('refused');
-type RefusedSocket = Socket & { [REFUSED]?: boolean };
-
-function tooMuchUnanswered(): Reply {
-  return notYetReply(
-    'too many requests on this connection wait for their answers, or too large ones; no more are accepted',
-  );
-}
-
-function clientErrorReply(code = ''): Reply | undefined {
-  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return messageReply(408, 'the request took too long to arrive');
-  if (code === 'HPE_HEADER_OVERFLOW') return messageReply(431, 'the head of the request is too large');
-  return code.startsWith('HPE_') ? messageReply(400, 'the request is not valid HTTP/1.1') : undefined;
 }
 
 function listenError(port: number, host: string | undefined, error: NodeJS.ErrnoException): RelayError {
