@@ -133,8 +133,9 @@ test('clients that have left are not evaluated for, and those in progress are gi
   const sockets = await Promise.all(Array.from({ length: 40 }, (_, index) => send(`192.0.2.${index}`)));
   await eventually(() => expect(state.begun).toBe(4));
   for (const socket of sockets) socket.destroy();
-  await eventually(() => expect(bodies.usedBytes).toBe(0));
-  expect(server.answers.filter(({ status }) => status === 499)).toHaveLength(40);
+  // Some requests may not have been read when the memory of the others is free again.
+  await eventually(() => expect(server.answers.filter(({ status }) => status === 499)).toHaveLength(40));
+  expect(bodies.usedBytes).toBe(0);
   state.held = false;
   expect(await statusOn(await send('198.51.100.1'))).toBe(200);
   expect(state.begun).toBe(5);
