@@ -9,8 +9,9 @@ import type { ClientView, EvaluatedFlag } from '../ports.ts';
 import type { Connection, Subject } from './connection.ts';
 import type { EvaluatedEvents } from './evaluated-events.ts';
 import { inPieces } from './framing.ts';
-import type { Passes, Work } from './passes.ts';
+import type { Passes } from './passes.ts';
 import type { ChannelBasics, Readers } from './readers.ts';
+import type { Work } from './rounds.ts';
 import { createSubjectTurns, waitFor } from './subject-turns.ts';
 
 interface AnswersOptions extends Pick<ChannelBasics, 'environment' | 'view' | 'late' | 'limit' | 'failed'> {

@@ -20,8 +20,9 @@ import type { ClientView } from '../ports.ts';
 import type { Channel, Subject } from './connection.ts';
 import { createEvaluatedAnswers } from './evaluated-answers.ts';
 import { createEvaluatedEvents } from './evaluated-events.ts';
-import { type Affected, createPasses, type Passes } from './passes.ts';
+import { createPasses, type Passes } from './passes.ts';
 import { type ChannelBasics, createReaders, nextSnapshotPiece } from './readers.ts';
+import type { Affected } from './rounds.ts';
 import { createSubjects } from './subjects.ts';
 
 /** The answers themselves are shared. */

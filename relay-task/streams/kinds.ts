@@ -7,9 +7,9 @@ import { createChannel } from './channel.ts';
 import type { Channel } from './connection.ts';
 import { createEvaluatedChannel } from './evaluated-channel.ts';
 import { createFDv2Feed, createFeed, type FDv2Source } from './messages.ts';
-import type { Affected } from './passes.ts';
 import { createPingChannel } from './ping-channel.ts';
 import type { ChannelBasics } from './readers.ts';
+import type { Affected } from './rounds.ts';
 
 /** What an environment holds, and more that is known about it. */
 interface StreamedView extends ItemView {

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import { type Channel, Connection, Subject } from '../../../relay-task/streams/connection.ts';
-import { createPasses, type Passes, type PassesOptions, type Work } from '../../../relay-task/streams/passes.ts';
+import { createPasses, type Passes, type PassesOptions } from '../../../relay-task/streams/passes.ts';
+import type { Work } from '../../../relay-task/streams/rounds.ts';
 import { turnsOfLoop, until } from '../../support/eventually.ts';
 import { flag } from '../../support/items.ts';
 import { RandomChoices, randomFrom } from '../../support/random.ts';
