@@ -2,13 +2,13 @@
 import { encodeOfficialItem, type Item } from '../../../lib/flag-table/index.ts';
 import type { Store } from '../../../relay-task/ports.ts';
 import { createReplicaStore } from '../../../relay-task/store/replica-store.ts';
-import type { EngineTimings } from '../../../relay-task/store/timings.ts';
+import type { EngineTimings, Timings } from '../../../relay-task/store/timings.ts';
 import { eventually, turnsOfLoop } from '../../support/eventually.ts';
 import { createMemory, type Memory } from '../../support/memory.ts';
 import { createFakeDatabase, type FakeDatabase } from './fake-database.ts';
 import { flag, segment, tombstone } from './items.ts';
 import { type Heard, listenToLog, quickReplica, textsOfMemory } from './open-replicas.ts';
-import { expectTableToEqual, openTable, type Stores } from './open-stores.ts';
+import { expectTableToEqual, openTable, quick, type Stores } from './open-stores.ts';
 
 const patienceMs = 60_000;
 const naming = (key: string, version: number, ...names: readonly string[]) =>
@@ -21,8 +21,8 @@ describe('in DynamoDB, where items are written one by one', () => {
   });
   afterEach(() => stores.close());
 
-  async function openHolder(memory: Memory) {
-    const store = await stores.open(memory);
+  async function openHolder(memory: Memory, timings: Partial<Timings> = {}) {
+    const store = await stores.open(memory, { timings: { ...quick, ...timings } });
     store.setEligible(true);
     await store.flush(patienceMs);
     store.proxy.passed.length = 0;
@@ -75,7 +75,8 @@ describe('in DynamoDB, where items are written one by one', () => {
 
   test('a flag is written beside a version of its prerequisite that another writer put and that is newer still @heavy', async () => {
     const memory = createMemory(naming('d', 1, 'p'), naming('p', 1));
-    const { store } = await openHolder(memory);
+    // After the second look memory overrules what the other writer put.
+    const { store } = await openHolder(memory, { secondLookMs: 3_600_000 });
     await stores.put(encodeOfficialItem('', naming('p', 9)));
     memory.set(naming('d', 2, 'p'), naming('p', 2));
     await eventually(async () => expect(await stores.versions()).toEqual({ d: 2, p: 9 }));
