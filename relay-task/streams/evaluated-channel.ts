@@ -20,6 +20,7 @@ import type { ClientView } from '../ports.ts';
 import type { Channel, Subject } from './connection.ts';
 import { createEvaluatedAnswers } from './evaluated-answers.ts';
 import { createEvaluatedEvents } from './evaluated-events.ts';
+import { isLive } from './evaluated-updates.ts';
 import { createPasses, type Passes } from './passes.ts';
 import { type ChannelBasics, createReaders, nextSnapshotPiece } from './readers.ts';
 import type { Affected } from './rounds.ts';
@@ -66,7 +67,7 @@ export function createEvaluatedChannel(options: EvaluatedChannelOptions): Channe
     },
   });
   const passesOf = ({ context }: Subject) => (context.isPacked ? packedPasses : passes);
-  const answers = createEvaluatedAnswers(options, events, readers, passesOf);
+  const answers = createEvaluatedAnswers({ ...options, events, readers, passesOf });
 
   let counted = { generation: -1, flags: 0 };
   const countFlags = () => {
@@ -80,9 +81,10 @@ export function createEvaluatedChannel(options: EvaluatedChannelOptions): Channe
   const freeSlots = (): void => {
     const passed: string[] = [];
     for (const key of gone) {
-      if (!answers.isLive(key) && allPasses.some(({ concerns }) => concerns(key))) continue;
+      const isBack = isLive(options.view, key);
+      if (!isBack && allPasses.some(({ concerns }) => concerns(key))) continue;
       gone.delete(key);
-      if (!answers.isLive(key)) passed.push(key);
+      if (!isBack) passed.push(key);
     }
     events.passed(passed);
   };
@@ -96,7 +98,7 @@ export function createEvaluatedChannel(options: EvaluatedChannelOptions): Channe
       paused: readers.countBytes,
       finished: (since) => meter.broadcast(performance.now() - since),
       settled(flagKeys) {
-        for (const key of flagKeys) if (!answers.isLive(key)) gone.add(key);
+        for (const key of flagKeys) if (!isLive(options.view, key)) gone.add(key);
         freeSlots();
       },
     });
