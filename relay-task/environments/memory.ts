@@ -37,9 +37,10 @@ export function createMemory(options: {
   onReplaced(item: Item, before: Item | undefined): void;
   /** For the items of all environments, tombstones included, in characters of their texts. */
   readonly room?: Budget | undefined;
+  /** Called for each newer item for which there is no room: it is not applied. */
+  onNoRoom(item: Item): void;
 }) {
-  const { room } = options;
-  let heldBytes = 0;
+  const holding = createHolding(options.room);
   const tables: Readonly<Record<Kind, Table>> = {
     features: { items: new Map(), floors: new Map() },
     segments: { items: new Map(), floors: new Map() },
@@ -52,16 +53,8 @@ export function createMemory(options: {
     const before = items.get(item.key);
     if (before === item) return;
     items.set(item.key, item);
-    const more = bytesOf(item) - (before ? bytesOf(before) : 0);
-    heldBytes += more;
-    room?.hold(more);
+    holding.replaced(item, before);
     options.onReplaced(item, before);
-  }
-
-  /** What makes room, or takes none, always fits. */
-  function fits(item: Item, held: Item | undefined): boolean {
-    const more = bytesOf(item) - (held ? bytesOf(held) : 0);
-    return room === undefined || more <= 0 || more <= room.freeBytes;
   }
 
   /** Applies one item of a whole set, whatever its version. */
@@ -118,27 +111,47 @@ export function createMemory(options: {
       return { items: inSendingOrder(changed, get), whole };
     },
 
-    /** Applies an item if it is newer than the held one; undefined when it is not. `no-room`: it is, and there is no room for it. */
-    upsert(item: Item): Outcome | 'no-room' | undefined {
+    /** Applies an item if it is newer than the held one and there is room for it; undefined if not. */
+    upsert(item: Item): Outcome | undefined {
       const { items, floors } = tables[item.kind];
       const held = items.get(item.key);
-      if (!held || item.version > held.version) {
-        if (!fits(item, held)) return 'no-room';
-        set(item);
-        return { items: [item], whole: false };
+      const isNewer = !held || item.version > held.version;
+      if (!isNewer) {
+        const floor = floors.get(item.key);
+        if (floor === undefined || item.version <= floor) return undefined;
+        if (item.deleted) {
+          floors.set(item.key, item.version);
+          return undefined;
+        }
       }
-      const floor = floors.get(item.key);
-      if (floor === undefined || item.version <= floor) return undefined;
-      if (item.deleted) {
-        floors.set(item.key, item.version);
+      if (!holding.fits(item, held)) {
+        options.onNoRoom(item);
         return undefined;
       }
-      if (!fits(item, held)) return 'no-room';
       set(item);
-      return { items: [item], whole: true };
+      return { items: [item], whole: !isNewer };
     },
 
     /** Gives the room back. Nothing may be applied any more. */
+    leave: holding.leave,
+  };
+}
+
+/** What the items of one environment take of the room for those of all. */
+function createHolding(room: Budget | undefined) {
+  let heldBytes = 0;
+  const bytesMore = (item: Item, held: Item | undefined) => bytesOf(item) - (held ? bytesOf(held) : 0);
+  return {
+    /** What makes room, or takes none, always fits. */
+    fits(item: Item, held: Item | undefined): boolean {
+      const more = bytesMore(item, held);
+      return room === undefined || more <= 0 || more <= room.freeBytes;
+    },
+    replaced(item: Item, before: Item | undefined): void {
+      const more = bytesMore(item, before);
+      heldBytes += more;
+      room?.hold(more);
+    },
     leave(): void {
       room?.release(heldBytes);
       heldBytes = 0;

@@ -1,28 +1,28 @@
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
 import { inSendingOrder } from '../common/prerequisites.ts';
-import type { Change } from '../ports.ts';
+import type { Change, ItemView } from '../ports.ts';
 import { createDigest, hexOf } from './digest.ts';
 import { createFDv2, type FDv2 } from './fdv2.ts';
 import { createHistory } from './history.ts';
 
 /** Digests of the held items, and the changes from earlier states to the present one. */
-interface States {
+export interface States {
   /** An item was replaced, whether or not readers are told. */
   replaced(item: Item, before: Item | undefined): void;
   /** Readers are about to be told of a change. */
   changed(kind: Change['kind'], items: readonly Item[]): void;
-  /** To be awaited before the first call of `digest` or `state`: the items are hashed in slices. Undefined: they were. */
+  /** To be awaited before the first call of `digest` or `state`: all items are hashed, in slices. Undefined: they were. */
   hashed(): Promise<void> | undefined;
+  /** A fingerprint of the live items, equal in every relay that holds the same; for ETags. */
   digest(scope: Kind | 'all'): string;
+  /** FDv2's state: the fingerprint of everything; '' before there is data. */
   state(): string;
+  /** The events for clients that speak FDv2. States are remembered from the first call of `state` or of `fdv2` on. */
   readonly fdv2: FDv2;
 }
 
-export function createStates(view: {
-  readonly initialized: boolean;
-  get(kind: Kind, key: string): Item | undefined;
-  items(kind: Kind): Iterable<Item>;
-}): States {
+/** `hasData`: whether there is a state at all. */
+export function createStates(view: Pick<ItemView, 'get' | 'items'>, hasData: () => boolean): States {
   const digests = {
     features: createDigest(() => view.items('features')),
     segments: createDigest(() => view.items('segments')),
@@ -43,7 +43,7 @@ export function createStates(view: {
   }
 
   function state(): string {
-    if (!view.initialized) return '';
+    if (!hasData()) return '';
     remembers = true;
     // Bytes may have been replaced by equivalent ones, of which readers are not told.
     return remember('patch', []);
