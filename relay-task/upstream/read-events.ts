@@ -55,43 +55,35 @@ export function readEvents(
   response: IncomingMessage,
   options: ReadEventsOptions,
 ): { isBusy(): boolean; close(): void } {
-  const { maxBytes, begun, onIgnored, isOver, onAlive, onGoOn, onEvent, onEnd, onDelay } = options;
+  const { maxBytes, begun, transfer, onIgnored, isOver, onAlive, onEvent, onDelay } = options;
   /** In the order of their arrival. */
   const waiting: (Chunk | Failure)[] = [];
   const parser = createEventParser({ maxBytes, onIgnored });
   let receivedAt = 0;
-  let isBusy = false;
   /** Of the events that have ended and may be part of a transfer, as they arrived. */
   let endedBytes = 0;
   const place = createPlace({ ...options, arrivedBytes: () => parser.heldBytes });
-  const pace = createPace(options, {
-    heldBytes: () => parser.heldBytes,
-    endedBytes: () => endedBytes,
-    isBusy: () => isBusy,
-    onTooSlow: (message) => end({ kind: 'NETWORK_ERROR', message }),
+  /** A large event or a transfer that has begun must make progress. */
+  const pace = createLeastPace({
+    unfinished() {
+      if (parser.heldBytes > LARGE_BYTES) return { what: 'a large event', withinMs: options.stallMs };
+      return transfer?.isOpen() ? { what: 'a transfer', withinMs: options.transferStallMs } : undefined;
+    },
+    arrivedBytes: () => endedBytes + parser.heldBytes,
+    isBusy: () => pump.isBusy,
+    onTooSlow: (message) => pump.end({ kind: 'NETWORK_ERROR', message }),
+  });
+  const pump = createPump(response, options, () => {
+    const found = parser.next();
+    const verdict = found ? inTurn(found) : (hold() ?? take());
+    if (!isOver()) pace.check();
+    return verdict;
   });
 
   function enqueue(next: Chunk | Failure): void {
     if (isOver()) return;
     waiting.push(next);
-    if (isBusy) return;
-    if (isDue()) pause();
-    else work();
-  }
-
-  const isDue = () => performance.now() >= sliceEnd();
-  const pause = () => waitFor(nextTurn().then(() => undefined));
-
-  function work(): void {
-    while (!isBusy && !isOver()) {
-      const found = parser.next();
-      const verdict = found ? inTurn(found) : (hold() ?? take());
-      if (!isOver()) pace.check();
-      if (verdict === 'nothing waits') return;
-      if (verdict instanceof Promise) waitFor(verdict);
-      else if (verdict !== undefined) end(verdict);
-      else if (isDue()) pause();
-    }
+    pump.goOn();
   }
 
   /** Counts the event that has begun, until it is handed on. */
@@ -103,7 +95,7 @@ export function readEvents(
   /** What arrived beside others is handled when it is its turn, and counts until then. */
   function inTurn(found: ServerSentEvent | LongEvent | { readonly problem: string }): Verdict | Promise<Verdict> {
     if ('problem' in found) return invalidData(found.problem);
-    if (options.transfer?.isPart(found.event)) endedBytes += sizeOf(found);
+    if (transfer?.isPart(found.event)) endedBytes += sizeOf(found);
     place.complete();
     if ('data' in found) return handle(found);
     return place.isTaken ? decode(found) : place.enter().then(() => (isOver() ? undefined : decode(found)));
@@ -144,13 +136,54 @@ export function readEvents(
     return undefined;
   }
 
+  response.on('error', (error) => enqueue({ kind: 'NETWORK_ERROR', message: describeError(error) }));
+  response.on('close', () => enqueue({ kind: 'NETWORK_ERROR', message: 'the stream ended' }));
+  response.on('data', (bytes: Buffer) => {
+    if (isOver()) return;
+    onAlive();
+    enqueue({ bytes, receivedAt: performance.now() });
+  });
+  return {
+    isBusy: () => pump.isBusy,
+    /** Call this when it is over. */
+    close() {
+      place.close();
+      pace.stop();
+    },
+  };
+}
+
+/**
+ * Repeats `step` until nothing waits, for one slice of time in a turn of the event loop. The response is paused between two slices, and
+ * while a step takes longer.
+ */
+function createPump(
+  response: IncomingMessage,
+  { isOver, onGoOn, onEnd }: Pick<ReadEventsOptions, 'isOver' | 'onGoOn' | 'onEnd'>,
+  step: () => Verdict | Promise<Verdict> | 'nothing waits',
+) {
+  let isBusy = false;
+
+  const isDue = () => performance.now() >= sliceEnd();
+  const pause = () => waitFor(nextTurn().then(() => undefined));
+
+  function work(): void {
+    while (!isBusy && !isOver()) {
+      const verdict = step();
+      if (verdict === 'nothing waits') return;
+      if (verdict instanceof Promise) waitFor(verdict);
+      else if (verdict !== undefined) end(verdict);
+      else if (isDue()) pause();
+    }
+  }
+
   function waitFor(verdict: Promise<Verdict>): void {
     isBusy = true;
     response.pause();
-    void verdict.then(goOn, (error) => goOn(failureOf(error)));
+    void verdict.then(resume, (error) => resume(failureOf(error)));
   }
 
-  function goOn(verdict: Verdict): void {
+  function resume(verdict: Verdict): void {
     isBusy = false;
     // The handler may have closed the stream.
     if (isOver()) return;
@@ -164,20 +197,17 @@ export function readEvents(
     if (!isOver()) onEnd(verdict);
   }
 
-  response.on('error', (error) => enqueue({ kind: 'NETWORK_ERROR', message: describeError(error) }));
-  response.on('close', () => enqueue({ kind: 'NETWORK_ERROR', message: 'the stream ended' }));
-  response.on('data', (bytes: Buffer) => {
-    if (isOver()) return;
-    onAlive();
-    enqueue({ bytes, receivedAt: performance.now() });
-  });
   return {
-    isBusy: () => isBusy,
-    /** Call this when it is over. */
-    close() {
-      place.close();
-      pace.stop();
+    get isBusy() {
+      return isBusy;
     },
+    /** Something waits. */
+    goOn(): void {
+      if (isBusy) return;
+      if (isDue()) pause();
+      else work();
+    },
+    end,
   };
 }
 
@@ -198,25 +228,6 @@ function* unlessOver(steps: Generator<void, Verdict>, isOver: () => boolean): Ge
 
 function sizeOf(event: ServerSentEvent | LongEvent): number {
   return 'bytes' in event ? event.bytes.length : Buffer.byteLength(event.data);
-}
-
-/** A large event or a transfer that has begun must make progress. */
-function createPace(
-  { stallMs, transferStallMs, transfer }: ReadEventsOptions,
-  {
-    heldBytes,
-    endedBytes,
-    ...reading
-  }: { heldBytes(): number; endedBytes(): number; isBusy(): boolean; onTooSlow(problem: string): void },
-) {
-  return createLeastPace({
-    ...reading,
-    unfinished() {
-      if (heldBytes() > LARGE_BYTES) return { what: 'a large event', withinMs: stallMs };
-      return transfer?.isOpen() ? { what: 'a transfer', withinMs: transferStallMs } : undefined;
-    },
-    arrivedBytes: () => endedBytes() + heldBytes(),
-  });
 }
 
 const failureOf = (error: unknown) => invalidData(describeError(error));
