@@ -1,22 +1,17 @@
-import { type BackoffTimes, createBackoff } from '../common/backoff.ts';
 import { describeError } from '../common/http-request.ts';
 import { sleep } from '../common/pause.ts';
 import type { Log } from '../ports.ts';
 import { FailureError } from './download.ts';
-import { REFUSED_TIMES, RETRY_TIMES } from './retries.ts';
+import { createRetries, type RetryOptions } from './retries.ts';
 import type { Failure } from './status.ts';
 
-interface RetryLoopOptions {
+interface RetryLoopOptions extends RetryOptions {
   work(): Promise<void>;
   /** False: pauses before the next round. */
   hasWork(): boolean;
   /** Called when `work` fails. */
   onFailure(failure: Failure): 'retry-now' | 'back-off';
   readonly idleMs: number;
-  readonly backoff: BackoffTimes | undefined;
-  /** After a refusal. */
-  readonly refusedBackoff: BackoffTimes | undefined;
-  readonly random: (() => number) | undefined;
   readonly log: Log;
   /** Aborted: the loop ends after the current round. */
   readonly signal: AbortSignal;
@@ -24,9 +19,8 @@ interface RetryLoopOptions {
 
 /** Repeats `work`: after a pause while idle, after a backoff when it failed. */
 export function createRetryLoop(options: RetryLoopOptions) {
-  const { work, hasWork, log, random, signal } = options;
-  const backoff = createBackoff(options.backoff ?? RETRY_TIMES, random);
-  const slow = createBackoff(options.refusedBackoff ?? REFUSED_TIMES, random);
+  const { work, hasWork, log, signal } = options;
+  const retries = createRetries(options);
   let running: Promise<void> | undefined;
   let present: { readonly reason: 'idle' | 'failure'; readonly controller: AbortController } | undefined;
 
@@ -46,8 +40,7 @@ export function createRetryLoop(options: RetryLoopOptions) {
     while (!signal.aborted) {
       try {
         await work();
-        backoff.reset();
-        slow.reset();
+        retries.succeeded();
         if (!hasWork()) await pause(options.idleMs, 'idle');
       } catch (error) {
         if (!signal.aborted) await recover(failureOf(error));
@@ -57,7 +50,7 @@ export function createRetryLoop(options: RetryLoopOptions) {
 
   async function recover(failure: Failure): Promise<void> {
     if (options.onFailure(failure) === 'retry-now') return;
-    const delayMs = Math.round((failure.refused ? slow : backoff).next());
+    const delayMs = retries.pauseMs(failure);
     const { kind, message, statusCode } = failure;
     log.warn('Big Segments synchronization failed; retrying', { kind, reason: message, statusCode, delayMs });
     await pause(delayMs, 'failure');
@@ -72,7 +65,7 @@ export function createRetryLoop(options: RetryLoopOptions) {
     wake: () => end('idle'),
     /** Ends any pause. */
     retryNow(): void {
-      slow.reset();
+      retries.admitted();
       end('idle');
       end('failure');
     },

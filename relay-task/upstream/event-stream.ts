@@ -1,5 +1,4 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
-import { type BackoffTimes, createBackoff } from '../common/backoff.ts';
 import { createReasonLines } from '../common/paced-lines.ts';
 import { RelayError } from '../errors.ts';
 import type { Log, Outbound } from '../ports.ts';
@@ -8,11 +7,11 @@ import { createDelays } from './large.ts';
 import type { Slowness } from './large-place.ts';
 import { type Handling, type ReadEventsOptions, readEvents } from './read-events.ts';
 import { createReceived, type Received, type ReceivedMemory, receivedLimit } from './received-limit.ts';
-import { REFUSED_TIMES, RETRY_TIMES } from './retries.ts';
+import { createRetries, type RetryOptions } from './retries.ts';
 import { type Failure, invalidData } from './status.ts';
 
 /** Timeouts and limits of a stream. The defaults are those of LaunchDarkly's SDKs. */
-export interface EventStreamTimes {
+export interface EventStreamTimes extends RetryOptions {
   /** 3 s. */
   readonly connectTimeoutMs?: number;
   /** From the connection to the response headers; 10 s. */
@@ -27,18 +26,12 @@ export interface EventStreamTimes {
   readonly placeMs?: number;
   /** A large event that waits longer for those of other streams is reported; 5 s. */
   readonly delayMs?: number;
-  /** `RETRY_TIMES` */
-  readonly backoff?: BackoffTimes;
-  /** `REFUSED_TIMES` */
-  readonly refusedBackoff?: BackoffTimes;
   /** A stream that stayed open this long resets the backoff; 60 s. */
   readonly resetAfterMs?: number;
   /** Of one event, of the items of one set, or of the answer to a poll; `receivedLimit`. */
   readonly maxReceivedBytes?: number;
   /** Where what has not arrived to its end counts; what finds no room is given up. Undefined: nowhere. */
   readonly receivedMemory?: ReceivedMemory | undefined;
-  /** For jitter; `Math.random`. */
-  random?(): number;
 }
 
 interface EventStreamOptions extends EventStreamTimes {
@@ -84,8 +77,7 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
   const begun = received.part('an event');
   const slowness: Slowness = { until: 0 };
   const delays = createDelays(options);
-  const backoff = createBackoff(options.backoff ?? RETRY_TIMES, options.random);
-  const slow = createBackoff(options.refusedBackoff ?? REFUSED_TIMES, options.random);
+  const retries = createRetries(options);
   const warnIgnored = createReasonLines((fields) =>
     log.warn(`${name}: ignored a line that is no part of an event`, fields),
   );
@@ -120,18 +112,17 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
       options.onOver?.();
     };
 
-    function again(pauses: ReturnType<typeof createBackoff>): number {
+    function again(failure: Pick<Failure, 'refused'>): number {
       drop();
-      if (performance.now() - openedAt >= resetAfterMs) backoff.reset();
-      const pauseMs = Math.round(pauses.next());
+      if (performance.now() - openedAt >= resetAfterMs) retries.succeeded();
+      const pauseMs = retries.pauseMs(failure);
       retryTimer = setTimeout(open, pauseMs);
       return pauseMs;
     }
 
     function fail(failure: Failure) {
       if (over) return;
-      const pauseMs = again(failure.refused ? slow : backoff);
-      warnDisconnected(options, failure, pauseMs);
+      warnDisconnected(options, failure, again(failure));
       options.onFailure(failure);
     }
 
@@ -162,13 +153,13 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
         },
         onEnd(verdict) {
           if (verdict !== 'reconnect') return fail(verdict);
-          log.info(`${name} reconnecting at LaunchDarkly's request`, { delayMs: again(backoff) });
+          log.info(`${name} reconnecting at LaunchDarkly's request`, { delayMs: again({}) });
         },
       });
       options.onOpen?.(response.headers);
       // The handler may have closed the stream.
       if (over) return;
-      slow.reset();
+      retries.admitted();
       watchdog.start();
       const encoding = response.headers['content-encoding'];
       if (encoding && encoding !== 'identity') {

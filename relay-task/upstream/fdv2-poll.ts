@@ -1,4 +1,3 @@
-import { type BackoffTimes, createBackoff } from '../common/backoff.ts';
 import { describeError } from '../common/http-request.ts';
 import { isObject } from '../common/json.ts';
 import { describeExcessInSlices } from '../common/json-shape.ts';
@@ -14,14 +13,15 @@ import { createFDv2Reader } from './fdv2-reader.ts';
 import { createDelays, type LargeWait, workOnAnswer } from './large.ts';
 import type { Held } from './messages.ts';
 import { bytesOf, describeTooLarge, mostParsedIn, mostValuesIn, receivedLimit } from './received-limit.ts';
-import { REFUSED_TIMES } from './retries.ts';
+import { createRetries, type RetryOptions } from './retries.ts';
 import { type Failure, invalidData } from './status.ts';
 import { queryOf } from './streams.ts';
 import type { Synchronizer, SynchronizerEvents, Way } from './synchronizer.ts';
 
 interface FDv2PollOptions
   extends Pick<DownloadOptions, 'userAgent' | 'connectTimeoutMs' | 'receivedMemory' | 'silenceTimeoutMs'>,
-    Pick<LargeWait, 'delayMs'> {
+    Pick<LargeWait, 'delayMs'>,
+    Pick<RetryOptions, 'refusedBackoff' | 'random'> {
   /** LaunchDarkly's server or another relay; `/sdk/poll` is appended to its path. */
   readonly baseUri: string;
   readonly sdkKey: string;
@@ -31,11 +31,8 @@ interface FDv2PollOptions
   readonly held?: Held | undefined;
   /** Between two polls. */
   readonly pollIntervalMs: number;
-  /** After a response that needs someone to act, such as 401; from 5 min to 1 h. */
-  readonly refusedBackoff?: BackoffTimes | undefined;
   /** Of one answer; `receivedLimit`. */
   readonly maxAnswerBytes?: number | undefined;
-  random?(): number;
 }
 
 /** FDv2's `/sdk/poll`. Throws CONFIG_INVALID when `baseUri` is not an http or https address. */
@@ -50,9 +47,8 @@ function startPoll(
   basis: () => string | undefined,
 ): Synchronizer {
   const { baseUri, sdkKey, filter, log, pollIntervalMs, maxAnswerBytes = receivedLimit() } = options;
-  const { receivedMemory, delayMs } = options;
-  const { random = Math.random, refusedBackoff = REFUSED_TIMES } = options;
-  const slow = createBackoff(refusedBackoff, random);
+  const { receivedMemory, delayMs, random = Math.random } = options;
+  const retries = createRetries(options);
   const delays = createDelays({ name: 'Polling LaunchDarkly', log, onDelay: events.onDelay });
   const closing = new AbortController();
   const { signal } = closing;
@@ -77,7 +73,7 @@ function startPoll(
     if (signal.aborted) return;
     events.onAlive();
     last = { url: url.href, etag: answer.headers.etag ?? (answer.status === 304 ? etag : undefined) };
-    slow.reset();
+    retries.succeeded();
   }
 
   /** Reports the events of an answer one by one. */
@@ -106,7 +102,7 @@ function startPoll(
         if (signal.aborted) return;
         const failure = error instanceof FailureError ? error.failure : invalidData(describeError(error));
         const { kind, message, statusCode, refused } = failure;
-        if (refused) delayMs = Math.round(slow.next());
+        if (refused) delayMs = retries.pauseMs(failure);
         events.onFailure(failure);
         // What comes next asks for something else: for everything.
         if (failure.isAboutState && basis() === undefined) delayMs = 0;
