@@ -121,10 +121,9 @@ export function createBigSegmentSynchronizer(options: BigSegmentSynchronizerOpti
       status.failed(failure);
       return 'back-off';
     },
-    idleMs: checkMs,
+    ...timings,
     backoff: timings.pollBackoff,
-    refusedBackoff: timings.refusedBackoff,
-    random: timings.random,
+    idleMs: checkMs,
     log,
     signal,
   });
