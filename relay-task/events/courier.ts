@@ -24,7 +24,7 @@ export interface Payload extends Treatment {
   address(): Address;
   readonly headers: Readonly<Record<string, string>>;
   readonly json: Buffer;
-  /** Identifies the queue that it comes from. */
+  /** Identifies the queue that the payload comes from. */
   readonly queue: object;
   /** Called at each step of the delivery. Must not throw. */
   readonly progress?: ((step: Step) => void) | undefined;
@@ -69,7 +69,7 @@ interface CourierOptions {
 
 interface Delivery extends Payload {
   readonly identity: Readonly<Record<string, string>>;
-  /** It was sent again because the relay stops. */
+  /** It was sent again because the relay is shutting down. */
   hurried: boolean;
 }
 
@@ -227,11 +227,11 @@ async function postTo(
   });
 }
 
-/** What the log says of deliveries, by the subject of the events. */
+/** Log lines about deliveries, by the subject of the events. */
 function createComplaints({ log, paced, environment }: Pick<CourierOptions, 'log' | 'paced' | 'environment'>) {
   const complaints = new Map<string, Set<Failure>>();
   return {
-    /** Logs each kind of problem once, until it is over; if a line like that was written a moment ago, at a later attempt. */
+    /** Logs each kind of problem once until it is over. If such a line was written a moment ago, logs it at a later attempt. */
     tell(subject: string, kind: Failure, cause: PostAnswer): void {
       const known = complaints.get(subject) ?? new Set();
       if (known.has(kind)) return;
@@ -241,7 +241,7 @@ function createComplaints({ log, paced, environment }: Pick<CourierOptions, 'log
       if (isSaid) complaints.set(subject, known.add(kind));
     },
 
-    /** What was logged is over; says so at a later delivery if it was said a moment ago. */
+    /** Logs that what was logged is over. If that was said a moment ago, says so at a later delivery. */
     isOver(subject: string): void {
       if (!complaints.has(subject)) return;
       const isSaid = paced(`recovered, ${subject}`, () =>

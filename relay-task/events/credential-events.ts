@@ -1,6 +1,6 @@
 /**
- * Receives the events that came with one credential. Everything that is kept of them belongs to that credential, since the
- * next one of the same kind may be of another environment of LaunchDarkly.
+ * Receives the events that came with one credential. Everything that is kept for them belongs to that credential, since the next one of the
+ * same kind may be of another environment of LaunchDarkly.
  */
 import type { Item } from '../../lib/flag-table/index.ts';
 import type { Budget } from '../common/budget.ts';
@@ -36,7 +36,7 @@ export interface CredentialEvents extends Omit<EventIntake, 'closed'> {
   readonly idle: boolean;
   /** Starts sending what is queued. */
   flush(): void;
-  /** Gives back the memory of what is remembered. */
+  /** Releases the memory of what is remembered. */
   forget(): void;
   /** Resolves when all are delivered, or dropped after `timeoutMs`. Nothing may be added any more. */
   finish(timeoutMs: number): Promise<void>;
@@ -50,7 +50,7 @@ export interface CredentialEventsParts {
   readonly memory: Budget;
   readonly courier: Courier;
   readonly meter: EventMeter;
-  /** Called for every loss. */
+  /** Called for each loss. */
   readonly lost: (reason: DropReason, events: number) => void;
   /** A body was dropped because reading it failed, which is a fault of the relay. */
   readonly failed: (error: unknown) => void;
@@ -58,7 +58,7 @@ export interface CredentialEventsParts {
   readonly random: () => number;
 }
 
-/** Ends the reading of a body. */
+/** Ends reading a body. */
 const OVER = new Error('the relay stops');
 const PAYLOADS_REMEMBERED = 5_000;
 /** LaunchDarkly's SDKs remember 1,000 each, and one credential may serve a few kinds of them. */
@@ -73,7 +73,7 @@ export function createCredentialEvents(
   const memory = createSenderMemory({ budget, drop: (sender, bytes) => queues.drop(sender, bytes) });
   const suspects = createSuspects(timings.suspectMs);
   const reading = new Set<Promise<void>>();
-  /** The time of `finish` is over. */
+  /** The timeout of `finish` has passed. */
   let isOver = false;
 
   const dropped = (reason: DropReason, events: number) => {
@@ -185,7 +185,7 @@ export function createCredentialEvents(
       courier.hurry();
       while (!areIdle()) {
         await Promise.all(Array.from(queues.all(), (queue) => queue.drained()));
-        // One may have waited for the payloads of others to be sent.
+        // A queue may have waited for payloads of others.
         flushAll();
       }
       await diagnostics.drained();

@@ -6,8 +6,8 @@ import type { CredentialEvents, CredentialEventsOptions } from './credential-eve
 export interface EnvironmentEventsOptions {
   readonly name: string;
   /**
-   * What to send events with that came with this credential: itself, or another one that is known to be of the same
-   * environment of LaunchDarkly. Called before every attempt, so that a rotated key is used at once. Must not throw.
+   * The credential to send events with: the one they came with, or another one that is known to be of the same environment of LaunchDarkly.
+   * Called before every attempt, so that a rotated key is used at once. Must not throw.
    */
   senderOf(kind: CredentialKind, credential: string): string;
   /** The flag as memory holds it. Must not throw. */
@@ -30,7 +30,7 @@ interface Holder {
 export function createEnvironmentEvents(
   { name, senderOf, flag }: EnvironmentEventsOptions,
   parts: {
-    /** What was idle for this long is forgotten. */
+    /** A credential that was idle for this long is forgotten. */
     readonly idleMs: number;
     open(options: CredentialEventsOptions): CredentialEvents;
     /** Something arrived after `close`. */

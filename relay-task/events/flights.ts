@@ -1,6 +1,6 @@
 /**
- * Payloads of one queue that are being sent: in order, one after the other, except that later ones do not wait for one that hangs,
- * or that LaunchDarkly rejects.
+ * Payloads of one queue that are being sent: in order, one after the other, except that later ones do not wait for one that hangs or that
+ * LaunchDarkly rejects.
  */
 import { inSlices } from '../common/slices.ts';
 import type { Payload, Step, Verdict } from './courier.ts';
@@ -17,11 +17,11 @@ export interface FlightsOptions {
   /** A payload is not being sent any more. Must not throw. */
   readonly landed?: (() => void) | undefined;
   readonly suspects: Pick<Suspects, 'of' | 'judge' | 'accept' | 'spend'>;
-  /** Payloads of suspects are of one each: they do not wait for others, and are sent only once as they are. */
+  /** Each payload has the events of one suspect. They do not wait for each other, and are sent only once as they are. */
   readonly areSuspects: boolean;
   /**
-   * Takes a part of a payload that was rejected: of several senders, once it has the events of one alone, of an unconfirmed suspect at
-   * once, and of anyone when finding the bad events takes long.
+   * Takes over a part of a rejected payload. If the payload has several senders: a part with the events of one alone. From an unconfirmed
+   * suspect: at once. From anyone: when finding the bad events takes long.
    */
   readonly putAside: (parcel: Parcel) => void;
 }
@@ -32,17 +32,17 @@ export interface Flights {
   has(sender: string): boolean;
   /** Sends what there is, unless it must wait for what is being sent. */
   launch(): void;
-  /** Resolves when those have landed that are under way now. */
+  /** Resolves when the payloads that are in flight now have landed. */
   landed(): Promise<unknown>;
 }
 
 interface Flight {
   step: Step | 'waiting';
-  /** A later payload was delivered, or this one was rejected, so that holding others back would serve nothing. */
+  /** A later payload was delivered, or this one was rejected, so there is no point in holding others back. */
   passable: boolean;
   /** How many of its parts were rejected. */
   rejections: number;
-  /** Some of its events were delivered or dropped, so that putting the rest aside does not lead round in circles. */
+  /** Some of its events were delivered or dropped, so putting the rest aside cannot go round in circles. */
   hasProgress: boolean;
   readonly senders: ReadonlySet<string>;
   /** Of an unconfirmed suspect: it shows whether its events are good. */
@@ -50,7 +50,7 @@ interface Flight {
   landed: Promise<void>;
 }
 
-/** They may hang, or be sent in parts. */
+/** More than one, since they may hang or be sent in parts. */
 const MOST_IN_FLIGHT = 4;
 /** How often a rejected payload is split in any case … */
 const SURELY_SPLIT = 3;

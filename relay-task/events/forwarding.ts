@@ -58,18 +58,18 @@ export interface EventForwarding {
   close(timeoutMs: number): Promise<void>;
 }
 
-/** What one environment says in the log. */
+/** The log lines of one environment. */
 interface Reports extends Pick<CredentialEventsParts, 'lost'> {
   readonly paced: PacedLines;
   /** Logs the losses that were not logged yet. */
   tellRest(): void;
 }
 
-/** What is remembered of contexts and payloads may take so much of what the events may. */
+/** The memory for remembered contexts and payloads, as a part of that for events. */
 const PART_OF_MEMORY = 1 / 8;
 
 const LOSS = 'Events were dropped';
-/** With what to do about them. */
+/** Messages that also say what to do. */
 const LOSSES: Partial<Record<DropReason, string>> = {
   capacity: `${LOSS}, since too many wait to be sent; raise EVENTS_CAPACITY, or find out who sends so many`,
   memory: `${LOSS}, since those that wait take all memory for events; raise MEMORY_BUDGET, or find out who sends so many`,
@@ -100,7 +100,7 @@ function createReports(
   };
 }
 
-/** The limit that events met. */
+/** The limit that was reached. */
 function limitsOf(reason: DropReason, { capacity, budgetBytes }: LossLimits): Partial<LossLimits> {
   if (reason === 'capacity') return { capacity };
   return reason === 'memory' ? { budgetBytes } : {};
@@ -148,7 +148,7 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
     return createCredentialEvents(of, {
       capacity,
       maxPayloadBytes: options.maxPayloadBytes ?? 4 * 1_024 ** 2,
-      // Events that came with one credential must not take the room of all others.
+      // The events of one credential must not take all the room.
       budget: createShare(budget),
       memory: createShare(memory),
       courier,

@@ -1,6 +1,6 @@
 /**
- * What senders hold of something scarce, the places of a queue or memory. When it is used up, the sender that holds most makes room, as long as
- * it holds more than the newcomer then would: so no one loses anything of an equal part, however many flood. ("Longest queue drop":
+ * What senders hold of something scarce: the places of a queue, or memory. When it is used up, the sender that holds most makes room, as long
+ * as it holds more than the newcomer then would. So no one within an equal share loses anything, however many flood. ("Longest queue drop":
  * Suter, Lakshman, Stiliadis and Choudhury, "Design considerations for supporting TCP with per-flow queueing", 1998)
  */
 import { createRanking, type Ranking } from './ranking.ts';
@@ -8,20 +8,20 @@ import { createRanking, type Ranking } from './ranking.ts';
 export interface Sender {
   /** Identifies the address. */
   readonly name: string;
-  /** All suspects together, but for those that are only doubted, count as one sender among the others, and share what that one gets. */
+  /** All suspects together, except those that are only doubted, count as one sender among the others and share what it gets. */
   readonly isSuspect: boolean;
 }
 
 export interface Holders {
   readonly total: number;
   change(sender: Sender, amount: number): void;
-  /** Who makes room so that this sender can hold so much more, and how much of it before it is another one's turn. */
+  /** Who makes room so that this sender can hold this much more, and how much of it before it is another's turn. */
   whoYields(to: Sender, more: number): { readonly sender: Sender; readonly amount: number } | undefined;
   /** How much more this sender could hold at most if others made room. */
   yielding(to: Sender): number;
 }
 
-/** Among addresses. */
+/** Its name among addresses. */
 const SUSPECTS = 'suspects';
 
 export function createHolders(): Holders {
@@ -30,7 +30,7 @@ export function createHolders(): Holders {
   let total = 0;
   const groupOf = ({ name, isSuspect }: Sender) => (isSuspect ? SUSPECTS : name);
 
-  /** `amount`: what the heaviest of a ranking has beyond this one with so much more, and beyond the next one. */
+  /** `amount`: how much the heaviest of a ranking holds beyond this one with that much more, and beyond the next one. */
   const heavierIn = (ranking: Ranking, name: string, more: number) => {
     const heaviest = ranking.heaviest();
     if (!heaviest || heaviest.name === name) return undefined;
@@ -55,7 +55,7 @@ export function createHolders(): Holders {
       if (heavier && heavier.name !== SUSPECTS) {
         return { sender: { name: heavier.name, isSuspect: false }, amount: heavier.amount };
       }
-      // For others, the worst of them, whatever it holds; for one of them, only one that holds more.
+      // For others, the worst suspect, whatever it holds; for a suspect, only one that holds more.
       const worst = heavier ? suspects.heaviest() : to.isSuspect && heavierIn(suspects, to.name, more);
       if (!worst) return undefined;
       const own = 'amount' in worst ? worst.amount : worst.held - worst.next;

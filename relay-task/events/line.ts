@@ -9,18 +9,21 @@ export interface Line {
   readonly bytes: number;
   /** Whose events wait. */
   senders(): Iterable<string>;
-  /** Their places are free, and `heldBytes(bytes)` are reserved for them. */
+  /** Their places are free, and `heldBytes(bytes)` is reserved for them. */
   push(events: Pick<Batch, 'bytes' | 'events' | 'sender'>): void;
-  /** Of the relay: takes neither places nor memory, and is never dropped. */
+  /** An event of the relay itself: takes neither places nor memory, and is never dropped. */
   pushOwn(bytes: Buffer, release: () => void): void;
-  /** Takes the oldest batches, of this sender or of all, up to so many bytes, but at least one if `anyBatch`. */
+  /** Takes the oldest batches, of this sender or of all, up to this many bytes, but at least one if `anyBatch`. */
   take(most: Departing, sender?: string): readonly Batch[];
   /** Moves the batches of this sender into the other line; false if there are none. */
   move(sender: string, to: Line): boolean;
   put(batch: WaitingBatch): void;
   /** `performance.now()` when the newest batch of this sender came. */
   newestOf(name: string): number;
-  /** Drops its newest events: one, and more up to so many bytes, at least half of them; its events in other lines may be newer than the next. */
+  /**
+   * Drops the newest event of this sender and more, up to this many bytes and at least half of them; its events in other lines may
+   * be newer than the next.
+   */
   drop(name: string, maxBytes?: number): { readonly events: number; readonly bytes: number };
 }
 
@@ -32,7 +35,7 @@ interface WaitingBatch {
   readonly since: number;
   /** Where each of its events begins, once one was dropped. */
   begins?: number[];
-  /** Of the relay. */
+  /** Of the relay itself. */
   readonly release?: () => void;
 }
 
@@ -44,7 +47,7 @@ interface LineOptions {
 
 /** Estimated memory of a batch besides its bytes. */
 const BATCH_BYTES = 256;
-/** So much of a batch may be kept beyond its events: copying what is left for each dropped event would take long. */
+/** How much of a batch may be kept beyond its events: copying the rest for each dropped event would take long. */
 const SPARE_BYTES = 4 * 1024;
 
 /** What a batch takes in memory. */
@@ -75,7 +78,7 @@ export function createLine({ places, memory, isSuspect }: LineOptions): Line {
     forget(batch);
   }
 
-  /** Drops its newest events: one, and more up to so many bytes. */
+  /** Drops its newest event, and more up to this many bytes. */
   function cut(batch: WaitingBatch, maxBytes: number) {
     const { events } = batch;
     const held = heldBytes(batch.bytes.length);

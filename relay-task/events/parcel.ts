@@ -1,7 +1,7 @@
 /** A payload that remembers which of its events came together, and from whom. */
 import { elementsIn } from '../common/json-elements.ts';
 
-/** The sender of what the relay adds. */
+/** The sender of events that the relay itself adds. */
 export const RELAY = '';
 
 /** Events that came in one body, their JSON texts joined by commas. */
@@ -10,7 +10,7 @@ export interface Batch {
   readonly events: number;
   /** Identifies the address that they came from. */
   readonly sender: string;
-  /** Gives their memory back. To be called once they were sent or dropped. */
+  /** Releases their memory. Call it once they were sent or dropped. */
   readonly release: () => void;
 }
 

@@ -7,8 +7,8 @@ interface Places {
 /** Those of one credential. */
 export interface CredentialPlaces {
   /**
-   * Resolves with the function that leaves again, or with undefined when `signal` was aborted first. `queue`: stands for the queue whose
-   * request it is; without it, the request is of a queue of its own.
+   * Resolves with a function that leaves again, or with undefined if `signal` was aborted first. `queue` identifies the queue of the request;
+   * without it, the request has a queue of its own.
    */
   enter(signal?: AbortSignal, queue?: object): Promise<(() => void) | undefined>;
 }
@@ -17,17 +17,17 @@ interface Group {
   inside: number;
   /** How many requests of a queue are inside. */
   readonly insideOf: Map<object, number>;
-  /** Each lets one of this queue in. */
+  /** Each lets one request of this queue in. */
   readonly waiting: Map<() => void, object>;
 }
 
-/** So much of a credential's places may be taken by second and further requests of the same queue. */
+/** The part of a credential's places that second and further requests of the same queue may take. */
 const FURTHER_PART = 1 / 2;
 
 /**
- * A credential has at most `each` places, and all credentials together `together`. One place each is guaranteed beyond that,
- * so that no credential waits for another's hung requests; the configuration bounds how many there are. Of those of a credential, each queue
- * has one, as long as there are any, and half is for more of the same queue, so that a few queues that hang do not stop the others.
+ * A credential has at most `each` places, and all credentials together `together`. One place each is guaranteed beyond that, so that no
+ * credential waits for another's hung requests; the configuration limits how many credentials there are. Within a credential, each queue gets
+ * one place while there are any, and half are for further requests of the same queue, so that a few queues that hang do not stop the others.
  */
 export function createPlaces({ each, together }: { readonly each: number; readonly together: number }): Places {
   /** Those that wait; the one that was let in longest ago comes first. */

@@ -1,7 +1,7 @@
 /**
- * A queue of events with the same metadata, which its senders share. Senders whose events were rejected lately have payloads of their own:
- * those whose events were rejected with others' only until one is accepted, the others for a while. All of them together get the places of one
- * sender, except those with accepted events that are only doubted.
+ * A queue of events with the same metadata, shared by their senders. Senders whose events were recently rejected get payloads of their own:
+ * if theirs were only rejected together with others', until one payload is accepted; otherwise for a while. All of them together get the
+ * places of one sender, except doubted ones, who had events accepted.
  */
 import type { Verdict } from './courier.ts';
 import { createFlights, type Flights, type FlightsOptions } from './flights.ts';
@@ -21,7 +21,7 @@ interface QueueOptions extends Pick<FlightsOptions, 'deliver' | 'forwarded'> {
   readonly dropped: (reason: DropReason, events: number) => void;
   /** Sent with the next payload. */
   readonly summary?: Summary | undefined;
-  /** A payload is not being sent any more, so there may be memory for those of other queues. Must not throw. */
+  /** A payload has landed, so there may be memory for those of other queues. Must not throw. */
   readonly landed?: (() => void) | undefined;
 }
 
@@ -33,16 +33,16 @@ export interface Queue {
   /** `performance.now()` of the last `add`. */
   readonly usedAt: number;
   readonly summary?: Summary | undefined;
-  /** How many more events of this sender it takes now at most. */
+  /** How many more events of this sender fit at most. */
   room(sender: string): number;
   /**
-   * Takes the JSON texts of events. What does not fit costs the newest events of whoever has most in the queue, and that is this sender if
-   * no one has more.
+   * Takes the JSON texts of events. If they do not fit, the sender with the most events in the queue loses its newest ones; that is this
+   * sender if no one has more.
    */
   add(events: readonly string[], sender: string): void;
-  /** `performance.now()` when the newest events of this sender that wait came; less than 0 if none do. */
+  /** `performance.now()` when the newest waiting events of this sender came; less than 0 if none wait. */
   newestOf(sender: Sender): number;
-  /** For want of memory: drops its newest events, one and more up to so many bytes. Returns how many bytes were released. */
+  /** Frees memory: drops this sender's newest event, and more up to this many bytes. Returns how many bytes were released. */
   drop(sender: Sender, maxBytes: number): number;
   /** Sends what is due, if there is room for it now. */
   proceed(): void;
@@ -120,9 +120,9 @@ export function createQueue(options: QueueOptions): Queue {
     if (summary && (summary.size >= capacity / 2 || summary.bytes >= maxPayloadBytes)) start();
   }
 
-  /** Undefined: none of it may be sent now. */
+  /** Undefined: nothing may be sent now. */
   function mostOf(way: Way): Departing | undefined {
-    // What confirmed suspects send has no part that is theirs.
+    // Payloads of confirmed suspects have no part reserved for them.
     const { maxBytes, anyBatch } = memory.departing(way !== apart && way.flights.size === 0);
     return way.due && maxBytes > 0 ? { maxBytes: Math.min(maxPayloadBytes, maxBytes), anyBatch } : undefined;
   }
@@ -139,7 +139,7 @@ export function createQueue(options: QueueOptions): Queue {
     return taken;
   }
 
-  /** Good ones among unconfirmed suspects cost requests of their own, once. */
+  /** Good events of unconfirmed suspects cost requests of their own, once. */
   function putAside(parcel: Parcel) {
     for (const { bytes, events, sender } of batchesOf(parcel)) {
       suspects.add(sender);
@@ -188,7 +188,7 @@ export function createQueue(options: QueueOptions): Queue {
   };
 }
 
-/** Which way the events of each sender take. */
+/** Which way each sender's events take. */
 function createSorting(suspects: Suspects, ways: readonly [usual: Way, trial: Way, apart: Way]) {
   const [usual, trial, apart] = ways;
   let sortedUntil = 0;
@@ -207,8 +207,8 @@ function createSorting(suspects: Suspects, ways: readonly [usual: Way, trial: Wa
       return trial.line.newestOf(name) > usual.line.newestOf(name) ? trial : usual;
     },
     /**
-     * Moves the events of those who are suspects now, or not any more. Looks only at those for whom that has changed, as it is asked for each
-     * body that arrives while others wait. `taking`: the way from which events are taken next.
+     * Moves the events of senders who have become suspects or no longer are. Looks only at senders for whom that has changed, since it runs
+     * for each body that arrives while others wait. `taking`: the way from which events are taken next.
      */
     sort(taking: Way): void {
       const { senders, until } = suspects.changedSince(sortedUntil);
@@ -227,7 +227,7 @@ function createSorting(suspects: Suspects, ways: readonly [usual: Way, trial: Wa
   };
 }
 
-/** Whose events wait and are not being sent: those of one sender are sent in their order. */
+/** Senders whose events wait and are not being sent, since the events of one sender are sent in order. */
 function* idleSenders({ line, flights }: Way): Generator<string> {
   for (const sender of line.senders()) if (!flights.has(sender)) yield sender;
 }
@@ -239,15 +239,15 @@ function addSummaries(line: Line, summary: Summary | undefined): void {
 }
 
 interface Room {
-  /** How many of the events find room, from the first on. Memory is reserved for them as for one batch. */
+  /** How many of the events fit, from the first on. Memory is reserved for them as for one batch. */
   readonly fitting: number;
-  /** Of what there is not enough for the next one. */
+  /** What there is not enough of for the next one. */
   readonly missing?: 'capacity' | 'memory';
 }
 
 /** Others make room if they have more. `drop`: the newest event of this sender. */
 function createRoomMaker(capacity: number, places: Holders, memory: SenderMemory, drop: (sender: Sender) => void) {
-  /** Whether there is a place for one more event of this sender, which waits with so many that have none yet. */
+  /** Whether there is a place for one more event of this sender, besides `others` of its events that have no place yet. */
   const makePlace = (sender: Sender, others: number): boolean => {
     if (places.total + others < capacity) return true;
     const yields = places.whoYields(sender, others + 1);

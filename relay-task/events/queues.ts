@@ -16,7 +16,7 @@ interface Queues {
    */
   find(about: Metadata): EventQueue;
   all(): Iterable<EventQueue>;
-  /** For want of memory: drops the newest events of this sender, one and more up to so many bytes. Returns how many were released. */
+  /** Frees memory: drops this sender's newest event, and more up to this many bytes. Returns how many bytes were released. */
   drop(sender: Sender, maxBytes: number): number;
   /** Removes empty queues that were not used for `idleMs`. */
   sweep(idleMs: number): void;
@@ -36,7 +36,7 @@ export function createQueues(create: (about: Metadata) => EventQueue): Queues {
     return queue;
   }
 
-  /** `shared`: the queue to use otherwise, which does not make room for itself. */
+  /** `shared`: the queue to use otherwise, which is not removed to make room for itself. */
   function hasRoom(shared: string): boolean {
     if (queues.size < MOST_QUEUES) return true;
     for (const [key, queue] of queues) if (queue.idle && key !== shared) return queues.delete(key);

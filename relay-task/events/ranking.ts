@@ -1,9 +1,9 @@
-/** How much of something each of many holds, and who holds most: a heap, so that a change costs little however many they are. */
+/** How much each of many holds of something, and who holds most. A heap, so that a change is cheap however many there are. */
 export interface Ranking {
   heldBy(name: string): number;
-  /** Less if negative. Holders of nothing are forgotten. */
+  /** A negative amount reduces it. Holders of nothing are forgotten. */
   change(name: string, amount: number): void;
-  /** Of several that hold as much, any. `next`: what the one after it holds. */
+  /** If several hold the most, any of them. `next`: what the second holds. */
   heaviest(): { readonly name: string; readonly held: number; readonly next: number } | undefined;
 }
 
@@ -16,7 +16,7 @@ interface Entry {
 
 export function createRanking(): Ranking {
   const entries = new Map<string, Entry>();
-  /** None holds more than the one at half its place. */
+  /** No entry holds more than the one at half its place. */
   const heap: Entry[] = [];
 
   const heldAt = (at: number) => heap[at]?.held ?? 0;

@@ -7,9 +7,9 @@ const HASH_BYTES = 12;
 export const ENTRY_BYTES = 100;
 
 export interface Recent {
-  /** Marks the key as the most recently used. True if it is new, or was not remembered for want of memory. */
+  /** Marks the key as the most recently used. True if it is new, or could not be remembered for lack of memory. */
   add(key: string): boolean;
-  /** Forgets all and gives the memory back. */
+  /** Forgets everything and releases the memory. */
   clear(): void;
 }
 

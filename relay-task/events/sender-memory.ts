@@ -7,7 +7,7 @@ export interface SenderMemory {
   /** What waits, in bytes. */
   readonly waiting: Holders;
   /**
-   * For events that will wait: drops those of senders who hold more than this one would then, if need be. `besides`: bytes that this
+   * For events that will wait. If necessary, drops events of senders who hold more than this one would then. `besides`: bytes that this
    * sender holds and that are not in `waiting`. False: there is no room, and nothing was reserved.
    */
   reserve(sender: Sender, bytes: number, besides?: number): boolean;
@@ -15,20 +15,20 @@ export interface SenderMemory {
   reserveFree(bytes: number): boolean;
   release(bytes: number): void;
   /**
-   * The same for what is not dropped for others, so it takes a quarter at most, and of that one sender four times what is free.
-   * Given back with `unpin`.
+   * The same for what is never dropped for others: it takes a quarter at most, and one sender at most four times what is free of it. Release
+   * it with `unpin`.
    */
   pin(sender: string, bytes: number): boolean;
   unpin(sender: string, bytes: number): void;
   /**
-   * What of that which waits may be taken to be sent. `isOnly`: nothing else of this queue is being sent. A quarter of all is for anyone; the
-   * payloads of a queue that are the only ones get parts of another quarter, so that those of a few queues that hang do not stop the others.
-   * The rest stays, so that what others send finds something to replace.
+   * How much of what waits may be taken to be sent. `isOnly`: nothing else of this queue is being sent. A quarter of all is for anyone;
+   * queues of which nothing else is being sent get parts of another quarter, so that a few queues that hang do not stop the others. The rest
+   * stays, so that events of others find something to replace.
    */
   departing(isOnly: boolean): Departing;
-  /** Waits no more, and is being sent until it lands. */
+  /** It no longer waits, and is being sent until it lands. */
   depart(bytes: number): void;
-  /** Gives it back. */
+  /** Releases it. */
   land(bytes: number): void;
 }
 
@@ -40,24 +40,27 @@ export interface Departing {
 
 interface SenderMemoryOptions {
   readonly budget: Budget;
-  /** Drops the newest events of this sender that wait, at least one and about so many bytes; returns how many were released. */
+  /** Drops the newest waiting events of this sender, at least one and about this many bytes; returns how many were released. */
   readonly drop: (sender: Sender, bytes: number) => number;
 }
 
 const PINNED_PART = 1 / 4;
 const PINNED_TIMES = 4;
-/** So much of what a large event needs comes from one sender at once, even if others hold as much: single events would take long. */
+/**
+ * A large event takes at least this part of its size from one sender at once, even if others hold as much: dropping single events
+ * would take long.
+ */
 const STEP = 1 / 64;
 const DEPARTED_PART = 1 / 4;
 const DEPARTED_PART_OF_ONLY_ONES = 1 / 4;
-/** Of what is left for them, one gets so much, … */
+/** Of what is left for them, one gets this part, … */
 const ONLY_ONES_PART = 1 / 4;
-/** … and if nothing is, so much of all: there are at most 64 queues. */
+/** … and if nothing is left, this part of all: there are at most 64 queues. */
 const LEAST_PART = 1 / 512;
 
 export function createSenderMemory({ budget, drop }: SenderMemoryOptions): SenderMemory {
   const waiting = createHolders();
-  /** What this credential may have at present, other credentials being as they are. */
+  /** What this credential may hold at present, given what others hold. */
   const wholeBytes = () => budget.usedBytes + budget.freeBytes;
   const pinned = createShares((taken) => wholeBytes() * PINNED_PART - taken, PINNED_TIMES);
   let departedBytes = 0;
@@ -72,7 +75,7 @@ export function createSenderMemory({ budget, drop }: SenderMemoryOptions): Sende
       droppedBytes += more;
       if (more === 0) return false;
       if (droppedBytes < bytes) continue;
-      // In their place, even if others have grown meanwhile and this credential is above its share.
+      // In place of what was dropped, even if others have grown meanwhile and this credential is above its share.
       budget.hold(bytes);
       break;
     }

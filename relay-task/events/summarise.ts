@@ -56,7 +56,7 @@ export function summarise(events: readonly IncomingEvent[], options: SummariseOp
   });
 }
 
-/** The last that is a time, Unix ms. */
+/** The latest valid time, Unix ms. */
 const LAST_DATE = 8.64e15;
 
 /** What SDKs send as version and variation: a whole number, or none. Anything else might cost the summary that it is counted in. */

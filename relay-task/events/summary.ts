@@ -19,7 +19,7 @@ interface Evaluation {
 export interface Summary {
   /** Number of counters. */
   readonly size: number;
-  /** What they hold of the memory. */
+  /** The memory that they hold. */
   readonly bytes: number;
   /** `counted`, or the limit that prevented a new counter. */
   add(evaluation: Evaluation, sender: string): 'counted' | 'capacity' | 'memory';
@@ -43,12 +43,12 @@ const COUNTER_BYTES = 256;
 /** Real applications have fewer kinds of contexts, with shorter names, but a sender may invent any. */
 const MOST_KINDS = 100;
 const LONGEST_KIND = 256;
-/** An event is closed at this size; it is larger only if a single counter is. */
+/** An event is closed at this size; only a single larger counter makes it larger. */
 const EVENT_CHARACTERS = 256 * 1024;
 
 /**
- * `capacity`: of counters that one sender began; a quarter more for all. A counter is never dropped for another one, since it counts for all
- * senders, so one sender begins at most four times as many as are free.
+ * `capacity`: counters that one sender may begin; a quarter more for all together. A counter is never dropped for another one, since it
+ * counts for all senders, so one sender may begin at most four times as many as are free.
  */
 export function createSummary(capacity: number, memory: Pick<SenderMemory, 'pin' | 'unpin'>): Summary {
   const together = Math.max(capacity, (capacity - 1) * (1 + 1 / TIMES));

@@ -1,14 +1,14 @@
-/** Senders of events that LaunchDarkly rejected lately: theirs are sent apart, so that no one else loses events with them. */
+/** Senders whose events LaunchDarkly recently rejected. Their events are sent separately, so that no one else loses events with them. */
 /**
- * `doubted`: its events were only rejected together with those of others, and some were accepted lately; `unknown`: none were yet, so it may be
- * one of any number of invented addresses.
+ * `doubted`: its events were only rejected together with others', and some were accepted recently; `unknown`: none were accepted yet, so it
+ * may be one of any number of invented addresses.
  */
 type Suspicion = 'doubted' | 'unknown' | 'confirmed';
 
 export interface Suspects {
   /**
-   * Senders whose suspicion has begun, changed or ended since a place in time that an earlier call named; undefined: so many changed that
-   * any may have. `until`: what to name the next time; the first time it is 0.
+   * Senders whose suspicion has begun, changed or ended since `place`, which is 0 at first and then the last `until`. `senders` is undefined
+   * if too many have changed to tell which.
    */
   changedSince(place: number): { readonly senders: readonly string[] | undefined; readonly until: number };
   of(sender: string): Suspicion | undefined;
@@ -19,7 +19,7 @@ export interface Suspects {
   /** A payload of its events alone was rejected, or accepted, which ends a suspicion that was never confirmed. */
   judge(sender: string, verdict: 'rejected' | 'delivered'): void;
   /**
-   * Whose turn it is: of these, one that is not confirmed, or the one with the fewest requests. Time without events saves up nothing.
+   * Whose turn it is among these: an unconfirmed one, or else the one with the fewest requests. Time without events earns no credit.
    * ("Start-time fair queueing": Goyal, Vin and Cheng, 1996)
    */
   next(senders: Iterable<string>): string | undefined;
@@ -34,11 +34,11 @@ interface Suspect {
   readonly spent: number;
 }
 
-/** Beyond so many, the one that was suspected longest ago is forgotten. */
+/** Beyond this many, the oldest suspicion is forgotten. */
 const MOST_SUSPECTS = 1_000;
-/** The same of those with accepted events. */
+/** The same for senders with accepted events. */
 const MOST_KNOWN = 1_000;
-/** So many changes are remembered, and at times twice as many. */
+/** How many changes are remembered; sometimes twice as many. */
 const MOST_CHANGES = 1_000;
 
 export function createSuspects(forMs: number, now: () => number = () => performance.now()): Suspects {
@@ -48,7 +48,7 @@ export function createSuspects(forMs: number, now: () => number = () => performa
   /** What the sender of the last turn had spent before. */
   let spentByAll = 0;
 
-  /** The latest last; before them there were `forgotten` others. */
+  /** The latest last; `forgotten` others came before them. */
   const changes: string[] = [];
   let forgotten = 0;
 
@@ -63,7 +63,7 @@ export function createSuspects(forMs: number, now: () => number = () => performa
     if (sender !== undefined && suspects.delete(sender)) changed(sender);
   }
 
-  /** Those whose time is over come first. */
+  /** The oldest come first. */
   function forgetOver() {
     for (const [sender, { until }] of suspects) {
       if (until > now()) return;

@@ -11,17 +11,17 @@ import { fieldsOf, MAX_SUMMARISED_BYTES } from './tracking.ts';
 
 /** Where the parts of a body go. */
 interface Sink {
-  /** To be asked for each use: in a pause between two uses, a queue may be removed, and nothing flushes it then. */
+  /** Ask for it each time: between two uses a queue may be removed, and then nothing flushes it. */
   queue(): Pick<EventQueue, 'summary' | 'seen' | 'room' | 'add'>;
   /** Whose events they are. */
   readonly sender: string;
-  /** Reads what `outgoing` needs for this event and takes long. */
+  /** Reads in steps what `outgoing` needs for this event. */
   prepare(event: IncomingEvent): Generator<void, unknown>;
   /** The JSON texts to be sent for these events. */
   outgoing(events: readonly IncomingEvent[], queue: Pick<EventQueue, 'summary' | 'seen'>): readonly string[];
   received(events: number): void;
   dropped(reason: 'malformed' | 'too-large' | 'capacity', events: number): void;
-  /** The whole body is one. */
+  /** The whole body is a diagnostic event. */
   diagnostic(): void;
 }
 
@@ -31,12 +31,12 @@ export const MAX_DIAGNOSTIC_BYTES = 256 * 1024;
 const MAX_EVENT_BYTES = 1024 * 1024;
 /** What is parsed in one go. */
 const PARSED_BYTES = 128 * 1024;
-/** `{"kind":"x"}`; what is shorter is no event, and need not be parsed. */
+/** `{"kind":"x"}`; anything shorter is not an event and need not be parsed. */
 const LEAST_EVENT_BYTES = 12;
-/** So much is collected before it goes into the queue: little, since many bodies are read in turn and hold it meanwhile. */
+/** How much is collected before it goes into the queue: little, since many bodies are read in turn and hold it meanwhile. */
 const COLLECTED_BYTES = 64 * 1024;
 
-/** Between two yields, other work may run; a body of some KB is taken in without any. */
+/** Other work may run between two yields; a body of some KB is taken in without any. */
 export function* takeIn(body: Buffer, sink: Sink): Generator<void, void> {
   const kind = isUtf8(body) ? yield* whatIs(body) : 'malformed';
   if (kind === 'diagnostic') return sink.diagnostic();
@@ -129,7 +129,7 @@ function* readEvent(
   return { fields: value, text: bytes.toString() };
 }
 
-/** Undefined for anything that is no diagnostic event: one JSON object, in which little nests and that has few values. */
+/** Undefined if it is not a diagnostic event: one JSON object with little nesting and few values. */
 export function parseDiagnostic(body: Buffer): JsonObject | undefined {
   const { depth, values } = shapeOf(body);
   return depth > MAX_DEPTH || values > MAX_VALUES ? undefined : parseObject(body);

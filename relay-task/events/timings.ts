@@ -10,7 +10,7 @@ export interface EventTimings {
   /** The same after a refusal (401, 403, 404 …), which needs someone to act. A changed key is tried at once. */
   readonly firstRefusedMs: number;
   readonly longestRefusedMs: number;
-  /** Events from an address of which LaunchDarkly rejected some are sent apart from others' for this long. */
+  /** After LaunchDarkly rejected some events from an address, its events are sent separately for this long. */
   readonly suspectMs: number;
   /** Maximum delay between attempts during shutdown. */
   readonly closingRetryMs: number;
@@ -18,7 +18,7 @@ export interface EventTimings {
   readonly keepForMs: number;
   /** How often known contexts are forgotten, and so described again. */
   readonly forgetContextsMs: number;
-  /** A queue that was not used for this long is removed, and what is remembered of a credential with it. */
+  /** A queue that was not used for this long is removed. So is everything remembered for such a credential. */
   readonly idleQueueMs: number;
   /** In this time, an environment logs the same problem with its events at most once. */
   readonly sameLineMs: number;

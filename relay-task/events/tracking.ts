@@ -5,7 +5,7 @@ import { MAX_VALUES, shapeOf } from '../common/json-shape.ts';
 import { membersInSlices, readElementsInSlices, skipValueInSlices } from '../common/json-text.ts';
 import { resultOf } from '../common/slices.ts';
 
-/** An event above this is dropped where the relay summarises, which takes an event apart in one go; above `MAX_VALUES` values, too. */
+/** Where the relay summarises, a larger event is dropped, since it is taken apart in one go. So is one with more than `MAX_VALUES` values. */
 export const MAX_SUMMARISED_BYTES = 256 * 1024;
 
 interface Tracking {

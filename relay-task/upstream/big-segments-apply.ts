@@ -27,7 +27,7 @@ interface PatchApplierOptions {
   readonly signal: AbortSignal;
   /** Fetches the patches after a cursor ('' for all). */
   poll(cursor: string): Promise<BigSegmentPatch[]>;
-  /** The store's content changed. `confirm`: no other relay is known to write the time of synchronisation after it. */
+  /** The store's content changed. `confirm`: no other relay is known to write the synchronization time after it. */
   onChanged(change: { readonly confirm: boolean }): void;
 }
 
@@ -47,7 +47,7 @@ export function createPatchApplier(options: PatchApplierOptions) {
 
   async function catchUp(): Promise<void> {
     await store.own();
-    // A cursor repeats, at once or in a longer circle: polling would never end.
+    // A repeated cursor, at once or after a longer cycle, means that polling would never end.
     let before: string | undefined;
     let mark: string | undefined;
     for (let polls = 0, markAt = 1; !signal.aborted; polls += 1) {

@@ -8,17 +8,17 @@ export interface BigSegmentInbox {
   /** False: there is no room for all of them, and none was added. */
   add(patches: readonly BigSegmentPatch[]): boolean;
   shift(): BigSegmentPatch | undefined;
-  /** Removes all before the last that brings the store to this version, and that one; false if there is none. */
+  /** Removes everything up to and including the last patch that brings the store to this version; false if there is none. */
   skipTo(version: string): boolean;
   clear(): void;
 }
 
 const MOST_PATCHES = 1_000;
-/** Of a patch, and of a hash beside its text. */
+/** Estimated memory of a patch, and of a hash besides its text. */
 const PATCH_BYTES = 500;
 const HASH_BYTES = 40;
 
-/** `memory`: of everything that LaunchDarkly has sent and the relay has not done with; undefined without a limit. */
+/** `memory`: for everything that LaunchDarkly has sent and the relay has not processed yet; undefined without a limit. */
 export function createBigSegmentInbox(memory: Budget | undefined): BigSegmentInbox {
   const share = memory && createShare(memory);
   const patches: { readonly patch: BigSegmentPatch; readonly bytes: number }[] = [];

@@ -7,7 +7,7 @@ import type { Failure } from './status.ts';
 
 interface RetryLoopOptions extends RetryOptions {
   work(): Promise<void>;
-  /** False: pauses before the next round. */
+  /** False: it pauses before the next round. */
   hasWork(): boolean;
   /** Called when `work` fails. */
   onFailure(failure: Failure): 'retry-now' | 'back-off';

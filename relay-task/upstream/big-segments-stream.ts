@@ -14,7 +14,7 @@ interface BigSegmentStreamOptions extends EventStreamTimes {
   readonly log: Log;
   onOpen(): void;
   onAlive(): void;
-  /** Why a large event comes late; undefined: it no longer does. */
+  /** Why a large event is late; undefined: it no longer is. */
   onDelay(reason: string | undefined): void;
   /** False: there is no room for them. */
   onPatches(patches: readonly BigSegmentPatch[]): boolean;
@@ -41,7 +41,7 @@ interface Member {
   isOpen: boolean;
 }
 
-/** What is longer is polled. */
+/** Longer events are polled instead. */
 const MAX_EVENT_LENGTH = 512 * 1024;
 
 /** LaunchDarkly's stream of patches. Changes keys without a gap. Throws CONFIG_INVALID for an invalid address. */

@@ -77,7 +77,7 @@ export function createBigSegmentSynchronizer(options: BigSegmentSynchronizerOpti
     log,
     onOpen() {
       status.admitted();
-      // The poll that follows brings what waits as well, and an earlier key's patches may be another environment's.
+      // The next poll also brings the queued patches, and those of an earlier key may belong to another environment.
       inbox.clear();
       behind = true;
       loop.retryNow();

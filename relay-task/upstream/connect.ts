@@ -5,7 +5,7 @@ import type { Outbound } from '../ports.ts';
 import type { Failure } from './status.ts';
 
 interface ConnectOptions {
-  /** What the function throws is a failure. */
+  /** If it throws, that is a failure. */
   readonly url: () => URL;
   readonly headers: Readonly<Record<string, string>>;
   /** Absent: a direct connection. */
@@ -21,7 +21,7 @@ interface ConnectOptions {
 }
 
 const MAX_REDIRECTS = 5;
-/** Statuses that may be about the state that the query names: it is unknown, or too long. */
+/** Statuses that may concern the state that the query names: it is unknown, or too long. */
 const aboutState: ReadonlySet<number> = new Set([400, 413, 414, 422, 431]);
 /**
  * How long a connection may be idle before TCP asks whether the peer is still there. LaunchDarkly's heartbeats come only every
@@ -47,7 +47,7 @@ export function connect(options: ConnectOptions): { abort(): void } {
     options.onFailure(failure);
   }
 
-  /** What others send may be invalid in a request: the path or user name of a redirect, a key that LaunchDarkly assigned. */
+  /** A request may be invalid because of what others sent: the path or user name of a redirect, or a key that LaunchDarkly assigned. */
   function attempt(url: URL, headers: Readonly<Record<string, string>>, redirects: number) {
     try {
       begin(url, headers, redirects);

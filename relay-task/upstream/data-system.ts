@@ -31,8 +31,8 @@ interface Member {
 }
 
 /**
- * Delivers what LaunchDarkly sends, by the first way that works, until it is closed. The one in use stays, and retries, until
- * another one has delivered: no change of the way leaves a gap.
+ * Delivers the flags that LaunchDarkly sends, by the first way that works, until it is closed. The way in use stays, and retries, until
+ * another one has delivered, so that a change of ways leaves no gap.
  */
 export function startDataSystem(options: DataSystemOptions): Upstream {
   const { ways, legacy, log } = options;
@@ -60,7 +60,7 @@ export function startDataSystem(options: DataSystemOptions): Upstream {
           const id = headers['x-ld-envid'];
           if (typeof id === 'string' && id !== '') options.onEnvironmentId?.(id);
         },
-        // What is alive and has not delivered confirms nothing.
+        // A sign of life confirms nothing before this way has delivered.
         onAlive: () => void (member === active && member.isUp && status.alive()),
         onStep: (step, receivedAt) => (member.left ? undefined : take(member, step, receivedAt)),
         onDelay: (reason) => void (member === active && status.delayed(reason)),
@@ -79,7 +79,7 @@ export function startDataSystem(options: DataSystemOptions): Upstream {
       else if (member === active) plan();
       return 'reconnect';
     }
-    // What comes from two ways at once may overlap.
+    // Two ways at once may deliver overlapping changes.
     const isOnlyWay = member === active && !candidate;
     const outcome = delivery.take(step, receivedAt, isOnlyWay, () => promote(member));
     if (outcome !== 'complete') return outcome;
@@ -108,7 +108,7 @@ export function startDataSystem(options: DataSystemOptions): Upstream {
       return;
     }
     if (member === candidate) {
-      // Otherwise it retries until its time is over.
+      // Otherwise it retries until its time is up.
       if (failure.refused) giveUp(member);
       return;
     }
@@ -116,7 +116,7 @@ export function startDataSystem(options: DataSystemOptions): Upstream {
     if (!candidate && (wasUp || isUrgent)) plan(isUrgent);
   }
 
-  /** From now on this is the one in use. */
+  /** Makes this one the way in use. */
   function promote(member: Member): void {
     if (member === active) return;
     log.info('Changed the way flags are received from LaunchDarkly', { way: member.way.name, before: active.way.name });
@@ -133,7 +133,7 @@ export function startDataSystem(options: DataSystemOptions): Upstream {
     member.synchronizer?.close();
   }
 
-  /** LaunchDarkly asks this one for FDv1. */
+  /** LaunchDarkly asked this one for FDv1. */
   function useLegacy(member: Member, forMs: number): void {
     if (!legacy) return;
     schedule.legacyAsked(forMs);

@@ -21,7 +21,7 @@ export interface DownloadOptions {
   readonly connectTimeoutMs?: number | undefined;
   /** From the connection to the response headers; 30 s, since the first response may be large. */
   readonly answerTimeoutMs?: number | undefined;
-  /** In which the body must bring 1 byte per ms; 30 s. */
+  /** Within this time the body must bring 1 byte per ms; 30 s. */
   readonly silenceTimeoutMs?: number | undefined;
   /** `receivedLimit` */
   readonly maxAnswerBytes?: number | undefined;

@@ -1,7 +1,7 @@
 /**
- * Server-sent events, as https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation reads them,
- * except that an `id` without an event counts for nothing. Works on bytes outside V8's heap, so that neither long events nor many
- * lines cost more than their size.
+ * Server-sent events, as https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation reads them, except that
+ * an `id` without an event has no effect. Works on bytes outside V8's heap, so that neither long events nor many lines cost more than their
+ * size.
  */
 import { isAscii } from 'node:buffer';
 import { LARGE_BYTES } from './large.ts';
@@ -10,17 +10,17 @@ import { bytesOf, describeTooLarge } from './received-limit.ts';
 export interface ServerSentEvent {
   readonly event: string | undefined;
   readonly data: string;
-  /** '' takes the last one back. */
+  /** '' withdraws the last one. */
   readonly id: string | undefined;
 }
 
-/** One of more than `LARGE_BYTES`, whose data takes too long to be decoded in one turn. */
+/** One of more than `LARGE_BYTES`, whose data takes too long to decode in one turn. */
 export interface LongEvent extends Omit<ServerSentEvent, 'data'> {
   readonly bytes: Buffer;
 }
 
 interface EventParser {
-  /** Of the event that has begun. */
+  /** Of the event that is arriving. */
   readonly heldBytes: number;
   /** Adds bytes; all of those before must have been read. */
   feed(chunk: Buffer): void;
@@ -31,7 +31,7 @@ interface EventParser {
 export interface EventParserOptions {
   /** Of one event, as text in memory. */
   readonly maxBytes: number;
-  /** A line that is no part of an event. */
+  /** A line that is not part of an event. */
   onIgnored(reason: string): void;
 }
 
@@ -46,18 +46,18 @@ const ID = Buffer.from('id');
 const RETRY = Buffer.from('retry');
 
 const FIRST_BYTES = 4 * 1024;
-/** A buffer that grew beyond this is let go after its event. */
+/** A buffer that grew beyond this is released after its event. */
 const KEPT_BYTES = 64 * 1024;
-/** Between two events. What has more of them sends no events. */
+/** Between two events. A peer that sends more of them does not send events. */
 const MOST_IGNORED_LINES = 1_000;
-/** Longer names of events are unknown ones, and longer IDs fit into no header. */
+/** Longer event names are unknown in any case, and longer IDs fit into no header. */
 const LONGEST_NAME = 1_000;
 const SHOWN_CHARACTERS = 20;
 
 export function createEventParser({ maxBytes, onIgnored }: EventParserOptions): EventParser {
   let chunk: Buffer = Buffer.alloc(0);
   let at = 0;
-  /** The data of the event so far, and behind it the line that has begun. */
+  /** The data of the event so far, followed by the line that is arriving. */
   let held: Buffer = Buffer.allocUnsafeSlow(FIRST_BYTES);
   let dataEnd = 0;
   let end = 0;
@@ -93,7 +93,7 @@ export function createEventParser({ maxBytes, onIgnored }: EventParserOptions): 
     return isTooLarge ? { problem: describeTooLarge('an event', maxBytes) } : found;
   }
 
-  /** The line that has begun, without its end, becomes part of the event. */
+  /** Adds the line that has arrived, without its end, to the event. */
   function endLine(): ReturnType<EventParser['next']> {
     let from = dataEnd;
     if (isFirstLine && startsWith(held, from, end, BYTE_ORDER_MARK)) from += BYTE_ORDER_MARK.length;
@@ -115,7 +115,7 @@ export function createEventParser({ maxBytes, onIgnored }: EventParserOptions): 
   }
 
   function addData(start: number, to: number): void {
-    // There is room for the line feed: the name goes.
+    // There is room for the line feed, since the name of the field is dropped.
     if (hasData) held[dataEnd++] = LF;
     if (start < to) held.copyWithin(dataEnd, start, to);
     dataEnd += to - start;
@@ -155,14 +155,14 @@ function eventOf(bytes: Buffer, event: string | undefined, id: string | undefine
   return bytes.length > LARGE_BYTES ? { event, id, bytes } : { event, id, data: textOf(bytes) };
 }
 
-/** '' for a long one, which no header can hold; undefined: it has no effect. */
+/** '' for a long one, which fits into no header; undefined: it has no effect. */
 function idIn(line: Buffer, from: number, to: number): string | undefined {
   const value = beginning(line, from, to);
   if (value.includes('\0')) return undefined;
   return to - from > LONGEST_NAME ? '' : value;
 }
 
-/** Lines that are no part of an event, since the last event. */
+/** Counts the lines since the last event that are not part of one. */
 function createIgnored(onIgnored: (reason: string) => void) {
   let lines = 0;
   return {
@@ -194,13 +194,13 @@ function colonIn(bytes: Buffer, from: number, to: number): number {
   return at;
 }
 
-/** Behind the colon, and behind one space. */
+/** After the colon and one space. */
 function valueStart(bytes: Buffer, nameEnd: number, to: number): number {
   if (nameEnd === to) return to;
   return nameEnd + (bytes[nameEnd + 1] === SPACE && nameEnd + 1 < to ? 2 : 1);
 }
 
-// These are asked for every line, and texts or views of it would cost more than the rest.
+// These are called for every line; texts or views of it would cost more than everything else.
 function startsWith(bytes: Buffer, from: number, to: number, prefix: Buffer): boolean {
   if (to - from < prefix.length) return false;
   for (let at = 0; at < prefix.length; at += 1) if (bytes[from + at] !== prefix[at]) return false;

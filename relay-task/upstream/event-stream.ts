@@ -22,15 +22,15 @@ export interface EventStreamTimes extends RetryOptions {
   readonly stallMs?: number;
   /** The same for a transfer; 30 s. */
   readonly transferStallMs?: number;
-  /** How long a large event that arrives keeps those of other streams waiting for its next 256 KiB, five times at most; 1 s. */
+  /** How long a large event may keep those of other streams waiting for each 256 KiB of it, five times at most; 1 s. */
   readonly placeMs?: number;
-  /** A large event that waits longer for those of other streams is reported; 5 s. */
+  /** A large event that waits longer than this for those of other streams is reported; 5 s. */
   readonly delayMs?: number;
   /** A stream that stayed open this long resets the backoff; 60 s. */
   readonly resetAfterMs?: number;
   /** Of one event, of the items of one set, or of the answer to a poll; `receivedLimit`. */
   readonly maxReceivedBytes?: number;
-  /** Where what has not arrived to its end counts; what finds no room is given up. Undefined: nowhere. */
+  /** Where data counts until it has arrived completely; data that finds no room is given up. Undefined: nowhere. */
   readonly receivedMemory?: ReceivedMemory | undefined;
 }
 
@@ -40,14 +40,14 @@ interface EventStreamOptions extends EventStreamTimes {
   /** The whole message when LaunchDarkly rejects the key (401, 403). Default: the same as for other failures. */
   readonly rejected?: string;
   readonly url: URL;
-  /** Asked before each connection: takes the place of the query of `url`. */
+  /** Called before each connection; its result replaces the query of `url`. */
   query?(): string;
   /** Sent in `Authorization`, without a scheme. */
   readonly key: string;
   readonly userAgent: string;
   readonly outbound?: Outbound | undefined;
   readonly log: Log;
-  /** Of this stream, if more than its events counts there. Default: one of its own. */
+  /** For this stream, if more than its events counts there. Default: one of its own. */
   readonly received?: Received;
   readonly transfer?: ReadEventsOptions['transfer'];
   /** LaunchDarkly accepted the key. */
@@ -60,9 +60,9 @@ interface EventStreamOptions extends EventStreamTimes {
    * rejects with is a failure.
    */
   onEvent(event: string | undefined, data: string, receivedAt: number): Handling;
-  /** The connection is over, for whatever reason: what it began has no end. May be called twice. */
+  /** The connection is over, for whatever reason, and what it began will not be finished. May be called twice. */
   onOver?(): void;
-  /** Why a large event comes late; undefined: it no longer does. */
+  /** Why a large event is late; undefined: it no longer is. */
   onDelay?(reason: string | undefined): void;
   /** Called after each failure; the stream then reconnects. */
   onFailure(failure: Failure): void;
@@ -178,7 +178,7 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
   };
 }
 
-/** A peer that vanishes closes nothing, so only a timeout notices. The time in which events are handled does not count. */
+/** A peer that vanishes sends no end, so only a timeout notices. Time spent handling events does not count. */
 function createWatchdog(
   timeoutMs: number,
   { isBusy, onSilent }: { isBusy(): boolean; onSilent(problem: string): void },
@@ -224,7 +224,7 @@ function headersOf({ key, userAgent }: EventStreamOptions, lastEventId: string |
     'User-Agent': userAgent,
     Accept: 'text/event-stream',
     'Cache-Control': 'no-cache',
-    // Servers refuse long headers, and would again after every reconnect.
+    // Servers reject long headers, and would do so again after every reconnect.
     ...(lastEventId && /^[\x20-\x7e]{1,1000}$/.test(lastEventId) && { 'Last-Event-ID': lastEventId }),
   };
 }

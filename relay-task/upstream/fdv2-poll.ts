@@ -104,7 +104,7 @@ function startPoll(
         const { kind, message, statusCode, refused } = failure;
         if (refused) delayMs = retries.pauseMs(failure);
         events.onFailure(failure);
-        // What comes next asks for something else: for everything.
+        // The next request asks for everything.
         if (failure.isAboutState && basis() === undefined) delayMs = 0;
         log.warn('Polling LaunchDarkly failed; retrying', { kind, reason: message, statusCode, delayMs });
       }
@@ -139,7 +139,7 @@ function* eventsIn(
   return events;
 }
 
-/** Throws SyntaxError. What is too much to be parsed is for the reader to refuse. */
+/** Throws SyntaxError. The reader rejects what is too large to be parsed. */
 function* eventIn(
   text: string,
   maxBytes: number,

@@ -24,7 +24,7 @@ interface FDv2Reader {
    */
   read(event: string | undefined, text: string): Generator<void, Step>;
   readonly transfer: Transfer;
-  /** Forgets the transfer that has begun: the connection is over, and what is being read belongs to no transfer. */
+  /** Forgets the transfer that has begun: the connection is over, and an object that is still being read belongs to no transfer. */
   reset(): void;
 }
 
@@ -72,7 +72,7 @@ export function createFDv2Reader(options: ReadOptions): FDv2Reader {
           transfer.begin(undefined);
           return readGoodbye(body);
         case 'error':
-          // What was sent of the payload counts no more; the server sends it again, under the same intent or another one.
+          // What was sent of the payload no longer counts; the server sends it again, under the same intent or another one.
           transfer.repeat();
           return ignored(`an error: ${show(body.reason)}`);
         default:
@@ -90,7 +90,7 @@ interface ObjectEvent<Name extends string = 'put-object' | 'delete-object'> {
 }
 
 function readIntent(transfer: ObjectTransfer, { payloads }: JsonObject): Step {
-  // Only the first one counts: there is one payload so far.
+  // Only the first one counts, since there is only one payload so far.
   const [payload] = Array.isArray(payloads) ? (payloads as unknown[]) : [];
   if (!isObject(payload)) return invalid('a server-intent names no payload');
   switch (payload.intentCode) {
@@ -128,7 +128,7 @@ function* readChange(
   return isOver() ? pending : transfer.take(item);
 }
 
-/** What takes too much to be parsed costs its object. Throws SyntaxError. */
+/** An object that is too large to be parsed costs only itself. Throws SyntaxError. */
 function* skipExcess(
   transfer: ObjectTransfer,
   { event, text, isOver }: ObjectEvent<string>,
@@ -150,7 +150,7 @@ function readTransferred(transfer: ObjectTransfer, { state }: JsonObject): Step 
   const isFull = transfer.kind === 'full';
   if (isFull && transfer.isRepeated && all.length === 0)
     return invalid('after an error everything is said to be nothing');
-  // What follows without another intent are changes.
+  // Without another intent, changes follow.
   transfer.begin('changes');
   const name = isNameable(state) ? state : '';
   if (!isFull) return { kind: 'changes', changes: all, state: name };
@@ -164,11 +164,11 @@ type ObjectTransfer = ReturnType<typeof createTransfer>;
 function createTransfer({ held, maxBytes = receivedLimit(), received }: ReadOptions) {
   /** Undefined: LaunchDarkly has not said yet what it sends. */
   let kind: 'full' | 'changes' | undefined;
-  /** Of an object that comes twice the last counts. */
+  /** If an object comes twice, the last one counts. */
   let changes = new Map<string, { readonly item: Item | UnreadableItem; readonly bytes: number }>();
-  /** Of the changes, without what memory holds anyway. */
+  /** Size of the changes, without what memory holds anyway. */
   let sizeBytes = 0;
-  /** An error made the server begin a transfer of everything again. */
+  /** After an error, the server began the transfer again. */
   let isRepeated = false;
   let begun = 0;
   const counted = received?.part('what is transferred');
@@ -202,7 +202,7 @@ function createTransfer({ held, maxBytes = receivedLimit(), received }: ReadOpti
       begin(kind);
       isRepeated = true;
     },
-    /** Invalid if it takes too much: it has to begin again. */
+    /** Invalid if it takes too much: the transfer has to begin again. */
     take(item: Item | UnreadableItem): Step {
       const id = `${item.kind} ${item.key}`;
       const bytes = held?.(item.kind, item.key) === item ? ITEM_BYTES : sizeOf(item);
@@ -223,7 +223,7 @@ const MOST_VALUES_BESIDES_OBJECTS = 1_000;
 /** Servers refuse longer request lines, most from 8 KiB on. */
 const LONGEST_STATE = 4_096;
 
-/** Whether a query can name it. What LaunchDarkly sent counts, but the next connection has to ask for everything. */
+/** Whether a query can name it. If not, the data still counts, but the next connection has to ask for everything. */
 function isNameable(state: string): boolean {
   return state.length <= LONGEST_STATE && state.isWellFormed();
 }
@@ -246,7 +246,7 @@ function* readObject(
 ): Generator<void, Item | UnreadableItem> {
   if (before?.json === text) return before;
   if (!isObject(object)) return { kind, key, reason: `must be an object, not ${show(object)}` };
-  // What an object does not say itself, its envelope says. A copy of one with very many names would take long.
+  // What an object lacks is in its envelope. It is completed in place, since copying an object with very many names would take long.
   const data = object as Record<string, unknown>;
   const added: string[] = [];
   for (const [name, value] of Object.entries({ key, version })) {

@@ -35,7 +35,7 @@ export function createGoals(options: GoalsOptions): (environmentId: string, quer
   const { maxCacheBytes = 16 * 1024 * 1024, maxConcurrent = 4, maxWaiting = 64, now = Date.now } = options;
   const origin = originOf(options.baseUri);
   const cache = createAnswerCache<GoalsAnswer>({ maxBytes: maxCacheBytes, now });
-  /** Of each environment with requests under way, so that those of one do not hold up the others. */
+  /** One for each environment with requests under way, so that one environment does not hold up the others. */
   const turnstiles = new Map<string, { readonly turnstile: Turnstile; users: number }>();
   const underWay = new Map<string, Promise<GoalsAnswer>>();
 

@@ -3,38 +3,38 @@ import { sleep } from '../common/pause.ts';
 import { enterLarge, isPlaceFree, LARGE_BYTES, type LargeWait } from './large.ts';
 import type { Received } from './received-limit.ts';
 
-/** A stream's memory of its slowness, over its connections. */
+/** What is remembered of a stream's slowness across its connections. */
 export interface Slowness {
-  /** As `performance.now()`: until then its large events take no place while they arrive. */
+  /** Until then, as `performance.now()`, its large events are received without a place. */
   until: number;
 }
 
 export interface PlaceOptions extends Pick<LargeWait, 'delayMs'> {
-  /** For how long it keeps others waiting for its next 256 KiB. */
+  /** How long it may keep others waiting for its next 256 KiB. */
   readonly placeMs: number;
   readonly slowness: Slowness;
   readonly received: Received;
   /** Bytes of the event so far. */
   arrivedBytes(): number;
-  /** Why the event comes late; undefined: it no longer does. */
+  /** Why the event is late; undefined: it no longer is. */
   onDelay(reason: string | undefined): void;
 }
 
-/** How often an event that arrives may keep the place for a further `placeMs`. */
+/** How often an event that is arriving may keep the place for another `placeMs`. */
 const MOST_TURNS = 5;
-/** After each event that lost the place the next one has half the time, so that many slow ones in a row cost little. */
+/** Each event that loses the place halves the time of the next one, so that many slow ones in a row cost little. */
 const LEAST_PATIENCE = 0.1;
 let patience = 1;
 const SLOW_FOR_MS = 60_000;
-/** What is received beside the one that has the place, in bytes per ms: 128 KB/s. Many that would fill the memory are held back by TCP. */
+/** How fast data is received beside the event that has the place, in bytes per ms: 128 KB/s. TCP holds back many that would fill the memory. */
 const BESIDE_PACE = 128;
-/** What may be received and dropped, in bytes per ms: 16 MB/s. Endless large events would otherwise fill the memory. */
+/** How fast data may be received and dropped, in bytes per ms: 16 MB/s. Endless large events would otherwise fill the memory. */
 const DROPPED_PACE = 16_000;
 const SLOW = 'it arrives slowly, and others no longer wait for it';
 
 /**
- * An event that arrives slowly loses the place, so that those of other environments need not wait for what its sender does. It is
- * received beside them, within the memory for that, and takes the place again once it is complete.
+ * An event that arrives slowly loses the place, so that other environments need not wait for its sender. It is received beside the others,
+ * within the memory for that, and takes the place again once it is complete.
  */
 export function createPlace(options: PlaceOptions) {
   const { placeMs, slowness, received, arrivedBytes, onDelay } = options;
@@ -83,7 +83,7 @@ export function createPlace(options: PlaceOptions) {
     },
     /** For an event that is complete. */
     enter,
-    /** For one that arrives, before so many more bytes are taken. Undefined: take them now. */
+    /** For one that is arriving, before this many more bytes are taken. Undefined: take them now. */
     enterToReceive(bytes: number): Promise<undefined> | undefined {
       if (leaveTurnstile) return undefined;
       if (performance.now() >= slowness.until || isPlaceFree()) return enterAndWatch();
@@ -94,13 +94,13 @@ export function createPlace(options: PlaceOptions) {
       }
       return sleep(besideAt - now, over.signal).then(() => undefined);
     },
-    /** It is complete, and keeps its place until it was handled. */
+    /** It is complete, and keeps its place until it has been handled. */
     complete(): void {
       clearTimeout(turn);
       if (leaveTurnstile) patience = 1;
     },
     leave,
-    /** The connection is over. What it had received of an event is not collected at once, so the next one waits that long. */
+    /** The connection is over. What it received of an unfinished event is not collected at once, so the next one waits in proportion. */
     close(): void {
       over.abort();
       clearTimeout(turn);

@@ -1,6 +1,7 @@
 /**
- * What is large is received, read and applied one at a time, over all environments. Sets of flags that arrive together would otherwise all be
- * in memory at once, each in several forms, since they are read in slices. What arrives slowly is received beside the others (`large-place.ts`).
+ * Large data is received, read and applied one at a time, over all environments. Sets of flags that arrive together would otherwise be in
+ * memory together, each in several forms, since they are read in slices. What arrives slowly is received beside the others
+ * (`large-place.ts`).
  */
 import type { Budget } from '../common/budget.ts';
 import { createReasonLines } from '../common/paced-lines.ts';
@@ -17,9 +18,9 @@ let inside = 0;
 
 export interface LargeWait {
   readonly signal?: AbortSignal | undefined;
-  /** What waits longer is reported; 5 s. */
+  /** A longer wait is reported; 5 s. */
   readonly delayMs?: number | undefined;
-  /** `reason`: why it waits; undefined: no longer. */
+  /** `reason`: why it waits; undefined: it no longer does. */
   onDelay?(reason: string | undefined): void;
 }
 
@@ -28,7 +29,7 @@ export function isPlaceFree(): boolean {
   return inside === 0;
 }
 
-/** Resolves with the function that leaves again when it is its turn, or with undefined when `signal` was aborted first. */
+/** Resolves with a function that leaves again when it is its turn, or with undefined if `signal` was aborted first. */
 export async function enterLarge({ signal, delayMs = 5_000, onDelay }: LargeWait): Promise<(() => void) | undefined> {
   const tell = () => onDelay?.(`it has waited for ${delayMs} ms for what is large of other environments`);
   const timer = setTimeout(tell, delayMs);
@@ -62,8 +63,8 @@ export function createDelays({ name, log, onDelay }: Pick<LargeWait, 'onDelay'> 
 }
 
 /**
- * Works on an answer that was collected, when it is its turn. It counts as received until the work has ended. Rejects as the work does, or
- * with a FailureError when `signal` was aborted first.
+ * Works on a collected answer when it is its turn. The answer counts as received until the work has ended. Rejects as the work does, or with
+ * a FailureError if `signal` was aborted first.
  */
 export async function workOnAnswer<T>(
   { chunks }: Download,

@@ -1,11 +1,11 @@
 /** A sender that has begun something must finish it, at 1 KB/s or more. */
 
 interface LeastPaceOptions {
-  /** What is unfinished, for a message, and how long it may bring less; undefined: nothing is. */
+  /** What is unfinished, for the message, and how long it may stay below the pace; undefined: nothing is. */
   unfinished(): { readonly what: string; readonly withinMs: number } | undefined;
   /** Grows while what is unfinished arrives, and never falls. */
   arrivedBytes(): number;
-  /** The relay does not read at present. */
+  /** The relay is not reading at present. */
   isBusy(): boolean;
   onTooSlow(problem: string): void;
 }
@@ -35,7 +35,7 @@ export function createLeastPace({ unfinished, arrivedBytes, isBusy, onTooSlow }:
   /** Call this whenever something may have begun or ended. */
   function check(): void {
     const present = unfinished();
-    // What follows something else has its own time.
+    // What follows has its own time limit.
     if (present?.what !== watched) stop();
     if (present && !timer) watch(present.what, present.withinMs);
   }

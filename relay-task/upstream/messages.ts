@@ -47,7 +47,7 @@ export interface ReadOptions {
 interface Limits {
   readonly held: Held | undefined;
   readonly maxBytes: number;
-  /** Where the collections are, for a problem. */
+  /** The path to the collections, for a problem. */
   readonly where: 'data.' | '';
 }
 
@@ -89,8 +89,8 @@ export function* readMessage(
 export const LARGE_CHARACTERS = 16 * 1024;
 
 /**
- * Checks the item in `data`, whose raw text is `json`, and completes it; what others need of a large one is found at once. Undefined for
- * null, which older relays send for a deletion. Yields within large items.
+ * Checks the item in `data`, whose raw text is `json`, and completes it. A large one is also hashed, and its prerequisites are found.
+ * Undefined for null, which older relays send for a deletion. Yields within large items.
  */
 export function* readItem(
   kind: Kind,
@@ -113,7 +113,7 @@ export function* readItem(
   if (problem !== undefined) return unreadable(problem);
   const item = { kind, key, version, deleted: false, json: yield* completeTextInSlices(kind, data, json) };
   if (json.length > LARGE_CHARACTERS) {
-    // Else it would be parsed and hashed in one turn, once it is held.
+    // Otherwise it would be parsed and hashed in one turn, once it is held.
     rememberPrerequisites(item, data);
     yield* hashInSlices(item);
   }
@@ -121,8 +121,8 @@ export function* readItem(
 }
 
 /**
- * Finds for an item what would otherwise be found for all of a set in the turn that applies it, or that is the first to ask for it: its hash,
- * its prerequisites, and whether it means the same as the item of equal version that memory holds.
+ * Finds the hash and the prerequisites of an item, and whether it means the same as the held item of equal version. Otherwise this would be
+ * done for all items of a set in the turn that applies it, or that first asks for it.
  */
 export function* prepareItem(item: Item, before: Item | undefined): Generator<void, void> {
   if (item.deleted) return;
@@ -157,8 +157,8 @@ interface DataSet {
 }
 
 /**
- * Parses `{"flags":{…},"segments":{…}}`, as stored in archives, item by item with a yield after each. Never throws. What an operator
- * chose has no limit of its own.
+ * Parses `{"flags":{…},"segments":{…}}`, as stored in archives, item by item with a yield after each. Never throws. There is no limit, since
+ * an operator chose the file.
  */
 export function* readDataSet(text: string): Generator<void, DataSet | { readonly problem: string }> {
   try {
@@ -216,7 +216,7 @@ export function sizeOf(item: Item | UnreadableItem): number {
   return ITEM_BYTES + bytesOf(isUnreadable(item) ? item.reason : item.json);
 }
 
-/** A change that takes too much to be parsed costs its item. Throws SyntaxError. */
+/** A change that is too large to be parsed costs only its item. Throws SyntaxError. */
 function* skipChange(event: 'patch' | 'delete', text: string, excess: string): Generator<void, Message> {
   const target = targetOf((yield* namesIn(text, ['path'])).get('path'));
   return target

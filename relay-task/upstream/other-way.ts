@@ -99,7 +99,7 @@ export function createSchedule(times: WayTimes, random: (() => number) | undefin
     tried(giveUp: () => void): void {
       clear();
       hasTried = true;
-      // A stream that is open and says nothing does not work either.
+      // A stream that is open and sends nothing does not work either.
       timer = setTimeout(giveUp, times.fallbackMs);
     },
   };

@@ -44,7 +44,7 @@ export function createOutbound({ proxyUrl, user, password, caCertFiles, env }: O
   const problemsOfVariables: string[] = [];
   const readVariable = (name: string) => {
     const proxy = readProxy(name, fromEnv(name), problemsOfVariables);
-    // Beside a configured proxy, the user is that one's.
+    // If a proxy is configured, the user is for that one.
     return own ? proxy : withUser(proxy, user, password);
   };
   const ofVariables = { forHttps: readVariable('HTTPS_PROXY'), forHttp: readVariable('HTTP_PROXY') };
@@ -96,7 +96,7 @@ function createAwsAgents(
   };
 }
 
-/** Undefined without a text, and where it is no address, which becomes a problem. */
+/** Undefined without a text, or if it is not an address, which is added to the problems. */
 function readProxy(name: string, text: string | undefined, problems: string[]): URL | undefined {
   if (text === undefined) return undefined;
   const proxy = parseProxy(text);

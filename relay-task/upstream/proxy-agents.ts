@@ -72,8 +72,8 @@ export function createTunnelAgent({ proxy, secureContext, timeoutMs = 10_000, po
 }
 
 /**
- * Lets a tunnel that is being opened count for the agent's `maxSockets`, and end with the agent: Node counts only
- * sockets that exist. Returns what ends this.
+ * Counts a tunnel that is being opened towards the agent's `maxSockets`, and destroys it with the agent: Node counts only sockets that exist.
+ * Returns the function that ends this.
  */
 function countAsSocket(request: http.ClientRequest, agent: https.Agent, options: tls.ConnectionOptions): () => void {
   const sockets = agent.sockets as unknown as Record<string, { destroy(): unknown }[]>;
@@ -86,7 +86,7 @@ function countAsSocket(request: http.ClientRequest, agent: https.Agent, options:
   };
 }
 
-/** Node starts a request that waits for a place when a socket closes, but a tunnel that failed never was one. */
+/** Node starts a waiting request when a socket closes, but a tunnel that failed never became a socket. */
 function startNext(agent: https.Agent, options: tls.ConnectionOptions): void {
   const requests = agent.requests as unknown as Record<string, http.ClientRequest[]>;
   const name = agent.getName(options as https.RequestOptions);
@@ -167,7 +167,7 @@ interface Requested {
   readonly addRequest: AddRequest;
 }
 
-/** `host:port` of a request without or with TLS. */
+/** `host:port` of a request, with or without TLS. */
 function targetOf({ host, port = 80 }: RequestOptions): string {
   return `${host?.includes(':') ? `[${host}]` : host}:${port}`;
 }

@@ -14,20 +14,20 @@ import { type Failure, invalidData } from './status.ts';
 /** What to do after an event: go on, open the stream again at LaunchDarkly's request, or because of a failure. */
 type Verdict = Failure | 'reconnect' | undefined;
 
-/** How an event is handled: at once, later, or in steps, which are taken in slices if it is long, as long as the connection is open. */
+/** How an event is handled: at once, later, or in steps. The steps of a long event are taken in slices, and only while the connection is open. */
 export type Handling = Verdict | Promise<Verdict> | Generator<void, Verdict>;
 
 /** What is transferred in more than one event. */
 export interface Transfer {
-  /** It has begun and has no end yet. */
+  /** It has begun and not ended. */
   isOpen(): boolean;
-  /** Whether an event may bring more of it: all but heartbeats. */
+  /** Whether an event may be part of it: all but heartbeats. */
   isPart(event: string | undefined): boolean;
 }
 
 export interface ReadEventsOptions extends Omit<PlaceOptions, 'arrivedBytes'> {
   readonly maxBytes: number;
-  /** Where the event that has begun counts. The caller releases it at the end. */
+  /** Where the event that is arriving counts. The caller releases it at the end. */
   readonly begun: ReceivedPart;
   readonly stallMs: number;
   readonly transferStallMs: number;
@@ -48,8 +48,8 @@ interface Chunk {
 }
 
 /**
- * Hands on the events of a response, for one slice of time in a turn of the event loop; `receivedAt` is the arrival of an event's last
- * chunk. Ends once, unless it is over before: with what an event's verdict was, or with why there are no more events.
+ * Hands on the events of a response, for at most one slice of time in each turn of the event loop; `receivedAt` is when the last chunk of an
+ * event arrived. Ends once, with the verdict on an event or with why there are no more events, unless it is closed before.
  */
 export function readEvents(
   response: IncomingMessage,
@@ -60,7 +60,7 @@ export function readEvents(
   const waiting: (Chunk | Failure)[] = [];
   const parser = createEventParser({ maxBytes, onIgnored });
   let receivedAt = 0;
-  /** Of the events that have ended and may be part of a transfer, as they arrived. */
+  /** Bytes of the ended events that may be part of a transfer, as they arrived. */
   let endedBytes = 0;
   const place = createPlace({ ...options, arrivedBytes: () => parser.heldBytes });
   /** A large event or a transfer that has begun must make progress. */
@@ -86,13 +86,13 @@ export function readEvents(
     pump.goOn();
   }
 
-  /** Counts the event that has begun, until it is handed on. */
+  /** Counts the event that is arriving, until it is handed on. */
   function hold(): Failure | undefined {
     const problem = begun.hold(parser.heldBytes);
     return problem === undefined ? undefined : invalidData(problem);
   }
 
-  /** What arrived beside others is handled when it is its turn, and counts until then. */
+  /** An event that was received beside others waits for its turn to be handled, and counts until then. */
   function inTurn(found: ServerSentEvent | LongEvent | { readonly problem: string }): Verdict | Promise<Verdict> {
     if ('problem' in found) return invalidData(found.problem);
     if (transfer?.isPart(found.event)) endedBytes += sizeOf(found);
@@ -211,7 +211,7 @@ function createPump(
   };
 }
 
-/** What is handled in steps is handled in slices if it is long, and not to its end once the connection is over. */
+/** A long event that is handled in steps is handled in slices, and no further once the connection is over. */
 function verdictOf(handling: Handling, characters: number, isOver: () => boolean): Verdict | Promise<Verdict> {
   if (typeof handling !== 'object' || !('next' in handling)) return handling;
   return characters > LARGE_CHARACTERS ? inSlices(unlessOver(handling, isOver)) : resultOf(handling);

@@ -14,17 +14,17 @@ export function receivedLimit({ memoryBytes, heapBytes }: ProcessLimits = proces
 }
 
 /**
- * In bytes: of everything that LaunchDarkly has not sent to its end yet, over all environments. What is alone gets half of it
- * (`createShare`), which is all that it may send at once.
+ * The limit, in bytes, for everything that LaunchDarkly has begun to send and not finished, over all environments. One environment alone gets
+ * half of it (`createShare`), which is the most that it may send at once.
  */
 export function receivedMemoryBytes(limits?: ProcessLimits): number {
   return 2 * receivedLimit(limits);
 }
 
-/** The memory for what LaunchDarkly has not sent to its end yet, and who holds some of it. */
+/** The memory for what LaunchDarkly has not finished sending, and who holds some of it. */
 export interface ReceivedMemory extends Budget {
   readonly holders: Set<Holder>;
-  /** What has received less than `LEAST_PACE` for this long makes room for what finds none. */
+  /** A holder that received less than `LEAST_PACE` for this long makes room for others that need it. */
   readonly patienceMs: number;
 }
 
@@ -46,18 +46,18 @@ export function createReceivedMemory(
 /** In bytes per ms: 64 KB/s. */
 const LEAST_PACE = 64;
 
-/** What one connection holds at present, out of its share of the memory for what is not there to its end yet. */
+/** What one connection holds at present, out of its share of that memory. */
 export interface Received {
   /** `what` begins the sentence: "an event". */
   part(what: string): ReceivedPart;
-  /** It waits for the relay, so it is not its fault that nothing arrives. */
+  /** It is waiting for the relay, so it is not to blame that nothing arrives. */
   setWaiting(waits: boolean): void;
   /** Called when others need the room: must release all parts. */
   onGivenUp(problem: string): void;
 }
 
 export interface ReceivedPart {
-  /** It holds so many bytes now. Returns why it may not: then it counts as before, and must be given up. */
+  /** Sets how many bytes it holds. Returns why it may not hold them: its count is then unchanged, and it must be given up. */
   hold(bytes: number): string | undefined;
 }
 
@@ -72,7 +72,7 @@ function createCounted(memory: ReceivedMemory): Received {
   const share = createShare(memory);
   const stepBytes = LEAST_PACE * patienceMs;
   let isWaiting = false;
-  /** When it last had received `stepBytes` more, or begun, as `performance.now()`; and what it held then. */
+  /** When it had last received `stepBytes` more, or had begun, as `performance.now()`; and what it held then. */
   let mark = { at: 0, bytes: 0 };
 
   const holder: Holder = {
@@ -86,7 +86,7 @@ function createCounted(memory: ReceivedMemory): Received {
       ),
   };
 
-  /** At most as much as is free afterwards. */
+  /** How much must be freed first: afterwards as much must be free as it takes. */
   const lackingBytes = (more: number) => 2 * more - share.freeBytes;
 
   /** Gives up others that are idle, the largest first, if that helps. */
@@ -129,7 +129,7 @@ function createCounted(memory: ReceivedMemory): Received {
   return received;
 }
 
-/** Of one item. The largest that LaunchDarkly sends have a tenth of them. */
+/** Of one item. LaunchDarkly's largest items have a tenth of that. */
 const MOST_PARSED_VALUES = 250_000;
 
 /** How many values of JSON may be held. */

@@ -30,7 +30,7 @@ interface Member {
   delivered: boolean;
 }
 
-/** In the place of an upstream that is about to be started. */
+/** Stands in for an upstream until it is started. */
 const notStarted: Upstream = { status: createStatus({ freshMs: FRESH_MS }).read, close: async () => {} };
 
 /** An upstream that changes keys without a gap: the old connection closes after the new one has delivered. */

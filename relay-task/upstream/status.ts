@@ -9,7 +9,7 @@ export interface Failure {
   readonly statusCode?: number;
   /** Upstream rejected the request, and will until someone acts. */
   readonly refused?: boolean;
-  /** It may be about the state that the request named: the next one should name none. */
+  /** It may concern the state that the request named, so the next request should name none. */
   readonly isAboutState?: boolean;
   /** Of the answer with this status code. */
   readonly headers?: IncomingHttpHeaders;
@@ -73,7 +73,7 @@ export function createStatus({ onStatus, freshMs }: StatusOptions) {
       lastSign = performance.now();
       if (complete) [checkedAt, checkedNow] = [Date.now(), lastSign];
     },
-    /** Why something large comes late; undefined: it no longer does. */
+    /** Why something large is late; undefined: it no longer is. */
     delayed(message: string | undefined): void {
       delay = message === undefined ? undefined : { since: delay?.since ?? Date.now(), message };
     },

@@ -5,7 +5,7 @@ import { FRESH_MS } from './status.ts';
 import { type FlagStreamOptions, fdv1Stream, fdv2Stream } from './streams.ts';
 import type { Way } from './synchronizer.ts';
 
-/** How LaunchDarkly is asked: by its first protocol, or by its second as a stream, by polling, or by what works. */
+/** Which of LaunchDarkly's protocols is used: the first, or the second as a stream, by polling, or by whichever of these works. */
 type Protocol = 'fdv1' | 'fdv2' | 'fdv2-streaming' | 'fdv2-polling';
 
 export interface StreamingOptions extends FlagStreamOptions, DataSystemTimes {

@@ -52,7 +52,7 @@ export function fdv2Stream(options: FlagStreamOptions): Way {
   return {
     name: "FDv2's stream",
     start(events, basis) {
-      // One connection is one user of the memory, with its transfer and its events.
+      // The transfer and the events of one connection count together.
       const received = createReceived(receivedMemory);
       const reader = createFDv2Reader({ held, maxBytes, received });
       return startEventStream({
@@ -85,7 +85,7 @@ function common({ held: _, ...options }: FlagStreamOptions, { onAlive, onDelay, 
   };
 }
 
-/** What the items of a whole set need is found in slices. */
+/** Prepares the items of a whole set in slices. */
 function* prepared(reading: Generator<void, Message>, held: Held | undefined): Generator<void, Message> {
   const message = yield* reading;
   if (message.kind === 'put') {
@@ -109,7 +109,7 @@ function stepOf(message: Message): Step {
   }
 }
 
-/** A query without what is empty. Never throws: half of a surrogate pair becomes U+FFFD, as in every URL. */
+/** Omits empty parameters. Never throws: half of a surrogate pair becomes U+FFFD, as in every URL. */
 export function queryOf(parameters: Readonly<Record<string, string | undefined>>): string {
   const parts = Object.entries(parameters).flatMap(([name, value]) =>
     value === undefined || value === '' ? [] : `${name}=${encodeURIComponent(value.toWellFormed())}`,

@@ -5,11 +5,11 @@ import type { Failure } from './status.ts';
 
 /** One way to get flags and their changes, such as a stream or polling. Retries every failure until it is closed. */
 export interface Synchronizer {
-  /** Reports nothing any more. */
+  /** Nothing is reported after this. */
   close(): void;
 }
 
-/** What it reports. None of this throws, but each may close it. */
+/** What a synchronizer reports. None of these throws, but each may close it. */
 export interface SynchronizerEvents {
   /** LaunchDarkly accepted the key. */
   onOpen(headers: IncomingHttpHeaders): void;
@@ -17,12 +17,12 @@ export interface SynchronizerEvents {
   onAlive(): void;
   /**
    * One step; `receivedAt` as `performance.now()`. Returns undefined to go on, `reconnect` when LaunchDarkly asked for it, or a
-   * failure, which also begins again.
+   * failure, which also reconnects.
    */
   onStep(step: Step, receivedAt: number): Failure | 'reconnect' | undefined;
-  /** Why something large comes late; undefined: it no longer does. */
+  /** Why something large is late; undefined: it no longer is. */
   onDelay(reason: string | undefined): void;
-  /** Called after each failure; it is tried again. */
+  /** Called after each failure; a retry follows. */
   onFailure(failure: Failure): void;
 }
 
@@ -37,11 +37,11 @@ export type Step =
       readonly unreadable: readonly UnreadableItem[];
       readonly state: string | undefined;
     }
-  /** The difference between the state that was named and the present one. */
+  /** What has changed since the state that was named. */
   | {
       readonly kind: 'changes';
       readonly changes: readonly (Item | UnreadableItem)[];
-      /** What to name as `basis` the next time; '': nothing. Undefined: the protocol has none. */
+      /** What to name as `basis` next time; '': nothing. Undefined: the protocol has no states. */
       readonly state: string | undefined;
     }
   /** The state that was named is the present one. */
@@ -50,7 +50,7 @@ export type Step =
   | { readonly kind: 'goodbye'; readonly reason: string; readonly fallbackMs?: number }
   /** An unknown event or object, which LaunchDarkly's SDKs ignore as well. */
   | { readonly kind: 'ignored'; readonly why: string }
-  /** What is being transferred is damaged: it has to begin again. */
+  /** The transfer is damaged and has to begin again. */
   | { readonly kind: 'invalid'; readonly problem: string };
 
 /**

@@ -13,19 +13,19 @@ interface UnreadableLinesOptions {
   readonly fields?: Readonly<Record<string, string>> | undefined;
 }
 
-/** Lines about invalid items, each when an item becomes invalid or has another reason, and few however many there are. */
+/** Log lines about invalid items: one when an item becomes invalid or its reason changes, and few however many items there are. */
 interface UnreadableLines {
   /** The invalid items of a whole set, before it is delivered. */
   full(unreadable: readonly UnreadableItem[]): void;
   /** One became invalid. */
   skipped(item: UnreadableItem): void;
-  /** One arrived that is valid. */
+  /** A valid one arrived. */
   arrived(item: Item): void;
 }
 
 /** Of one set. `/status` lists more. */
 const MOST_NAMED = 10;
-/** Of those that were not in a set; the lines are paced in any case. */
+/** Of items that did not arrive in a set; their lines are paced in any case. */
 const MOST_REMEMBERED = 10_000;
 
 export function createUnreadableLines({ log, held, what, fields }: UnreadableLinesOptions): UnreadableLines {
