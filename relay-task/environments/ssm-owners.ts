@@ -45,61 +45,12 @@ export function createOwners({ graceMs }: { readonly graceMs: number }): Owners 
   /** Adopted, and not met in a claim yet: its values may still be unreadable. */
   let adopted = new Map<string, { readonly dispute: Dispute; readonly at: number }>();
 
-  /** The owner, or undefined while the credential is withheld. */
-  function decide(id: string, claims: readonly Claim[], drafts: ReadonlyMap<string, Draft>, now: number) {
-    const before = known.get(id) ?? takeAdopted(id);
-    const holders = claims.filter(({ standing }) => standing !== 'replaced').sort(byRight);
-    const named = environmentsOf(holders);
-    if (before === undefined) {
-      // An environment that serves an SDK key gets that key's flags from LaunchDarkly, so the choice does little harm.
-      const [first] = holders;
-      const isClear = named.length === 1 || first?.kind === 'sdkKey';
-      return first && isClear ? remember(id, first.environment, named, undefined) : undefined;
-    }
-    const own = holders.filter(({ environment }) => environment === before.owner);
-    const present = own.filter(({ standing }) => standing === 'present');
-    if (present.length > 0) {
-      const parameters = drafts.get(before.owner)?.parameters;
-      // An environment that names it while the owner's value cannot be read may have got it from there.
-      const isUncertain = present.every(({ parameter }) => isUnread(parameters?.get(parameter as SsmParameterName)));
-      return remember(id, before.owner, isUncertain ? named.filter((one) => isNamed(one, before)) : named, before);
-    }
-    if (own.length > 0) {
-      const moved = holders.find(
-        ({ environment, standing }) => standing === 'present' && !isNamed(environment, before),
-      );
-      return remember(id, moved?.environment ?? before.owner, named, before, moved ? undefined : own[0]?.missingSince);
-    }
-    // One whose parameter is missing gave it up before its owner did.
-    const stillThere = holders.filter(({ standing }) => standing === 'present');
-    const heirs = stillThere.length > 0 ? stillThere : holders;
-    const heir = heirOf(before, heirs, drafts);
-    const missingSince = before.missingSince ?? now;
-    if (heir !== undefined || now - missingSince >= graceMs) {
-      return remember(id, heir ?? firstOf(heirs, before), named, before);
-    }
-    known.set(id, { ...before, later: laterOf(before.owner, named, before), missingSince });
-    return undefined;
-  }
-
   function takeAdopted(id: string): Dispute | undefined {
     if (adopted.size === 0) return undefined;
     const print = fingerprintOf(id);
     const found = adopted.get(print);
     adopted.delete(print);
     return found?.dispute;
-  }
-
-  function remember(
-    id: string,
-    owner: string,
-    named: readonly string[],
-    before: Dispute | undefined,
-    missingSince?: number,
-  ): string {
-    const key = before?.owner === owner ? before.key : undefined;
-    known.set(id, { owner, key, later: laterOf(owner, named, before), missingSince });
-    return owner;
   }
 
   return {
@@ -115,11 +66,14 @@ export function createOwners({ graceMs }: { readonly graceMs: number }): Owners 
       const owners = new Map<string, string | undefined>();
       undecided = new Set();
       for (const [id, all] of claims) {
-        const [first] = all;
-        const isReplaced = all.every(({ standing }) => standing === 'replaced');
-        const owner = isReplaced ? (known.get(id)?.owner ?? first.environment) : decide(id, all, byId, now);
-        owners.set(id, owner);
-        if (owner === undefined && !known.has(id)) undecided.add(fingerprintOf(id));
+        const [first, ...others] = all.filter(({ standing }) => standing !== 'replaced').sort(byRight);
+        if (first) {
+          const holders: Holders = [first, ...others];
+          const next = nextDispute(known.get(id) ?? takeAdopted(id), holders, byId, { now, graceMs });
+          if (next) known.set(id, next);
+          else undecided.add(fingerprintOf(id));
+          owners.set(id, holders.find(({ environment }) => environment === next?.owner)?.environment);
+        } else owners.set(id, known.get(id)?.owner ?? all[0].environment);
         const dispute = known.get(id);
         if (dispute && dispute.later.length > 0)
           known.set(id, { ...dispute, key: keyOf(byId.get(dispute.owner)) ?? dispute.key });
@@ -150,6 +104,53 @@ export function createOwners({ graceMs }: { readonly graceMs: number }): Owners 
 
     undecided: () => undecided,
   };
+}
+
+/** Claims of one credential, the one with the best right first. */
+type Holders = readonly [Claim, ...Claim[]];
+
+/**
+ * What is known of a credential that these environments claim; undefined: not which of them had it first. While the owner is none of
+ * them, the credential is withheld.
+ */
+function nextDispute(
+  before: Dispute | undefined,
+  holders: Holders,
+  drafts: ReadonlyMap<string, Draft>,
+  { now, graceMs }: { readonly now: number; readonly graceMs: number },
+): Dispute | undefined {
+  const named = environmentsOf(holders);
+  if (before === undefined) {
+    // An environment that serves an SDK key gets that key's flags from LaunchDarkly, so the choice does little harm.
+    const [{ kind, environment }] = holders;
+    return named.length === 1 || kind === 'sdkKey' ? ownedBy(environment, named, undefined) : undefined;
+  }
+  const { owner } = before;
+  const own = holders.filter(({ environment }) => environment === owner);
+  const present = own.filter(({ standing }) => standing === 'present');
+  if (present.length > 0) {
+    const parameters = drafts.get(owner)?.parameters;
+    // An environment that names it while the owner's value cannot be read may have got it from there.
+    const isUncertain = present.every(({ parameter }) => isUnread(parameters?.get(parameter as SsmParameterName)));
+    return ownedBy(owner, isUncertain ? named.filter((one) => isNamed(one, before)) : named, before);
+  }
+  if (own.length > 0) {
+    const moved = holders.find(({ environment, standing }) => standing === 'present' && !isNamed(environment, before));
+    return ownedBy(moved?.environment ?? owner, named, before, moved ? undefined : own[0]?.missingSince);
+  }
+  // One whose parameter is missing gave it up before its owner did.
+  const [first, ...others] = holders.filter(({ standing }) => standing === 'present');
+  const heirs: Holders = first ? [first, ...others] : holders;
+  const heir = heirOf(before, heirs, drafts);
+  const missingSince = before.missingSince ?? now;
+  if (heir !== undefined || now - missingSince >= graceMs)
+    return ownedBy(heir ?? firstOf(heirs, before.later), named, before);
+  return { ...before, later: laterOf(owner, named, before), missingSince };
+}
+
+function ownedBy(owner: string, named: readonly string[], before: Dispute | undefined, missingSince?: number): Dispute {
+  const key = before?.owner === owner ? before.key : undefined;
+  return { owner, key, later: laterOf(owner, named, before), missingSince };
 }
 
 /** Removes the claims that belong to others, and says why. */
@@ -192,24 +193,23 @@ function refusalOf(
 /** The environment that gets the credential, since its owner has certainly given it up; undefined: none yet. */
 function heirOf(
   { owner, key, later }: Dispute,
-  holders: readonly Claim[],
+  holders: Holders,
   drafts: ReadonlyMap<string, Draft>,
 ): string | undefined {
   const [first] = holders;
-  if (first === undefined) return undefined;
   const sameKey = holders.find(({ environment }) => key !== undefined && keyOf(drafts.get(environment)) === key);
   if (sameKey !== undefined) return sameKey.environment;
   const held = drafts.get(owner)?.parameters.get(parameterOf[first.kind]);
   if (held === undefined || isUnread(held)) return undefined;
   // Before it was deleted, its parameter had another value already.
   const isReplaced = held.trouble?.kind !== 'missing' || (held.text !== undefined && held.text !== first.value);
-  return isReplaced ? firstOf(holders, { later }) : undefined;
+  return isReplaced ? firstOf(holders, later) : undefined;
 }
 
 /** Which one got it first, as far as is known. */
-function firstOf(holders: readonly Claim[], { later }: Pick<Dispute, 'later'>): string {
+function firstOf(holders: Holders, later: readonly string[]): string {
   const named = environmentsOf(holders);
-  return later.find((name) => named.includes(name)) ?? named[0]!;
+  return later.find((name) => named.includes(name)) ?? holders[0].environment;
 }
 
 export const parameterOf: Record<CredentialKind, SsmParameterName> = {
