@@ -1,13 +1,24 @@
 /** How node:http reads requests: those for streams are upgrades, and bodies that come in crumbs end their connection. */
 import { IncomingMessage } from 'node:http';
 import { createPacedLines } from '../common/paced-lines.ts';
+import type { Log } from '../ports.ts';
 import { clientAddress } from './client-address.ts';
 import type { Dispatcher } from './dispatch.ts';
 import { createCrumbCount, ignoreBodies } from './pieces.ts';
 import { isOneTooMany } from './pipelining.ts';
-import type { RelayServerOptions } from './server.ts';
 
-type ListenerOptions = Pick<RelayServerOptions, 'log' | 'headersTimeoutMs' | 'keepAliveTimeoutMs' | 'maxHeaderBytes'>;
+export interface ListenerOptions {
+  readonly log: Log;
+  /** How long a client may take to send the head of a request: 10,000 ms. */
+  readonly headersTimeoutMs?: number;
+  /**
+   * How long an idle connection stays open: 4,010,000 ms. It must exceed the load balancer's idle timeout (at most 4,000 s on
+   * an ALB), or a request sent just as the relay closes becomes a 502. An idle socket costs a few KB.
+   */
+  readonly keepAliveTimeoutMs?: number;
+  /** The largest head of a request: 64 KiB, an ALB's limit. */
+  readonly maxHeaderBytes?: number;
+}
 
 export function listenerOptions(options: ListenerOptions, { asksForStream }: Pick<Dispatcher, 'asksForStream'>) {
   const tell = createPacedLines();

@@ -15,7 +15,7 @@ import type { Log } from '../ports.ts';
 import { answerRequests } from './answer-requests.ts';
 import { trackConnections } from './connections.ts';
 import { createDispatcher, type RequestTurns } from './dispatch.ts';
-import { listenerOptions } from './listener.ts';
+import { type ListenerOptions, listenerOptions } from './listener.ts';
 import type { Patience } from './patience.ts';
 import { MAX_FIELDS } from './request-head.ts';
 import type { Route, RoutesOptions } from './routes.ts';
@@ -33,18 +33,14 @@ export interface TlsOptions extends Certificate {
   readonly minVersion?: 'TLSv1' | 'TLSv1.1' | 'TLSv1.2' | 'TLSv1.3' | undefined;
 }
 
-export interface RelayServerOptions extends Services, Omit<RoutesOptions, 'health' | 'find' | 'log' | 'polls'> {
+export interface RelayServerOptions
+  extends Services,
+    ListenerOptions,
+    Omit<RoutesOptions, 'health' | 'find' | 'log' | 'polls'> {
   /** Absent: plain HTTP. */
   readonly tls?: TlsOptions | undefined;
-  /** How long a client may take to send the head of a request: 10,000 ms. */
-  readonly headersTimeoutMs?: number;
   /** How long it may take to send the whole request: 30,000 ms. */
   readonly requestTimeoutMs?: number;
-  /**
-   * How long an idle connection stays open: 4,010,000 ms. It must exceed the load balancer's idle timeout (at most 4,000 s on
-   * an ALB), or a request sent just as the relay closes becomes a 502. An idle socket costs a few KB.
-   */
-  readonly keepAliveTimeoutMs?: number;
   /** How long a large body may wait for memory, unread: 7,000 ms. */
   readonly bodyWaitMs?: number;
   /** Unlimited by default. */
@@ -55,8 +51,6 @@ export interface RelayServerOptions extends Services, Omit<RoutesOptions, 'healt
   readonly evaluations?: EvaluationLines;
   /** How slowly a client may read an answer: 64 KiB in 30,000 ms, and all of it at 16 KiB/s. Streams have limits of their own. */
   readonly patience?: Patience;
-  /** The largest head of a request: 64 KiB, an ALB's limit. */
-  readonly maxHeaderBytes?: number;
   /** More are closed unanswered, each with a call of `refused`, as are those for which there is no memory; any number by default. */
   readonly maxConnections?: number | undefined;
   refused?(because: 'files' | 'memory'): void;
