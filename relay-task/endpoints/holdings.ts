@@ -14,6 +14,11 @@ export interface Holding {
   /** The body is there. */
   arrived(): void;
   giveBack(bytes: number): void;
+  /**
+   * Counts bytes that are held until everything is given back, or until the function that it returns is called. Throws Refusal if there is
+   * no room for them.
+   */
+  hold(bytes: number): () => void;
   /** Of the request that could not take so many more bytes: 503, or 413 if it never could. */
   refusal(bytes: number): Refusal;
   /** Gives everything back. */
@@ -96,6 +101,10 @@ export function createHoldings(
           large.release(lanes, ofLarge);
           small.release(lanes, ofSmall);
           waiting.proceed();
+        },
+        hold(bytes) {
+          if (!holding.take(bytes)) throw holding.refusal(bytes);
+          return () => holding.giveBack(bytes);
         },
         refusal(bytes) {
           if (!isTooMuch(bytes)) return new Refusal(503, 'no memory is free for this request', retryLater());

@@ -140,7 +140,7 @@ export async function unpackBody(
     throw new Refusal(415, 'Content-Encoding must be gzip, deflate or br', { 'Accept-Encoding': 'gzip, deflate, br' });
   return memory.inTurn(async () => {
     const windowBytes = encoding === 'br' ? brotliWindowBytes(bytes) : ZLIB_BYTES;
-    if (!memory.take(windowBytes)) throw memory.refusal(windowBytes);
+    memory.hold(windowBytes);
     const collector = createCollector(limitBytes, memory);
     try {
       let sizeBytes = 0;

@@ -38,7 +38,7 @@ export function openLanes(address: string): MemoryLanes {
 
 type MemoryLanes = Omit<RequestLanes, 'work'>;
 
-interface RequestRoom {
+export interface RequestRoom {
   /** For its head, its body, and what it holds besides, without its answer. A body is unpacked when it is its turn. */
   open(lanes: MemoryLanes): BodyMemory;
   answer(lanes: MemoryLanes): Answer;

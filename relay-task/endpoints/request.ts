@@ -19,11 +19,8 @@ export interface EnvironmentRequest extends RouteRequest, Selected {
   readonly address: string;
   /** The decompressed body. Call it once. Rejects with Refusal. */
   body(limitBytes: number): Promise<Buffer>;
-  /**
-   * Counts bytes that are held until the request is answered, or until the function that it returns is called. Throws Refusal 503 if there
-   * is no room for them.
-   */
-  hold(bytes: number): () => void;
+  /** As `Holding.hold`. */
+  readonly hold: BodyMemory['hold'];
   readonly answer: Answer;
   /** Long work calls it after each slice: resolves when it is this request's turn again. */
   pause(): Promise<void>;
