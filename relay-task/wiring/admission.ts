@@ -98,70 +98,38 @@ export function createHeard(most = MOST_HEARD): Heard {
 export function createAdmission(
   first: EnvironmentDescription,
   onChange: () => void = () => {},
-  environments: Heard = createHeard(),
+  heard: Heard = createHeard(),
   history?: CredentialHistory,
 ): Admission {
   let description = first;
   // Data without a mark in the environment's place of a store counts as data of this key.
-  let held = sourceOf(first, first.sdkKey && firstKeyOf(first.sdkKey, first.credentials));
-  let newcomers = new Map([
-    ...(held === sourceOf(first)
-      ? []
-      : [[credentialId({ kind: 'sdkKey', value: first.sdkKey ?? '' }), sourceOf(first)] as const]),
-    ...(history?.newcomers ?? []),
-  ]);
-  let leaving = new Map(history?.leaving);
-  const started = held;
+  const started = sourceOf(first, first.sdkKey && firstKeyOf(first.sdkKey, first.credentials));
+  let held = started;
   let hasData = false;
   let conflictSince: number | undefined;
+  const credentials = createCredentials(first, started, history);
 
-  /** A newcomer belongs to the key that it came with, any other credential to the data that it had. */
-  function leavingIn(
-    next: EnvironmentDescription,
-    clientIdsBy: (id: string) => readonly string[],
-  ): Map<string, Leaving> {
-    const ids = next.credentials.filter(({ unconfirmed }) => unconfirmed).map(credentialId);
-    return new Map(
-      ids.map((id) => [id, leaving.get(id) ?? { source: newcomers.get(id) ?? held, clientIds: clientIdsBy(id) }]),
-    );
-  }
-
-  const sourcesNow = () => [
-    sourceOf(description),
-    ...description.credentials.flatMap(({ kind, value }) => (kind === 'sdkKey' ? [sourceOf(description, value)] : [])),
-  ];
-
-  function sourceWith(mark: string): string | undefined {
-    const [hash] = mark.split('.');
-    return sourcesNow().find((one) => markOf(one) === hash);
-  }
-
-  /** Whether LaunchDarkly's word speaks against it. */
-  function isForeign(kind: CredentialKind, value: string): boolean {
-    const environment = environments.get(held);
-    if (environment === undefined) return false;
-    if (kind === 'sdkKey') return (environments.get(sourceOf(description, value)) ?? environment) !== environment;
-    if (kind === 'environmentId') return value !== environment;
-    // It is unknown whose a mobile key is. While the SDK key and the client-side ID disagree, it may be either's, and one that was
-    // replaced before that was corrected still may.
-    const clientIds = [...clientIdsOf(description), ...(leaving.get(credentialId({ kind, value }))?.clientIds ?? [])];
-    return clientIds.some((clientId) => clientId !== environment);
-  }
-
-  /** Whether the data is no longer that of which the credential was a part. */
-  function hasLostData(id: string): boolean {
-    const left = leaving.get(id);
-    return left !== undefined && mayDiffer(left.source, held);
-  }
+  const environment = () => heard.get(held);
 
   /** Whether two sources may have the data of two environments. */
-  function mayDiffer(a: string, b: string): boolean {
-    return a !== b && (environments.get(a) === undefined || environments.get(a) !== environments.get(b));
+  const mayDiffer = (a: string, b: string) => a !== b && (heard.get(a) === undefined || heard.get(a) !== heard.get(b));
+
+  const sourceWith = (hash: string | undefined) => sourcesOf(description).find((one) => markOf(one) === hash);
+
+  /** Whether LaunchDarkly's word speaks against it. */
+  function isForeign(kind: CredentialKind, value: string, left: Leaving | undefined): boolean {
+    const present = environment();
+    if (present === undefined) return false;
+    if (kind === 'sdkKey') return (heard.get(sourceOf(description, value)) ?? present) !== present;
+    if (kind === 'environmentId') return value !== present;
+    // It is unknown whose a mobile key is. While the SDK key and the client-side ID disagree, it may be either's, and one that was
+    // replaced before that was corrected still may.
+    return [...clientIdsOf(description), ...(left?.clientIds ?? [])].some((clientId) => clientId !== present);
   }
 
   function changed(): void {
-    const environment = environments.get(held);
-    const disagree = environment !== undefined && clientIdsOf(description).some((clientId) => clientId !== environment);
+    const present = environment();
+    const disagree = present !== undefined && clientIdsOf(description).some((clientId) => clientId !== present);
     conflictSince = disagree ? (conflictSince ?? Date.now()) : undefined;
     onChange();
   }
@@ -171,17 +139,91 @@ export function createAdmission(
     held = source;
     const { sdkKey } = description;
     // The key counted as one that has its data only because there was none.
-    if (!hasData && sdkKey !== undefined && source !== sourceOf(description))
-      newcomers.set(credentialId({ kind: 'sdkKey', value: sdkKey }), sourceOf(description));
+    if (!hasData && sdkKey !== undefined && source !== sourceOf(description)) credentials.await(description, sdkKey);
     hasData = true;
     changed();
     return isOther;
   }
 
-  const isOwn = (kind: CredentialKind, value: string) => kind === 'sdkKey' && held === sourceOf(description, value);
+  return {
+    admits(kind, value) {
+      if (kind === 'sdkKey' && held === sourceOf(description, value)) return true;
+      const id = credentialId({ kind, value });
+      if (held !== sourceOf(description) && credentials.isNew(id)) return false;
+      const left = credentials.left(id);
+      // What it was a part of is no longer there.
+      if (left && mayDiffer(left.source, held)) return false;
+      return !isForeign(kind, value, left);
+    },
+    update(next) {
+      credentials.update(description, next, held);
+      description = next;
+      changed();
+    },
+    holds,
+    belongs(sdkKey, environmentId) {
+      // For a payload filter it may be followed by a dot and the filter.
+      heard.set(sourceOfKey(sdkKey), environmentId.split('.')[0] ?? '');
+      changed();
+    },
+    mark: () => [markOf(held), environment() ?? []].flat().join('.'),
+    takes(mark) {
+      const [hash, said] = mark?.split('.') ?? [];
+      const source = mark === undefined ? held : sourceWith(hash);
+      if (source === undefined) return false;
+      if (said !== undefined) heard.set(source, said);
+      holds(source);
+      return true;
+    },
+    owns(mark) {
+      const [hash, said] = mark?.split('.') ?? [];
+      // As LaunchDarkly told the writer, also of a key that is not known here yet.
+      if (said !== undefined && said === environment()) return true;
+      // What says nothing counts as data of the key that this task starts with.
+      const source = mark === undefined ? started : sourceWith(hash);
+      return source !== undefined && !mayDiffer(source, held);
+    },
+    source: () => held,
+    environmentId: () => environment() ?? (held === sourceOf(description) ? description.environmentId : undefined),
+    successorOf(sdkKey) {
+      const present = description.sdkKey ?? sdkKey;
+      return mayDiffer(sourceOfKey(sdkKey), sourceOfKey(present)) ? sdkKey : present;
+    },
+    key: () => keyOf(held),
+    history: credentials.history,
+    environment,
+    problem() {
+      if (conflictSince === undefined) return undefined;
+      return {
+        since: conflictSince,
+        message: `LaunchDarkly says that the SDK key belongs to the environment ${environment()}, but the client-side ID is ${clientIdsOf(description).join()}: correct one of them; mobile and client-side SDKs get 503 until then`,
+      };
+    },
+  };
+}
 
+/** Which credentials wait for their data, and which had data that may be replaced. `held`: the source of the data in memory. */
+function createCredentials(first: EnvironmentDescription, held: string, history: CredentialHistory | undefined) {
+  let newcomers = new Map<string, string>();
+  let leaving = new Map(history?.leaving);
+
+  /** The key waits for data of its own. */
+  function awaitKey(description: EnvironmentDescription, sdkKey: string): void {
+    newcomers.set(credentialId({ kind: 'sdkKey', value: sdkKey }), sourceOf(description));
+  }
+
+  /** A newcomer belongs to the key that it came with, any other credential to the data that it had. */
+  function leavingIn(next: EnvironmentDescription, present: string, clientIdsBy: (id: string) => readonly string[]) {
+    const ids = next.credentials.filter(({ unconfirmed }) => unconfirmed).map(credentialId);
+    return new Map(
+      ids.map((id) => [id, leaving.get(id) ?? { source: newcomers.get(id) ?? present, clientIds: clientIdsBy(id) }]),
+    );
+  }
+
+  if (held !== sourceOf(first)) awaitKey(first, first.sdkKey ?? '');
+  for (const [id, source] of history?.newcomers ?? []) newcomers.set(id, source);
   // A task that starts was not there when they were replaced, nor when an ID was that still opens its environment as they do.
-  leaving = leavingIn(first, () => [
+  leaving = leavingIn(first, held, () => [
     ...clientIdsOf(first),
     ...first.credentials.flatMap(({ kind, value, unconfirmed }) =>
       kind === 'environmentId' && unconfirmed ? value : [],
@@ -189,72 +231,22 @@ export function createAdmission(
   ]);
 
   return {
-    admits: (kind, value) =>
-      isOwn(kind, value) ||
-      ((held === sourceOf(description) || !newcomers.has(credentialId({ kind, value }))) &&
-        !hasLostData(credentialId({ kind, value })) &&
-        !isForeign(kind, value)),
-    update(next) {
-      const known = new Set(description.credentials.map(credentialId));
-      const before = sourceOf(description);
-      const clientIds = clientIdsOf(description);
+    isNew: (id: string) => newcomers.has(id),
+    left: (id: string): Leaving | undefined => leaving.get(id),
+    await: awaitKey,
+    update(before: EnvironmentDescription, next: EnvironmentDescription, present: string): void {
+      const known = new Set(before.credentials.map(credentialId));
       // Credentials that have the data keep it. Those that wait for it keep waiting: an earlier key may deliver again.
-      const isEstablished = held === before && before !== sourceOf(next);
-      const ids = next.credentials.map(credentialId);
-      description = next;
+      const isEstablished = present === sourceOf(before) && present !== sourceOf(next);
       const came = newcomers;
       newcomers = new Map();
-      for (const id of ids) {
+      for (const id of next.credentials.map(credentialId)) {
         const source = known.has(id) ? came.get(id) : sourceOf(next);
         if (source !== undefined && !(known.has(id) && isEstablished)) newcomers.set(id, source);
       }
-      leaving = leavingIn(next, (id) => (known.has(id) ? clientIds : clientIdsOf(next)));
-      changed();
+      leaving = leavingIn(next, present, (id) => clientIdsOf(known.has(id) ? before : next));
     },
-    holds,
-    belongs(sdkKey, environmentId) {
-      // For a payload filter it may be followed by a dot and the filter.
-      environments.set(sourceOfKey(sdkKey), environmentId.split('.')[0] ?? '');
-      changed();
-    },
-    mark: () => [markOf(held), environments.get(held) ?? []].flat().join('.'),
-    takes(mark) {
-      if (mark === undefined) {
-        holds(held);
-        return true;
-      }
-      const source = sourceWith(mark);
-      if (source === undefined) return false;
-      const [, environment] = mark.split('.');
-      if (environment !== undefined) environments.set(source, environment);
-      holds(source);
-      return true;
-    },
-    owns(mark) {
-      // As LaunchDarkly told the writer, also of a key that is not known here yet.
-      const environment = mark?.split('.')[1];
-      if (environment !== undefined && environment === environments.get(held)) return true;
-      // What says nothing counts as data of the key that this task starts with.
-      const source = mark === undefined ? started : sourceWith(mark);
-      return source !== undefined && !mayDiffer(source, held);
-    },
-    source: () => held,
-    environmentId: () =>
-      environments.get(held) ?? (held === sourceOf(description) ? description.environmentId : undefined),
-    successorOf(sdkKey) {
-      const present = description.sdkKey ?? sdkKey;
-      return mayDiffer(sourceOfKey(sdkKey), sourceOfKey(present)) ? sdkKey : present;
-    },
-    key: () => keyOf(held),
-    history: () => ({ newcomers, leaving }),
-    environment: () => environments.get(held),
-    problem() {
-      if (conflictSince === undefined) return undefined;
-      return {
-        since: conflictSince,
-        message: `LaunchDarkly says that the SDK key belongs to the environment ${environments.get(held)}, but the client-side ID is ${clientIdsOf(description).join()}: correct one of them; mobile and client-side SDKs get 503 until then`,
-      };
-    },
+    history: (): CredentialHistory => ({ newcomers, leaving }),
   };
 }
 
@@ -273,12 +265,16 @@ function keyOf(source: string): string | undefined {
 
 const sourceOfKey = (key = '') => `${KEY}${key}`;
 
-/** The sources of an environment that has its data from LaunchDarkly: its SDK key, then those in their grace time. */
+/** Where its data may come from: the present source first, then its other SDK keys. */
+function sourcesOf(description: EnvironmentDescription): readonly string[] {
+  const sdkKeys = description.credentials.filter(({ kind }) => kind === 'sdkKey');
+  return [sourceOf(description), ...sdkKeys.map(({ value }) => sourceOf(description, value))];
+}
+
+/** The sources of an environment that has its data from LaunchDarkly. */
 export function keySourcesOf(description: EnvironmentDescription): readonly string[] {
-  const { sdkKey, flagsFile, data, credentials } = description;
-  if (sdkKey === undefined || flagsFile !== undefined || data !== undefined) return [];
-  const others = credentials.filter(({ kind, value }) => kind === 'sdkKey' && value !== sdkKey);
-  return [sdkKey, ...others.map(({ value }) => value)].map((key) => sourceOf(description, key));
+  const { sdkKey, flagsFile, data } = description;
+  return sdkKey === undefined || flagsFile !== undefined || data !== undefined ? [] : sourcesOf(description);
 }
 
 /** The key to start with. In the middle of a rotation it is the earlier one, since the new one may not work yet. */
