@@ -4,21 +4,6 @@
  */
 import { createShares, MOST_FOR_ONE } from '../common/shares.ts';
 
-export interface Admission<T extends object> {
-  readonly waiting: number;
-  /** `now`: proceed. `later`: `admit` will be called. `no`: too many are waiting. */
-  ask(candidate: T): 'now' | 'later' | 'no';
-  /** A payload was not accepted by the socket at once: it holds a place until `leave`. */
-  enter(candidate: T): void;
-  leave(candidate: T): void;
-  /** One that waits does so no longer. */
-  forget(candidate: T): void;
-  /** Call when `hasRoom` may have become true. */
-  proceed(): void;
-  /** Removes and returns those that match; the rest keep their order. */
-  withdraw(condition: (candidate: T) => boolean): T[];
-}
-
 interface AdmissionOptions<T> {
   readonly maxInFlight: number;
   readonly maxWaiting: number;
@@ -29,7 +14,7 @@ interface AdmissionOptions<T> {
   admit(candidate: T): void;
 }
 
-export function createAdmission<T extends object>(options: AdmissionOptions<T>): Admission<T> {
+export function createAdmission<T extends object>(options: AdmissionOptions<T>) {
   const { maxInFlight, maxWaiting, lanesOf } = options;
   const inFlight = createShares((taken) => maxInFlight - taken, [1, 0.5]);
   // A whole fleet may come back at once.
@@ -68,7 +53,8 @@ export function createAdmission<T extends object>(options: AdmissionOptions<T>):
     get waiting() {
       return waiting.taken;
     },
-    ask(candidate) {
+    /** `now`: proceed. `later`: `admit` will be called. `no`: too many are waiting. */
+    ask(candidate: T): 'now' | 'later' | 'no' {
       const lanes = lanesOf(candidate);
       const name = nameOf(lanes);
       const group = groups.get(name);
@@ -79,13 +65,16 @@ export function createAdmission<T extends object>(options: AdmissionOptions<T>):
       else groups.set(name, { lanes, queue: [candidate] });
       return 'later';
     },
-    enter: (candidate) => inFlight.take(lanesOf(candidate)),
-    leave(candidate) {
+    /** A payload was not accepted by the socket at once: it holds a place until `leave`. */
+    enter: (candidate: T) => inFlight.take(lanesOf(candidate)),
+    leave(candidate: T): void {
       inFlight.giveBack(lanesOf(candidate));
       proceed();
     },
+    /** Call when `hasRoom` may have become true. */
     proceed,
-    forget(candidate) {
+    /** One that waits does so no longer. */
+    forget(candidate: T): void {
       const lanes = lanesOf(candidate);
       const name = nameOf(lanes);
       const queue = groups.get(name)?.queue ?? [];
@@ -95,7 +84,8 @@ export function createAdmission<T extends object>(options: AdmissionOptions<T>):
       if (queue.length === 0) groups.delete(name);
       waiting.giveBack(lanes);
     },
-    withdraw(condition) {
+    /** Removes and returns those that match; the rest keep their order. */
+    withdraw(condition: (candidate: T) => boolean): T[] {
       const withdrawn: T[] = [];
       for (const [name, { lanes, queue }] of groups) {
         const left = queue.filter((candidate) => !condition(candidate));

@@ -156,6 +156,12 @@ export function connectionOf(socket: Socket): Connection | undefined {
   return (socket as Bound)[CONNECTION];
 }
 
+/** Destroys its socket. The first reason counts. */
+export function hangUp(connection: Connection, reason: CloseReason): void {
+  connection.reason ??= reason;
+  connection.socket.destroy();
+}
+
 /** Removes by swapping in the last element, whose new index `move` gets. Order is not kept. */
 export function swapRemove<T>(array: T[], index: number, move: (element: T, index: number) => void): void {
   const last = array.pop();

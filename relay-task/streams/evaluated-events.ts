@@ -1,34 +1,7 @@
+/** The events of streams of evaluated flags, and the slots in which subjects hold what they were sent. */
 import type { EvaluatedFlag } from '../ports.ts';
 import type { Subject } from './connection.ts';
 import { eventText, type Framing, frame, piecesOf } from './framing.ts';
-
-/** The events of streams of evaluated flags, and the slots in which subjects hold what they were sent. */
-export interface EvaluatedEvents {
-  /** Whether any subject holds answers. */
-  readonly used: boolean;
-  /** Of flags that subjects hold answers of. */
-  readonly slots: number;
-  /** Of a flag that some subject may hold. */
-  slotOf(key: string): number;
-  /** Undefined: no subject holds it. */
-  knownSlot(key: string): number | undefined;
-  /** The answers, each in its slot. */
-  place(answers: readonly EvaluatedFlag[]): (EvaluatedFlag | undefined)[];
-  /** Everything that the subject holds, in pieces. */
-  put(subject: Subject): readonly Buffer[];
-  /** Whether a client that was sent `before` need not be sent `after`. */
-  saysTheSame(before: EvaluatedFlag | undefined, after: EvaluatedFlag | undefined): boolean;
-  patch(flag: EvaluatedFlag): Buffer;
-  remove(key: string, version: number): Buffer;
-  /** The highest version under which any client was told of the flag's deletion; -1: none was. */
-  removedVersion(key: string): number;
-  /** The flags' answers may differ from now on: drops the events that were made before. */
-  changed(): void;
-  /** A pass is over: drops its events, and frees the slots of flags that are gone. */
-  passed(gone: readonly string[]): void;
-  /** No client is left. */
-  emptied(): void;
-}
 
 /** What follows an answer's value, without the versions, which come first; what follows them names no other versions. */
 function withoutVersions({ rest, version }: EvaluatedFlag): readonly [string, string] {
@@ -45,8 +18,10 @@ function differInVersionsOnly(a: EvaluatedFlag, b: EvaluatedFlag): boolean {
   return behindA === behindB && beforeA === beforeB;
 }
 
+export type EvaluatedEvents = ReturnType<typeof createEvaluatedEvents>;
+
 /** `onPut`: the size of a whole set that was serialised. */
-export function createEvaluatedEvents(framing: Framing, onPut: (bytes: number) => void): EvaluatedEvents {
+export function createEvaluatedEvents(framing: Framing, onPut: (bytes: number) => void) {
   const slots = createSlots();
   let used = false;
   /** One buffer per event between two changes, shared by all connections. */
@@ -64,15 +39,20 @@ export function createEvaluatedEvents(framing: Framing, onPut: (bytes: number) =
   };
 
   return {
+    /** Whether any subject holds answers. */
     get used() {
       return used;
     },
+    /** Of flags that subjects hold answers of. */
     get slots() {
       return slots.names.length;
     },
+    /** Of a flag that some subject may hold. */
     slotOf: slots.of,
+    /** Undefined: no subject holds it. */
     knownSlot: slots.known,
-    place(answers) {
+    /** The answers, each in its slot. */
+    place(answers: readonly EvaluatedFlag[]): (EvaluatedFlag | undefined)[] {
       used = true;
       const slotted = answers.map((answer) => slots.of(answer.key));
       const held: (EvaluatedFlag | undefined)[] = new Array(slots.names.length).fill(undefined);
@@ -81,7 +61,8 @@ export function createEvaluatedEvents(framing: Framing, onPut: (bytes: number) =
       });
       return held;
     },
-    put(subject) {
+    /** Everything that the subject holds, in pieces. */
+    put(subject: Subject): readonly Buffer[] {
       if (last?.subject === subject && last.stamp === subject.stamp) return last.pieces;
       const parts: string[] = [];
       subject.held?.forEach((answer, slot) => {
@@ -93,14 +74,15 @@ export function createEvaluatedEvents(framing: Framing, onPut: (bytes: number) =
       onPut(bytes.length);
       return last.pieces;
     },
-    saysTheSame(before, after) {
+    /** Whether a client that was sent `before` need not be sent `after`. */
+    saysTheSame(before: EvaluatedFlag | undefined, after: EvaluatedFlag | undefined): boolean {
       if (!before || !after) return before === after;
       if (before.value.json !== after.value.json) return false;
       if (before.rest === after.rest) return true;
       // A version that fell must be sent: later versions could stay below the one that clients know.
       return after.version > before.version && differInVersionsOnly(before, after);
     },
-    patch(flag) {
+    patch(flag: EvaluatedFlag): Buffer {
       let bytes = patches.get(flag);
       if (bytes === undefined) {
         bytes = frame(
@@ -111,7 +93,7 @@ export function createEvaluatedEvents(framing: Framing, onPut: (bytes: number) =
       }
       return bytes;
     },
-    remove(key, version) {
+    remove(key: string, version: number): Buffer {
       removedVersions.set(key, Math.max(version, removedVersions.get(key) ?? -1));
       const name = `${version} ${key}`;
       let bytes = removals.get(name);
@@ -121,10 +103,14 @@ export function createEvaluatedEvents(framing: Framing, onPut: (bytes: number) =
       }
       return bytes;
     },
-    removedVersion: (key) => removedVersions.get(key) ?? -1,
+    /** The highest version under which any client was told of the flag's deletion; -1: none was. */
+    removedVersion: (key: string) => removedVersions.get(key) ?? -1,
+    /** No client is left. */
     emptied: () => removedVersions.clear(),
+    /** The flags' answers may differ from now on: drops the events that were made before. */
     changed: forget,
-    passed(gone) {
+    /** A pass is over: drops its events, and frees the slots of flags that are gone. */
+    passed(gone: readonly string[]): void {
       forget();
       for (const key of gone) slots.free(key);
     },

@@ -1,25 +1,15 @@
-import { PIECE_BYTES } from './framing.ts';
-
 /**
  * Framed events in one append-only log that all connections share. A connection's position is a number, so neither a burst
  * nor a slow client needs a queue.
  */
-export interface EventLog {
-  /** The number of the oldest event held. A connection whose next event is older needs a snapshot. */
-  readonly base: number;
-  /** The number of the next event. */
-  readonly head: number;
-  append(event: Buffer): void;
-  /** Drops everything and skips one number, so that every connection needs a snapshot. */
-  reset(): void;
-  /** The events from `from` on, up to `PIECE_BYTES` or one event, made once for all connections at that position. */
-  piece(from: number): { readonly bytes: Buffer; readonly next: number };
-}
+import { PIECE_BYTES } from './framing.ts';
 
 /** Slow clients are at different positions; beyond this many, pieces are not shared. */
 const SHARED_PIECES = 64;
 
-export function createEventLog(limits: { readonly messages: number; readonly bytes: number }): EventLog {
+export type EventLog = ReturnType<typeof createEventLog>;
+
+export function createEventLog(limits: { readonly messages: number; readonly bytes: number }) {
   /** `end`: bytes appended up to and including the event. */
   let events: { readonly bytes: Buffer; readonly end: number }[] = [];
   let base = 0;
@@ -43,24 +33,28 @@ export function createEventLog(limits: { readonly messages: number; readonly byt
     base += cut;
   };
   return {
+    /** The number of the oldest event held. A connection whose next event is older needs a snapshot. */
     get base() {
       return base;
     },
+    /** The number of the next event. */
     get head() {
       return base + events.length;
     },
-    append(bytes) {
+    append(bytes: Buffer): void {
       pieces.clear();
       written += bytes.length;
       events.push({ bytes, end: written });
       trim();
     },
-    reset() {
+    /** Drops everything and skips one number, so that every connection needs a snapshot. */
+    reset(): void {
       pieces.clear();
       base += events.length + 1;
       events = [];
     },
-    piece(from) {
+    /** The events from `from` on, up to `PIECE_BYTES` or one event, made once for all connections at that position. */
+    piece(from: number): { readonly bytes: Buffer; readonly next: number } {
       const shared = pieces.get(from);
       if (shared) return shared;
       const rest = events.slice(from - base);

@@ -1,52 +1,21 @@
 /** All open streams of the relay: the channels of its environments, and how streams are closed together. */
 import type { Socket } from 'node:net';
 import { createBudget } from '../common/budget.ts';
-import { createEvaluationLines, type EvaluationLines } from '../common/evaluation-lines.ts';
-import { createFairTurns, type FairTurns } from '../common/fair-turns.ts';
+import { createEvaluationLines } from '../common/evaluation-lines.ts';
+import { createFairTurns } from '../common/fair-turns.ts';
 import { sleep } from '../common/pause.ts';
 import type { Change, StreamKind, StreamOpening } from '../ports.ts';
-import type { Channel, Connection } from './connection.ts';
+import { type Channel, type Connection, hangUp } from './connection.ts';
 import type { Framing } from './framing.ts';
 import { type ChannelSettings, type StreamSource, streamKinds } from './kinds.ts';
-import { createLifecycle, type StreamMemory } from './lifecycle.ts';
-import { type CloseReason, type RefusalReason, type StreamMeter, silentMeter } from './meter.ts';
+import { createLifecycle, type LifecycleOptions } from './lifecycle.ts';
+import { type CloseReason, type RefusalReason, silentMeter } from './meter.ts';
 import type { ChannelBasics } from './readers.ts';
 
 export type { StreamSource } from './kinds.ts';
 
-export interface HubOptions {
-  /** Ms between heartbeats of a stream; 0 or less, the default: none. */
-  readonly heartbeatMs?: number;
-  /** Streams are closed at a random age between 80 and 100 % of it; 0 or less, the default: never. */
-  readonly maxAgeMs?: number;
-  /** A client that accepts nothing for this long is disconnected: 30,000 ms. */
-  readonly stallMs?: number;
-  /** A client with more than this queued in the process is disconnected: 8 MiB. */
-  readonly maxBehindBytes?: number;
-  /**
-   * How many first payloads are sent at once (0: 256), and how many streams may wait for theirs (4,096): of server SDKs, and of
-   * client-side SDKs. One environment takes half of the places and four fifths of the queue at most, one address
-   * a third and three quarters.
-   */
-  readonly maxInitialInFlight?: number;
-  readonly maxInitialWaiting?: number;
-  /** How long a first payload that is not read holds its place: 1,000 ms. */
-  readonly placeMs?: number;
-  /** Events that a channel keeps for clients that are behind (1,024 and 4 MiB); those further behind get a `put`. */
-  readonly logMessages?: number;
-  readonly logBytes?: number;
-  /** Whether streams of evaluated flags send flags, the default, or pings, after which SDKs fetch them. */
-  readonly clientStreams?: 'evaluated' | 'ping';
-  /** Pings are sent at a random moment between half of it and all of it; 0, the default: at once. */
-  readonly pingJitterMs?: number;
-  /** In which first answers of streams of evaluated flags are made; turns of their own by default. */
-  readonly turns?: FairTurns;
-  /** Lines of their own by default. */
-  readonly evaluations?: EvaluationLines;
-  /** What streams may take in memory; unlimited by default. */
-  readonly memory?: StreamMemory;
-  readonly meter?: StreamMeter;
-}
+/** For the defaults see `channelSettingsOf` and `lifecycleOptionsOf`. */
+export type HubOptions = Partial<ChannelSettings & LifecycleOptions>;
 
 /** The streams of one environment. */
 export interface EnvironmentStreams {
@@ -86,26 +55,10 @@ type Named = Pick<Channel, 'environment' | 'kind'>;
 const CLOSE_GRACE_MS = 2_000;
 
 export function createHub(options: HubOptions = {}): Hub {
-  const { meter = silentMeter } = options;
-  const settings: ChannelSettings = {
-    clientStreams: options.clientStreams ?? 'evaluated',
-    pingJitterMs: options.pingJitterMs ?? 0,
-    logMessages: options.logMessages ?? 1_024,
-    logBytes: options.logBytes ?? 4 * 1024 * 1024,
-    evaluations: options.evaluations ?? createEvaluationLines(),
-    turns: options.turns ?? createFairTurns({ maxWaiting: Infinity }),
-  };
-  const lifecycle = createLifecycle({
-    heartbeatMs: Math.max(0, options.heartbeatMs ?? 0),
-    maxAgeMs: Math.max(0, options.maxAgeMs ?? 0),
-    stallMs: options.stallMs ?? 30_000,
-    maxBehindBytes: options.maxBehindBytes ?? 8 * 1024 * 1024,
-    maxInitialInFlight: options.maxInitialInFlight || 256,
-    maxInitialWaiting: options.maxInitialWaiting ?? 4_096,
-    placeMs: options.placeMs ?? 1_000,
-    memory: options.memory ?? { servers: createBudget(Infinity), clients: createBudget(Infinity) },
-    meter,
-  });
+  const settings = channelSettingsOf(options);
+  const lifecycleOptions = lifecycleOptionsOf(options);
+  const lifecycle = createLifecycle(lifecycleOptions);
+  const { meter } = lifecycleOptions;
   const environments = new Set<readonly Channel[]>();
   /** Each credential once, so that connections share its text. */
   const credentials = new Map<string, string>();
@@ -119,7 +72,7 @@ export function createHub(options: HubOptions = {}): Hub {
     for (const connection of lifecycle.withdraw(
       (waiting) => channels.includes(waiting.channel) && condition(waiting),
     )) {
-      lifecycle.hangUp(connection, reason);
+      hangUp(connection, reason);
     }
     for (const channel of channels) {
       for (const connection of channel.connections.filter(condition)) lifecycle.finish(connection, reason);
@@ -129,7 +82,7 @@ export function createHub(options: HubOptions = {}): Hub {
   const failed = ({ environment, kind }: Named, connections: readonly Connection[], error: unknown) => {
     meter.failed(environment, kind, error);
     // A copy: closing takes them off the list.
-    for (const connection of [...connections]) lifecycle.hangUp(connection, 'failed');
+    for (const connection of [...connections]) hangUp(connection, 'failed');
   };
   const guarded = (channel: Channel, work: () => void) => {
     try {
@@ -189,17 +142,42 @@ export function createHub(options: HubOptions = {}): Hub {
     },
     async closeAll(windowMs) {
       closing = true;
-      for (const connection of lifecycle.withdraw(() => true)) lifecycle.hangUp(connection, 'shutdown');
+      for (const connection of lifecycle.withdraw(() => true)) hangUp(connection, 'shutdown');
       const channels = [...environments].flat();
       const all = channels.flatMap((channel) => channel.connections);
       await spreadEvenly(all, windowMs, (connection) => lifecycle.finish(connection, 'shutdown'));
       const deadline = performance.now() + CLOSE_GRACE_MS;
       while (lifecycle.open > 0 && performance.now() < deadline) await sleep(10);
       for (const { connections } of channels) {
-        for (const connection of connections) lifecycle.hangUp(connection, 'shutdown');
+        for (const connection of connections) hangUp(connection, 'shutdown');
       }
       lifecycle.stop('shutdown');
     },
+  };
+}
+
+function channelSettingsOf(options: HubOptions): ChannelSettings {
+  return {
+    clientStreams: options.clientStreams ?? 'evaluated',
+    pingJitterMs: options.pingJitterMs ?? 0,
+    logMessages: options.logMessages ?? 1_024,
+    logBytes: options.logBytes ?? 4 * 1024 * 1024,
+    evaluations: options.evaluations ?? createEvaluationLines(),
+    turns: options.turns ?? createFairTurns({ maxWaiting: Infinity }),
+  };
+}
+
+function lifecycleOptionsOf(options: HubOptions): LifecycleOptions {
+  return {
+    heartbeatMs: Math.max(0, options.heartbeatMs ?? 0),
+    maxAgeMs: Math.max(0, options.maxAgeMs ?? 0),
+    stallMs: options.stallMs ?? 30_000,
+    maxBehindBytes: options.maxBehindBytes ?? 8 * 1024 * 1024,
+    maxInitialInFlight: options.maxInitialInFlight || 256,
+    maxInitialWaiting: options.maxInitialWaiting ?? 4_096,
+    placeMs: options.placeMs ?? 1_000,
+    memory: options.memory ?? { servers: createBudget(Infinity), clients: createBudget(Infinity) },
+    meter: options.meter ?? silentMeter,
   };
 }
 

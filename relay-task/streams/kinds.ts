@@ -30,10 +30,14 @@ export interface StreamSource {
 }
 
 export interface ChannelSettings {
+  /** Whether streams of evaluated flags send flags, or pings, after which SDKs fetch them. */
   readonly clientStreams: 'evaluated' | 'ping';
+  /** Pings are sent at a random moment between half of it and all of it; 0: at once. */
   readonly pingJitterMs: number;
+  /** Events that a channel keeps for clients that are behind; those further behind get a `put`. */
   readonly logMessages: number;
   readonly logBytes: number;
+  /** In which first answers of streams of evaluated flags are made. */
   readonly turns: FairTurns;
   readonly evaluations: EvaluationLines;
 }

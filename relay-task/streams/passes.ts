@@ -25,26 +25,14 @@ export interface PassesOptions extends RoundsOptions {
   paused(): void;
 }
 
-export interface Passes {
-  /** Rises with every change. */
-  readonly generation: number;
-  /** All subjects were visited after the last change. */
-  readonly idle: boolean;
-  /** From now on it is visited after changes. What changed before is in the answers that it gets first. */
-  join(subject: Subject, address: string): void;
-  leave(subject: Subject): void;
-  publish(change: Change): void;
-  refresh(flagKeys: readonly string[]): void;
-  /** Whether some subject may not have been visited yet after the last change that affects the flag. */
-  concerns(flagKey: string): boolean;
-}
-
 /** Contexts whose memberships are loaded at the same time. */
 const MAX_PREPARING = 64;
 /** Visits in progress. More than one, since one of them may take long; of an address only those that were prepared. */
 const MAX_VISITING = 4;
 
-export function createPasses(options: PassesOptions): Passes {
+export type Passes = ReturnType<typeof createPasses>;
+
+export function createPasses(options: PassesOptions) {
   const { affected, ready, failed, paused } = options;
   const rounds = createRounds(options);
   const lanes = createLanes(rounds);
@@ -94,23 +82,27 @@ export function createPasses(options: PassesOptions): Passes {
   const visits = createVisits(options, rounds, lanes, goOn);
 
   return {
+    /** Rises with every change. */
     get generation() {
       return generation;
     },
+    /** All subjects were visited after the last change. */
     get idle() {
       return rounds.settled === generation;
     },
+    /** From now on it is visited after changes. What changed before is in the answers that it gets first. */
     join: lanes.join,
     leave: lanes.leave,
-    publish(change) {
+    publish(change: Change): void {
       pending.add(change.items);
       schedule(change.receivedAt);
     },
-    refresh(flagKeys) {
+    refresh(flagKeys: readonly string[]): void {
       pending.refresh(flagKeys);
       schedule(performance.now());
     },
-    concerns: (key) => rounds.concerns(key) || pending.concerns(key),
+    /** Whether some subject may not have been visited yet after the last change that affects the flag. */
+    concerns: (key: string) => rounds.concerns(key) || pending.concerns(key),
   };
 }
 

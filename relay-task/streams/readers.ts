@@ -1,6 +1,6 @@
 /** The connections of a channel: how each starts, catches up and leaves, whatever the channel sends. */
 import type { ItemView, StreamKind, StreamOpening } from '../ports.ts';
-import { type Channel, type Connection, swapRemove } from './connection.ts';
+import { type Connection, swapRemove } from './connection.ts';
 import { createHeads, type Framing } from './framing.ts';
 import type { StreamMeter } from './meter.ts';
 
@@ -30,26 +30,15 @@ interface ReadersOptions extends ChannelBasics {
   nextPiece(connection: Connection): Buffer | undefined;
 }
 
-export interface Readers {
-  /** What is the same in every channel. */
-  readonly channel: Omit<Channel, 'publish' | 'refresh' | 'renew'>;
-  readonly connections: readonly Connection[];
-  /** Bytes written since the last `countBytes`. */
-  readonly uncountedBytes: number;
-  /** Sends what the connection lacks until its socket pushes back. */
-  send(connection: Connection): void;
-  /** False: the socket accepts no more. */
-  write(connection: Connection, bytes: Buffer): boolean;
-  /** Reports what was written to the meter. */
-  countBytes(): void;
-}
+export type Readers = ReturnType<typeof createReaders>;
 
-export function createReaders(options: ReadersOptions): Readers {
+export function createReaders(options: ReadersOptions) {
   const { environment, kind, framing, environmentId, meter, late, sent, failed, begin, nextPiece } = options;
   const head = createHeads(framing, environmentId);
   const connections: Connection[] = [];
   let uncountedBytes = 0;
 
+  /** False: the socket accepts no more. */
   const write = ({ socket }: Connection, bytes: Buffer): boolean => {
     uncountedBytes += bytes.length;
     // write() returns false for every large buffer, even if the kernel took all of it.
@@ -63,6 +52,7 @@ export function createReaders(options: ReadersOptions): Readers {
     }
     if (connection.unsentBytes > 0 && !connection.awaitsAnswers) sent(connection);
   };
+  /** Sends what the connection lacks until its socket pushes back. */
   const send = (connection: Connection): void => {
     try {
       sendAll(connection);
@@ -70,6 +60,7 @@ export function createReaders(options: ReadersOptions): Readers {
       failed([connection], error);
     }
   };
+  /** Reports what was written to the meter. */
   const countBytes = () => {
     if (uncountedBytes > 0) meter.wrote(uncountedBytes);
     uncountedBytes = 0;
@@ -79,12 +70,13 @@ export function createReaders(options: ReadersOptions): Readers {
   };
 
   return {
+    /** What is the same in every channel. */
     channel: {
       environment,
       kind,
       framing,
-      connections,
-      start(connection) {
+      connections: connections as readonly Connection[],
+      start(connection: Connection) {
         connection.inChannel = connections.push(connection) - 1;
         const { socket, opening } = connection;
         connection.opening = undefined;
@@ -108,17 +100,18 @@ export function createReaders(options: ReadersOptions): Readers {
         else send(connection);
         countBytes();
       },
-      remove(connection) {
+      remove(connection: Connection): void {
         if (connection.inChannel < 0) return;
         swapRemove(connections, connection.inChannel, move);
         connection.inChannel = -1;
       },
-      send(connection) {
+      send(connection: Connection): void {
         send(connection);
         countBytes();
       },
     },
-    connections,
+    connections: connections as readonly Connection[],
+    /** Bytes written since the last `countBytes`. */
     get uncountedBytes() {
       return uncountedBytes;
     },

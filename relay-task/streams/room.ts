@@ -4,21 +4,6 @@ import { createSharedBudget } from '../common/shared-budget.ts';
 import { createShares, MOST_FOR_ONE } from '../common/shares.ts';
 import type { Connection } from './connection.ts';
 
-export interface Room {
-  /** For what the connection is. False: there is none. */
-  reserve(connection: Connection): boolean;
-  /** Everything that it holds. */
-  release(connection: Connection): void;
-  /** Counts what it has not read: what its socket and its snapshot hold. */
-  countUnread(connection: Connection): void;
-  /** Whether there is room if it reads nothing of so many bytes. */
-  hasRoomFor(connection: Connection, bytes: number): boolean;
-  /** If there is, counts them until `countUnread`. */
-  reserveFor(connection: Connection, bytes: number): boolean;
-  /** Call at times, so that room is looked for again. */
-  swept(): void;
-}
-
 interface RoomOptions {
   readonly budget: Budget;
   /** Connections that have read nothing for a while and may be closed for others, of any room; oldest first. */
@@ -29,7 +14,7 @@ interface RoomOptions {
 /** Searches for idle connections between two calls of `swept`: each passes over all of them, and a flood of newcomers needs many. */
 const MOST_SEARCHES = 16;
 
-export function createRoom({ budget, idle, close }: RoomOptions): Room {
+export function createRoom({ budget, idle, close }: RoomOptions) {
   const shared = createSharedBudget(budget, MOST_FOR_ONE);
   const unread = createShares(() => budget.freeBytes, MOST_FOR_ONE);
   /** Those that hold something unread. */
@@ -84,16 +69,21 @@ export function createRoom({ budget, idle, close }: RoomOptions): Room {
     return false;
   };
 
+  /** Whether there is room if it reads nothing of so many bytes. */
   const hasRoomFor = (connection: Connection, bytes: number) =>
     makeRoom(connection, () => leavesRoom(connection, bytes));
 
   return {
-    reserve: (connection) => makeRoom(connection, () => shared.reserve(connection.lanes, connection.reservedBytes)),
-    release(connection) {
+    /** For what the connection is. False: there is no room. */
+    reserve: (connection: Connection) =>
+      makeRoom(connection, () => shared.reserve(connection.lanes, connection.reservedBytes)),
+    /** Everything that it holds. */
+    release(connection: Connection): void {
       setUnread(connection, 0);
       shared.release(connection.lanes, connection.reservedBytes);
     },
-    countUnread(connection) {
+    /** Counts what it has not read: what its socket and its snapshot hold. */
+    countUnread(connection: Connection): void {
       // Other payloads are shared by all connections.
       if (connection.channel.kind !== 'eval') return;
       const { snapshot, snapshotPiece, socket } = connection;
@@ -101,12 +91,14 @@ export function createRoom({ budget, idle, close }: RoomOptions): Room {
       setUnread(connection, unsentBytes);
     },
     hasRoomFor,
-    reserveFor(connection, bytes) {
+    /** If there is room for so many bytes, counts them until `countUnread`. */
+    reserveFor(connection: Connection, bytes: number): boolean {
       if (!hasRoomFor(connection, bytes)) return false;
       setUnread(connection, bytes);
       return true;
     },
-    swept() {
+    /** Call at times, so that room is looked for again. */
+    swept(): void {
       searches = 0;
     },
   };

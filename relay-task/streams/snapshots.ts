@@ -7,13 +7,6 @@ import type { Item } from '../../lib/flag-table/index.ts';
 import { BLOCK_BYTES, chunkAround, type Framing, inPieces } from './framing.ts';
 import type { Feed } from './messages.ts';
 
-interface Snapshots {
-  /** The whole set as it is now, in pieces. */
-  make(): { readonly pieces: readonly Buffer[]; readonly bytes: number };
-  /** Forgets everything. */
-  clear(): void;
-}
-
 /** Items that follow one another in the set. */
 interface Block {
   /** Tombstones included, which keep the places of the items after them. */
@@ -22,9 +15,10 @@ interface Block {
   readonly bytes: Buffer;
 }
 
-export function createSnapshots(feed: Feed, framing: Framing): Snapshots {
+export function createSnapshots(feed: Feed, framing: Framing) {
   let held: readonly (readonly Block[])[] = [];
   return {
+    /** The whole set as it is now, in pieces. */
     make() {
       const { sections, closing } = feed.everything();
       held = sections.map(({ items }, index) => blocksOf(items, held[index] ?? [], feed));
@@ -37,6 +31,7 @@ export function createSnapshots(feed: Feed, framing: Framing): Snapshots {
       const pieces = inPieces([Buffer.from(before), ...parts, Buffer.from(after)]);
       return { pieces, bytes: lengthOf(pieces) };
     },
+    /** Forgets everything. */
     clear() {
       held = [];
     },

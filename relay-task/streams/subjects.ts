@@ -2,18 +2,11 @@
 import type { EvaluationOptions, HeldContext } from '../ports.ts';
 import { type Connection, Subject, swapRemove } from './connection.ts';
 
-interface Subjects {
-  /** Adds the connection to its subject. */
-  join(connection: Connection, context: HeldContext, options: EvaluationOptions): Subject;
-  leave(connection: Connection): void;
-  /** Connections that join from now on share no subject with those before. */
-  renew(): void;
-}
-
-export function createSubjects(): Subjects {
+export function createSubjects() {
   const byId = new Map<string, Subject>();
   return {
-    join(connection, context, options) {
+    /** Adds the connection to its subject. */
+    join(connection: Connection, context: HeldContext, options: EvaluationOptions): Subject {
       const id = idOf(context, options);
       let subject = byId.get(id);
       if (subject === undefined) {
@@ -24,7 +17,7 @@ export function createSubjects(): Subjects {
       connection.subject = subject;
       return subject;
     },
-    leave(connection) {
+    leave(connection: Connection): void {
       const { subject } = connection;
       if (subject === undefined) return;
       connection.subject = undefined;
@@ -32,6 +25,7 @@ export function createSubjects(): Subjects {
       swapRemove(subject.connections, subject.connections.indexOf(connection), () => {});
       if (subject.connections.length === 0 && byId.get(subject.id) === subject) byId.delete(subject.id);
     },
+    /** Connections that join from now on share no subject with those before. */
     renew: () => byId.clear(),
   };
 }

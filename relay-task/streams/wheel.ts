@@ -3,8 +3,10 @@ import { type Connection, swapRemove } from './connection.ts';
 import { heartbeats } from './framing.ts';
 import type { StreamMeter } from './meter.ts';
 
-interface WheelOptions {
+export interface WheelOptions {
+  /** Ms between heartbeats of a stream; 0: none. */
   readonly heartbeatMs: number;
+  /** Streams are closed at a random age between 80 and 100 % of it; 0: never. */
   readonly maxAgeMs: number;
   readonly meter: StreamMeter;
   /** The clock of `closeAt`. */
@@ -15,16 +17,10 @@ interface WheelOptions {
   old(connection: Connection): void;
 }
 
-interface Wheel {
-  add(connection: Connection): void;
-  remove(connection: Connection): void;
-  stop(): void;
-}
-
 const BUCKETS = 32;
 const LONGEST_REVOLUTION_MS = 30_000;
 
-export function createWheel({ heartbeatMs, maxAgeMs, meter, now, late, old }: WheelOptions): Wheel {
+export function createWheel({ heartbeatMs, maxAgeMs, meter, now, late, old }: WheelOptions) {
   const buckets: Connection[][] = Array.from({ length: BUCKETS }, () => []);
   const { revolutionMs, revolutionsPerBeat } = wheelTimes(heartbeatMs, maxAgeMs);
   let turns = 0;
@@ -63,20 +59,18 @@ export function createWheel({ heartbeatMs, maxAgeMs, meter, now, late, old }: Wh
   const timer = setInterval(turn, Math.max(1, revolutionMs / BUCKETS)).unref();
 
   return {
-    add(connection) {
+    add(connection: Connection): void {
       connection.bucket = bucketOfNext;
       bucketOfNext = (bucketOfNext + 1) % BUCKETS;
       connection.inBucket = (buckets[connection.bucket]?.push(connection) ?? 0) - 1;
     },
-    remove(connection) {
+    remove(connection: Connection): void {
       const bucket = buckets[connection.bucket];
       if (!bucket || connection.inBucket < 0) return;
       swapRemove(bucket, connection.inBucket, move);
       connection.inBucket = -1;
     },
-    stop() {
-      clearInterval(timer);
-    },
+    stop: () => clearInterval(timer),
   };
 }
 
