@@ -1,6 +1,6 @@
 import type { Log } from '../ports.ts';
 import type { BigSegmentMetadata, BigSegmentReading, BigSegmentStore } from './big-segments.ts';
-import { createStandings, type Standings, type StandingsOptions } from './big-segments-standing.ts';
+import { createStandings, type StandingsOptions } from './big-segments-standing.ts';
 
 export interface BigSegmentWatchOptions extends Omit<StandingsOptions, 'before'> {
   /** The first one is used; the others replace it while it cannot be relied on. */
@@ -39,8 +39,6 @@ export interface WatchedReading extends BigSegmentReading {
 interface Result {
   /** Whether any of them answered. */
   readonly answered: boolean;
-  /** The one that was asked last. */
-  readonly store: number;
   readonly reading: WatchedReading | undefined;
   /** Why no current answer was found; '' if there is one. */
   readonly problem: string;
@@ -48,14 +46,11 @@ interface Result {
 
 /** Reads from the stores, and knows whether they can be relied on. */
 export function createBigSegmentWatch(options: BigSegmentWatchOptions) {
-  const { former, log, pollMs = 5_000, timeoutMs = 2_000, retryMs = 1_000, outageWaitMs = 5_000 } = options;
-  let stores: BigSegmentWatchOptions['stores'] = [...options.stores, ...(former?.stores ?? [])];
-  const standings = createStandings({ ...options, before: former?.newest });
+  const { pollMs = 5_000, retryMs = 1_000, outageWaitMs = 5_000 } = options;
+  const stores = createStores(options);
   const outage = createOutage(outageWaitMs);
-  const trouble = createTroubleLog(log);
+  const trouble = createTroubleLog(options.log);
   const questions = createQuestions();
-  /** The store that was current last. The metadata is always asked of the first one first. */
-  let preferred = 0;
   let available: boolean | undefined;
   let reliability: Reliability | undefined;
   /** The last cursor that was announced to readers. */
@@ -67,15 +62,10 @@ export function createBigSegmentWatch(options: BigSegmentWatchOptions) {
   let closed = false;
 
   /** Asks, and draws conclusions from the answer. Returns whether the stores can be relied on again. */
-  async function ask(from: number, hashes: readonly string[]) {
+  async function ask(stored: typeof stores.read, hashes: readonly string[]) {
     const number = questions.next();
-    const result = await question(stores, standings, { from, hashes, timeoutMs });
-    const { answered, reading, problem } = result;
+    const { answered, reading, problem } = await stored(hashes);
     const isCurrent = reading?.reliability === 'current';
-    if (isCurrent) {
-      preferred = result.store;
-      if (preferred < options.stores.length) leaveFormer();
-    }
     if (closed || !questions.counts(number, isCurrent)) return { reading, recovered: false };
     const before = reliability;
     reliability = reading?.reliability ?? 'none';
@@ -88,25 +78,19 @@ export function createBigSegmentWatch(options: BigSegmentWatchOptions) {
       if (reliability === 'none') outage.begin();
       else outage.end(true);
     }
-    if (trouble.report(problem, answered, standings.newest !== undefined) && first) schedule(retryMs);
+    if (trouble.report(problem, answered, stores.newest() !== undefined) && first) schedule(retryMs);
     const recovered = isCurrent && before !== undefined && before !== 'current';
-    if (recovered) cursor = standings.newest?.cursor;
+    if (recovered) cursor = stores.newest()?.cursor;
     return { reading, recovered };
-  }
-
-  function leaveFormer(): void {
-    if (former === undefined || stores === options.stores) return;
-    stores = options.stores;
-    former.close();
   }
 
   /** Returns whether memberships may differ from what was read before. */
   async function look(): Promise<'moved' | 'recovered' | undefined> {
-    const { recovered } = await ask(0, probe);
+    const { recovered } = await ask(stores.readFirst, probe);
     if (recovered) return 'recovered';
     if (reliability !== 'current') return undefined;
     const before = cursor;
-    cursor = standings.newest?.cursor;
+    cursor = stores.newest()?.cursor;
     return before !== undefined && before !== cursor ? 'moved' : undefined;
   }
 
@@ -125,14 +109,14 @@ export function createBigSegmentWatch(options: BigSegmentWatchOptions) {
   }
 
   return {
-    newest: () => standings.newest,
+    newest: stores.newest,
     /** Whether any store answers; undefined: not known yet. */
     available: () => available,
     /** Undefined: not known yet. */
     reliability: () => reliability,
     /** Undefined: no store can be asked. */
     async read(hashes: readonly string[]): Promise<WatchedReading | undefined> {
-      const { reading, recovered } = await ask(preferred, hashes);
+      const { reading, recovered } = await ask(stores.read, hashes);
       if (recovered) options.onChange?.();
       return reading;
     },
@@ -150,41 +134,58 @@ export function createBigSegmentWatch(options: BigSegmentWatchOptions) {
       closed = true;
       clearTimeout(timer);
       outage.end(false);
-      leaveFormer();
+      stores.leaveFormer();
     },
   };
 }
 
-/** Asks one store after the other until one is current. */
-async function question(
-  stores: BigSegmentWatchOptions['stores'],
-  standings: Standings,
-  {
-    from,
-    hashes,
-    timeoutMs,
-  }: { readonly from: number; readonly hashes: readonly string[]; readonly timeoutMs: number },
-): Promise<Result> {
-  let answered = false;
-  let reading: WatchedReading | undefined;
-  let problem = 'there is no store of Big Segments';
-  let store = from;
-  for (let step = 0; step < stores.length; step++) {
-    store = (from + step) % stores.length;
-    try {
-      const found = await within(timeoutMs, stores[store]!.read(hashes));
-      answered = true;
-      const standing = standings.judge(store, found.metadata);
-      if (standing.kind === 'current') {
-        return { answered, store, reading: { ...found, reliability: 'current' }, problem: '' };
-      }
-      problem = standing.reason;
-      if (standing.kind === 'outdated') reading ??= { ...found, reliability: 'outdated' };
-    } catch (error) {
-      problem = (error as Error).message;
-    }
+/** The stores of Big Segments of an environment, and those before them until one of these is current. */
+function createStores(options: BigSegmentWatchOptions) {
+  const { stores: own, timeoutMs = 2_000 } = options;
+  let { former } = options;
+  const standings = createStandings({ ...options, before: former?.newest });
+  let stores = [...own, ...(former?.stores ?? [])];
+  /** The store that was current last. */
+  let preferred = 0;
+
+  function leaveFormer(): void {
+    stores = [...own];
+    former?.close();
+    former = undefined;
   }
-  return { answered, store, reading, problem };
+
+  /** Asks one store after the other until one is current. */
+  async function readFrom(from: number, hashes: readonly string[]): Promise<Result> {
+    let answered = false;
+    let reading: WatchedReading | undefined;
+    let problem = 'there is no store of Big Segments';
+    const inOrder = [...stores.entries()];
+    for (const [index, store] of [...inOrder.slice(from), ...inOrder.slice(0, from)]) {
+      try {
+        const found = await within(timeoutMs, store.read(hashes));
+        answered = true;
+        const standing = standings.judge(index, found.metadata);
+        if (standing.kind === 'current') {
+          preferred = index;
+          if (index < own.length) leaveFormer();
+          return { answered, reading: { ...found, reliability: 'current' }, problem: '' };
+        }
+        problem = standing.reason;
+        if (standing.kind === 'outdated') reading ??= { ...found, reliability: 'outdated' };
+      } catch (error) {
+        problem = (error as Error).message;
+      }
+    }
+    return { answered, reading, problem };
+  }
+
+  return {
+    newest: () => standings.newest,
+    leaveFormer,
+    read: (hashes: readonly string[]) => readFrom(preferred, hashes),
+    /** Asks the first one first, as for metadata. */
+    readFirst: (hashes: readonly string[]) => readFrom(0, hashes),
+  };
 }
 
 const UNREADABLE = 'Big Segments cannot be read; using the last known memberships';
