@@ -8,7 +8,10 @@ import type { EdgeSettings } from './stage-settings.ts';
 export function behaviorOf(
   settings: BehaviorSettings,
   edge: EdgeSettings,
-  { policies, edgeLambdas }: { readonly policies: EdgePolicies; readonly edgeLambdas: cloudfront.EdgeLambda[] },
+  {
+    policies,
+    edgeLambdas,
+  }: { readonly policies: Pick<EdgePolicies, 'of'>; readonly edgeLambdas: cloudfront.EdgeLambda[] },
 ): cloudfront.AddBehaviorOptions {
   const destination = destinationOf(settings, edge);
   return {

@@ -23,6 +23,7 @@ import { describeEdgeProblems, type EdgeEventType, type EdgeFunctionProperties }
 import type { IFlagTable } from './flag-table.ts';
 import { literalRegion } from './literal-region.ts';
 import { edgeFunctionMetric } from './observability/metrics.ts';
+import { setRetained } from './retained.ts';
 
 /** One of our three router functions, or your own module that exports `handler` and reads `__EDGE_CONFIG__`. */
 export type EdgeCode =
@@ -101,7 +102,7 @@ export class EdgeFlagFunction extends Construct implements IGrantable {
       // A distribution uses the previous version until it is updated. Deleting the function deletes its versions.
       currentVersionOptions: { removalPolicy: RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE },
     });
-    this.function.applyRemovalPolicy(retain ? RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE : RemovalPolicy.DESTROY);
+    setRetained(this.function, retain);
     const problems = this.problems(region);
     if (problems.length > 0) throw new Error(inLines(problems.map((message) => ({ message }))));
     this.node.addValidation({ validate: () => this.problems(region) });

@@ -1,4 +1,4 @@
-import { Duration } from 'aws-cdk-lib';
+import { Duration, Names } from 'aws-cdk-lib';
 import * as cloudfront from 'aws-cdk-lib/aws-cloudfront';
 import { Construct } from 'constructs';
 import {
@@ -9,6 +9,7 @@ import {
   type OriginRequestRules,
   type Selection,
 } from './edge-forwarding.ts';
+import { shortHash } from './short-hash.ts';
 
 export interface Policies {
   readonly cachePolicy: cloudfront.ICachePolicy;
@@ -16,30 +17,47 @@ export interface Policies {
   readonly originRequestPolicy?: cloudfront.IOriginRequestPolicy;
 }
 
-/** CloudFront's policies for what behaviors forward. Equal rules share one policy, since an account has 20 of each kind. */
+/**
+ * CloudFront's policies for what behaviors forward. Equal rules share one policy, since an account has 20 of each kind.
+ *
+ * A policy is named after its rules and never changes: CloudFront applies a changed policy at once to the behaviors that a distribution
+ * has, minutes before the distribution itself is updated. A page with a session in its cache key would be cached without it for that time.
+ */
 export class EdgePolicies extends Construct {
   private readonly made = new Map<string, cloudfront.CachePolicy | cloudfront.OriginRequestPolicy>();
-  private readonly name: string | undefined;
+  private readonly prefix: string;
 
-  /** `name`: of the first policy of each kind; further ones have a number. @default CloudFormation's names */
+  /** `name`: what the names of policies begin with. @default from the construct's path */
   constructor(scope: Construct, id: string, { name }: { readonly name?: string | undefined } = {}) {
     super(scope, id);
-    this.name = name;
+    this.prefix = name ?? Names.uniqueResourceName(this, { maxLength: 100 });
   }
 
-  of({ cache, originRequest }: Forwarding): Policies {
-    const originRequestPolicy = this.originRequestPolicy(originRequest);
+  of(forwarding: Forwarding): Policies {
+    return this.policies(forwarding, (kind, rules) => `_${shortHash(`${kind} ${JSON.stringify(rules)}`)}`);
+  }
+
+  /**
+   * Policies for one behavior, of a distribution that may be elsewhere: they keep their names when its rules change, since CloudFormation
+   * could not delete a policy that is in use there.
+   */
+  lasting(forwarding: Forwarding): Policies {
+    return this.policies(forwarding, () => '');
+  }
+
+  private policies({ cache, originRequest }: Forwarding, suffixOf: SuffixOf): Policies {
+    const originRequestPolicy = this.originRequestPolicy(originRequest, suffixOf);
     return {
-      cachePolicy: cache ? this.cachePolicy(cache) : cloudfront.CachePolicy.CACHING_DISABLED,
+      cachePolicy: cache ? this.cachePolicy(cache, suffixOf) : cloudfront.CachePolicy.CACHING_DISABLED,
       ...(originRequestPolicy && { originRequestPolicy }),
     };
   }
 
-  private cachePolicy(rules: CacheRules): cloudfront.ICachePolicy {
+  private cachePolicy(rules: CacheRules, suffixOf: SuffixOf): cloudfront.ICachePolicy {
     const { headers, cookies, queryStrings, defaultSeconds, maxSeconds, compressed } = rules;
     return this.once(
       'Cache',
-      rules,
+      suffixOf('Cache', rules),
       (id, cachePolicyName) =>
         new cloudfront.CachePolicy(this, id, {
           cachePolicyName,
@@ -63,7 +81,10 @@ export class EdgePolicies extends Construct {
     );
   }
 
-  private originRequestPolicy(rules: OriginRequestRules): cloudfront.IOriginRequestPolicy | undefined {
+  private originRequestPolicy(
+    rules: OriginRequestRules,
+    suffixOf: SuffixOf,
+  ): cloudfront.IOriginRequestPolicy | undefined {
     const { headers, cookies, queryStrings } = rules;
     if (cookies === 'all' && headers === 'all') return cloudfront.OriginRequestPolicy.ALL_VIEWER;
     if (cookies === 'all' && headers === 'all-but-host')
@@ -72,7 +93,7 @@ export class EdgePolicies extends Construct {
     const { OriginRequestHeaderBehavior: Headers, OriginRequestCookieBehavior: Cookies } = cloudfront;
     return this.once(
       'OriginRequest',
-      rules,
+      suffixOf('OriginRequest', rules),
       (id, originRequestPolicyName) =>
         new cloudfront.OriginRequestPolicy(this, id, {
           originRequestPolicyName,
@@ -88,21 +109,21 @@ export class EdgePolicies extends Construct {
     );
   }
 
-  /** Names are numbered, so that no policy is replaced when another one changes. */
   private once<T extends cloudfront.CachePolicy | cloudfront.OriginRequestPolicy>(
-    kind: 'Cache' | 'OriginRequest',
-    rules: CacheRules | OriginRequestRules,
+    kind: Kind,
+    suffix: string,
     make: (id: string, name: string) => T,
   ): T {
-    const key = `${kind} ${JSON.stringify(rules)}`;
-    const number = [...this.made.keys()].filter((one) => one.startsWith(`${kind} `)).length + 1;
-    // With an underscore, which the name of a stage cannot have: the first policy of stage `shop-2` is not the second one of `shop`.
-    const [idSuffix, nameSuffix] = number === 1 ? ['', ''] : [`-${number}`, `_${number}`];
-    const policy = (this.made.get(key) as T | undefined) ?? make(`${kind}${idSuffix}`, `${this.name}${nameSuffix}`);
-    this.made.set(key, policy);
+    const id = `${kind}${suffix}`;
+    // With an underscore, which the name of a stage cannot have.
+    const policy = (this.made.get(id) as T | undefined) ?? make(id, `${this.prefix}${suffix}`);
+    this.made.set(id, policy);
     return policy;
   }
 }
+
+type Kind = 'Cache' | 'OriginRequest';
+type SuffixOf = (kind: Kind, rules: CacheRules | OriginRequestRules) => string;
 
 function isNone(selection: Selection | Except): boolean {
   return selection === 'none' || (!isExcept(selection) && selection.length === 0);

@@ -8,7 +8,7 @@ import { behaviorOf } from './edge-behavior.ts';
 import { readBootstrap } from './edge-bootstrap.ts';
 import { decisionMetricNames, routedBehaviors, routerConfigs } from './edge-configs.ts';
 import { EdgeFlagFunction } from './edge-flag-function.ts';
-import { destinationOf, forwardingOf } from './edge-forwarding.ts';
+import { destinationOf, type Forwarding, forwardingOf } from './edge-forwarding.ts';
 import { EdgeMonitoring, type EdgeMonitoringOptions } from './edge-monitoring.ts';
 import { publishRouter, routerValues } from './edge-parameters.ts';
 import { EdgePolicies } from './edge-policies.ts';
@@ -22,7 +22,7 @@ export interface EdgeRouterProps {
   readonly stage: string;
   readonly flagTable: IFlagTable;
   readonly edge: EdgeSettings;
-  /** Of its first cache and origin request policy; further ones have a number. @default CloudFormation's names */
+  /** What the names of its cache and origin request policies begin with. @default from the construct's path */
   readonly policyName?: string;
   /** Whether functions are retained when their stack is deleted. @default true */
   readonly retain?: boolean;
@@ -101,7 +101,8 @@ export class EdgeRouter extends Construct {
 
     this.policies = new EdgePolicies(this, 'Policies', { name: props.policyName });
     const [, routed] = routedBehaviors(edge)[0]!;
-    const { cachePolicy, originRequestPolicy } = this.policies.of(forwardingOf(routed, destinationOf(routed, edge)));
+    const forwarding = forwardingOf(routed, destinationOf(routed, edge));
+    const { cachePolicy, originRequestPolicy } = this.policies.lasting(forwarding);
     this.cachePolicy = cachePolicy;
     if (originRequestPolicy) this.originRequestPolicy = originRequestPolicy;
     this.published = routerValues([this.viewerRequest, this.originRequest, this.viewerResponse], this);
@@ -113,7 +114,12 @@ export class EdgeRouter extends Construct {
   }
 
   /** What a behavior of a distribution needs besides its origin: policies, methods and, if the flag routes it, the functions. */
-  behavior(settings: BehaviorSettings = this.edge.behavior ?? {}): cloudfront.AddBehaviorOptions {
-    return behaviorOf(settings, this.edge, { policies: this.policies, edgeLambdas: this.edgeLambdas });
+  behavior(settings?: BehaviorSettings): cloudfront.AddBehaviorOptions {
+    const { edge, edgeLambdas, policies } = this;
+    const { behavior: own = {} } = edge;
+    // `cachePolicy` is that of the stage's own behavior, and of no other one.
+    const first = settings === undefined && own.origin === undefined;
+    const chosen = first ? { of: (rules: Forwarding) => policies.lasting(rules) } : policies;
+    return behaviorOf(settings ?? own, edge, { policies: chosen, edgeLambdas });
   }
 }

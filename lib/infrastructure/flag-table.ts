@@ -1,4 +1,4 @@
-import { Aws, RemovalPolicy, Token } from 'aws-cdk-lib';
+import { Aws, Token } from 'aws-cdk-lib';
 import {
   AttributeType,
   Billing,
@@ -14,6 +14,7 @@ import { Construct } from 'constructs';
 import { tableSchema } from '../flag-table/index.ts';
 import type { KeysByRegion } from './customer-keys.ts';
 import { literalRegion } from './literal-region.ts';
+import { setRetained } from './retained.ts';
 
 export interface FlagTableProps {
   /** A literal, the same in every region: readers and grants in other regions know the table by it. */
@@ -126,7 +127,6 @@ export class FlagTable extends Construct implements IFlagTable {
   /** Throws an Error if the stack's region is not a literal: replicas, edge functions and the choice of writer depend on it. */
   constructor(scope: Construct, id: string, props: FlagTableProps) {
     super(scope, id);
-    const retain = props.retain ?? true;
     this.tableName = props.tableName;
     this.homeRegion = literalRegion(this, 'a flag table');
     this.replicaRegions = props.replicaRegions;
@@ -144,9 +144,9 @@ export class FlagTable extends Construct implements IFlagTable {
       pointInTimeRecoverySpecification: { pointInTimeRecoveryEnabled: true },
       contributorInsightsSpecification: { enabled: true, mode: ContributorInsightsMode.THROTTLED_KEYS },
       deletionProtection: props.deletionProtection ?? false,
-      removalPolicy: retain ? RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE : RemovalPolicy.DESTROY,
       replicas: props.replicaRegions.map((region) => ({ region, deletionProtection: false })),
     });
+    setRetained(this.table, props.retain ?? true);
   }
 
   /** Throws an Error if a region has no key. */

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { CfnOutput, Duration, Stack, type StackProps } from 'aws-cdk-lib';
 import { Certificate, type ICertificate } from 'aws-cdk-lib/aws-certificatemanager';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
@@ -17,6 +16,7 @@ import type { RelayLoadBalancer } from './relay-load-balancer.ts';
 import { RelayNetwork } from './relay-network.ts';
 import { RelayService } from './relay-service.ts';
 import { imageFrom } from './relay-task-definition.ts';
+import { shortHash } from './short-hash.ts';
 import type { Relay, Stage } from './stage.ts';
 import type { RedisSettings, RelaySettings } from './stage-settings.ts';
 
@@ -166,10 +166,6 @@ export class RelayStack extends Stack {
       },
     });
   }
-}
-
-function shortHash(text: string): string {
-  return createHash('sha256').update(text).digest('hex').slice(0, 8);
 }
 
 /** The settings of a stage file as the construct takes them. */

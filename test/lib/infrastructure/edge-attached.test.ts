@@ -183,6 +183,41 @@ describe('a router in another CDK app', () => {
     });
   });
 
+  test('names its policies so that two routers of an account have different ones @heavy', () => {
+    const named = (id: string, props: Partial<EdgeRouterProps> = {}) => {
+      const stack = new Stack(createApp(), id, { env });
+      const router = new EdgeRouter(stack, 'Router', {
+        ...{ stage: id.toLowerCase(), flagTable, edge, monitoring: false },
+        ...props,
+      });
+      new Distribution(stack, 'Distribution', {
+        defaultBehavior: { origin: new HttpOrigin('a.example.com'), ...router.behavior() },
+        additionalBehaviors: {
+          '/page/*': { origin: new HttpOrigin('a.example.com'), ...router.behavior({ cacheKey: { cookies: ['a'] } }) },
+        },
+      });
+      const policies = resources(Template.fromStack(stack), 'AWS::CloudFront::CachePolicy');
+      return policies.map(({ CachePolicyConfig: { Name } }) => String(Name));
+    };
+    const names = [...named('Shop'), ...named('Blog')];
+    // The stage's own behavior has the policy whose ID is in SSM.
+    expect(names).toHaveLength(4);
+    expect(new Set(names).size).toBe(4);
+    // AWS: "CachePolicyConfig", Name.
+    expect(names.filter((name) => !/^(Shop|Blog)[\w-]{1,124}$/.test(name))).toEqual([]);
+    expect(named('News', { policyName: 'mine' })).toEqual(['mine', expect.stringMatching(/^mine_[\da-f]{8}$/)]);
+  });
+
+  test('comes to keep its functions by a deployment of its own, for which their deletion policies are not enough @heavy', () => {
+    const policies = ['DeletionPolicy', 'UpdateReplacePolicy'];
+    const functions = (retain: boolean) => {
+      const { stack } = appWith({ monitoring: false, retain });
+      const found = Template.fromStack(stack).findResources('AWS::Lambda::Function');
+      return JSON.stringify(found, (name, value) => (policies.includes(name) ? undefined : value));
+    };
+    expect(functions(true)).not.toBe(functions(false));
+  });
+
   test('can leave monitoring to its app @heavy', () => {
     const { app, stack } = appWith({ monitoring: false });
     expect(app.node.children.filter(Stack.isStack)).toEqual([stack]);

@@ -48,6 +48,18 @@ describe('the flag table', () => {
     ).toEqual({ 'eu-west-1': true, 'us-east-1': false });
   });
 
+  test('comes to be retained by a deployment of its own, for which its deletion policies are not enough', () => {
+    const policies = ['DeletionPolicy', 'UpdateReplacePolicy'];
+    const without = (retain: boolean) =>
+      JSON.stringify(templateOf({ retain }).toJSON(), (name, value) => (policies.includes(name) ? undefined : value));
+    expect(without(true)).not.toBe(without(false));
+    const properties = (retain: boolean) => {
+      const [table] = Object.values(templateOf({ retain }).findResources('AWS::DynamoDB::GlobalTable'));
+      return table?.Properties;
+    };
+    expect(properties(true)).toEqual(properties(false));
+  });
+
   test('replicates asynchronously, since multi-region strong consistency does not support TTL and transactions', () => {
     templateOf().hasResourceProperties('AWS::DynamoDB::GlobalTable', { MultiRegionConsistency: Match.absent() });
   });
