@@ -1,5 +1,6 @@
 import { edgeProblems } from './check-edge.ts';
-import { certifies, isInZone } from './hosted-zone.ts';
+import { checkNames } from './check-names.ts';
+import { certifies } from './hosted-zone.ts';
 import { alarmRegions, checkRecipients } from './observability/recipients.ts';
 import { EDGE_REGION } from './regions.ts';
 import {
@@ -13,7 +14,7 @@ import {
 } from './relay-contract.ts';
 import type { Network, Stage } from './stage.ts';
 import type { Problems } from './stage-readers.ts';
-import type { HostedZoneSettings, RelaySettings, StageSettings } from './stage-settings.ts';
+import type { RelaySettings, StageSettings } from './stage-settings.ts';
 import { isZoneOf } from './zone-subnets.ts';
 
 /** Checks properties against each other, after each was checked by itself; `given` is the stage without its defaults. */
@@ -26,6 +27,7 @@ export function checkStage(stage: Stage, given: StageSettings, problems: Problem
   checkRelay(stage, given, problems);
   checkVariables(stage, problems);
   checkEdge(stage, problems);
+  checkNames(stage, problems);
   checkRecipients(stage, problems);
   for (const name of ['application', 'stage']) {
     if (Object.hasOwn(stage.tags, name)) problems.say(`tags.${name}`, `tags.${name} is set by the app: remove it`);
@@ -117,7 +119,6 @@ function checkRelay(stage: Stage, given: StageSettings, problems: Problems): voi
   if (timeout) problems.mustBe('relay.idleTimeoutSeconds', relay.idleTimeoutSeconds, timeout);
 
   if (!relay.loadBalancer) checkUnbalanced(stage, given, problems);
-  checkZone('relay', 'hostName', relay.hostedZone, namesOf(relay), problems);
   checkCertificates(
     stage,
     'relay.certificates',
@@ -127,13 +128,16 @@ function checkRelay(stage: Stage, given: StageSettings, problems: Problems): voi
   );
   checkKeys(stage, given, problems);
   if (relay.publicAccess) {
-    const { certificates, hostName, hostedZone } = relay.publicAccess;
-    checkZone('relay.publicAccess', 'hostName', hostedZone, namesOf(relay.publicAccess), problems);
-    if (hostName !== undefined && hostName === relay.hostName && hostedZone?.id === relay.hostedZone?.id) {
-      problems.mustBe('relay.publicAccess.hostName', hostName, 'another name than relay.hostName in the same zone');
-    }
+    const { certificates, hostedZone } = relay.publicAccess;
     const made = certifies(hostedZone) || certifies(relay.hostedZone);
     checkCertificates(stage, 'relay.publicAccess.certificates', certificates, !made, problems);
+  }
+  // ElastiCache: identifiers neither end with a hyphen nor have two in a row.
+  if (stage.redis && 'serverless' in stage.redis && /--|-$/.test(stage.name)) {
+    problems.say(
+      'redis.serverless',
+      `redis.serverless is refused by ElastiCache, whose names have no -- and no - at their end, as stage ${stage.name} has: use redis.url, or a stage of another name`,
+    );
   }
   if (stage.redis && 'url' in stage.redis && production && stage.redis.url.startsWith('redis:')) {
     problems.mustBe('redis.url', stage.redis.url, 'rediss:// in production: flags must be encrypted in transit');
@@ -180,28 +184,6 @@ function checkUnbalanced({ edge }: Stage, { relay = {} }: StageSettings, problem
   }
   if (edge?.exposures) {
     problems.say('edge.exposures', 'edge.exposures go through the load balancer: relay.loadBalancer must not be false');
-  }
-}
-
-function namesOf({ hostName }: { readonly hostName?: string | undefined }): string[] {
-  return hostName === undefined ? [] : [hostName];
-}
-
-/** `names`: what gets records in the zone, the values of `property`. */
-function checkZone(
-  at: string,
-  property: string,
-  hostedZone: HostedZoneSettings | undefined,
-  names: readonly string[],
-  problems: Problems,
-): void {
-  if (!hostedZone) return;
-  if (names.length === 0) {
-    problems.say(`${at}.${property}`, `${at}.${property} is missing: ${at}.hostedZone has no use without it`);
-  }
-  const outside = names.filter((name) => !isInZone(name, hostedZone));
-  if (outside.length > 0) {
-    problems.mustBe(`${at}.hostedZone.name`, hostedZone.name, `a zone that contains ${outside.join(', ')}`);
   }
 }
 
@@ -292,7 +274,6 @@ function checkEdge(stage: Stage, problems: Problems): void {
   } else if (edge.certificateArn && account && owner !== account) {
     problems.mustBe('edge.certificateArn', edge.certificateArn, `a certificate in the stage's account ${account}`);
   }
-  checkZone('edge', 'domainNames', edge.hostedZone, edge.domainNames ?? [], problems);
   if (edge.hostedZone?.private) {
     problems.mustBe('edge.hostedZone.private', true, 'a public zone: viewers are outside any VPC');
   }

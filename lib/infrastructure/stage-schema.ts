@@ -5,6 +5,7 @@ import type {
   PreviewSettings,
   ShadowSettings,
 } from '../../lambda/edge-router/config.ts';
+import { blockOf, rangeOf } from './address-range.ts';
 import type {
   BehaviorSettings,
   CacheKeySettings,
@@ -37,11 +38,11 @@ const region = text(REGION, 'a region, such as eu-west-1');
 const regions = list(region, 'a list of regions');
 const zone = text(/^[a-z]{2}(-[a-z]+)+-\d[a-z]$/, 'an availability zone, such as eu-west-1a');
 const cidr: Read<string> = (value, at, problems) => {
-  const match =
-    typeof value === 'string' ? /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})\/(\d{1,2})$/.exec(value) : null;
-  const [, ...numbers] = (match ?? []).map(Number);
-  const fine = match && numbers.slice(0, 4).every((octet) => octet <= 255) && numbers[4]! <= 32;
-  return fine ? (value as string) : problems.mustBe(at, value, 'a CIDR block, such as 10.0.0.0/16');
+  const range = typeof value === 'string' ? rangeOf(value) : undefined;
+  if (!range) return problems.mustBe(at, value, 'a CIDR block, such as 10.0.0.0/16');
+  // EC2 would take the block of the address, which two rules of a security group may then have in common.
+  const block = blockOf(range);
+  return value === block ? block : problems.mustBe(at, value, `${block}, the block of that address`);
 };
 const certificateArn = text(/^arn:aws[\w-]*:acm:[a-z\d-]+:\d{12}:certificate\/[\da-f-]{36}$/, 'an ACM certificate ARN');
 const certificates = mapOf(REGION, certificateArn, 'a map of regions to ACM certificate ARNs');
@@ -55,13 +56,15 @@ const subnet = text(/^subnet-([\da-f]{8}|[\da-f]{17})$/, 'a subnet ID');
 const subnets = list(subnet, 'a list of subnet IDs');
 /** Environment variable names, as ld-relay and this relay read them. */
 const VARIABLE = /^[A-Z][A-Z0-9_]*$/;
-const plainHostName = text(/^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$/, 'a lower-case host name');
-const hostName = text(/^(\*\.)?([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$/, 'a lower-case host name');
+/** RFC 1035: labels of at most 63 characters, 253 in all. */
+const NAME = '(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\\.)+(?:[a-z]{2,63}|xn--[a-z0-9-]{0,58}[a-z0-9])$';
+const plainHostName = text(new RegExp(`^(?=.{1,253}$)${NAME}`), 'a lower-case host name');
+const hostName = text(new RegExp(`^(?=.{1,253}$)(?:\\*\\.)?${NAME}`), 'a lower-case host name');
 
 const hostedZone = group<HostedZoneSettings>(
   {
     id: text(/^Z[A-Z\d]{5,31}$/, 'the ID of a hosted zone, such as Z0123456789ABCDEFGHIJ'),
-    name: text(/^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$/, 'a lower-case domain name without a dot at its end'),
+    name: text(new RegExp(`^(?=.{1,253}$)${NAME}`), 'a lower-case domain name without a dot at its end'),
     private: boolean,
   },
   ['id', 'name'],
@@ -188,7 +191,7 @@ const relay = group<RelaySettings>({
   prometheus: group<PrometheusSettings>({
     port: metricsPort,
     allowedCidrs: list(cidr, 'a list of CIDR blocks'),
-    namespace: hostName,
+    namespace: plainHostName,
   }),
   agent,
   variables: mapOf(VARIABLE, text(/^[^\r\n]{0,4096}$/, 'one line of text'), 'a map of settings to strings'),

@@ -2,6 +2,7 @@
  * What would go wrong if a stage's stacks were updated: from the deployed templates and the new ones alone. CloudFormation finds some of
  * it in the middle of a deployment, some never, such as a cut of all streams.
  */
+import { rangeOf } from './address-range.ts';
 import type { ReplacementRules } from './replacement-rules.ts';
 import {
   exportsOf,
@@ -220,11 +221,7 @@ function rangeProblems({ stack, old, changes }: Update): UpdateProblem[] {
 }
 
 function overlap(one: string, other: string): boolean {
-  const [a, b] = [one, other].map((range) => {
-    const [address = '', bits = '32'] = range.split('/');
-    const first = address.split('.').reduce((sum, part) => sum * 256 + Number(part), 0);
-    return { first, last: first + 2 ** (32 - Number(bits)) - 1 };
-  });
+  const [a, b] = [rangeOf(one), rangeOf(other)];
   return a !== undefined && b !== undefined && a.first <= b.last && b.first <= a.last;
 }
 

@@ -1,3 +1,5 @@
+import { blockOf, rangeOf } from './address-range.ts';
+
 /** The letters of a region's zones. No region has more than six. */
 const LETTERS = 'abcdef';
 
@@ -18,18 +20,14 @@ export function zoneSubnets(
   cidr: string,
   zone: string,
 ): { readonly publicRange: string; readonly insideRange: string } {
-  const [address = '', bits] = cidr.split('/');
-  const first = address.split('.').reduce((sum, part) => sum * 256 + Number(part), 0);
-  const prefix = Number(bits);
+  const block = rangeOf(cidr);
+  if (!block) throw new Error(`cidr=${JSON.stringify(cidr)} is invalid: expected a CIDR block, such as 10.0.0.0/16`);
+  const { first, bits: prefix } = block;
   const at = LETTERS.indexOf(zoneLetter(zone));
-  const range = (offset: number, length: number) => `${dotted(first + offset)}/${length}`;
+  const range = (offset: number, bits: number) => blockOf({ first: first + offset, bits });
   const [eighth, small] = [2 ** (29 - prefix), 2 ** (27 - prefix)];
   return {
     insideRange: range(at * eighth, prefix + 3),
     publicRange: range(LETTERS.length * eighth + at * small, prefix + 5),
   };
-}
-
-function dotted(address: number): string {
-  return [24, 16, 8, 0].map((shift) => Math.floor(address / 2 ** shift) % 256).join('.');
 }

@@ -172,6 +172,16 @@ test.each<[string, object, string]>([
     'networks.eu-west-1.cidr="10.0.0.0/24" is invalid: expected a prefix length from /16 to /22',
   ],
   [
+    'a CIDR block whose address is not its first',
+    network({ cidr: '10.0.0.5/16' }),
+    'networks.eu-west-1.cidr="10.0.0.5/16" is invalid: expected 10.0.0.0/16, the block of that address',
+  ],
+  [
+    'two CIDR blocks that are one',
+    relay({ allowedCidrs: ['10.0.0.0/8', '10.0.0.1/8'] }),
+    'relay.allowedCidrs[1]="10.0.0.1/8" is invalid: expected 10.0.0.0/8, the block of that address',
+  ],
+  [
     'an invalid address range',
     network({ cidr: '10.0.0.300/16' }),
     'is invalid: expected a CIDR block, such as 10.0.0.0/16',
@@ -466,6 +476,16 @@ test.each(['staging', undefined, 'constructor', '__proto__'])(
   'an unknown stage (%s) is refused with a message that lists the known ones',
   (name) => {
     expect(() => parseStage(name)).toThrow('is unknown: use -c stage=dev or prod');
+  },
+);
+
+test.each(['shop-', 'shop--eu'])(
+  'a stage %s has a name that ElastiCache does not accept of its cache, and may be without one',
+  (name) => {
+    expect(messageOf({}, name)).toBe('accepted');
+    expect(messageOf({ redis: { url: 'rediss://cache.example.com:6380' } }, name)).toBe('accepted');
+    expect(messageOf({ redis: { serverless: {} } }, name)).toContain('redis.serverless is refused by ElastiCache');
+    expect(messageOf({ redis: { serverless: {} } }, 'shop-eu')).toBe('accepted');
   },
 );
 
