@@ -8,7 +8,7 @@ export {
   type PublishedRouterProps,
 } from './edge-parameters.ts';
 export { describeEdgeProblems, type EdgeEventType } from './edge-restrictions.ts';
-export { EdgeRouter, type EdgeRouterProps } from './edge-router.ts';
+export { EdgeRouter, type EdgeRouterProps, type RouterSettings } from './edge-router.ts';
 export type { BehaviorSettings, ExposureSettings, PathBehaviorSettings } from './edge-settings.ts';
 export {
   ExposureCollector,

@@ -18,10 +18,25 @@ import { edgeNamespace } from './observability/observed.ts';
 import { nearestReplicas } from './regions.ts';
 import type { EdgeSettings } from './stage-settings.ts';
 
+/** What a stage file says of a distribution, of its names and of what watches it. Here these are your own constructs, and `monitoring`. */
+type OfDistribution =
+  | 'distributionId'
+  | 'defaultRootObject'
+  | 'domainNames'
+  | 'certificateArn'
+  | 'hostedZone'
+  | 'priceClass'
+  | 'webAclArn'
+  | 'logRegions'
+  | 'check';
+
+/** `edge` of a stage file, without what belongs to its distribution. Literals, since they are compiled into the functions. */
+export type RouterSettings = Omit<EdgeSettings, OfDistribution>;
+
 export interface EdgeRouterProps {
   readonly stage: string;
   readonly flagTable: IFlagTable;
-  readonly edge: EdgeSettings;
+  readonly edge: RouterSettings;
   /** What the names of its cache and origin request policies begin with. @default from the construct's path */
   readonly policyName?: string;
   /** Whether functions are retained when their stack is deleted. @default true */
@@ -52,7 +67,7 @@ export class EdgeRouter extends Construct {
   /** Absent if it was switched off. */
   readonly monitoring?: EdgeMonitoring;
   private readonly policies: EdgePolicies;
-  private readonly edge: EdgeSettings;
+  private readonly edge: RouterSettings;
 
   constructor(scope: Construct, id: string, props: EdgeRouterProps) {
     super(scope, id);

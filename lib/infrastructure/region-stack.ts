@@ -1,5 +1,4 @@
 import { Stack, type StackProps } from 'aws-cdk-lib';
-import { PolicyStatement, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { type ILogGroup, LogGroup, type RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { type ITopic, Topic } from 'aws-cdk-lib/aws-sns';
 import { EmailSubscription } from 'aws-cdk-lib/aws-sns-subscriptions';
@@ -8,6 +7,7 @@ import type { KeysByRegion } from './customer-keys.ts';
 import { edgeLogGroupName } from './edge-flag-function.ts';
 import { EdgeLogGroups } from './edge-log-groups.ts';
 import { FlagReaderLayer } from './flag-reader-layer.ts';
+import { letAlarmsPublish } from './observability/publishers.ts';
 import { topicsIn } from './observability/recipients.ts';
 
 export interface RegionStackProps extends StackProps {
@@ -42,25 +42,30 @@ export interface RegionTopics {
   readonly pages: readonly ITopic[];
 }
 
-/**
- * The topics for alarms in a stack. Those of another stack are by name: a reference would tie the stacks to each other. `topics` and
- * `pageTopics` are the ARNs of existing ones, of all regions.
- */
+/** The stage's own topics for alarms in a stack. Those of another stack are by name: a reference would tie the stacks to each other. */
+export function ownTopics(scope: Construct, stage: string): RegionTopics {
+  const stack = Stack.of(scope);
+  const own = (kind: 'alarms' | 'pages') => {
+    if (stack instanceof RegionStack) return kind === 'alarms' ? [stack.topic] : stack.pages ? [stack.pages] : [];
+    const arn = stack.formatArn({ service: 'sns', resource: topicName(stage, kind) });
+    return [Topic.fromTopicArn(scope, `Named-${kind}`, arn)];
+  };
+  return { topics: own('alarms'), pages: own('pages') };
+}
+
+/** Those and existing ones: `topics` and `pageTopics` are ARNs, of all regions. */
 export function topicsFor(
   scope: Construct,
   given: { readonly stage: string; readonly topics: readonly string[]; readonly pageTopics: readonly string[] },
 ): RegionTopics {
-  const stack = Stack.of(scope);
-  const own = (kind: 'alarms' | 'pages') => {
-    if (stack instanceof RegionStack) return kind === 'alarms' ? [stack.topic] : stack.pages ? [stack.pages] : [];
-    const arn = stack.formatArn({ service: 'sns', resource: topicName(given.stage, kind) });
-    return [Topic.fromTopicArn(scope, `Named-${kind}`, arn)];
-  };
+  const own = ownTopics(scope, given.stage);
   const existing = (kind: 'alarms' | 'pages', arns: readonly string[]) =>
-    topicsIn(stack.region, arns).map((arn, index) => Topic.fromTopicArn(scope, `Given-${kind}-${index}`, arn));
+    topicsIn(Stack.of(scope).region, arns).map((arn, index) =>
+      Topic.fromTopicArn(scope, `Given-${kind}-${index}`, arn),
+    );
   return {
-    topics: [...own('alarms'), ...existing('alarms', given.topics)],
-    pages: [...own('pages'), ...existing('pages', given.pageTopics)],
+    topics: [...own.topics, ...existing('alarms', given.topics)],
+    pages: [...own.pages, ...existing('pages', given.pageTopics)],
   };
 }
 
@@ -96,15 +101,7 @@ export class RegionStack extends Stack {
 
   private topicFor(id: string, name: string, emails: readonly string[]): Topic {
     const topic = new Topic(this, id, { topicName: name, enforceSSL: true });
-    // Replaces the default SNS policy, which lets every service in the account publish.
-    topic.addToResourcePolicy(
-      new PolicyStatement({
-        principals: [new ServicePrincipal('cloudwatch.amazonaws.com'), new ServicePrincipal('events.amazonaws.com')],
-        actions: ['sns:Publish'],
-        resources: [topic.topicArn],
-        conditions: { StringEquals: { 'aws:SourceAccount': this.account } },
-      }),
-    );
+    letAlarmsPublish(topic, this.account);
     for (const email of emails) topic.addSubscription(new EmailSubscription(email));
     return topic;
   }

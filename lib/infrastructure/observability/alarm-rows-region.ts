@@ -104,10 +104,11 @@ function decisionRows(stage: string, region: string): AlarmRow[] {
 export function edgeRows(observed: {
   readonly stage: string;
   readonly distributionId: string;
+  readonly name?: string | undefined;
   readonly certificateArn?: string | undefined;
   readonly checked?: boolean | undefined;
 }): AlarmRow[] {
-  const { stage, distributionId, certificateArn, checked } = observed;
+  const { stage, distributionId, name: subject, certificateArn, checked } = observed;
   const check: AlarmRow = {
     id: 'edge-check',
     pages: true,
@@ -122,12 +123,13 @@ export function edgeRows(observed: {
     ...(checked ? [check] : []),
     {
       id: 'distribution-5xx',
+      ...(subject !== undefined && { subject }),
       datapoints: 5,
       missing: 'fine',
       says: 'CloudFront returns 5xx for more than {threshold} % of requests.',
       metric: distributionMetric(distributionId, '5xxErrorRate', 'Average'),
       above: 5,
     },
-    ...(certificateArn === undefined ? [] : [certificateRow(certificateArn)]),
+    ...(certificateArn === undefined ? [] : [certificateRow(certificateArn, subject)]),
   ];
 }

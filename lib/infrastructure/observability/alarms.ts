@@ -17,14 +17,18 @@ import { homeRows } from './alarm-rows.ts';
 import { edgeRows, type RegionObserved, regionRows } from './alarm-rows-region.ts';
 import { type BurnRate, burnRates, describeBurnRate, failedPercentAt, failedRequests } from './burn-rates.ts';
 import type { IObservedRelay, Observed, ObserveOptions } from './observed.ts';
+import { letAlarmsPublish } from './publishers.ts';
 import type { Thresholds } from './thresholds.ts';
+
+/** CloudWatch: actions for each state of an alarm; EventBridge: targets of a rule. */
+const MAX_TOPICS = 5;
 
 /** The page of runbooks, relative to the repository's root. */
 const RUNBOOKS = 'docs/operations.md';
 
 /** Who is told of alarms, and what they are told. */
 export interface AlarmOptions {
-  /** Are notified when any alarm fires and when it ends; at most five, all in the alarms' region. */
+  /** Are notified when any alarm fires and when it ends; at most five, all in the alarms' region. Those of this app get a policy that allows it. */
   readonly topics: readonly ITopic[];
   /** Are notified when the first alarm that affects users fires, and when the last one ends. @default the topics */
   readonly pages?: readonly ITopic[] | undefined;
@@ -145,6 +149,8 @@ export class RegionAlarms extends Construct {
 export interface EdgeAlarmsProps extends AlarmOptions {
   readonly stage: string;
   readonly distributionId: string;
+  /** Distinguishes it from another distribution of the stage. @default none */
+  readonly name?: string | undefined;
   readonly certificateArn?: string | undefined;
   /** Whether the synthetic check asks the distribution. @default false */
   readonly checked?: boolean | undefined;
@@ -158,11 +164,11 @@ export class EdgeAlarms extends Construct {
 
   constructor(scope: Construct, id: string, props: EdgeAlarmsProps) {
     super(scope, id);
-    const { stage, distributionId, certificateArn, checked, ...options } = props;
+    const { stage, distributionId, name, certificateArn, checked, ...options } = props;
     const made = alarmsOf(
       this,
       `edge-flag-relay-${stage}-edge`,
-      edgeRows({ stage, distributionId, certificateArn, checked }),
+      edgeRows({ stage, distributionId, name, certificateArn, checked }),
       options,
     );
     this.alarms = made.map(({ alarm }) => alarm);
@@ -274,6 +280,12 @@ function toTopic(topic: ITopic, text: string): IRuleTarget {
 }
 
 function notify(alarm: Alarm | CompositeAlarm, topics: readonly ITopic[]): void {
+  if (topics.length > MAX_TOPICS) {
+    throw new Error(
+      `${alarm.node.path}: ${topics.length} topics are too many: an alarm notifies at most ${MAX_TOPICS}`,
+    );
+  }
+  for (const topic of topics) letAlarmsPublish(topic, Stack.of(alarm).account);
   const actions = topics.map((topic) => new SnsAction(topic));
   alarm.addAlarmAction(...actions);
   alarm.addOkAction(...actions);

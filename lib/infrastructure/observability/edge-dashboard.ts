@@ -43,8 +43,10 @@ export class EdgeDashboard extends Construct {
     });
   }
 
-  addDistribution(distributionId: string): void {
-    this.dashboard.addWidgets(graph('CloudFront', distributions(distributionId), { unit: '% of requests' }));
+  /** @param name Of one of several distributions. */
+  addDistribution(distributionId: string, name?: string): void {
+    const title = name === undefined ? 'CloudFront' : `CloudFront, ${name}`;
+    this.dashboard.addWidgets(graph(title, distributions(distributionId), { unit: '% of requests' }));
   }
 }
 

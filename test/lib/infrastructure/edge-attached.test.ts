@@ -1,7 +1,7 @@
 /** The router for a distribution that exists already: in the console, in Terraform, in another CDK app. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { App, Stack, Validations } from 'aws-cdk-lib';
+import { App, DefaultStackSynthesizer, NestedStack, Stack, Tags, Validations } from 'aws-cdk-lib';
 import { Match, Template } from 'aws-cdk-lib/assertions';
 import { Certificate } from 'aws-cdk-lib/aws-certificatemanager';
 import { Distribution } from 'aws-cdk-lib/aws-cloudfront';
@@ -128,7 +128,7 @@ describe('a router in another CDK app', () => {
     const regions = router.monitoring!.regions;
     expect([...regions.keys()]).toEqual(['eu-west-1', 'us-east-1', 'ap-south-1']);
     for (const [region, one] of regions) {
-      expect([one.region, one.account, one.stackName]).toEqual([region, account, `Site-edge-${region}`]);
+      expect([one.region, one.account, one.stackName]).toEqual([region, account, `Site-shop-edge-${region}`]);
       const template = Template.fromStack(one);
       const retention = resources(template, 'Custom::EdgeLogGroups').map(({ LogGroupNames, RetentionInDays }) => [
         LogGroupNames,
@@ -216,6 +216,74 @@ describe('a router in another CDK app', () => {
       return JSON.stringify(found, (name, value) => (policies.includes(name) ? undefined : value));
     };
     expect(functions(true)).not.toBe(functions(false));
+  });
+
+  test('is watched in stacks with the tags and the bootstrap qualifier of its own', () => {
+    const app = createApp();
+    const stack = new Stack(app, 'Site', { env, synthesizer: new DefaultStackSynthesizer({ qualifier: 'team' }) });
+    const router = new EdgeRouter(stack, 'Router', { stage: 'shop', flagTable, edge });
+    Tags.of(stack).add('cost-centre', '42');
+    for (const one of router.monitoring!.regions.values()) {
+      expect(one.synthesizer.bootstrapQualifier).toBe('team');
+      Template.fromStack(one).hasResourceProperties('AWS::SNS::Topic', {
+        Tags: [{ Key: 'cost-centre', Value: '42' }],
+      });
+    }
+  });
+
+  test('may be one of several, and in a nested stack @heavy', () => {
+    const stack = new Stack(createApp(), 'Site', { env });
+    const of = (scope: Stack, stage: string) => new EdgeRouter(scope, stage, { stage, flagTable, edge });
+    const routers = [of(stack, 'shop'), of(new NestedStack(stack, 'Part'), 'blog')];
+    expect(
+      routers.flatMap(({ monitoring }) => [...monitoring!.regions.values()].map(({ stackName }) => stackName)),
+    ).toEqual(
+      ['shop', 'blog'].flatMap((stage) =>
+        ['eu-west-1', 'us-east-1', 'ap-south-1'].map((region) => `Site-${stage}-edge-${region}`),
+      ),
+    );
+    expect(stack.dependencies).toEqual(routers.flatMap(({ monitoring }) => [...monitoring!.regions.values()]));
+  });
+
+  test('notifies topics of other stacks of its app, in their regions @heavy', () => {
+    const app = createApp();
+    const told = new Topic(new Stack(app, 'Topics', { env }), 'Chat');
+    const { router } = appWith({ monitoring: { topics: [told] } }, app);
+    const actions = (region: string) =>
+      resources(Template.fromStack(router.monitoring!.regions.get(region)!), 'AWS::CloudWatch::Alarm').map(
+        ({ AlarmActions }) => AlarmActions.length,
+      );
+    expect(new Set(actions('us-east-1'))).toEqual(new Set([2]));
+    expect(new Set(actions('eu-west-1'))).toEqual(new Set([1]));
+    const stack = new Stack(createApp(), 'Site', { env });
+    const monitoring = { topics: [new Topic(stack, 'Chat')] };
+    expect(() => new EdgeRouter(stack, 'Router', { stage: 'shop', flagTable, edge, monitoring })).toThrow(
+      'Site/Chat cannot be a topic of Site/Router/Monitoring: stack Site is deployed after the alarms, so make the topic in another stack',
+    );
+  });
+
+  test('watches several distributions by name @heavy', () => {
+    const { stack, router } = appWith();
+    const { monitoring } = router;
+    const other = Distribution.fromDistributionAttributes(stack, 'Other', {
+      ...{ distributionId: 'E2', domainName: 'd2.cloudfront.net' },
+    });
+    monitoring!.watch(imported(stack));
+    expect(() => monitoring!.watch(other)).toThrow(
+      'Site/Router/Monitoring: name is missing: Site/Mine is watched already, so give Site/Other a name for its alarms',
+    );
+    monitoring!.watch(other, { name: 'blog' });
+    const template = Template.fromStack(stack);
+    expect(resources(template, 'AWS::CloudWatch::Alarm').map(({ AlarmName }) => AlarmName)).toEqual([
+      'edge-flag-relay-shop-edge-distribution-5xx',
+      'edge-flag-relay-shop-edge-distribution-5xx-blog',
+    ]);
+  });
+
+  test('keeps no logs for ever: that is no retention @heavy', () => {
+    expect(() => appWith({ monitoring: { logRetention: RetentionDays.INFINITE } })).toThrow(
+      'Site/Router/Monitoring: logRetention is invalid: expected a number of days, such as RetentionDays.TEN_YEARS',
+    );
   });
 
   test('can leave monitoring to its app @heavy', () => {

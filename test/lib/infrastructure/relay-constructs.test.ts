@@ -281,6 +281,52 @@ describe('topics of yours', () => {
     return topic.topicArn;
   }
 
+  test('made by the app let alarms and rules publish, and use their key @heavy', () => {
+    const stack = newStack();
+    const topic = new Topic(stack, 'Topic', { enforceSSL: true, masterKey: new Key(stack, 'Key') });
+    const relay = RelayService.fromStage(stack, 'Theirs', { stage: 'prod', flagTable: flags });
+    new RelayAlarms(stack, 'Alarms', { relay, topics: [topic] });
+    const template = Template.fromStack(stack);
+    const services = ({ Principal }: { Principal?: { Service?: string | string[] } }) => Principal?.Service ?? [];
+    const [{ Properties: policy }] = Object.values(template.findResources('AWS::SNS::TopicPolicy')) as [
+      {
+        Properties: {
+          PolicyDocument: { Statement: { Condition?: object; Principal?: { Service?: string | string[] } }[] };
+        };
+      },
+    ];
+    const { Statement } = policy.PolicyDocument;
+    // Amazon SNS: CloudWatch gives its account; EventBridge does not, and would be refused by a condition on it.
+    expect(Statement.filter((one) => services(one).includes('cloudwatch.amazonaws.com'))).toMatchObject([
+      {
+        ...{ Action: 'sns:Publish', Effect: 'Allow' },
+        Condition: { StringEquals: { 'aws:SourceAccount': account } },
+      },
+    ]);
+    const rules = Statement.filter((one) => services(one).includes('events.amazonaws.com'));
+    expect(rules.some(({ Condition }) => Condition === undefined)).toBe(true);
+    // Amazon SNS, "Enable compatibility between event sources from AWS services and encrypted topics".
+    template.hasResourceProperties('AWS::KMS::Key', {
+      KeyPolicy: {
+        Statement: Match.arrayWith([
+          Match.objectLike({
+            ...{ Action: ['kms:Decrypt', 'kms:GenerateDataKey*'], Effect: 'Allow', Condition: Match.absent() },
+            Principal: { Service: Match.arrayWith(['cloudwatch.amazonaws.com']) },
+          }),
+        ]),
+      },
+    });
+  });
+
+  test('are at most five: CloudWatch takes no more actions', () => {
+    const stack = newStack();
+    const relay = RelayService.fromStage(stack, 'Theirs', { stage: 'prod', flagTable: flags });
+    const topics = Array.from({ length: 6 }, (_, index) => new Topic(stack, `Topic${index}`));
+    expect(() => new RelayAlarms(stack, 'Alarms', { relay, topics })).toThrow(
+      /^Mine\/Alarms\/[\w-]+: 6 topics are too many: an alarm notifies at most 5$/,
+    );
+  });
+
   test('cause no warning in a stack whose account is decided at deployment @heavy', () => {
     const stack = new Stack(createApp(), 'Mine', { env: { region: 'eu-west-1' } });
     const Arn = told(stack, account);
