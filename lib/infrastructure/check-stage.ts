@@ -170,6 +170,7 @@ const OF_LOAD_BALANCERS = [
   'hostedZone',
   'allowedCidrs',
   'idleTimeoutSeconds',
+  'healthCheckGraceSeconds',
   'drain',
   'expectedStreams',
   'streamsPerTask',

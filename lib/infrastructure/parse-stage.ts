@@ -101,6 +101,8 @@ export function fillRelay(given: RelaySettings = {}, production: boolean): Relay
     architecture: 'arm64',
     heartbeatSeconds: 30,
     idleTimeoutSeconds: 120,
+    // Longer than INIT_TIMEOUT, for which readiness waits for LaunchDarkly.
+    healthCheckGraceSeconds: 60,
     drain: 'quick',
     cpuTargetPercent: 50,
     loadBalancer: true,

@@ -3,7 +3,7 @@ import type * as ec2 from 'aws-cdk-lib/aws-ec2';
 import { SubnetType } from 'aws-cdk-lib/aws-ec2';
 import { StringListParameter, StringParameter } from 'aws-cdk-lib/aws-ssm';
 import type { Construct } from 'constructs';
-import { existingVpc, type RelayNetwork } from './relay-network.ts';
+import { existingVpc, FUNCTION_ZONES, type RelayNetwork } from './relay-network.ts';
 import type { Network } from './stage.ts';
 
 /** The names of its SSM parameters, in the relay's region. */
@@ -25,7 +25,10 @@ export function publishNetwork(stack: Stack, stage: string, { vpc, internalSubne
   });
 }
 
-/** The network of a relay, for a stack in its region that is deployed after it: an existing one, or what `publishNetwork` stored. */
+/**
+ * The network of a relay and the subnets of functions in it, for a stack in its region that is deployed after it: an existing one, or what
+ * `publishNetwork` stored.
+ */
 export function publishedNetwork(
   scope: Construct,
   stage: string,
@@ -34,11 +37,13 @@ export function publishedNetwork(
   const subnets = { subnetType: SubnetType.PRIVATE_WITH_EGRESS };
   if (network.vpc) return { vpc: existingVpc(scope, 'Vpc', network.vpc), subnets };
   const ids = StringListParameter.valueForTypedListParameter(scope, networkParameterName(stage, 'subnet-ids'));
+  // In the order in which the relay's stack has made and stored its subnets.
+  const zones = [...network.zones].sort().slice(0, FUNCTION_ZONES);
   const vpc = existingVpc(scope, 'Vpc', {
     vpcId: StringParameter.valueForStringParameter(scope, networkParameterName(stage, 'vpc-id')),
     cidr: network.cidr,
-    zones: network.zones,
-    privateSubnetIds: network.zones.map((_, index) => Fn.select(index, ids)),
+    zones,
+    privateSubnetIds: zones.map((_, index) => Fn.select(index, ids)),
   });
   return { vpc, subnets };
 }

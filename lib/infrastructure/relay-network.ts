@@ -6,6 +6,9 @@ import type { Network } from './stage.ts';
 import type { ExistingVpc } from './stage-settings.ts';
 import { zoneLetter, zoneSubnets } from './zone-subnets.ts';
 
+/** Of how many zones of a new VPC functions use the subnets. */
+export const FUNCTION_ZONES = 2;
+
 export interface RelayNetworkProps {
   readonly network: Network;
   readonly logRetentionDays: RetentionDays;
@@ -20,6 +23,11 @@ export class RelayNetwork extends Construct {
   readonly cidr: string;
   readonly taskSubnets: ec2.SubnetSelection;
   readonly internalSubnets: ec2.SubnetSelection;
+  /**
+   * Of functions: the first two zones of a new VPC. Lambda releases network interfaces late, and a subnet that has one cannot be deleted, so
+   * that the other zones can be taken away.
+   */
+  readonly functionSubnets: ec2.SubnetSelection;
   /** Whether tasks need a public address to reach LaunchDarkly. */
   readonly assignPublicIp: boolean;
 
@@ -33,6 +41,7 @@ export class RelayNetwork extends Construct {
     this.cidr = existing?.cidr ?? network.cidr;
     if (existing) {
       this.vpc = existingVpc(this, 'Vpc', existing);
+      this.functionSubnets = this.internalSubnets;
       return;
     }
     // In this order whatever the stage's is, so that a single NAT gateway stays where it is.
@@ -62,6 +71,7 @@ export class RelayNetwork extends Construct {
       trafficType: ec2.FlowLogTrafficType.REJECT,
     });
     this.vpc = vpc;
+    this.functionSubnets = { subnets: vpc.selectSubnets(this.internalSubnets).subnets.slice(0, FUNCTION_ZONES) };
   }
 }
 

@@ -280,8 +280,7 @@ export class RelayService extends RelayServiceBase implements IGrantable {
       maxHealthyPercent: maximumPercent(relay.tasks, production),
       availabilityZoneRebalancing: ecs.AvailabilityZoneRebalancing.ENABLED,
       circuitBreaker: { enable: true, rollback: true },
-      // Longer than INIT_TIMEOUT, for which readiness waits for LaunchDarkly.
-      ...(relay.loadBalancer && { healthCheckGracePeriod: Duration.seconds(60) }),
+      ...(relay.loadBalancer && { healthCheckGracePeriod: Duration.seconds(relay.healthCheckGraceSeconds) }),
       propagateTags: ecs.PropagatedTagSource.SERVICE,
       enableECSManagedTags: true,
       ...(relay.redeploy && { forceNewDeployment: { enabled: true, nonce: relay.redeploy } }),

@@ -152,7 +152,7 @@ export class RelayStage extends Stage implements StageStacks {
       serverName: relay.hostName,
       loadBalancer,
       vpc: home.network.vpc,
-      subnets: home.network.internalSubnets,
+      subnets: home.network.functionSubnets,
       logRetention: logRetentionDays,
     });
     const key = relay.encryptionKeys[homeRegion];

@@ -117,6 +117,11 @@ export interface RelaySettings {
   /** The load balancers' idle timeout: more than two heartbeats, less than the relay's keep-alive of 4,010 s. Default 120. */
   readonly idleTimeoutSeconds?: number;
   /**
+   * For how long a new task may fail the load balancers' health checks. 0 leaves it to ECS, which begins at once: needed in the deployment
+   * that gives a relay without load balancer one (docs/deploying.md). Default 60.
+   */
+  readonly healthCheckGraceSeconds?: number;
+  /**
    * `quick`: a replaced task keeps its streams for a minute, then they are cut and SDKs reconnect. `gentle`: streams last
    * 10 minutes at most, and a replaced task runs until its last stream has ended. Default quick.
    */

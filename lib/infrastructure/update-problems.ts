@@ -13,34 +13,11 @@ import {
   type TemplateResource,
   textOf,
 } from './template.ts';
+import { leftoverProblems } from './update-leftovers.ts';
+import type { UpdateProblem } from './update-problem.ts';
 import { changeRefused, describeRemoved, describeReplaced, KEPT_TYPES, NAMES } from './update-rules.ts';
 
-export interface UpdateProblem {
-  /**
-   * `replaced`, `removed`: something with data or an address that clients use. `taken`: a name or an address range that another resource
-   * has while this one is created. `import`: an export that another stack uses changes or disappears. `replicas`: a replica of the table
-   * is deleted, or more than one change. `stalls`: ECS could start no task. `fewer-tasks`: the scaling target's maximum falls. `cut`: a
-   * listener leaves its port. `addresses`: those by which the relay reaches LaunchDarkly change.
-   */
-  readonly kind:
-    | 'replaced'
-    | 'removed'
-    | 'taken'
-    | 'import'
-    | 'replicas'
-    | 'stalls'
-    | 'fewer-tasks'
-    | 'cut'
-    | 'addresses';
-  /** Whether the deployment would fail, or cut or lose something that the stage does not ask for. Otherwise: worth knowing. */
-  readonly refused: boolean;
-  readonly stackName: string;
-  /** The resource's logical ID. */
-  readonly resource?: string;
-  /** One sentence: what would happen. It names the stage's property if one is to blame. */
-  readonly what: string;
-  readonly advice: string;
-}
+export type { UpdateProblem } from './update-problem.ts';
 
 /**
  * `deployed` are the stage's stacks that exist, `next` its new ones in the order of deployment; a stack that is not among the new
@@ -63,6 +40,7 @@ export function describeUpdateProblems(
     problems.push(...listenerProblems(update), ...importProblems(update), ...taken, ...rangeProblems(update));
     problems.push(...homeProblems(update, next), ...moveProblems(update), ...lost, ...siteProblems(update));
     problems.push(...replicaProblems(update), ...addressProblems(update), ...fleetProblems(update));
+    problems.push(...leftoverProblems(stack, old?.template));
     current.set(keyOf(stack), stack);
   }
   return [...tableProblems(deployed, next), ...problems];
@@ -266,8 +244,8 @@ function lossProblems({ stack, old, changes }: Update): UpdateProblem[] {
     const property = changes.replaced.get(id);
     const is = stack.template.Resources?.[id];
     if (property !== undefined && is) {
-      const { what, advice, refused } = describeReplaced(id, was, is, property, stack);
-      return [{ kind: 'replaced', refused, stackName, resource: id, what, advice }];
+      const told = describeReplaced(id, was, is, property, stack);
+      return told ? [{ kind: 'replaced', stackName, resource: id, ...told }] : [];
     }
     if (!changes.removed.has(id)) return [];
     const { what, advice, refused } = describeRemoved(was, id, stack);

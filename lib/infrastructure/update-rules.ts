@@ -67,14 +67,14 @@ export function changeRefused(type: string, property: string, region: string): E
   }
 }
 
-/** A resource of KEPT_TYPES that a deployment replaces, because `property` changes. */
+/** A resource of KEPT_TYPES that a deployment replaces, because `property` changes. Undefined if nobody notices. */
 export function describeReplaced(
   id: string,
   was: TemplateResource,
   is: TemplateResource,
   property: string,
   { stackName, region }: StackTemplate,
-): Told {
+): Told | undefined {
   const { Properties: before = {} } = was;
   const { Properties: after = {} } = is;
   const { ServerlessCacheName: formerCache } = before;
@@ -88,12 +88,17 @@ export function describeReplaced(
         what: `encryptionKeys.${region}: Redis is replaced by the cache ${cache}, which has another address and which the relay fills; ${formerCache} is deleted`,
         advice: `give SDKs in daemon mode the new address: aws elasticache describe-serverless-caches --region ${region} --serverless-cache-name ${cache}`,
       };
-    case 'AWS::CertificateManager::Certificate':
+    case 'AWS::CertificateManager::Certificate': {
+      // The new one is in use before the old one is deleted.
+      const names = certifiedNames(is);
+      const lost = certifiedNames(was).filter((name) => !names.includes(name) && !names.includes(wildcardOf(name)));
+      if (lost.length === 0) return undefined;
       return {
         refused: false,
-        what: `the certificate for ${before.DomainName} of stack ${stackName} is replaced by one for ${after.DomainName}`,
+        what: `the certificate for ${before.DomainName} of stack ${stackName} is replaced by one for ${after.DomainName}, without ${lost.join(', ')}`,
         advice: 'move clients to names of the new certificate at that time',
       };
+    }
     case 'AWS::Route53::RecordSet':
       return {
         refused: false,
@@ -112,6 +117,15 @@ export function describeReplaced(
     advice: 'keep it as it is, or deploy another stage and move over',
   };
   return { refused: true, ...(changeRefused(was.Type, property, region) ?? general) };
+}
+
+function certifiedNames({ Properties: { DomainName: first, SubjectAlternativeNames: others } = {} }: TemplateResource) {
+  return [first, ...(Array.isArray(others) ? others : [])].map(String);
+}
+
+/** `*.example.com` for `www.example.com`. */
+function wildcardOf(name: string): string {
+  return name.replace(/^[^.]+/, '*');
 }
 
 /** `www.example.com (AAAA)`. */

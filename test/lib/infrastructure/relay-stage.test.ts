@@ -616,7 +616,15 @@ describe('monitoring', () => {
     );
     const [{ 'Fn::Select': first }] = VpcConfig.SubnetIds;
     expect(names.get(first[1].Ref)).toBe('/edge-flag-relay/full/network/subnet-ids');
-    expect(VpcConfig.SubnetIds).toHaveLength(3);
+    // Those of two zones, so that another one can be taken away: Lambda keeps a subnet from being deleted for some time.
+    expect(balancer!.Properties.Subnets).toHaveLength(3);
+    expect(VpcConfig.SubnetIds).toEqual([0, 1].map((index) => ({ 'Fn::Select': [index, first[1]] })));
+    const sender = made.full.template('Relay').findResources('AWS::Lambda::Function', {
+      Properties: { FunctionName: 'edge-flag-relay-full-exposures-sender' },
+    });
+    expect(Object.values(sender).map(({ Properties }) => Properties.VpcConfig.SubnetIds)).toEqual([
+      balancer!.Properties.Subnets.slice(0, 2),
+    ]);
     made.full.template('Relay').hasResourceProperties('AWS::SSM::Parameter', {
       Name: '/edge-flag-relay/full/network/subnet-ids',
       Value: { 'Fn::Join': [',', balancer!.Properties.Subnets] },

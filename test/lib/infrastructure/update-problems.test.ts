@@ -124,9 +124,8 @@ describe('a name', () => {
     const problems = problemsOf(before, resources({ A: subnet('10.0.0.0/18') }));
     expect(problems).toMatchObject([{ kind: 'taken', resource: 'A', advice: expect.stringContaining('networks') }]);
     expect(problemsOf(before, resources({ A: subnet('10.0.0.0/19'), C: subnet('10.0.64.0/19') }))).toEqual([]);
-    expect(problemsOf(before, resources({ A: subnet('10.0.0.0/19', 'eu-west-1b') }))).toMatchObject([
-      { resource: 'A' },
-    ]);
+    const elsewhere = resources({ A: subnet('10.0.0.0/19', 'eu-west-1b'), B: subnet('10.0.32.0/19') });
+    expect(problemsOf(before, elsewhere)).toMatchObject([{ kind: 'taken', resource: 'A' }]);
   });
 });
 
@@ -186,6 +185,17 @@ describe('what has data or an address', () => {
       told('removed', 'record relay.a.com (A)', 'certificate for relay.a.com', 'namespace a.com'),
     );
     expect(problemsOf(resources({}), names('a.com'))).toEqual([]);
+  });
+
+  test('may be a certificate, of which only names that it loses are told', () => {
+    const certificate = (DomainName: string, ...SubjectAlternativeNames: string[]) =>
+      resources({ C: one('AWS::CertificateManager::Certificate', { DomainName, SubjectAlternativeNames }) });
+    expect(problemsOf(certificate('a.com'), certificate('a.com', 'b.com'))).toEqual([]);
+    expect(problemsOf(certificate('a.com', 'b.com'), certificate('b.com', 'a.com'))).toEqual([]);
+    expect(problemsOf(certificate('www.a.com'), certificate('a.com', '*.a.com'))).toEqual([]);
+    expect(problemsOf(certificate('a.com', 'b.com'), certificate('a.com', '*.b.com'))).toMatchObject([
+      { kind: 'replaced', refused: false, what: expect.stringMatching(/one for a\.com, without b\.com$/) },
+    ]);
   });
 
   test('may be a name of the site, which the distribution loses', () => {
@@ -288,6 +298,77 @@ describe('what has data or an address', () => {
     expect(problemsOf(before, resources({ T: table('a') }))).toMatchObject([
       { kind: 'replicas', refused: false, what: expect.stringContaining('replica in us-east-1 is deleted') },
     ]);
+  });
+});
+
+describe('what AWS refuses or leaves behind', () => {
+  // aws-cloudformation/cloudformation-coverage-roadmap#1313.
+  test('is a service’s first load balancer together with a grace period, and not one after the other', () => {
+    const service = (LoadBalancers: unknown[] | undefined, HealthCheckGracePeriodSeconds?: number) =>
+      resources({
+        S: one('AWS::ECS::Service', {
+          ...(LoadBalancers && { LoadBalancers }),
+          ...(HealthCheckGracePeriodSeconds && { HealthCheckGracePeriodSeconds }),
+        }),
+      });
+    const balancers = [{ ContainerName: 'relay' }];
+    for (const without of [service([]), service(undefined)]) {
+      expect(problemsOf(without, service(balancers, 60))).toMatchObject([
+        {
+          ...{ kind: 'order', refused: true, resource: 'S' },
+          what: expect.stringMatching(/^relay\.loadBalancer cannot come back in one deployment/),
+          advice: expect.stringContaining('relay.healthCheckGraceSeconds: 0'),
+        },
+      ]);
+      expect(problemsOf(without, service(balancers))).toEqual([]);
+    }
+    expect(problemsOf(service(balancers), service(balancers, 60))).toEqual([]);
+    expect(problemsOf(service(balancers, 60), service([]))).toEqual([]);
+    expect(problemsOf(resources({}), service(balancers, 60))).toEqual([]);
+  });
+
+  test('may be reserved capacity whose property is gone', () => {
+    const balancer = (units?: number) =>
+      resources({
+        B: one('AWS::ElasticLoadBalancingV2::LoadBalancer', {
+          ...(units && { MinimumLoadBalancerCapacity: { CapacityUnits: units } }),
+        }),
+      });
+    expect(problemsOf(balancer(200), balancer())).toMatchObject([
+      {
+        ...{ kind: 'leftover', refused: false, resource: 'B' },
+        what: expect.stringMatching(/^relay\.reservedCapacityUnits: .* 200 reserved units/),
+        advice: expect.stringContaining('--reset-capacity-reservation --region eu-west-1'),
+      },
+    ]);
+    for (const after of [100, 300]) expect(problemsOf(balancer(200), balancer(after))).toEqual([]);
+    expect(problemsOf(balancer(), balancer(200))).toEqual([]);
+  });
+
+  test('may be a subnet of the two zones in which functions have network interfaces', () => {
+    const subnets = (...letters: string[]) => {
+      const all = letters.flatMap((letter) =>
+        ['Inside', 'Public'].map((kind, index) => [
+          `${kind}${letter}`,
+          one('AWS::EC2::Subnet', {
+            VpcId: 'vpc-1',
+            CidrBlock: `10.0.${index * 128 + letter.charCodeAt(0)}.0/24`,
+            AvailabilityZone: `eu-west-1${letter}`,
+          }),
+        ]),
+      );
+      return resources(Object.fromEntries(all));
+    };
+    expect(problemsOf(subnets('c', 'a', 'b'), subnets('a', 'b'))).toEqual([]);
+    expect(problemsOf(subnets('a', 'b', 'c'), subnets('a', 'c'))).toMatchObject([
+      {
+        ...{ kind: 'leftover', refused: false, resource: 'Insideb' },
+        what: expect.stringMatching(/^networks\.eu-west-1\.zones: .* in eu-west-1b /),
+        advice: expect.stringContaining('Name=availability-zone,Values=eu-west-1b'),
+      },
+    ]);
+    // The network belongs to the stage no longer, which is told as such.
+    expect(problemsOf(subnets('a', 'b'), resources({}))).toEqual([]);
   });
 });
 

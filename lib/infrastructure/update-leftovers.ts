@@ -1,0 +1,78 @@
+/** What AWS makes of an update that the templates alone do not show: parts of a resource that are refused, or that stay. */
+import { FUNCTION_ZONES } from './relay-network.ts';
+import type { StackTemplate, Template, TemplateResource } from './template.ts';
+import type { UpdateProblem } from './update-problem.ts';
+
+export function leftoverProblems(stack: StackTemplate, old: Template | undefined): UpdateProblem[] {
+  return old ? [...graceProblems(stack, old), ...reservationProblems(stack, old), ...subnetProblems(stack, old)] : [];
+}
+
+function* both({ template }: StackTemplate, old: Template, type: string) {
+  for (const [id, is] of Object.entries(template.Resources ?? {})) {
+    const was = old.Resources?.[id];
+    if (is.Type === type && was?.Type === type) yield { id, was, is };
+  }
+}
+
+/** aws-cloudformation/cloudformation-coverage-roadmap#1313: one after the other works. */
+function graceProblems(stack: StackTemplate, old: Template): UpdateProblem[] {
+  const balancers = ({ Properties: { LoadBalancers: all } = {} }: TemplateResource) =>
+    Array.isArray(all) ? all.length : 0;
+  return [...both(stack, old, 'AWS::ECS::Service')].flatMap(({ id, was, is }): UpdateProblem[] => {
+    const { HealthCheckGracePeriodSeconds: grace } = is.Properties ?? {};
+    if (balancers(was) > 0 || balancers(is) === 0 || grace === undefined) return [];
+    return [
+      {
+        ...{ kind: 'order', refused: true, stackName: stack.stackName, resource: id },
+        what: 'relay.loadBalancer cannot come back in one deployment: CloudFormation sets the grace period of the health checks before the load balancer, which ECS refuses',
+        advice: 'set relay.healthCheckGraceSeconds: 0 and deploy; then take it out and deploy again',
+      },
+    ];
+  });
+}
+
+function reservationProblems(stack: StackTemplate, old: Template): UpdateProblem[] {
+  const { stackName, region } = stack;
+  return [...both(stack, old, 'AWS::ElasticLoadBalancingV2::LoadBalancer')].flatMap(
+    ({ id, was, is }): UpdateProblem[] => {
+      const { MinimumLoadBalancerCapacity: before } = was.Properties ?? {};
+      const { MinimumLoadBalancerCapacity: after } = is.Properties ?? {};
+      if (before === undefined || after !== undefined) return [];
+      const { CapacityUnits: units } = before as { readonly CapacityUnits?: unknown };
+      const at = `--region ${region} --load-balancer-arn`;
+      return [
+        {
+          ...{ kind: 'leftover', refused: false, stackName, resource: id },
+          what: `relay.reservedCapacityUnits: AWS does not say whether the ${units} reserved units of ${id}, which cost money, go when the property does`,
+          advice: `look after the deployment, aws elbv2 describe-capacity-reservation ${at} …, and take them away: aws elbv2 modify-capacity-reservation --reset-capacity-reservation ${at} …`,
+        },
+      ];
+    },
+  );
+}
+
+/** In the first zones, where functions have network interfaces until the stacks that come later are deployed, and some time longer. */
+function subnetProblems({ stackName, region, template }: StackTemplate, old: Template): UpdateProblem[] {
+  const subnetsOf = ({ Resources = {} }: Template) =>
+    Object.entries(Resources).flatMap(([id, { Type: type, Properties: properties = {} }]) => {
+      const { AvailabilityZone: zone } = properties;
+      return type === 'AWS::EC2::Subnet' && typeof zone === 'string' ? [{ id, zone }] : [];
+    });
+  const before = subnetsOf(old);
+  const left = new Set(subnetsOf(template).map(({ zone }) => zone));
+  const zones = [...new Set(before.map(({ zone }) => zone))].sort();
+  // Without any subnet, the network is no longer the stage's.
+  if (left.size === 0) return [];
+  return zones.slice(0, FUNCTION_ZONES).flatMap((zone): UpdateProblem[] => {
+    const first = before.find((one) => one.zone === zone && template.Resources?.[one.id] === undefined);
+    if (left.has(zone) || !first) return [];
+    const filters = `Name=availability-zone,Values=${zone} Name=tag:aws:cloudformation:stack-name,Values=${stackName}`;
+    return [
+      {
+        ...{ kind: 'leftover', refused: false, stackName, resource: first.id },
+        what: `networks.${region}.zones: functions still have network interfaces in ${zone} when its subnets are to be deleted, so CloudFormation may leave these behind. The zone could then not come back, nor the VPC be deleted`,
+        advice: `half an hour after the deployment delete what is left: aws ec2 describe-subnets --region ${region} --filters ${filters}, then aws ec2 delete-subnet --region ${region} --subnet-id …`,
+      },
+    ];
+  });
+}
