@@ -1,5 +1,6 @@
-import type { Credential, EnvironmentDescription } from '../ports.ts';
+import type { Credential, CredentialKind, EnvironmentDescription } from '../ports.ts';
 import { credentialId } from './credential-id.ts';
+import { type Confirmations, createConfirmations } from './ssm-confirmations.ts';
 import { type Claim, type Draft, draftOf, hasNamedKey, isOver, type Moment } from './ssm-drafts.ts';
 import { type HeldParameters, isAwaited, isUnread } from './ssm-memory.ts';
 import { createOwners, type Owners, parameterOf } from './ssm-owners.ts';
@@ -9,8 +10,6 @@ import { settingOf } from './ssm-settings.ts';
 
 /** Defaults for environments without settings of their own. */
 export interface SsmDefaults {
-  readonly allowedOrigins?: readonly string[];
-  readonly allowedHeaders?: readonly string[];
   readonly tableName?: string;
   /** Payload filters of projects, by project key. */
   readonly filters?: Readonly<Record<string, readonly string[]>>;
@@ -58,13 +57,6 @@ export interface InForce {
   readonly places: readonly (readonly [string, Wish])[];
 }
 
-interface Replaced {
-  /** Unix ms. */
-  readonly at: number;
-  /** It stays although a later reading has confirmed the change. */
-  readonly isHeldUp: boolean;
-}
-
 /** Makes descriptions of the held parameters. Remembers the last ones, so that a promised expiry is kept. */
 export function createDescriptions(options: DescriptionOptions): Descriptions {
   const { defaults, tablesSeparate, prefixInStores = (prefix) => prefix, graceMs, confirmMs } = options;
@@ -79,52 +71,9 @@ export function createDescriptions(options: DescriptionOptions): Descriptions {
   let last = new Map<string, readonly Credential[]>();
   /** The environments that were described once with everything that could be read. */
   let opened: ReadonlySet<string> = new Set();
-  /** When a credential was first seen to be replaced. */
-  let replaced = new Map<string, Replaced>();
-  /** When a problem was first seen. */
-  const since = new Map<string, number>();
-
-  /** Whether the environment did not get what replaced it, since another one owns that: the value before stays in force. */
-  function isRefused(draft: Draft, { kind }: Credential): boolean {
-    const { id, parameters } = draft;
-    const successor = parameters.get(parameterOf[kind])?.text;
-    // One that is only held back for the SDK key still replaces it.
-    if (successor === undefined || !hasNamedKey(draft)) return false;
-    return !last.get(id)?.some(({ value }) => value === successor);
-  }
-
-  /** Credentials of the last descriptions that SSM no longer names and that are still valid. */
-  function lingering(draft: Draft, waiting: Map<string, Replaced>, { now, partial }: Moment): Claim[] {
-    const { id, parameters, revoked, claims } = draft;
-    const mayHaveMoved = sdkKeyNames.some((name) => isUnread(parameters.get(name), now - graceMs));
-    const fresh = new Set(claims.map(credentialId));
-    const kept: Claim[] = [];
-    for (const credential of last.get(id) ?? []) {
-      if (fresh.has(credentialId(credential)) || revoked.has(credential.value)) continue;
-      const { expiresAt } = credential;
-      if (expiresAt !== undefined) {
-        // The previous key of an earlier rotation: another key took its parameter, but its expiry still holds.
-        const previous = parameters.get('previous-sdk-key')?.text;
-        const isEarlier = previous !== undefined && previous !== credential.value;
-        if (isEarlier && !isOver(expiresAt, now)) kept.push(claimOf(id, 'an earlier SDK key', credential));
-        continue;
-      }
-      // One of the parameters that cannot be read may have it: in a rotation a key moves from one to the other.
-      if (credential.kind === 'sdkKey' && mayHaveMoved) {
-        kept.push({ ...claimOf(id, 'an SDK key that may have moved', credential), standing: 'present' });
-        continue;
-      }
-      // SSM has no snapshot of several parameters: a reading during a rotation may see only half of it.
-      const name = `${id} ${credentialId(credential)}`;
-      const at = replaced.get(name)?.at ?? now;
-      const isConfirmed = now - at >= confirmMs && !partial;
-      if (isConfirmed && !isRefused(draft, credential)) continue;
-      // Reading soon again does not help one whose successor is another environment's.
-      waiting.set(name, { at, isHeldUp: isConfirmed });
-      kept.push(claimOf(id, `a ${credential.kind} that was replaced`, credential));
-    }
-    return kept;
-  }
+  const replacements = createConfirmations(confirmMs);
+  /** When each problem of an environment was first seen, Unix ms. */
+  let since: ReadonlyMap<string, number> = new Map();
 
   function describeAll(environments: ReadonlyMap<string, HeldParameters>, moment: Moment): Described {
     const { now } = moment;
@@ -132,36 +81,25 @@ export function createDescriptions(options: DescriptionOptions): Descriptions {
       .sort(([a], [b]) => (a < b ? -1 : 1))
       .map(([id, parameters]) => draftOf(id, parameters, { graceMs, now }));
     const known = all.filter(({ revoked }) => !revoked.everything);
-    const waiting = new Map<string, Replaced>();
-    for (const draft of known) draft.claims.push(...lingering(draft, waiting, moment));
-    replaced = waiting;
+    replacements.begin();
+    for (const draft of known) {
+      draft.claims.push(...lingering(draft, last.get(draft.id) ?? [], replacements, { ...moment, graceMs }));
+    }
     let withheld = owners.settle(known, new Map(all.map(({ id, revoked }) => [id, revoked])), now);
-    const drafts = withoutRenamed(known);
-    const chosen = places.choose(drafts, moment);
+    const placed = places.choose(withoutRenamed(known), moment);
+    const drafts = placed.map(({ draft }) => draft);
     for (const draft of drafts) withheld += holdBack(draft, opened.has(draft.id) ? last.get(draft.id) : undefined);
     opened = new Set(drafts.flatMap((draft) => (opened.has(draft.id) || !isBeingRead(draft) ? draft.id : [])));
-
-    const problemsNow = new Set(drafts.flatMap(({ id, problems }) => problems.map((text) => `${id} ${text}`)));
-    for (const problem of [...since.keys()]) if (!problemsNow.has(problem)) since.delete(problem);
-    const descriptions = drafts.map((draft): EnvironmentDescription => {
-      for (const text of draft.problems) {
-        const id = `${draft.id} ${text}`;
-        since.set(id, since.get(id) ?? troubleSince(draft, text) ?? now);
-      }
-      return describe(draft, {
-        defaults,
-        place: chosen.get(draft.id)!,
-        since,
-        now,
-        isKnown: last.has(draft.id),
-      });
-    });
+    since = sincesOf(drafts, since, now);
+    const descriptions = placed.map(({ draft, place }) =>
+      describe(draft, { place, since, now, isKnown: last.has(draft.id) }),
+    );
     last = new Map(descriptions.map(({ id, credentials }) => [id, credentials]));
     return {
       descriptions,
       remarks: new Map(drafts.map(({ id, problems, oddities }) => [id, { problems, oddities }])),
       awaited: new Set(drafts.filter(isBeingRead).map(({ id }) => id)),
-      unconfirmed: [...replaced.values()].some(({ isHeldUp }) => !isHeldUp) || places.unconfirmed(),
+      unconfirmed: replacements.pending() || places.unconfirmed(),
       withheld,
     };
   }
@@ -213,17 +151,68 @@ function holdBack(draft: Draft, known: readonly Credential[] = []): number {
 
 const sdkKeyNames = ['sdk-key', 'previous-sdk-key'] as const;
 
+/** Credentials of the last description that SSM no longer names and that are still valid. */
+function lingering(
+  draft: Draft,
+  last: readonly Credential[],
+  replacements: Confirmations,
+  moment: Moment & { readonly graceMs: number },
+): Claim[] {
+  const { id, parameters, revoked, claims } = draft;
+  const { now, graceMs } = moment;
+  const mayHaveMoved = sdkKeyNames.some((name) => isUnread(parameters.get(name), now - graceMs));
+  const fresh = new Set(claims.map(credentialId));
+  return last.flatMap((credential): Claim[] => {
+    if (fresh.has(credentialId(credential)) || revoked.has(credential.value)) return [];
+    const { kind, value, expiresAt } = credential;
+    if (expiresAt !== undefined) {
+      // The previous key of an earlier rotation: another key took its parameter, but its expiry still holds.
+      const previous = parameters.get('previous-sdk-key')?.text;
+      const isEarlier = previous !== undefined && previous !== value;
+      return isEarlier && !isOver(expiresAt, now) ? [claimOf(id, 'an earlier SDK key', credential)] : [];
+    }
+    // One of the parameters that cannot be read may have it: in a rotation a key moves from one to the other.
+    if (kind === 'sdkKey' && mayHaveMoved) {
+      return [{ ...claimOf(id, 'an SDK key that may have moved', credential), standing: 'present' }];
+    }
+    const change = `${id} ${credentialId(credential)}`;
+    const isConfirmed = replacements.isConfirmed(change, moment);
+    if (isConfirmed && !isRefused(draft, kind, last)) return [];
+    // One whose successor is another environment's is held up.
+    replacements.wait(change, now, isConfirmed);
+    return [claimOf(id, `a ${kind} that was replaced`, credential)];
+  });
+}
+
+/** Whether the environment did not get what replaced it, since another one owns that: the value before stays in force. */
+function isRefused(draft: Draft, kind: CredentialKind, last: readonly Credential[]): boolean {
+  const successor = draft.parameters.get(parameterOf[kind])?.text;
+  // One that is only held back for the SDK key still replaces it.
+  if (successor === undefined || !hasNamedKey(draft)) return false;
+  return !last.some(({ value }) => value === successor);
+}
+
+/** When each problem was first seen, by environment and text; `before`: at the last reading. */
+function sincesOf(drafts: readonly Draft[], before: ReadonlyMap<string, number>, now: number): Map<string, number> {
+  return new Map(
+    drafts.flatMap((draft) =>
+      draft.problems.map((text): [string, number] => {
+        const id = `${draft.id} ${text}`;
+        return [id, before.get(id) ?? troubleSince(draft, text) ?? now];
+      }),
+    ),
+  );
+}
+
 function describe(
   { id, parameters, claims, problems }: Draft,
   {
-    defaults,
     place,
     since,
     now,
     isKnown,
-  }: { defaults: SsmDefaults; place: ChosenPlace; since: Map<string, number>; now: number; isKnown: boolean },
+  }: { place: ChosenPlace; since: ReadonlyMap<string, number>; now: number; isKnown: boolean },
 ): EnvironmentDescription {
-  const text = (name: SsmParameterName) => parameters.get(name)?.text;
   const { isSettled, ...placed } = place;
   // That a known one is being read again is over in a moment, and no news.
   const isPassing = isKnown && isAwaited(parameters.get('sdk-key'));
@@ -245,14 +234,14 @@ function describe(
       ...(isConfirmed(claim, parameters) ? {} : { unconfirmed: true as const }),
     })),
     // An invalid value was probably meant to turn it on.
-    secureMode: settingOf('secure-mode', text('secure-mode')) ?? parameters.has('secure-mode'),
-    ttlMs: settingOf('ttl', text('ttl')) ?? 0,
+    secureMode: settingOf('secure-mode', parameters) ?? parameters.has('secure-mode'),
+    ttlMs: settingOf('ttl', parameters) ?? 0,
     ...placed,
     ...(awaitsKey && { awaitsKey: true as const }),
-    allowedOrigins: settingOf('allowed-origins', text('allowed-origins')) ?? defaults.allowedOrigins ?? [],
-    allowedHeaders: settingOf('allowed-headers', text('allowed-headers')) ?? defaults.allowedHeaders ?? [],
-    logLevel: settingOf('log-level', text('log-level')),
-    flagsFile: settingOf('flags-file', text('flags-file')),
+    allowedOrigins: settingOf('allowed-origins', parameters) ?? [],
+    allowedHeaders: settingOf('allowed-headers', parameters) ?? [],
+    logLevel: settingOf('log-level', parameters),
+    flagsFile: settingOf('flags-file', parameters),
     keyProblem:
       problems.length === 0
         ? undefined
@@ -265,9 +254,9 @@ function describe(
 
 /** The environment's own payload filters, or else those of its project. */
 function filtersOf(parameters: HeldParameters, { filters = {} }: SsmDefaults): readonly string[] {
-  const own = settingOf('filters', parameters.get('filters')?.text);
+  const own = settingOf('filters', parameters);
   if (own !== undefined) return own;
-  const projectKey = settingOf('project-key', parameters.get('project-key')?.text);
+  const projectKey = settingOf('project-key', parameters);
   return (projectKey !== undefined && Object.hasOwn(filters, projectKey) && filters[projectKey]) || [];
 }
 

@@ -1,12 +1,8 @@
 /** Two environments cannot share a place in a store. */
 import { filteredPrefix } from '../../lib/flag-table/index.ts';
+import { createConfirmations } from './ssm-confirmations.ts';
 import { type Draft, hasNamedKey, type Moment } from './ssm-drafts.ts';
 import { settingOf } from './ssm-settings.ts';
-
-interface StorePlace {
-  readonly prefix: string;
-  readonly tableName: string | undefined;
-}
 
 interface PlacesOptions {
   /** Of environments without a table of their own. */
@@ -34,21 +30,28 @@ export interface Wish {
   readonly key: string | undefined;
 }
 
-export interface ChosenPlace extends StorePlace {
+export interface ChosenPlace {
+  readonly prefix: string;
+  readonly tableName: string | undefined;
   /** Whether no data of another key than the one that SSM names can get there; see `EnvironmentDescription.awaitsKey`. */
   readonly isSettled: boolean;
   /** Those that have a place. */
   readonly filters: readonly string[];
 }
 
+interface Placed {
+  readonly draft: Draft;
+  readonly place: ChosenPlace;
+}
+
 /** Decides where the stores keep each environment, and remembers it. */
 interface Places {
   /**
-   * The places, by environment. One that has a place keeps it while the SDK key in force is not the one that SSM names, and until
+   * The environments with their places. One that has a place keeps it while the SDK key in force is not the one that SSM names, and until
    * another place comes with another key or is confirmed: a former key's data must not get to a place that was put together with
    * another key.
    */
-  choose(drafts: readonly Draft[], moment: Moment): ReadonlyMap<string, ChosenPlace>;
+  choose(drafts: readonly Draft[], moment: Moment): readonly Placed[];
   /** Another place waits to be confirmed. */
   unconfirmed(): boolean;
   wishes(): ReadonlyMap<string, Wish>;
@@ -58,36 +61,32 @@ interface Places {
 
 export function createPlaces(options: PlacesOptions): Places {
   let granted: ReadonlyMap<string, Wish> = new Map();
-  /** By environment: which other place was seen first, and when. */
-  let waiting = new Map<string, { readonly place: string; readonly since: number; readonly isHeldUp: boolean }>();
+  const confirmations = createConfirmations(options.confirmMs);
 
-  function grant(draft: Draft, stay: typeof waiting, { now, partial }: Moment): Wish {
+  function grant(draft: Draft, moment: Moment): Wish {
     const before = granted.get(draft.id);
     const key = hasNamedKey(draft) ? draft.parameters.get('sdk-key')?.text : before?.key;
     const wish = { ...wishOf(draft, options.filtersOf(draft), before), key };
     if (!before) return wish;
     // Writing a parameter again asks for nothing new.
     if (isSamePlace(before, wish)) return { ...wish, at: Math.min(before.at, wish.at) };
-    const place = `${wish.tableName ?? ''}/${wish.prefix}`;
-    const seen = waiting.get(draft.id);
-    const since = seen?.place === place ? seen.since : now;
+    const change = `${draft.id}: ${wish.tableName ?? ''}/${wish.prefix}`;
     // Without another key, the one that it was put together with may be still to come.
-    const isConfirmed = key !== before.key || (!partial && now - since >= options.confirmMs);
+    const isConfirmed = key !== before.key || confirmations.isConfirmed(change, moment);
     if (isSettled(draft) && isConfirmed) return wish;
-    stay.set(draft.id, { place, since, isHeldUp: !isSettled(draft) });
+    // One that waits for a key is held up.
+    confirmations.wait(change, moment.now, !isSettled(draft));
     return { ...before, filters: wish.filters };
   }
 
   return {
     choose(drafts, moment) {
-      const stay: typeof waiting = new Map();
-      const asking = drafts.map((draft) => ({ draft, wish: grant(draft, stay, moment) }));
-      waiting = stay;
+      confirmations.begin();
+      const asking = drafts.map((draft) => ({ draft, wish: grant(draft, moment) }));
       granted = new Map(asking.map(({ draft, wish }) => [draft.id, wish]));
       return settlePlaces(asking, options);
     },
-    // Reading soon again does not help one that waits for a key.
-    unconfirmed: () => [...waiting.values()].some(({ isHeldUp }) => !isHeldUp),
+    unconfirmed: confirmations.pending,
     wishes: () => granted,
     restore(wishes) {
       granted = wishes;
@@ -103,14 +102,19 @@ function isSettled(draft: Draft): boolean {
 }
 
 function wishOf({ id, parameters }: Draft, filters: readonly string[], before: Wish | undefined): Omit<Wish, 'key'> {
-  const held = parameters.get('prefix');
   const filtersAt = new Map(before?.filters);
   return {
-    prefix: settingOf('prefix', held?.text) ?? id,
-    tableName: settingOf('table-name', parameters.get('table-name')?.text),
-    at: held?.modifiedAt ?? 0,
+    prefix: settingOf('prefix', parameters) ?? id,
+    tableName: settingOf('table-name', parameters),
+    at: parameters.get('prefix')?.modifiedAt ?? 0,
     filters: filters.map((one) => [one, filtersAt.get(one) ?? parameters.get('filters')?.modifiedAt ?? 0]),
   };
+}
+
+/** An environment whose place is being settled. */
+interface Placing extends Placed {
+  readonly wish: Wish;
+  readonly place: ChosenPlace & { prefix: string; readonly filters: string[] };
 }
 
 /**
@@ -121,29 +125,25 @@ function wishOf({ id, parameters }: Draft, filters: readonly string[], before: W
 function settlePlaces(
   asking: readonly { readonly draft: Draft; readonly wish: Wish }[],
   { tablesSeparate, prefixInStores, tableName: everyones }: PlacesOptions,
-): Map<string, ChosenPlace> {
-  const chosen = new Map<string, ChosenPlace>();
+): Placed[] {
   const owners = new Map<string, string>();
   const nameOf = (prefix: string, tableName: string | undefined) =>
     tablesSeparate ? `${tableName ?? ''}/${prefixInStores(prefix)}` : prefixInStores(prefix);
 
-  function placeEnvironment(draft: Draft, { prefix, tableName = everyones }: Wish): void {
-    const { id, problems } = draft;
-    const ownerOf = (one: string) => owners.get(nameOf(one, tableName));
-    const owner = ownerOf(prefix);
-    let free = prefix;
-    for (let number = 1; ownerOf(free) !== undefined; number++) free = number === 1 ? id : `${id}-${number}`;
+  function placeEnvironment({ draft: { id, problems }, place }: Placing): void {
+    const ownerOf = (prefix: string) => owners.get(nameOf(prefix, place.tableName));
+    const owner = ownerOf(place.prefix);
+    for (let number = 1; ownerOf(place.prefix) !== undefined; number++)
+      place.prefix = number === 1 ? id : `${id}-${number}`;
     if (owner !== undefined) {
       problems.push(
-        `${id}/prefix would overwrite ${owner} in the store: using the prefix ${free} instead; give each environment its own`,
+        `${id}/prefix would overwrite ${owner} in the store: using the prefix ${place.prefix} instead; give each environment its own`,
       );
     }
-    owners.set(nameOf(free, tableName), id);
-    chosen.set(id, { prefix: free, tableName, filters: [], isSettled: isSettled(draft) });
+    owners.set(nameOf(place.prefix, place.tableName), id);
   }
 
-  function placeFilter({ id, problems }: Draft, filter: string): void {
-    const place = chosen.get(id)!;
+  function placeFilter({ draft: { id, problems }, place }: Placing, filter: string): void {
     const prefix = filteredPrefix(place.prefix, filter);
     const owner = owners.get(nameOf(prefix, place.tableName));
     if (owner !== undefined && owner !== id) {
@@ -153,18 +153,26 @@ function settlePlaces(
       return;
     }
     owners.set(nameOf(prefix, place.tableName), id);
-    chosen.set(id, { ...place, filters: [...place.filters, filter] });
+    place.filters.push(filter);
   }
 
-  const requests = asking.flatMap(({ draft, wish }) => [
-    { isOwnName: wish.prefix === draft.id, at: wish.at, place: () => placeEnvironment(draft, wish) },
-    ...wish.filters.map(([filter, at]) => ({
-      isOwnName: false,
-      at: Math.max(wish.at, at),
-      place: () => placeFilter(draft, filter),
-    })),
-  ]);
+  const placings = asking.map(({ draft, wish }): Placing => {
+    const { prefix, tableName = everyones } = wish;
+    return { draft, wish, place: { prefix, tableName, filters: [], isSettled: isSettled(draft) } };
+  });
+  // A filter comes behind its environment, whose prefix is part of its own.
+  const requests = placings.flatMap((placing) => {
+    const { draft, wish } = placing;
+    return [
+      { isOwnName: wish.prefix === draft.id, at: wish.at, settle: () => placeEnvironment(placing) },
+      ...wish.filters.map(([filter, at]) => ({
+        isOwnName: false,
+        at: Math.max(wish.at, at),
+        settle: () => placeFilter(placing, filter),
+      })),
+    ];
+  });
   requests.sort((a, b) => Number(b.isOwnName) - Number(a.isOwnName) || a.at - b.at);
-  for (const { place } of requests) place();
-  return chosen;
+  for (const { settle } of requests) settle();
+  return placings;
 }

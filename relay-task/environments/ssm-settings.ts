@@ -26,8 +26,9 @@ type SettingValue<Name extends SettingName> = (typeof settingReaders)[Name] exte
 /** The value of a setting that was accepted before; undefined if there is none. */
 export function settingOf<Name extends SettingName>(
   name: Name,
-  text: string | undefined,
+  parameters: { get(name: SettingName): { readonly text: string | undefined } | undefined },
 ): SettingValue<Name> | undefined {
+  const text = parameters.get(name)?.text;
   if (text === undefined) return undefined;
   const result = (settingReaders[name] as Reader<SettingValue<Name>>)(text);
   return 'value' in result ? result.value : undefined;
