@@ -63,13 +63,12 @@ type Found = Pick<CacheEntry, 'membership' | 'incomplete'>;
 export function createBigSegmentLookup(options: BigSegmentLookupOptions): BigSegmentLookup {
   const { staleAfterMs = 120_000, statusStaleAfterMs, cacheMs = 5_000, waitMs = 5_000 } = options;
   const { maxInside = 4, maxWaiting = 50_000, outageWaitMs = 5_000, now = Date.now } = options;
-  const cache = options.memory.open();
+  const known = createKnown(options);
   let generation = 0;
   let closed = false;
-  let former = options.former;
   const watch = createBigSegmentWatch({
     ...options,
-    former: former && { ...former, close: leaveFormer },
+    former: options.former && { ...options.former, close: known.leaveFormer },
     onChange() {
       generation += 1;
       options.onChange?.();
@@ -83,24 +82,11 @@ export function createBigSegmentLookup(options: BigSegmentLookupOptions): BigSeg
     if (!reading) return undefined;
     return hashes.map((hash, index) => {
       const found = membershipIn(reading, hash, index);
-      const held = cache.get(hash);
+      const held = known.get(hash);
       // What was known is newer than an outdated store, and than a slow answer from before a change.
-      if (!held || (!found.outdated && held.generation <= asked.generation)) cache.set(hash, { ...asked, ...found });
+      if (!held || (!found.outdated && held.generation <= asked.generation)) known.set(hash, { ...asked, ...found });
       return found;
     });
-  }
-
-  function leaveFormer(): void {
-    former?.close();
-    former?.cache.close();
-    former = undefined;
-  }
-
-  function remembered(hash: string): CacheEntry | undefined {
-    const entry = cache.get(hash);
-    const before = entry ? undefined : former?.cache.get(hash);
-    if (before) cache.set(hash, { ...before, generation: BEFORE_ALL });
-    return entry ?? before;
   }
 
   function isFresh({ readAt, generation: asked }: CacheEntry): boolean {
@@ -111,22 +97,16 @@ export function createBigSegmentLookup(options: BigSegmentLookupOptions): BigSeg
   const staleFor = (ms: number) => now() - (watch.newest()?.synchronizedOn ?? 0) > ms;
   const current = (found: Found) => answerOf(found, staleFor(staleAfterMs));
 
-  function lastKnown(key: string, hash: string, { known }: LoadOptions): BigSegmentsAnswer | undefined {
-    const entry = remembered(hash);
-    const membership = entry ? entry.membership : known?.get(key)?.membership;
-    return membership === undefined ? undefined : { status: 'STALE', membership };
-  }
-
   /** Undefined: too many wait already, or the lookup was closed. */
   async function answer(key: string, hash: string, how: LoadOptions): Promise<BigSegmentsAnswer | undefined> {
     const began = performance.now();
     for (;;) {
-      const entry = cache.get(hash);
+      const entry = known.get(hash);
       if (entry && isFresh(entry)) {
-        cache.set(hash, entry);
+        known.set(hash, entry);
         return current(entry);
       }
-      const before = lastKnown(key, hash, how);
+      const before = known.last(key, hash, how);
       const reliability = watch.reliability();
       if (!closed && reliability !== 'none' && !(reliability === 'outdated' && before)) {
         const found = await reads.get(hash, how.patient ?? false);
@@ -134,8 +114,8 @@ export function createBigSegmentLookup(options: BigSegmentLookupOptions): BigSeg
         if (found && !found.outdated) return current(found);
         if (found) return before ?? { status: 'STALE', membership: found.membership };
       }
-      const known = lastKnown(key, hash, how);
-      if (known || closed) return known;
+      const last = known.last(key, hash, how);
+      if (last || closed) return last;
       const isOver = await watch.recovery();
       if (closed) return undefined;
       if (!isOver || performance.now() - began > outageWaitMs) return { status: 'STORE_ERROR' };
@@ -151,7 +131,7 @@ export function createBigSegmentLookup(options: BigSegmentLookupOptions): BigSeg
         keys.map(async (key) => {
           const hash = hashOf(key);
           const found = answer(key, hash, how);
-          const soon = late?.then(() => lastKnown(key, hash, how));
+          const soon = late?.then(() => known.last(key, hash, how));
           return [key, await (soon ? Promise.race([found, soon]) : found)] as const;
         }),
       );
@@ -160,7 +140,7 @@ export function createBigSegmentLookup(options: BigSegmentLookupOptions): BigSeg
       return complete.length === keys.length ? new Map(complete) : undefined;
     },
     owner: () => watch.newest()?.environment,
-    known: () => ({ newest: watch.newest(), cache: cache.share() }),
+    known: () => ({ newest: watch.newest(), cache: known.share() }),
     status: () => statusOf(watch, staleFor(statusStaleAfterMs)),
     start: watch.start,
     async refresh() {
@@ -171,7 +151,30 @@ export function createBigSegmentLookup(options: BigSegmentLookupOptions): BigSeg
       closed = true;
       watch.close();
       reads.close();
-      cache.close();
+      known.close();
+    },
+  };
+}
+
+/** The memberships that are remembered: those of this lookup and, until its own stores are current, those of the one before. */
+function createKnown({ memory, ...options }: BigSegmentLookupOptions) {
+  const cache = memory.open();
+  let { former } = options;
+  return {
+    ...cache,
+    /** For evaluations while no store can be relied on. */
+    last(key: string, hash: string, { known }: LoadOptions): BigSegmentsAnswer | undefined {
+      const held = cache.get(hash);
+      const before = held ? undefined : former?.cache.get(hash);
+      if (before) cache.set(hash, { ...before, generation: BEFORE_ALL });
+      const entry = held ?? before;
+      const membership = entry ? entry.membership : known?.get(key)?.membership;
+      return membership === undefined ? undefined : { status: 'STALE', membership };
+    },
+    leaveFormer(): void {
+      former?.close();
+      former?.cache.close();
+      former = undefined;
     },
   };
 }
