@@ -71,8 +71,8 @@ const PART_OF_MEMORY = 1 / 8;
 const LOSS = 'Events were dropped';
 /** Messages that also say what to do. */
 const LOSSES: Partial<Record<DropReason, string>> = {
-  capacity: `${LOSS}, since too many wait to be sent; raise EVENTS_CAPACITY, or find out who sends so many`,
-  memory: `${LOSS}, since those that wait take all memory for events; raise MEMORY_BUDGET, or find out who sends so many`,
+  capacity: `${LOSS} because too many are waiting to be sent; raise EVENTS_CAPACITY, or find out who sends so many`,
+  memory: `${LOSS} because waiting events take all the memory for events; raise MEMORY_BUDGET, or find out who sends so many`,
 };
 
 /** At most one line per reason in that time, since any client can cause any number of losses. */

@@ -170,7 +170,7 @@ function createIgnored(onIgnored: (reason: string) => void) {
       lines += 1;
       if (lines > MOST_IGNORED_LINES)
         return {
-          problem: `more than ${MOST_IGNORED_LINES} lines that are no part of an event, the last one: ${reason}`,
+          problem: `more than ${MOST_IGNORED_LINES} lines that are not part of an event; the last one: ${reason}`,
         };
       onIgnored(reason);
       return undefined;

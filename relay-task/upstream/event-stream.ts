@@ -79,7 +79,7 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
   const delays = createDelays(options);
   const retries = createRetries(options);
   const warnIgnored = createReasonLines((fields) =>
-    log.warn(`${name}: ignored a line that is no part of an event`, fields),
+    log.warn(`${name}: ignored a line that is not part of an event`, fields),
   );
   let lastEventId: string | undefined;
   let drop = () => {};

@@ -149,7 +149,7 @@ function readTransferred(transfer: ObjectTransfer, { state }: JsonObject): Step 
   const all = transfer.items();
   const isFull = transfer.kind === 'full';
   if (isFull && transfer.isRepeated && all.length === 0)
-    return invalid('after an error everything is said to be nothing');
+    return invalid('an empty transfer of everything after an error');
   // Without another intent, changes follow.
   transfer.begin('changes');
   const name = isNameable(state) ? state : '';

@@ -31,7 +31,7 @@ export function isPlaceFree(): boolean {
 
 /** Resolves with a function that leaves again when it is its turn, or with undefined if `signal` was aborted first. */
 export async function enterLarge({ signal, delayMs = 5_000, onDelay }: LargeWait): Promise<(() => void) | undefined> {
-  const tell = () => onDelay?.(`it has waited for ${delayMs} ms for what is large of other environments`);
+  const tell = () => onDelay?.(`it has waited for ${delayMs} ms for large events and answers of other environments`);
   const timer = setTimeout(tell, delayMs);
   try {
     const leave = await largeOnes.enter(signal);

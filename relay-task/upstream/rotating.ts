@@ -114,7 +114,7 @@ export function startRotating(options: RotatingOptions): RotatingUpstream {
       const reason = failure?.message ?? 'no answer so far';
       return {
         since: (refused ? stateSince : undefined) ?? next.since,
-        message: `LaunchDarkly ${what} (${reason}), so it gets 503; still using the previous one`,
+        message: `LaunchDarkly ${what} (${reason}), so requests with it get 503; still using the previous one`,
       };
     },
 

@@ -5,7 +5,7 @@ import { custom, FROM, NEVER_MS, send, startEnvironment, startLaunchDarkly } fro
 
 const numbered = (count: number, from = 0) => Array.from({ length: count }, (_, index) => custom(from + index));
 
-test('a queue that is half full is sent without the others', async () => {
+test('a queue that is half full is sent at once, without the others', async () => {
   const launchDarkly = await startLaunchDarkly();
   const { intake } = startEnvironment(launchDarkly.uri, { flushIntervalMs: NEVER_MS, capacity: 10 });
   send(intake, numbered(4), { schema: 3 });
@@ -27,7 +27,7 @@ test('a full queue drops the newest events, counts them and logs it once', async
   send(intake, numbered(7, 24));
   expect(await measured('relay_events_dropped_total', { reason: 'capacity' })).toBe(11);
   expect(lines.filter((line) => line.startsWith('Events were dropped'))).toEqual([
-    'Events were dropped, since too many wait to be sent; raise EVENTS_CAPACITY, or find out who sends so many ' +
+    'Events were dropped because too many are waiting to be sent; raise EVENTS_CAPACITY, or find out who sends so many ' +
       '{"environment":"production","reason":"capacity","events":4,"capacity":10}',
   ]);
   launchDarkly.mood.react = () => 202;

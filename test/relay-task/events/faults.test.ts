@@ -181,7 +181,7 @@ describe('a payload that LaunchDarkly rejects', () => {
     expect(launchDarkly.requests.length).toBeLessThan(130);
   });
 
-  test('makes its sender travel alone for a while', async () => {
+  test('has the events of its sender sent separately for a while', async () => {
     const launchDarkly = await startLaunchDarkly(rejectsBad);
     const { intake, measured } = startEnvironment(launchDarkly.uri, { timings: { suspectMs: NEVER_MS } });
     const both = () => {
@@ -245,7 +245,7 @@ test('nobody fills the log with events that are rejected, dropped and delivered 
   ]);
 });
 
-test('after a while the log says again that events cannot be delivered, and that they are again', async () => {
+test('after a while the log repeats that events cannot be delivered, and that delivery has recovered', async () => {
   let failures = 2;
   const launchDarkly = await startLaunchDarkly(() => (failures-- > 0 ? 503 : 202));
   const { intake, lines } = startEnvironment(launchDarkly.uri, { timings: { sameLineMs: 0 } });

@@ -125,7 +125,7 @@ test('a flood from 40 addresses costs no event of the others @heavy', async () =
   );
 });
 
-test('one address alone has all places of a queue, and loses its newest events for others, until all have as many', async () => {
+test('one address alone may take all places of a queue, and loses its newest events to others until all have equally many', async () => {
   const { first, lost, all } = waitingQueues(1, { capacity: 40 });
   first.add(eventsOf('flood', 50), 'flood');
   expect(lost).toEqual({ capacity: 10, memory: 0 });
@@ -166,7 +166,7 @@ test('large events make room for those of others with the same key, also in the 
   expect(rounds).toEqual([...rounds.keys()]);
 });
 
-test('a credential that has more than its share of the memory lets in newcomers for those who hold most', async () => {
+test('when a credential holds more than its share of the memory, newcomers replace events of those who hold most', async () => {
   const whole = createBudget(100_000);
   const budget = createShare(whole);
   const kept: string[] = [];
@@ -266,7 +266,7 @@ test('while payloads of a few queues hang and take all the memory that may be se
   expect(budget.usedBytes).toBe(0);
 });
 
-test('senders whose events were rejected get the part of one sender together', async () => {
+test('senders whose events were rejected get the share of one sender together', async () => {
   const suspected = ['bad 0', 'bad 1', 'bad 2'];
   const { first, all } = waitingQueues(1, { capacity: 30, suspected });
   for (const name of suspected) first.add(eventsOf(name, 20), name);
@@ -277,7 +277,7 @@ test('senders whose events were rejected get the part of one sender together', a
   expect(suspected.map((name) => of.get(name)).sort()).toEqual([3, 3, 4]);
 });
 
-test('whose events were accepted, and only rejected together with others, has the part of one sender like anyone', async () => {
+test('a sender with accepted events, of which others were rejected only together with those of others, has a full share', async () => {
   const bad = Array.from({ length: 40 }, (_, id) => `bad ${id}`);
   const [doubted, usual] = [
     ['a', 'b'],
@@ -502,7 +502,7 @@ function fullQueue(suspects: Suspects, capacity: number) {
   return queue;
 }
 
-test('a body costs a queue that is full no look at all that waits, while there are suspects', () => {
+test('while there are suspects, a body for a full queue causes no look at everything that waits', () => {
   const suspects = countedSuspects();
   const queue = fullQueue(suspects, 2_000);
   suspects.asked = 0;
@@ -510,7 +510,7 @@ test('a body costs a queue that is full no look at all that waits, while there a
   expect(suspects.asked).toBeLessThan(50 * 10);
 });
 
-test('a new suspect costs it a look at this sender', () => {
+test('a new suspect causes only a look at that sender', () => {
   const suspects = countedSuspects();
   const queue = fullQueue(suspects, 2_000);
   suspects.asked = 0;

@@ -190,7 +190,7 @@ test('places go to credentials in turn, each may have one, and one that gives up
   expect(order.at(-1)).toBe('a3');
 });
 
-test('half of the places of a credential are for second requests of the same queue, and others do not wait behind them', async () => {
+test("half of a credential's places are for further requests of the same queue, and other queues do not wait behind them", async () => {
   const places = createPlaces({ each: 6, together: 64 }).open();
   const inside: string[] = [];
   const enter = async (name: string, queue: object) => {

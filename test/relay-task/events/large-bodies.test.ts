@@ -87,7 +87,7 @@ test('only an event above 1 MiB is lost, and one of almost 1 MiB is sent as it i
   ]);
 });
 
-test('elements that are no events cost only themselves', async () => {
+test('elements that are not events cost only themselves', async () => {
   const launchDarkly = await startLaunchDarkly();
   const { intake, measured } = startEnvironment(launchDarkly.uri);
   const filler = JSON.stringify(custom('filler', { data: 'x'.repeat(100_000) }));
@@ -114,7 +114,7 @@ test('a large body that is cut short is malformed as a whole', async () => {
   expect(await measured('relay_events_queue_bytes')).toBe(0);
 });
 
-test('what fails in a body costs that body, is logged once and counted', async () => {
+test('a failure to read a body costs only that body, and is logged once and counted', async () => {
   const launchDarkly = await startLaunchDarkly();
   const { forwarding, lines, measured } = startForwarding(launchDarkly.uri);
   const intake = forwarding.environment({

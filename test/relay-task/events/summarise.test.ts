@@ -265,7 +265,7 @@ test("debugging of a flag ends by the later of LaunchDarkly's and the relay's cl
   expect(launchDarkly.requests[1]?.events.map(({ kind }) => kind)).toEqual(['debug', 'summary']);
 });
 
-test('sampled events are one in as many as the ratio says and carry the ratio, and all are counted', async () => {
+test('one in as many events as the sampling ratio says is sent, with the ratio, and all are counted', async () => {
   let draw = 0;
   const events = Array.from({ length: 40 }, () => feature('x', { version: 1, trackEvents: true, samplingRatio: 10 }));
   const { request } = await summarised(events, 2, { random: () => (draw++ % 10) / 10 });
@@ -363,7 +363,7 @@ test.each([
   expect(await measured('relay_events_dropped_total', { reason: 'malformed' })).toBe(1);
 });
 
-test('a time between two milliseconds is cut', async () => {
+test('a fraction of a millisecond is cut off', async () => {
   const { request } = await summarised([feature('x', { version: 1, creationDate: AT + 0.75 })]);
   expect(request.events).toMatchObject([
     { kind: 'index', creationDate: AT },
@@ -393,7 +393,7 @@ test('a summary of large values is sent in events of moderate size @heavy', asyn
   expect(summaries.at(-1)!.features.x?.counters).toHaveLength(1);
 });
 
-test('invented kinds of contexts are listed up to a number', async () => {
+test('only a limited number of invented kinds of contexts is listed', async () => {
   const kinds = Array.from({ length: 150 }, (_, id) => [`kind-${id}`, { key: 'a' }] as const);
   const context = { kind: 'multi', ...Object.fromEntries([['k'.repeat(300), { key: 'a' }], ...kinds]) };
   const { request } = await summarised([feature('x', { version: 1, context })]);

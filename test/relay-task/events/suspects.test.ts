@@ -16,7 +16,7 @@ test('a suspicion lasts for its time since the last rejection', () => {
   expect(suspects.of('a')).toBeUndefined();
 });
 
-test('a sender that was only together with rejected events is cleared by the first payload that is accepted', () => {
+test("a sender whose events were only rejected together with others' is cleared by the first payload that is accepted", () => {
   const suspects = createSuspects(MINUTE_MS);
   for (const sender of ['a', 'b']) suspects.add(sender);
   suspects.judge('b', 'rejected');
@@ -25,7 +25,7 @@ test('a sender that was only together with rejected events is cleared by the fir
   expect([suspects.of('a'), suspects.of('b')]).toEqual([undefined, 'confirmed']);
 });
 
-test('a sender with accepted events is only doubted until some of its own are rejected, and of the others an unconfirmed one comes first', () => {
+test('a sender with accepted events is only doubted until some of its own are rejected; among the others, an unconfirmed one comes first', () => {
   const suspects = createSuspects(MINUTE_MS);
   suspects.judge('bad', 'rejected');
   suspects.accept('good');
@@ -37,7 +37,7 @@ test('a sender with accepted events is only doubted until some of its own are re
   expect(suspects.of('good')).toBe('confirmed');
 });
 
-test('of too many suspects the one that was suspected longest ago is forgotten', () => {
+test('with too many suspects, the oldest suspicion is forgotten', () => {
   const suspects = createSuspects(MINUTE_MS);
   for (let id = 0; id < 1_001; id++) suspects.judge(`sender ${id}`, 'rejected');
   expect(['sender 0', 'sender 1', 'sender 1000'].map(suspects.of)).toEqual([undefined, 'confirmed', 'confirmed']);
@@ -57,7 +57,7 @@ test('turns go to the sender with the fewest requests, and silence saves none up
   expect(suspects.next([])).toBeUndefined();
 });
 
-test('whose time is over can be suspected again', () => {
+test('a sender can be suspected again after its time is over', () => {
   let now = 0;
   const suspects = createSuspects(MINUTE_MS, () => now);
   suspects.add('a');
@@ -108,7 +108,7 @@ test('a sender whose suspicion changes is named, however it changes @heavy', () 
   );
 });
 
-test('of very many changes it says only that there were', () => {
+test('when very many have changed, it says only that they have', () => {
   const suspects = createSuspects(MINUTE_MS);
   const { until } = suspects.changedSince(0);
   suspects.judge('first', 'rejected');

@@ -26,10 +26,10 @@ test('the event settings of a large flag are read in steps, once, and what is la
 });
 
 test.each<[string, Item | undefined]>([
-  ['none', undefined],
-  ['one that is deleted', tombstone('features', 'a', 2)],
-  ['one that is no JSON', { ...flag('a', 1), json: '{"rules":[' }],
-])('of a flag there are no event settings if there is %s', (_what, item) => {
+  ['no flag', undefined],
+  ['a deleted flag', tombstone('features', 'a', 2)],
+  ['a flag that is not JSON', { ...flag('a', 1), json: '{"rules":[' }],
+])('there are no event settings for %s', (_what, item) => {
   expect(trackingOf(item)).toBeUndefined();
 });
 

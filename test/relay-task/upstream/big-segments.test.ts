@@ -449,7 +449,7 @@ describe('the Big Segments synchroniser under faults', () => {
     expect(fake.streams()).toBe(3);
   });
 
-  test('is reported for a cursor or a hash that no text in UTF-8 can be, and nothing of it is applied', async () => {
+  test('reports a cursor or a hash that is not well-formed text, and applies nothing of the poll', async () => {
     const fake = await launchDarkly(v(0, '+a'));
     const target = createTarget();
     const { valid, status } = follow(fake, target);

@@ -77,7 +77,7 @@ test('the same events and ignored lines come out, wherever the bytes are cut', (
 describe('the limit of one event', () => {
   const tooLarge = [{ problem: expect.stringMatching(/^an event takes more than 1000 bytes, .*give it more memory/) }];
 
-  test('counts its lines together, and characters as memory has them', () => {
+  test('counts its lines together, and characters by their size in memory', () => {
     expect(readText(`data:${'x'.repeat(990)}\n\n`, { maxBytes: 1_000 }).found).toHaveLength(1);
     expect(readText(`data:${'x'.repeat(1_000)}`, { maxBytes: 1_000 }).found).toEqual(tooLarge);
     expect(readText('data:x\n'.repeat(501), { maxBytes: 1_000 }).found).toEqual(tooLarge);
@@ -85,15 +85,15 @@ describe('the limit of one event', () => {
     expect(readText(`:${'x'.repeat(1_000)}`, { maxBytes: 1_000 }).found).toEqual(tooLarge);
   });
 
-  test('begins again with every event, and never ends a stream of heartbeats', () => {
+  test('is counted for each event, and never ends a stream of heartbeats', () => {
     const text = `${':\n'.repeat(2_000)}\n\n${'data:x\n\n'.repeat(500)}${': heartbeat\n\n'.repeat(500)}`;
     expect(readText(text, { maxBytes: 1_000 }).found).toHaveLength(500);
   });
 });
 
-test('a thousand lines that are no part of an event end it, unless there are events between them', () => {
+test('a thousand lines that are not part of an event end the stream, unless there are events between them', () => {
   const { found, ignored } = readText('x\n'.repeat(100_000));
-  expect(found).toEqual([{ problem: expect.stringContaining('more than 1000 lines that are no part of an event') }]);
+  expect(found).toEqual([{ problem: expect.stringContaining('more than 1000 lines that are not part of an event') }]);
   expect(ignored).toHaveLength(1_000);
   expect(readText(`${'retry:x\n'.repeat(900)}data:1\n\n`.repeat(3)).found).toHaveLength(3);
 });

@@ -50,11 +50,11 @@ test('a full transfer has everything, with the text of each object as it was sen
   expect(step?.kind === 'full' && step.items[1]?.json).toContain('"big":12345678901234567890');
 });
 
-test('nothing is delivered before its payload was transferred', () => {
+test('nothing is delivered before its payload has been transferred', () => {
   expect(read([full, put(1), deleteObject('flag', 'b', 2)])).toEqual(Array(3).fill({ kind: 'pending' }));
 });
 
-test('what follows a transfer without another intent are changes', () => {
+test('after a transfer, changes follow without another intent', () => {
   const steps = read([full, transferred('1'), put(2), deleteObject('flag', 'b', 4), transferred('2')]);
   expect(steps.at(-1)).toMatchObject({ kind: 'changes', state: '2' });
   expect(versions(steps.at(-1))).toEqual([
@@ -69,32 +69,32 @@ test('the intent "none" says that the named state is current, and changes may fo
   expect(steps.map(({ kind }) => kind)).toEqual(['current', 'pending', 'changes']);
 });
 
-test('of an object that comes twice in a transfer the last counts', () => {
+test('if an object comes twice in a transfer, the last one counts', () => {
   expect(versions(last([changes, put(1), put(3), put(2), transferred('1')]))).toEqual([['a', 2, false]]);
   expect(versions(last([changes, put(1), deleteObject('flag', 'a', 2), transferred('1')]))).toEqual([['a', 2, true]]);
 });
 
-test('another intent or an error forgets what was not transferred; after an error its intent still holds', () => {
+test('another intent or an error discards what was not transferred; after an error the intent still holds', () => {
   expect(versions(last([full, put(1), changes, put(2, 'b'), transferred('1')]))).toEqual([['b', 2, false]]);
   const step = last([full, put(1), event('error', { payload_id: 'p', reason: 'oops' }), put(2, 'b'), transferred('1')]);
   expect(step?.kind).toBe('full');
   expect(versions(step)).toEqual([['b', 2, false]]);
 });
 
-test('after an error in it, a transfer of everything that has nothing is not believed', () => {
+test('after an error, an empty transfer of everything is refused', () => {
   const error = event('error', { reason: 'oops' });
   expect(last([full, put(1), error, transferred('1')])).toMatchObject({ kind: 'invalid' });
   expect(last([full, put(1), error, full, transferred('1')])).toMatchObject({ kind: 'full', items: [] });
   expect(last([changes, put(1), error, transferred('1')])).toMatchObject({ kind: 'changes', changes: [] });
 });
 
-test('a heart-beat is no damage, whatever its data is', () => {
+test('a heart-beat is valid, whatever its data is', () => {
   expect(read([full, event('heart-beat', ''), event('heart-beat', 'x'), put(1), transferred('1')]).at(-1)?.kind).toBe(
     'full',
   );
 });
 
-test('an object says its own key and version; what it lacks its envelope says', () => {
+test('an object has its own key and version; what it lacks is taken from its envelope', () => {
   const { version: _, key: __, ...bare } = flagData('a', 9);
   const step = (object: unknown) =>
     last([changes, event('put-object', { kind: 'flag', key: 'a', version: 5, object }), transferred('1')]);
@@ -108,7 +108,7 @@ test('an object says its own key and version; what it lacks its envelope says', 
   });
 });
 
-test('an invalid object costs itself alone', () => {
+test('an invalid object costs only itself', () => {
   const bad = event('put-object', {
     kind: 'flag',
     key: 'bad',
@@ -153,11 +153,11 @@ test.each<[string, FDv2Event[], string]>([
     [full, event('goodbye', { reason: 'x' }), transferred('1')],
     'before any server-intent',
   ],
-])('%s is damage', (_, events, problem) => {
+])('%s is invalid', (_, events, problem) => {
   expect(last(events)).toEqual({ kind: 'invalid', problem: expect.stringContaining(problem) });
 });
 
-test('values that nest too deep cost their object, as do too many', () => {
+test('an object with values that nest too deep, or with too many, costs only itself', () => {
   const deep = `${'['.repeat(2_000)}${']'.repeat(2_000)}`;
   const many = `[${Array(2_000).fill('{}').join(',')}]`;
   for (const [value, reason] of [
@@ -175,7 +175,7 @@ test('values that nest too deep cost their object, as do too many', () => {
   }
 });
 
-test('an event that is no object and has too many values is damage, and is not parsed', () => {
+test('an event that carries no object and has too many values is invalid, and is not parsed', () => {
   const parse = jest.spyOn(JSON, 'parse');
   const text = `{"reason":[${Array(2_000).fill('{}').join(',')}]}`;
   for (const name of ['error', 'goodbye', 'server-intent', 'payload-transferred'])
@@ -191,7 +191,7 @@ test.each<[string, string, string, object]>([
   ['a long key', 'put-object', `"kind":"flag","key":"${'k'.repeat(20_000)}"`, { kind: 'invalid' }],
   ['names of its own', 'delete-object', '"kind":"flag","key":"a"', { kind: 'invalid' }],
   ['names of its own', 'server-intent', '"payloads":[]', { kind: 'invalid' }],
-])('of an event with too many values, %s, nothing is kept and little is parsed: %s', (_, name, members, outcome) => {
+])('an event with too many values, %s, is not kept and hardly parsed: %s', (_, name, members, outcome) => {
   const text = `{${Array.from({ length: 5_000 }, (__, at) => `"n${at}":1`).join(',')},${members}}`;
   const parse = jest.spyOn(JSON, 'parse');
   const sets = jest.spyOn(Map.prototype, 'set');
@@ -267,7 +267,7 @@ test('random events give the payloads that the official handler gives @heavy', (
     const steps = read(events);
     // Where the handler would remove every flag, the reader asks for everything again.
     const end = steps.findIndex(({ kind }) => kind === 'invalid');
-    if (end >= 0) expect(steps[end]).toMatchObject({ problem: 'after an error everything is said to be nothing' });
+    if (end >= 0) expect(steps[end]).toMatchObject({ problem: 'an empty transfer of everything after an error' });
     const compared = end < 0 ? events.length : end;
     processor.processEvents(events.slice(0, compared) as never);
     const got = steps.slice(0, compared).flatMap((step): unknown[] => {
@@ -318,7 +318,7 @@ test.each(['{}', '{ }', '{"on":true}', '{ "on" : true }'])(
   },
 );
 
-test('a version that is a long list costs its object, and is not written', () => {
+test('a version that is a long list costs only its object, and is not written', () => {
   const stringify = jest.spyOn(JSON, 'stringify');
   const body = `{"kind":"flag","key":"a","version":[${'1,'.repeat(5_000)}1],"object":{"on":true}}`;
   const step = last([changes, event('put-object', body), transferred('1')]);

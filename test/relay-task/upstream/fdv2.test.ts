@@ -94,7 +94,7 @@ describe('a stream', () => {
     expect(upstream.status().current).toBe(true);
   });
 
-  test('whose state LaunchDarkly does not remember gets everything, and what is gone goes', async () => {
+  test('whose state LaunchDarkly does not remember gets everything, and what no longer exists is removed', async () => {
     const fake = await startFake(flagData('a', 1), flagData('b', 1));
     const { has, lines } = follow(fake);
     await has({ a: 1, b: 1 });
@@ -139,7 +139,7 @@ describe('a stream', () => {
           fake ? -20 : 0,
         ),
     ],
-  ])('in which %s arrives begins again and keeps what was there', async (_, text) => {
+  ])('in which %s arrives reconnects and keeps the current flags', async (_, text) => {
     const fake = await startFake(flagData('a', 1));
     const { has, versions, statuses } = follow(fake);
     await has({ a: 1 });
@@ -157,7 +157,7 @@ describe('a stream', () => {
       'changes to a state that memory does not have',
     ],
     ['nothing', [intent('none')], 'nothing, although it was asked for everything'],
-  ] as const)('that answers with %s where no state was named is not believed', async (_, events, problem) => {
+  ] as const)('that answers with %s, although no state was named, is refused', async (_, events, problem) => {
     const fake = await startFake(flagData('a', 1));
     let asked = 0;
     fake.script = () => (asked++ === 0 ? events : undefined);
@@ -280,7 +280,7 @@ describe('polling', () => {
     });
   });
 
-  test('names the ETag of the last answer at the same address, and takes 304 for no news', async () => {
+  test('sends the ETag of the last answer from the same address, and takes 304 as unchanged', async () => {
     const fake = await startFake(flagData('a', 1));
     fake.headersFor = () => ({ ETag: '"one"' });
     const { has, statuses, upstream } = follow(fake, polling);
@@ -308,7 +308,7 @@ describe('polling', () => {
       'ends before its payload was transferred',
     ],
     ['no events at all', '{"events":[]}', 'ends before its payload was transferred'],
-  ])('an answer with %s changes nothing, and is told', async (_, body, problem) => {
+  ])('an answer with %s changes nothing, and is reported', async (_, body, problem) => {
     const fake = await startFake(flagData('a', 1));
     const { has, upstream, versions } = follow(fake, polling);
     await has({ a: 1 });
@@ -482,7 +482,7 @@ describe('when the stream does not work', () => {
     expect(statuses.map(({ state }) => state).filter((state) => state === 'INTERRUPTED')).toEqual([]);
   });
 
-  test('neither by polling nor as a stream, the stream is retried until it works', async () => {
+  test('and polling does not either, the stream is retried until it works', async () => {
     const fake = await startFake(flagData('a', 1));
     fake.trouble = () => ({ status: 503 });
     const { has, upstream } = follow(fake);
@@ -495,7 +495,7 @@ describe('when the stream does not work', () => {
     await has({ a: 1 });
   });
 
-  test('polling that fails now and then does not keep it from being tried again', async () => {
+  test('and polling fails now and then, the stream is still tried again', async () => {
     const fake = await startFake(flagData('a', 1));
     fake.trouble = (request) => (isStream(request) ? { status: 404 } : undefined);
     const { has, lines } = follow(fake, { recoveryMs: 300, fallbackMs: 250 });
@@ -505,7 +505,7 @@ describe('when the stream does not work', () => {
     await until('the stream in use', () => lines.some((line) => line.includes('"before":"polling"')));
   });
 
-  test('after a goodbye because it says nothing more than heartbeats, flags come by polling', async () => {
+  test('because it sends only heartbeats after a goodbye, flags come by polling', async () => {
     const fake = await startFake(flagData('a', 1));
     const { has, upstream } = follow(fake, { fallbackMs: 100 });
     await has({ a: 1 });
@@ -529,7 +529,7 @@ describe('when the stream does not work', () => {
     expect(fake.requests('/sdk/stream').map(basisOf)).toEqual([null, null]);
   });
 
-  test('with one way only there is no other', async () => {
+  test('and there is no other way, the stream is retried', async () => {
     const fake = await startFake(flagData('a', 1));
     fake.trouble = () => ({ status: 404 });
     follow(fake, { protocol: 'fdv2-streaming', firstFallbackMs: 1, fallbackMs: 1 });
@@ -655,7 +655,7 @@ describe('LaunchDarkly asks for FDv1', () => {
     await has({ a: 1 });
   });
 
-  test('for longer than a timer can wait, which is no time at all for Node.js', async () => {
+  test('for longer than a timer can wait, which Node.js would take for no time', async () => {
     const fake = await startFake(flagData('a', 1));
     fake.headersFor = (request) => (isV2(request) ? asks(10_000_000) : {});
     await follow(fake).has({ a: 1 });

@@ -23,7 +23,7 @@ async function settles(promise: Promise<unknown>, ms: number): Promise<boolean> 
   return isSettled;
 }
 
-test('what was received and dropped keeps the next one waiting in proportion, since its memory is not free at once', async () => {
+test('what was received and dropped keeps the next event waiting in proportion, since its memory is not freed at once', async () => {
   const dropped = place(32_000_000);
   await dropped.enterToReceive(1);
   dropped.close();
@@ -33,7 +33,7 @@ test('what was received and dropped keeps the next one waiting in proportion, si
   (await next)?.();
 });
 
-test('what arrives slowly is received beside the one that has the place, at 128 KB/s', async () => {
+test('an event that arrives slowly is received beside the one that has the place, at 128 KB/s', async () => {
   const leave = await enterLarge({});
   const slow = place(300_000, performance.now() + 60_000);
   expect(slow.enterToReceive(64_000)).toBeUndefined();

@@ -26,7 +26,7 @@ test.each<[string, 'patch' | 'delete', string, object]>([
   ['names of its own', 'delete', '"path":"/segments/s"', { kind: 'skip', item: { kind: 'segments', key: 's' } }],
   ['a long list for its path', 'patch', `"path":[${'{},'.repeat(20_000)}0]`, { kind: 'invalid' }],
   ['a long path', 'patch', `"path":"/flags/${'k'.repeat(20_000)}"`, { kind: 'invalid' }],
-])('of a change with too many values, %s, nothing is kept and little is parsed: %s', (_, event, members, outcome) => {
+])('a change with too many values, %s, is not kept and hardly parsed: %s', (_, event, members, outcome) => {
   const text = `{${Array.from({ length: 5_000 }, (__, at) => `"n${at}":1`).join(',')},${members}}`;
   const parse = jest.spyOn(JSON, 'parse');
   const sets = jest.spyOn(Map.prototype, 'set');

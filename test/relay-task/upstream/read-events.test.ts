@@ -74,7 +74,7 @@ test.each(['x', 'é', '字', '🙂'])(
   },
 );
 
-test('after a large object, a transfer has the time of a transfer again', async () => {
+test('after a large object, the time limit of a transfer applies again', async () => {
   const { ends, send, sendSlowly, pass } = read();
   send(intent('xfer-full'));
   await sendSlowly(large('x'));

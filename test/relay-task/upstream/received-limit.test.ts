@@ -21,7 +21,7 @@ test.each([
   },
 );
 
-test('one environment alone may send all that one may at once, and there is always room for one more', () => {
+test('one environment alone may send as much at once as one may, and there is always room for another', () => {
   const limits = { memoryBytes: 512 * MEBIBYTE, heapBytes: 256 * MEBIBYTE };
   const memory = createReceivedMemory(receivedMemoryBytes(limits));
   const alone = createReceived(memory).part('what is transferred');

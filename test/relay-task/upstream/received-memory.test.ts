@@ -47,7 +47,7 @@ const objects = (count: number) =>
     putObject('flag', flagData(`f${at}`, 1, { description: 'x'.repeat(2_000) })),
   );
 
-test('a transfer that finds no room is given up with a reason and begun again, and others go on @heavy', async () => {
+test('a transfer that finds no room is given up with a reason and begins again, and others go on @heavy', async () => {
   const received = memoryFor({ patienceMs: NEVER_MS });
   const [endless, other] = [await startFake(), await startFake()];
   endless.script = () => [intent('xfer-full'), ...objects(10)];
@@ -75,7 +75,7 @@ test('a transfer that finds no room is given up with a reason and begun again, a
   expect(endless.requests('/sdk/stream')).toHaveLength(1);
 });
 
-test('a transfer that does not go on makes room for others, with a reason, and is begun again', async () => {
+test('a transfer that stalls makes room for others, with a reason, and begins again', async () => {
   const received = memoryFor({ patienceMs: 0 });
   const [endless, other] = [await startFake(), await startFake()];
   endless.script = () => [intent('xfer-full'), ...objects(10)];
@@ -89,7 +89,7 @@ test('a transfer that does not go on makes room for others, with a reason, and i
   await eventually(() => expect(received.usedBytes).toBe(0));
 });
 
-test('a transfer of which only heartbeats follow is given up @heavy', async () => {
+test('a transfer that is followed only by heartbeats is given up @heavy', async () => {
   const received = memoryFor({ patienceMs: NEVER_MS });
   const fake = await startFake();
   fake.script = () => [intent('xfer-full'), ...objects(10)];
@@ -191,7 +191,7 @@ describe('an event without its end', () => {
 describe('the answer to a poll', () => {
   const polling = { protocol: 'fdv2-polling' } as const;
 
-  test('counts while it is collected, and no longer than it is worked on', async () => {
+  test('counts while it is collected and worked on, and no longer', async () => {
     const received = memoryFor({ patienceMs: NEVER_MS });
     const peaks: number[] = [];
     const watched = memoryFor({
@@ -246,7 +246,7 @@ describe('the answer to a poll', () => {
     expect(received.usedBytes).toBe(0);
   });
 
-  test('that does not go on makes room for others', async () => {
+  test('that stalls makes room for others', async () => {
     const received = memoryFor({ patienceMs: 0 });
     const url = await startDripping('x'.repeat(25_000));
     const options = { userAgent: 'test', receivedMemory: received };

@@ -202,7 +202,7 @@ describe('an upstream message', () => {
     expect(upserts.map(({ key }) => key)).toEqual(['a', 'a']);
     const ignored = (message: string) =>
       lines.filter((line) => line.startsWith(message)).map((line) => JSON.parse(line.slice(message.length)).reason);
-    expect(ignored('LaunchDarkly stream: ignored a line that is no part of an event')).toEqual([
+    expect(ignored('LaunchDarkly stream: ignored a line that is not part of an event')).toEqual([
       'Invalid `retry` value: "x"',
       'Unknown field "unknown"',
     ]);
@@ -527,7 +527,7 @@ describe('a large set', () => {
   const large = putOf({ x: flagData('x', 1, { description: 'x'.repeat(400_000) }) });
   const halves = [large.slice(0, 300_000), large.slice(300_000)] as const;
 
-  test('that stops in its middle is given up @heavy', async () => {
+  test('that stops midway is given up @heavy', async () => {
     const [stopping, other] = [await startUpstream(), await startUpstream({ flags: many(0, 2_000) })];
     stopping.answerNext('silent');
     const { lines } = listen(stopping, { stallMs: 50, placeMs: 3_600_000 });
@@ -591,7 +591,7 @@ describe('a large set', () => {
     await holder.send(halves[0]);
     await turnsOfLoop();
     const { lines, stream, puts } = listen(waiting, { delayMs: 50 });
-    const reason = 'it has waited for 50 ms for what is large of other environments';
+    const reason = 'it has waited for 50 ms for large events and answers of other environments';
     await until('the reason', () => stream.status().delay?.message === reason);
     expect(stream.status().delay?.since).toBeGreaterThan(0);
     expect(lines.join()).toContain(`LaunchDarkly stream: a large event or answer is delayed {"reason":"${reason}"}`);
@@ -642,7 +642,7 @@ test('an event ID is sent after a reconnect, unless it is too long for a header'
   expect(upstream.requests.map(({ headers }) => headers['last-event-id'])).toEqual([undefined, 'short', undefined]);
 });
 
-test('an event that the receiver fails at is a failure, and the stream is opened again', async () => {
+test('an event that the receiver fails to handle is a failure, and the stream reconnects', async () => {
   const upstream = await startUpstream();
   const { sink, upserts } = createSinkRecorder();
   let isBroken = true;
@@ -739,7 +739,7 @@ describe('an upstream failure', () => {
     expect(statuses.map(({ refused }) => refused)).toEqual([true, true, false, false]);
   });
 
-  test('in the form of silence is noticed by the watchdog, and heartbeats prevent it @heavy', async () => {
+  test('by silence is noticed by the watchdog, unless there are heartbeats @heavy', async () => {
     const upstream = await startUpstream();
     const { puts, stream } = listen(upstream, { readTimeoutMs: 600 });
     await until('a put', () => puts.length === 1);
