@@ -43,7 +43,7 @@ export interface EventForwardingOptions {
   readonly userAgent: string;
   readonly outbound?: Outbound | undefined;
   readonly log: Log;
-  readonly registry?: Registry | undefined;
+  readonly registry: Registry;
   /** Offline mode: accepts events and drops them. */
   readonly discard?: boolean;
   readonly timings?: Partial<EventTimings>;

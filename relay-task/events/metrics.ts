@@ -15,21 +15,9 @@ export interface EventMeter {
   queued(bytes: number): void;
 }
 
-/** Registers the metrics once per registry. */
-export function createEventMeter(registry: Registry | undefined): EventMeter {
-  const silent = () => {};
-  if (!registry)
-    return {
-      received: silent,
-      forwarded: silent,
-      dropped: silent,
-      repeated: silent,
-      retried: silent,
-      queued: silent,
-    };
+export function createEventMeter(registry: Registry): EventMeter {
   const registers = [registry];
   const counter = (name: string, help: string, ...labels: string[]) =>
-    (registry.getSingleMetric(name) as Counter | undefined) ??
     new Counter({ name, help, labelNames: ['env', ...labels], registers });
 
   const received = counter('relay_events_received_total', 'Events received from SDKs.', 'kind');
@@ -40,10 +28,11 @@ export function createEventMeter(registry: Registry | undefined): EventMeter {
     'Payloads that an SDK sent again, ignored as duplicates.',
   );
   const retried = counter('relay_event_retries_total', 'Payloads retried after a failure.');
-  const bytesName = 'relay_events_queue_bytes';
-  const bytes =
-    (registry.getSingleMetric(bytesName) as Gauge | undefined) ??
-    new Gauge({ name: bytesName, help: 'Memory used by events that are queued or being sent, in bytes.', registers });
+  const bytes = new Gauge({
+    name: 'relay_events_queue_bytes',
+    help: 'Memory used by events that are queued or being sent, in bytes.',
+    registers,
+  });
 
   return {
     received: (env, kind, events) => received.inc({ env, kind }, events),
