@@ -36,11 +36,10 @@ interface Member {
  */
 export function startDataSystem(options: DataSystemOptions): Upstream {
   const { ways, legacy, log } = options;
-  const { fallbackMs = 120_000, firstFallbackMs = 5_000, recoveryMs = 300_000 } = options;
   const [first, second] = ways;
   const status = createStatus(options);
   const delivery = createDelivery(options);
-  const schedule = createSchedule({ fallbackMs, firstFallbackMs, recoveryMs }, options.random);
+  const schedule = createSchedule(options);
   /** Tried beside the one in use. */
   let candidate: Member | undefined;
 

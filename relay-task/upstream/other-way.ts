@@ -43,8 +43,10 @@ export function waitForOther(state: WaysState, times: WayTimes, next: () => numb
 }
 
 /** Plans when the other way is tried, by what has happened so far. */
-export function createSchedule(times: WayTimes, random: (() => number) | undefined) {
-  const attempts = createBackoff({ firstMs: times.fallbackMs, maxMs: MOST_MS }, random);
+export function createSchedule(options: Partial<WayTimes> & { random?(): number }) {
+  const { fallbackMs = 120_000, firstFallbackMs = 5_000, recoveryMs = 300_000 } = options;
+  const times = { fallbackMs, firstFallbackMs, recoveryMs };
+  const attempts = createBackoff({ firstMs: fallbackMs, maxMs: MOST_MS }, options.random);
   let hasDelivered = false;
   let hasTried = false;
   /** How long LaunchDarkly last asked for FDv1; 0: for good. And until when that is. */
@@ -100,7 +102,7 @@ export function createSchedule(times: WayTimes, random: (() => number) | undefin
       clear();
       hasTried = true;
       // A stream that is open and sends nothing does not work either.
-      timer = setTimeout(giveUp, times.fallbackMs);
+      timer = setTimeout(giveUp, fallbackMs);
     },
   };
 }
