@@ -105,7 +105,7 @@ export function createCredentialEvents(
   });
 
   const ownQueue = {};
-  const diagnostics = createDiagnostics<EventDelivery>({
+  const diagnostics = createDiagnostics({
     memory,
     deliver: ({ headers, body: json }) =>
       deliver('diagnostics', { headers: diagnosticHeaders(headers), json, queue: ownQueue, patience: 'little' }),

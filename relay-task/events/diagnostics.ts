@@ -1,51 +1,38 @@
 /** Diagnostic events that came with one credential: forwarded unchanged in the background, few at a time. */
+import type { EventDelivery } from '../ports.ts';
 import type { Verdict } from './courier.ts';
 import { createHolders } from './holders.ts';
 import type { SenderMemory } from './sender-memory.ts';
-
-/** And from where it came. */
-interface Delivered {
-  readonly body: Buffer;
-  readonly address: string;
-}
-
-interface Diagnostics<T extends Delivered> {
-  /** Nothing is queued or being sent. */
-  readonly idle: boolean;
-  add(event: T): void;
-  /** Resolves when nothing is queued or being sent. */
-  drained(): Promise<void>;
-}
 
 const MOST_WAITING = 100;
 const MOST_IN_FLIGHT = 4;
 /** Estimated memory of an event besides its body: mostly headers. */
 const EVENT_BYTES = 1_024;
 
-export function createDiagnostics<T extends Delivered>(options: {
+export function createDiagnostics(options: {
   readonly memory: Pick<SenderMemory, 'pin' | 'unpin'>;
   /** Never rejects. */
-  readonly deliver: (event: T) => Promise<Verdict>;
+  readonly deliver: (event: EventDelivery) => Promise<Verdict>;
   readonly dropped: (reason: 'capacity' | 'memory' | Exclude<Verdict, 'delivered'>, events: number) => void;
-}): Diagnostics<T> {
+}) {
   const { memory, deliver, dropped } = options;
-  const waiting: T[] = [];
+  const waiting: EventDelivery[] = [];
   const places = createHolders();
   const underWay = new Set<Promise<void>>();
 
-  async function send(event: T) {
+  async function send(event: EventDelivery) {
     const verdict = await deliver(event);
     if (verdict !== 'delivered') dropped(verdict, 1);
     memory.unpin(event.address, bytesOf(event));
   }
 
-  function leave(event: T) {
+  function leave(event: EventDelivery) {
     waiting.splice(waiting.indexOf(event), 1);
     places.change(senderOf(event), -1);
   }
 
   /** If all places are taken, drops the newest event of the sender with the most. */
-  function makePlace(event: T): boolean {
+  function makePlace(event: EventDelivery): boolean {
     if (waiting.length < MOST_WAITING) return true;
     const { sender } = places.whoYields(senderOf(event), 1) ?? {};
     const newest = waiting.findLast(({ address }) => address === sender?.name);
@@ -70,21 +57,23 @@ export function createDiagnostics<T extends Delivered>(options: {
   }
 
   return {
+    /** Nothing is queued or being sent. */
     get idle() {
       return underWay.size === 0;
     },
-    add(event) {
+    add(event: EventDelivery) {
       if (!makePlace(event)) return dropped('capacity', 1);
       if (!memory.pin(event.address, bytesOf(event))) return dropped('memory', 1);
       places.change(senderOf(event), 1);
       waiting.push(event);
       start();
     },
+    /** Resolves when nothing is queued or being sent. */
     async drained() {
       while (underWay.size > 0) await Promise.all(underWay);
     },
   };
 }
 
-const senderOf = ({ address: name }: Delivered) => ({ name, isSuspect: false });
-const bytesOf = ({ body }: Delivered) => body.length + EVENT_BYTES;
+const senderOf = ({ address: name }: EventDelivery) => ({ name, isSuspect: false });
+const bytesOf = ({ body }: EventDelivery) => body.length + EVENT_BYTES;

@@ -1,17 +1,13 @@
 /** Receives the events of one environment, and keeps those of its credentials apart. */
-import type { Item } from '../../lib/flag-table/index.ts';
 import type { CredentialKind, EventDelivery, EventIntake } from '../ports.ts';
 import type { CredentialEvents, CredentialEventsOptions } from './credential-events.ts';
 
-export interface EnvironmentEventsOptions {
-  readonly name: string;
+export interface EnvironmentEventsOptions extends Pick<CredentialEventsOptions, 'name' | 'flag'> {
   /**
    * The credential to send events with: the one they came with, or another one that is known to be of the same environment of LaunchDarkly.
    * Called before every attempt, so that a rotated key is used at once. Must not throw.
    */
   senderOf(kind: CredentialKind, credential: string): string;
-  /** The flag as memory holds it. Must not throw. */
-  readonly flag: (key: string) => Item | undefined;
 }
 
 export interface EnvironmentEvents extends EventIntake {

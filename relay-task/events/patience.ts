@@ -23,11 +23,6 @@ export interface Treatment {
   readonly isSuspect?: boolean;
 }
 
-interface Patience {
-  /** The delay before the next attempt, in ms, or the reason to give up. */
-  after(outcome: Failure, answer: PostAnswer): number | 'rejected' | 'refused' | 'expired';
-}
-
 const FEW_ATTEMPTS = 4;
 
 /** For one payload. */
@@ -35,7 +30,7 @@ export function createPatience(
   { patience, isSuspect = false }: Treatment,
   timings: EventTimings,
   random: () => number,
-): Patience {
+) {
   // Twice, as LaunchDarkly's SDKs do: a proxy may have answered the first time.
   const attemptsIfInvalid = isSuspect ? 1 : 2;
   const began = performance.now();
@@ -44,7 +39,8 @@ export function createPatience(
   const count = { failing: 0, refused: 0, invalid: 0 };
 
   return {
-    after(outcome, answer) {
+    /** The delay before the next attempt, in ms, or the reason to give up. */
+    after(outcome: Failure, answer: PostAnswer): number | 'rejected' | 'refused' | 'expired' {
       count[outcome] += 1;
       if (count.invalid >= attemptsIfInvalid) return 'rejected';
       const isOver =

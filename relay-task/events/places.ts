@@ -1,9 +1,5 @@
 /** Places for requests in flight, which a hung request keeps until it times out. */
 
-interface Places {
-  open(): CredentialPlaces;
-}
-
 /** Those of one credential. */
 export interface CredentialPlaces {
   /**
@@ -29,7 +25,7 @@ const FURTHER_PART = 1 / 2;
  * credential waits for another's hung requests; the configuration limits how many credentials there are. Within a credential, each queue gets
  * one place while there are any, and half are for further requests of the same queue, so that a few queues that hang do not stop the others.
  */
-export function createPlaces({ each, together }: { readonly each: number; readonly together: number }): Places {
+export function createPlaces({ each, together }: { readonly each: number; readonly together: number }) {
   /** Those that wait; the one that was let in longest ago comes first. */
   const groups = new Set<Group>();
   let inside = 0;
@@ -90,7 +86,7 @@ export function createPlaces({ each, together }: { readonly each: number; readon
   }
 
   return {
-    open() {
+    open(): CredentialPlaces {
       const group: Group = { inside: 0, insideOf: new Map(), waiting: new Map() };
       return {
         async enter(signal, queue = {}) {

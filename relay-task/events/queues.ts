@@ -1,5 +1,4 @@
 /** The queues of one credential: one per kind of SDK, up to a limit. */
-import type { Sender } from './holders.ts';
 import { type Metadata, plainMetadata, queueKey } from './metadata.ts';
 import type { Queue } from './queue.ts';
 import type { Recent } from './recent.ts';
@@ -9,15 +8,13 @@ export interface EventQueue extends Queue {
   readonly seen?: Pick<Recent, 'add'> | undefined;
 }
 
-interface Queues {
+interface Queues extends Pick<Queue, 'drop'> {
   /**
    * The queue for events with this metadata. When too many queues are busy, further kinds share a queue without tags and
    * SDK names: losing those is better than losing events.
    */
   find(about: Metadata): EventQueue;
   all(): Iterable<EventQueue>;
-  /** Frees memory: drops this sender's newest event, and more up to this many bytes. Returns how many bytes were released. */
-  drop(sender: Sender, maxBytes: number): number;
   /** Removes empty queues that were not used for `idleMs`. */
   sweep(idleMs: number): void;
 }

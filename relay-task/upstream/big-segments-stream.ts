@@ -24,17 +24,6 @@ interface BigSegmentStreamOptions extends EventStreamTimes {
   onFailure(failure: Failure): void;
 }
 
-interface BigSegmentStream {
-  /** Idempotent. */
-  open(): void;
-  isOpen(): boolean;
-  /** The key to poll with. */
-  key(): string;
-  /** If the stream of the previous key is open, it stays open until the new one is. */
-  setKey(sdkKey: string): void;
-  close(): void;
-}
-
 interface Member {
   readonly sdkKey: string;
   connection?: { close(): void };
@@ -45,7 +34,7 @@ interface Member {
 const MAX_EVENT_LENGTH = 512 * 1024;
 
 /** LaunchDarkly's stream of patches. Changes keys without a gap. Throws CONFIG_INVALID for an invalid address. */
-export function createBigSegmentStream(options: BigSegmentStreamOptions): BigSegmentStream {
+export function createBigSegmentStream(options: BigSegmentStreamOptions) {
   const url = streamUrl(options.streamUri, '/big-segments', '');
   const handover = createHandover<Member>({
     sdkKey: options.sdkKey,
@@ -90,20 +79,23 @@ export function createBigSegmentStream(options: BigSegmentStreamOptions): BigSeg
   }
 
   return {
-    open() {
+    /** Idempotent. */
+    open(): void {
       if (!started) start(handover.active());
       started = true;
     },
     isOpen: () => handover.active().isOpen,
-    key() {
+    /** The key to poll with. */
+    key(): string {
       const active = handover.active();
       return (active.isOpen ? active : (handover.next() ?? active)).sdkKey;
     },
-    setKey(sdkKey) {
+    /** If the stream of the previous key is open, it stays open until the new one is. */
+    setKey(sdkKey: string): void {
       const member = handover.setKey(sdkKey);
       if (member && started) start(member);
     },
-    close() {
+    close(): void {
       started = true;
       handover.leaveAll();
     },

@@ -17,17 +17,6 @@ import type { Transfer } from './read-events.ts';
 import { describeTooLarge, mostParsedIn, receivedLimit } from './received-limit.ts';
 import type { Step } from './synchronizer.ts';
 
-interface FDv2Reader {
-  /**
-   * One event, after the one before was read to its end. Never throws. Yields within large objects. Problems quote only keys, versions
-   * and kinds of the payload.
-   */
-  read(event: string | undefined, text: string): Generator<void, Step>;
-  readonly transfer: Transfer;
-  /** Forgets the transfer that has begun: the connection is over, and an object that is still being read belongs to no transfer. */
-  reset(): void;
-}
-
 const kinds: Readonly<Record<string, Kind>> = { flag: 'features', segment: 'segments' };
 
 const pending = { kind: 'pending' } as const;
@@ -35,14 +24,20 @@ const ignored = (why: string) => ({ kind: 'ignored', why }) as const;
 const invalid = (problem: string) => ({ kind: 'invalid', problem }) as const;
 
 /** A reader of one connection, or of one answer. */
-export function createFDv2Reader(options: ReadOptions): FDv2Reader {
+export function createFDv2Reader(options: ReadOptions) {
   const { held, maxBytes = receivedLimit() } = options;
   const transfer = createTransfer(options);
+  const progress: Transfer = { isOpen: () => transfer.isOpen, isPart: (event) => event !== 'heart-beat' };
 
   return {
-    transfer: { isOpen: () => transfer.isOpen, isPart: (event) => event !== 'heart-beat' },
+    transfer: progress,
+    /** Forgets the transfer that has begun: the connection is over, and an object that is still being read belongs to no transfer. */
     reset: () => transfer.begin(undefined),
-    *read(event, text) {
+    /**
+     * One event, after the one before was read to its end. Never throws. Yields within large objects. Problems quote only keys, versions
+     * and kinds of the payload.
+     */
+    *read(event: string | undefined, text: string): Generator<void, Step> {
       if (event === undefined || !known.has(event))
         return ignored(`an event of the unknown kind ${show(event ?? 'message')}`);
       if (event === 'heart-beat') return pending;

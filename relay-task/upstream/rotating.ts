@@ -12,16 +12,6 @@ interface RotatingOptions {
   readonly log: Log;
 }
 
-interface RotatingUpstream extends Upstream {
-  /**
-   * Switches to another key once its connection has delivered the full flag set. Until then, possibly forever, the old
-   * key's connection stays in use and both keep retrying.
-   */
-  setKey(sdkKey: string): void;
-  /** Set while LaunchDarkly sends nothing for the new key, so that the previous one stays in use. `since`: Unix ms. */
-  keyProblem(): { readonly since: number; readonly message: string } | undefined;
-}
-
 interface Member {
   readonly sdkKey: string;
   /** Unix ms. */
@@ -34,7 +24,7 @@ interface Member {
 const notStarted: Upstream = { status: createStatus({ freshMs: FRESH_MS }).read, close: async () => {} };
 
 /** An upstream that changes keys without a gap: the old connection closes after the new one has delivered. */
-export function startRotating(options: RotatingOptions): RotatingUpstream {
+export function startRotating(options: RotatingOptions) {
   const { log } = options;
   const closing = new Set<Promise<void>>();
   let closed = false;
@@ -106,7 +96,8 @@ export function startRotating(options: RotatingOptions): RotatingUpstream {
   return {
     status: read,
 
-    keyProblem() {
+    /** Set while LaunchDarkly sends nothing for the new key, so that the previous one stays in use. `since`: Unix ms. */
+    keyProblem(): { readonly since: number; readonly message: string } | undefined {
       const next = handover.next();
       if (!next || next.delivered) return undefined;
       const { refused, stateSince, lastError: failure } = next.upstream.status();
@@ -118,7 +109,11 @@ export function startRotating(options: RotatingOptions): RotatingUpstream {
       };
     },
 
-    setKey(sdkKey) {
+    /**
+     * Switches to another key once its connection has delivered the full flag set. Until then, possibly forever, the old
+     * key's connection stays in use and both keep retrying.
+     */
+    setKey(sdkKey: string): void {
       if (closed || sdkKey === (handover.next() ?? handover.active()).sdkKey) return;
       lastError = read().lastError;
       const member = handover.setKey(sdkKey);
@@ -126,7 +121,7 @@ export function startRotating(options: RotatingOptions): RotatingUpstream {
       else options.onStatus?.(read());
     },
 
-    async close() {
+    async close(): Promise<void> {
       closed = true;
       handover.leaveAll();
       await Promise.all(closing);

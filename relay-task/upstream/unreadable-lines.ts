@@ -13,22 +13,13 @@ interface UnreadableLinesOptions {
   readonly fields?: Readonly<Record<string, string>> | undefined;
 }
 
-/** Log lines about invalid items: one when an item becomes invalid or its reason changes, and few however many items there are. */
-interface UnreadableLines {
-  /** The invalid items of a whole set, before it is delivered. */
-  full(unreadable: readonly UnreadableItem[]): void;
-  /** One became invalid. */
-  skipped(item: UnreadableItem): void;
-  /** A valid one arrived. */
-  arrived(item: Item): void;
-}
-
 /** Of one set. `/status` lists more. */
 const MOST_NAMED = 10;
 /** Of items that did not arrive in a set; their lines are paced in any case. */
 const MOST_REMEMBERED = 10_000;
 
-export function createUnreadableLines({ log, held, what, fields }: UnreadableLinesOptions): UnreadableLines {
+/** Log lines about invalid items: one when an item becomes invalid or its reason changes, and few however many items there are. */
+export function createUnreadableLines({ log, held, what, fields }: UnreadableLinesOptions) {
   const paced = createPacedLines();
   /** Reasons by item. */
   let known = new Map<string, string>();
@@ -40,7 +31,8 @@ export function createUnreadableLines({ log, held, what, fields }: UnreadableLin
   }
 
   return {
-    full(unreadable) {
+    /** The invalid items of a whole set, before it is delivered. */
+    full(unreadable: readonly UnreadableItem[]): void {
       const news = unreadable.filter((item) => known.get(nameOf(item)) !== item.reason);
       known = new Map(unreadable.map((item) => [nameOf(item), item.reason]));
       for (const item of news.slice(0, MOST_NAMED)) tell(item);
@@ -55,12 +47,14 @@ export function createUnreadableLines({ log, held, what, fields }: UnreadableLin
         );
       }
     },
-    skipped(item) {
+    /** One became invalid. */
+    skipped(item: UnreadableItem): void {
       if (known.get(nameOf(item)) === item.reason) return;
       if (known.size < MOST_REMEMBERED) known.set(nameOf(item), item.reason);
       paced(nameOf(item), (more) => tell(item, more));
     },
-    arrived: (item) => void known.delete(nameOf(item)),
+    /** A valid one arrived. */
+    arrived: (item: Item) => void known.delete(nameOf(item)),
   };
 }
 
