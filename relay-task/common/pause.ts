@@ -17,6 +17,16 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   });
 }
 
+/** What the work resolves with, or undefined after `ms`; the work goes on. Rejects if the work does before that. */
+export async function within<T>(ms: number, work: Promise<T>): Promise<T | undefined> {
+  const done = new AbortController();
+  try {
+    return await Promise.race([work, sleep(ms, done.signal).then(() => undefined)]);
+  } finally {
+    done.abort();
+  }
+}
+
 /** A loop's pause: one sleeper that others can wake. */
 interface Pause {
   /** Resolves after `ms` (Infinity: only when woken). */

@@ -21,7 +21,12 @@ export interface AutoConfigListener {
     data: string,
   ): Generator<void, { readonly problem: string } | 'reconnect' | undefined>;
   /** After each failure of the connection, which the stream retries by itself. */
-  onFailure(failure: { readonly message: string; readonly refused?: boolean | undefined }): void;
+  onFailure(failure: Failure): void;
+}
+
+interface Failure {
+  readonly message: string;
+  readonly refused?: boolean | undefined;
 }
 
 interface AutoConfigOptions extends EnvironmentTemplates {
@@ -52,9 +57,7 @@ type Arrived = Exclude<AutoConfigMessage, { kind: 'reconnect' | 'ignored' | 'inv
  */
 export function startAutoConfig(options: AutoConfigOptions): EnvironmentSource {
   const { sink, log, cache, now = Date.now } = options;
-  const warnIgnored = createReasonLines((fields) => log.warn('Ignored an auto-configuration event', fields));
-  const pacedChanges = createPacedLines();
-  const pacedInvalid = createPacedLines();
+  const lines = createLines(log);
   const status = createSourceStatus('auto-configuration');
   const remembered = cache && createRemembered({ ...cache, what: 'the last good auto-configuration', log });
   let state = createAutoConfigState();
@@ -65,14 +68,12 @@ export function startAutoConfig(options: AutoConfigOptions): EnvironmentSource {
   /** Messages that are still to be applied. */
   const arrived: Arrived[] = [];
   let applying = false;
-  let refused = false;
   const closing = new AbortController();
 
   function* deliver(): Generator<void, void> {
     const environments = yield* state.describe(options, now());
     if (closing.signal.aborted) return;
-    const { length } = environments;
-    pacedChanges(`${length}`, (more) => log.info('Auto-configuration changed', { environments: length, ...more }));
+    lines.changed(environments.length);
     sink.replace(environments);
   }
 
@@ -81,7 +82,7 @@ export function startAutoConfig(options: AutoConfigOptions): EnvironmentSource {
     if (message.kind === 'reconnect') return 'reconnect';
     if (message.kind === 'invalid') return { problem: message.problem };
     if (message.kind === 'ignored') {
-      warnIgnored(message.why);
+      lines.ignored(message.why);
       return undefined;
     }
     // A new connection will begin with a complete put.
@@ -111,19 +112,9 @@ export function startAutoConfig(options: AutoConfigOptions): EnvironmentSource {
 
   function* readPut({ read }: Extract<Arrived, { kind: 'put' }>): Generator<void, PutEntries> {
     const entries = yield* read();
-    yield* logInvalid('environment', entries.environments);
-    yield* logInvalid('filter', entries.filters);
+    yield* lines.invalid('environment', entries.environments);
+    yield* lines.invalid('filter', entries.filters);
     return entries;
-  }
-
-  function* logInvalid<T>(what: 'environment' | 'filter', entries: Entries<T>): Generator<void, void> {
-    for (const [id, reason] of entries) {
-      if (typeof reason !== 'string') continue;
-      pacedInvalid(`${what} ${id} ${reason}`, (more) =>
-        log.error(`An auto-configuration ${what} is invalid; keeping its previous state`, { id, reason, ...more }),
-      );
-      yield;
-    }
   }
 
   async function useRemembered({ patienceMs = 1_000 }: { patienceMs?: number }) {
@@ -144,18 +135,13 @@ export function startAutoConfig(options: AutoConfigOptions): EnvironmentSource {
     await inSlices(applyArrived());
   }
 
-  const onFailure: AutoConfigListener['onFailure'] = (failure) => {
-    status.failed(failure.message);
-    if (failure.refused && !refused) {
-      const reason = failure.message;
-      log.error('LaunchDarkly rejected the auto-configuration key; keeping the known environments, retrying', {
-        reason,
-      });
-    }
-    refused = failure.refused ?? false;
-  };
-
-  const stream = options.open({ onEvent, onFailure });
+  const stream = options.open({
+    onEvent,
+    onFailure(failure) {
+      status.failed(failure.message);
+      lines.failed(failure);
+    },
+  });
   const recalling = cache && useRemembered(cache);
 
   return {
@@ -165,6 +151,37 @@ export function startAutoConfig(options: AutoConfigOptions): EnvironmentSource {
       stream.close();
       await remembered?.close();
       await recalling;
+    },
+  };
+}
+
+/** What the log says. */
+function createLines(log: Log) {
+  const ignored = createReasonLines((fields) => log.warn('Ignored an auto-configuration event', fields));
+  const pacedChanges = createPacedLines();
+  const pacedInvalid = createPacedLines();
+  let wasRefused = false;
+  return {
+    ignored,
+    changed(environments: number): void {
+      pacedChanges(`${environments}`, (more) => log.info('Auto-configuration changed', { environments, ...more }));
+    },
+    *invalid<T>(what: 'environment' | 'filter', entries: Entries<T>): Generator<void, void> {
+      for (const [id, reason] of entries) {
+        if (typeof reason !== 'string') continue;
+        pacedInvalid(`${what} ${id} ${reason}`, (more) =>
+          log.error(`An auto-configuration ${what} is invalid; keeping its previous state`, { id, reason, ...more }),
+        );
+        yield;
+      }
+    },
+    failed({ message: reason, refused = false }: Failure): void {
+      if (refused && !wasRefused) {
+        log.error('LaunchDarkly rejected the auto-configuration key; keeping the known environments, retrying', {
+          reason,
+        });
+      }
+      wasRefused = refused;
     },
   };
 }

@@ -1,10 +1,10 @@
 /** What is known of credentials in dispute, kept in the store for tasks that start later. It holds fingerprints, no keys. */
 import { isObject } from '../common/json.ts';
-import { sleep } from '../common/pause.ts';
+import { within } from '../common/pause.ts';
 import type { Keeper, Log } from '../ports.ts';
 import type { Dispute, Disputes, Owners } from './ssm-owners.ts';
 
-interface OwnerRecord {
+export interface OwnerRecord {
   /** Adopts what earlier tasks and other relays know, if it is still to be learnt or something is undecided. Never rejects. */
   learn(now: number): Promise<void>;
   /** Stores what is known here, in the background. Never throws. */
@@ -77,10 +77,7 @@ export function createOwnerRecord({
     reading ??= attempt('read', load).finally(() => {
       reading = undefined;
     });
-    const done = new AbortController();
-    const found = await Promise.race([reading, sleep(READ_MS, done.signal).then(() => undefined)]);
-    done.abort();
-    return found;
+    return within(READ_MS, reading);
   }
 
   return {

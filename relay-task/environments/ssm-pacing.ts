@@ -11,7 +11,7 @@ export interface SsmIntervals {
   readonly confirmMs: number;
 }
 
-export interface Reading {
+interface Reading {
   readonly complete: boolean;
   /** SSM throttled a request, even if a retry succeeded. */
   readonly throttled: boolean;

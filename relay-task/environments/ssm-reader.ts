@@ -46,7 +46,7 @@ export type Decryption =
 /** By name. Parameters that were deleted since the listing are missing. */
 export type Decrypted = ReadonlyMap<string, Decryption>;
 
-interface SsmReader {
+export interface SsmReader {
   /**
    * Everything below the path; SecureStrings without their values. After a failure the next call continues with the page that
    * failed.

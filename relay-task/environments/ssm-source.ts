@@ -1,24 +1,19 @@
 import { SSMClient } from '@aws-sdk/client-ssm';
 import type { Registry } from 'prom-client';
 import { limitAnswers } from '../common/aws-call.ts';
-import { createPause, sleep } from '../common/pause.ts';
-import type { AwsAgents, EnvironmentSink, EnvironmentSource, EnvironmentSourceStatus, Keeper, Log } from '../ports.ts';
+import { sleep, within } from '../common/pause.ts';
+import type { AwsAgents, EnvironmentSink, EnvironmentSource, Keeper, Log } from '../ports.ts';
 import { createRemembered } from './cached-source.ts';
-import {
-  createDescriptions,
-  type Described,
-  type Descriptions,
-  type InForce,
-  type Remarks,
-  type SsmDefaults,
-} from './ssm-descriptions.ts';
-import type { Moment } from './ssm-drafts.ts';
+import { createSourceStatus } from './source-status.ts';
+import { createDelivery } from './ssm-delivery.ts';
+import { createDescriptions, type Descriptions, type InForce, type SsmDefaults } from './ssm-descriptions.ts';
 import { createSsmMemory, isUnread, type MemoryOptions, type SsmMemory } from './ssm-memory.ts';
 import { createSsmMetrics } from './ssm-metrics.ts';
 import { createOwnerRecord } from './ssm-owner-record.ts';
-import { createPacing, type Reading, type SsmIntervals } from './ssm-pacing.ts';
+import { createPacing, type SsmIntervals } from './ssm-pacing.ts';
 import { ssmParameters } from './ssm-parameters.ts';
-import { createSsmReader, type Decrypted, type Decryption, describeSsmError, type SsmTimings } from './ssm-reader.ts';
+import { createSsmReader, describeSsmError, type SsmTimings } from './ssm-reader.ts';
+import { readInto } from './ssm-reading.ts';
 
 export interface SsmSourceOptions {
   /** The folder of the environments, `/edge-flag-relay/<stage>/environments`, with or without a slash at the end. */
@@ -102,8 +97,7 @@ export function startSsmSource(options: SsmSourceOptions): SsmSource {
   });
   const remembered = options.cache && createRemembered({ ...options.cache, what: 'the last good keys of SSM', log });
   const progress = createProgress({ path, log, now });
-  let closed = false;
-  const pause = createPause();
+  const closing = new AbortController();
   const metrics = createSsmMetrics(options.registry, {
     completeAt: progress.completeAt,
     troubled: delivery.troubled,
@@ -114,43 +108,12 @@ export function startSsmSource(options: SsmSourceOptions): SsmSource {
     return countUnread(memory, now() - graceMs) + delivery.withheld();
   }
 
-  async function readOnce(): Promise<Pick<Reading, 'complete' | 'unconfirmed'>> {
-    const listed = await reader.list();
-    const wanted = [...memory.wanted(listed)].sort((a, b) => rankOf(a) - rankOf(b));
-    /** What needs no decryption, such as a revocation, is in force at once, and what was read goes first. */
-    const deliverWhatIsRead = (soFar: Decrypted) => {
-      const awaited = new Set(wanted.filter((name) => !soFar.has(name)));
-      memory.apply(listed, { decrypted: soFar, controls: new Map(), awaited }, now());
-      if (delivery.hasBegun() || canServe(memory)) delivery.deliver({ now: now(), partial: true });
-    };
-    if (delivery.hasBegun() && wanted.length > 0) deliverWhatIsRead(new Map());
-    await record.learn(now());
-    const decrypted = await reader.decrypt(wanted, deliverWhatIsRead);
-    const controls = await reader.decrypt(memory.controls(listed, decrypted));
-    const at = now();
-    memory.apply(listed, { decrypted, controls }, at);
-    for (const name of memory.takeUnknown()) {
-      log.warn('Ignoring unknown SSM parameter', { parameter: `${path}/${name}` });
-    }
-    const outage = outageIn([...decrypted.values(), ...controls.values()]);
-    // Without any key there is nothing to serve, and no credential may count as unknown.
-    if (outage !== undefined && !delivery.hasBegun() && !canServe(memory)) throw new Error(outage);
-    const isFirst = !delivery.hasBegun();
-    const { environments, unconfirmed } = delivery.deliver({ now: at, partial: false });
-    record.keep();
-    if (outage !== undefined) throw new Error(outage);
-    remembered?.keep(() => save(memory, descriptions.inForce(), at));
-    progress.completed(at, environments);
-    if (isFirst && environments === 0) log.warn('There is no environment in SSM yet', { path });
-    return { complete: ![...decrypted.values()].some((one) => 'failed' in one), unconfirmed };
-  }
-
   /** What an earlier process or another relay read, unless SSM was faster. Never rejects. */
   async function useRemembered(): Promise<void> {
     const text = await remembered?.recall();
-    if (text === undefined || delivery.hasBegun() || closed) return;
+    if (text === undefined || delivery.hasBegun() || closing.signal.aborted) return;
     await record.learn(now());
-    if (delivery.hasBegun() || closed) return;
+    if (delivery.hasBegun() || closing.signal.aborted) return;
     const reason = restoreSaved({ memory, descriptions }, text, now() - graceMs);
     if (reason !== undefined) return log.warn('Cannot use the last good keys of SSM', { reason });
     progress.remembers(delivery.deliver({ now: now(), partial: true }).environments);
@@ -163,9 +126,13 @@ export function startSsmSource(options: SsmSourceOptions): SsmSource {
     const outcomeOf = (complete: boolean) => (complete ? 'complete' : isThrottled() ? 'throttled' : 'failed');
     let outcome = { complete: false, unconfirmed: false };
     try {
-      outcome = await readOnce();
+      const read = await readInto(memory, { reader, record, delivery, log, path, now });
+      remembered?.keep(() => save(memory, descriptions.inForce(), read.at));
+      progress.completed(read.at, read.environments);
+      if (read.isFirst && read.environments === 0) log.warn('There is no environment in SSM yet', { path });
+      outcome = read;
     } catch (error) {
-      if (closed) return 0;
+      if (closing.signal.aborted) return 0;
       progress.failed(describeSsmError(error));
     }
     metrics.read(outcomeOf(outcome.complete));
@@ -173,14 +140,9 @@ export function startSsmSource(options: SsmSourceOptions): SsmSource {
   }
 
   async function run() {
-    const recalled = new AbortController();
-    const recalling = useRemembered().finally(() => recalled.abort());
     // What is remembered need not be decrypted again. A store that does not answer must not delay the first reading for long.
-    if (remembered) await Promise.race([recalling, sleep(RECALL_MS, recalled.signal)]);
-    while (!closed) {
-      const waitMs = await round();
-      if (!closed) await pause.wait(waitMs);
-    }
+    if (remembered) await within(RECALL_MS, useRemembered());
+    while (!closing.signal.aborted) await sleep(await round(), closing.signal);
   }
 
   const running = run();
@@ -188,9 +150,8 @@ export function startSsmSource(options: SsmSourceOptions): SsmSource {
     status: progress.status,
     unread,
     async close() {
-      closed = true;
+      closing.abort();
       reader.close();
-      pause.wake();
       await remembered?.close();
       await running;
       await record.close();
@@ -237,16 +198,12 @@ function parseSaved(
 
 /** What the log and `/status` say of the readings. */
 function createProgress({ path, log, now }: { readonly path: string; readonly log: Log; now(): number }) {
-  let status: EnvironmentSourceStatus = { kind: 'ssm', state: 'INITIALIZING', stateSince: now() };
+  const status = createSourceStatus('ssm', now);
   let completeAt = 0;
   let isRemembering = false;
 
-  function enter(state: EnvironmentSourceStatus['state']): void {
-    if (status.state !== state) status = { ...status, state, stateSince: now() };
-  }
-
   return {
-    status: () => status,
+    status: status.read,
     /** Unix ms; 0: never. */
     completeAt: () => completeAt,
     remembers(environments: number): void {
@@ -255,26 +212,20 @@ function createProgress({ path, log, now }: { readonly path: string; readonly lo
     },
     completed(at: number, environments: number): void {
       completeAt = at;
-      if (status.state !== 'VALID') log.info('Read the keys in SSM', { path, environments });
-      enter('VALID');
+      if (status.read().state !== 'VALID') log.info('Read the keys in SSM', { path, environments });
+      status.answered();
     },
     failed(reason: string): void {
       const message = `Cannot read ${path} in SSM: ${reason}`;
-      if (status.state === 'VALID' || status.lastError?.message !== message) {
+      const { state, lastError } = status.read();
+      if (state === 'VALID' || lastError?.message !== message) {
         const consequence = completeAt > 0 || isRemembering ? 'the last keys stay in force' : 'no key is known yet';
         log.error(`Cannot read the keys in SSM; ${consequence}, retrying`, { path, reason });
       }
-      status = { ...status, lastError: { time: now(), message } };
-      if (status.state === 'VALID' || isRemembering) enter('INTERRUPTED');
+      if (isRemembering) status.remembered();
+      status.failed(message);
     },
   };
-}
-
-/** The order of decryption: SDK keys first, since nothing is served without them, then mobile keys, then the rest. */
-function rankOf(name: string): number {
-  const order = ['sdk-key', 'previous-sdk-key', 'mobile-key'];
-  const rank = order.indexOf(name.slice(name.lastIndexOf('/') + 1));
-  return rank < 0 ? order.length : rank;
 }
 
 /** A page has ten parameters of 8 KB at most, in JSON. */
@@ -291,65 +242,6 @@ function openClient({ region, endpoint, agents }: SsmSourceOptions): SSMClient {
   });
 }
 
-/** Describes what is held, and delivers it if it changed. */
-function createDelivery(options: {
-  readonly sink: EnvironmentSink;
-  readonly log: Log;
-  describe(moment: Moment): Described;
-}) {
-  const { sink, log } = options;
-  const tellRemarks = createTeller(log);
-  let delivered: string | undefined;
-  /** Whether every environment that exists has been delivered once. */
-  let isWhole = false;
-  /** The environments that were delivered last. */
-  let known: ReadonlySet<string> = new Set();
-  let troubled: readonly string[] = [];
-  let withheld = 0;
-  return {
-    deliver(moment: Moment) {
-      const { remarks, ...described } = options.describe(moment);
-      const isReading = !isWhole && described.awaited.size > 0;
-      isWhole ||= !isReading;
-      // While it is being read, a new environment is delivered once something opens it.
-      const descriptions = described.descriptions.filter(
-        ({ id, credentials }) => known.has(id) || !described.awaited.has(id) || credentials.length > 0,
-      );
-      known = new Set(descriptions.map(({ id }) => id));
-      tellRemarks(remarks);
-      troubled = descriptions.filter(({ keyProblem }) => keyProblem).map(({ name }) => name);
-      withheld = described.withheld;
-      const environments = descriptions.length;
-      const text = JSON.stringify(descriptions);
-      if (text !== delivered) {
-        if (delivered !== undefined) log.info('The environments in SSM changed', { environments });
-        delivered = text;
-        sink.replace(descriptions, isReading ? 'incomplete' : undefined);
-      }
-      return { environments, unconfirmed: described.unconfirmed };
-    },
-    hasBegun: () => delivered !== undefined,
-    /** Names of environments with a key problem. */
-    troubled: () => troubled,
-    /** How many credentials open nothing until their environment is known. */
-    withheld: () => withheld,
-  };
-}
-
-/** Why nothing can be decrypted, not even what could be before; undefined: something can, or nothing was tried. */
-function outageIn(decryptions: readonly Decryption[]): string | undefined {
-  const [first] = decryptions;
-  if (first === undefined || decryptions.some((one) => 'text' in one)) return undefined;
-  return 'failed' in first ? first.failed : (first as { refused: string }).refused;
-}
-
-/** Whether an environment has an SDK key, or needs none. */
-function canServe(memory: SsmMemory): boolean {
-  return [...memory.environments().values()].some(
-    (parameters) => parameters.get('sdk-key')?.text !== undefined || parameters.has('flags-file'),
-  );
-}
-
 /** Keys that could not be read: by an outage, or by themselves since a time after `since` (Unix ms). */
 function countUnread(memory: SsmMemory, since: number): number {
   let count = 0;
@@ -357,25 +249,4 @@ function countUnread(memory: SsmMemory, since: number): number {
     for (const [name, held] of parameters) if (ssmParameters[name].key && isUnread(held, since)) count += 1;
   }
   return count;
-}
-
-/** Logs each problem when it begins and when it ends, not at every reading. */
-function createTeller(log: Log) {
-  let told = new Map<string, { readonly environment: string; readonly problem: boolean }>();
-  return (remarks: ReadonlyMap<string, Remarks>) => {
-    const next: typeof told = new Map();
-    for (const [environment, { problems, oddities }] of remarks) {
-      for (const text of problems) next.set(text, { environment, problem: true });
-      for (const text of oddities) next.set(text, { environment, problem: false });
-    }
-    for (const [text, { environment, problem }] of next) {
-      if (told.has(text)) continue;
-      if (problem) log.error('An SSM parameter has a problem', { environment, problem: text });
-      else log.warn('An SSM parameter looks odd; using it as it is', { environment, problem: text });
-    }
-    for (const [text, { environment, problem }] of told) {
-      if (problem && !next.has(text)) log.info('An SSM parameter is fine again', { environment, problem: text });
-    }
-    told = next;
-  };
 }

@@ -1,4 +1,4 @@
-import { createPause, sleep } from '../../../relay-task/common/pause.ts';
+import { createPause, sleep, within } from '../../../relay-task/common/pause.ts';
 
 describe('with fake timers,', () => {
   beforeEach(() => jest.useFakeTimers());
@@ -29,6 +29,16 @@ describe('with fake timers,', () => {
     controller.abort();
     expect(await isDone(asleep)).toBe(true);
     expect(await isDone(sleep(1_000, controller.signal))).toBe(true);
+    expect(jest.getTimerCount()).toBe(0);
+  });
+
+  test('a limit in time gives what the work gives, or nothing once it is over, and leaves no timer', async () => {
+    expect(await within(1_000, Promise.resolve('done'))).toBe('done');
+    await expect(within(1_000, Promise.reject(new Error('failed')))).rejects.toThrow('failed');
+    expect(jest.getTimerCount()).toBe(0);
+    const late = within(1_000, new Promise(() => {}));
+    jest.advanceTimersByTime(1_000);
+    expect(await late).toBeUndefined();
     expect(jest.getTimerCount()).toBe(0);
   });
 
