@@ -50,7 +50,7 @@ function createJsonCounter(): (piece: Uint8Array) => JsonCounts {
   let isOpened = false;
   return (piece) => {
     for (let at = 0; at < piece.length; at += 1) {
-      const byte = piece[at]!;
+      const byte = piece[at] ?? 0;
       if (isEscaped) isEscaped = false;
       else if (isQuoted) {
         if (byte === BACKSLASH) isEscaped = true;

@@ -78,7 +78,7 @@ export function* parseInSlices(
   /** A number, true, false or null. */
   function word(): unknown {
     const start = at;
-    while (at < bytes.length && !isDelimiter(bytes[at]!)) at += 1;
+    while (!isDelimiter(bytes[at])) at += 1;
     return JSON.parse(bytes.toString('utf8', start, at));
   }
   function* array(depth: number): Generator<void, unknown[]> {
@@ -123,6 +123,8 @@ export function* parseInSlices(
   return at === bytes.length ? parsed : fail();
 }
 
-function isDelimiter(byte: number): boolean {
-  return isSpace(byte) || byte === COMMA || byte === CLOSE_BRACKET || byte === CLOSE_BRACE || byte === COLON;
+/** The end is one, too. */
+function isDelimiter(byte: number | undefined): boolean {
+  if (byte === undefined || isSpace(byte)) return true;
+  return byte === COMMA || byte === CLOSE_BRACKET || byte === CLOSE_BRACE || byte === COLON;
 }

@@ -44,7 +44,11 @@ export function* parseTextInSlices(text: string): Generator<void, unknown> {
 
   for (let top: Open | undefined = root; top; ) {
     if (at >= pieceEnd) {
-      for (let index = held; index <= open.length; index += 1) takePiece(text, open[index - 1]!, open[index]);
+      for (let list = open[held - 1]; list; held += 1) {
+        const begun = open[held];
+        takePiece(text, list, begun);
+        list = begun;
+      }
       held = open.length;
       pieceEnd = at + PIECE_CHARACTERS;
       yield;
