@@ -45,22 +45,21 @@ const MOST_READING = 8;
 
 export function createTenants(options: TenantsOptions): Tenants {
   const { log, registry } = options;
-  /** By the description's id, then by filter. */
-  const tenants = new Map<string, Map<string, LiveTenant>>();
-  const heard = createHeard();
-  const reading = createTurnstile({ maxInside: MOST_READING });
+  /** By the description's id. */
+  const tenants = new Map<string, Views>();
   /** What the source named last, by id. */
   let named: ReadonlyMap<string, EnvironmentDescription> = new Map();
   const refusals = createRefusals(log);
   const removed = createBackground();
-  /** Of the lists that are not wholly in force yet: the tenants before them, and where a new one finds its data among these. */
-  let predecessors: readonly Tenant[] = [];
-  let heirlooms: Heirlooms = () => undefined;
+  /** Of the lists that are not wholly in force yet. */
+  const heirlooms = createHeirlooms();
   let isComplete = false;
   /** The first environment that could not be set up. */
   let failure: unknown;
   const failures = new Map<string, SetUpFailure>();
   const backlog = createBacklog({ remove, setUp, onSettled });
+  const reading = createTurnstile({ maxInside: MOST_READING });
+  const viewsOptions = { ...options, heard: createHeard(), reading, remove, heirloomOf: heirlooms.of };
   const all = () => [...tenants.values()].flatMap((views) => [...views.values()]);
 
   registry.onVanished((vanished) => {
@@ -93,51 +92,29 @@ export function createTenants(options: TenantsOptions): Tenants {
     if (kept.length < held.length) registry.apply({ type: 'set-credentials', name: id, credentials: kept });
   }
 
-  function apply(description: EnvironmentDescription): void {
-    const { id, name, credentials } = description;
-    const views = tenants.get(id) ?? new Map<string, LiveTenant>();
-    tenants.set(id, views);
-    for (const tenant of views.values()) if (tenant.description !== description) tenant.update(description);
-    const filters = ['', ...description.filters];
-    for (const [filter, tenant] of views) {
-      if (filters.includes(filter)) continue;
-      registry.apply({ type: 'remove-environment', name: id, filter });
-      views.delete(filter);
-      remove(tenant);
-    }
-    for (const filter of filters) {
-      if (views.has(filter)) continue;
-      const tenant = createTenant(description, filter, { ...options, heard, reading, sibling: views.get('') });
-      views.set(filter, tenant);
-      options.onAdded?.(tenant);
-      registry.apply({ type: 'add-environment', name: id, filter, environment: tenant });
-    }
-    for (const tenant of views.values()) {
-      const other = tenant.memory.initialized ? undefined : heirlooms(tenant);
-      if (other) tenant.inherit(other);
-    }
-    refusals.tell(id, name, registry.apply({ type: 'set-credentials', name: id, credentials }));
-  }
-
   function setUp(id: string): void {
     const description = named.get(id);
+    if (!description) return;
+    const { name, credentials } = description;
+    const views: Views = tenants.get(id) ?? new Map();
+    tenants.set(id, views);
     try {
-      if (description) apply(description);
+      updateViews(views, description, viewsOptions);
+      refusals.tell(id, name, registry.apply({ type: 'set-credentials', name: id, credentials }));
       failures.delete(id);
     } catch (error) {
       failure ??= error;
       const { message } = error as Error;
-      if (description) failures.set(id, { description, since: failures.get(id)?.since ?? Date.now(), message });
+      failures.set(id, { description, since: failures.get(id)?.since ?? Date.now(), message });
       refusals.retry(id);
       // They are good, and get 503 until it can be set up.
-      if (description) registry.apply({ type: 'set-credentials', name: id, credentials: description.credentials });
+      registry.apply({ type: 'set-credentials', name: id, credentials });
       log.error('Could not set up the environment', { environment: id, reason: message });
     }
   }
 
   function onSettled(): void {
-    predecessors = [];
-    heirlooms = () => undefined;
+    heirlooms.clear();
     if (isComplete) registry.apply({ type: 'source-complete' });
   }
 
@@ -151,8 +128,7 @@ export function createTenants(options: TenantsOptions): Tenants {
     failures,
     replace(descriptions, extent) {
       isComplete = extent !== 'incomplete';
-      predecessors = [...new Set([...predecessors, ...all()])];
-      heirlooms = createHeirlooms(predecessors);
+      heirlooms.add(all());
       const before = named;
       named = new Map(descriptions.map((description) => [description.id, description]));
       removeUnnamed();
@@ -177,6 +153,43 @@ export function createTenants(options: TenantsOptions): Tenants {
       await Promise.all([...all().map((tenant) => tenant.close()), removed.ended()]);
     },
   };
+}
+
+/** The tenants of one environment, by filter. */
+type Views = Map<string, LiveTenant>;
+
+/** Opens and closes views as the description says, and updates the others. What it throws leaves the rest undone. */
+function updateViews(
+  views: Views,
+  description: EnvironmentDescription,
+  options: TenantsOptions &
+    Omit<Parameters<typeof createTenant>[2], 'sibling'> & {
+      remove(tenant: LiveTenant): void;
+      /** Whose data a new tenant begins with. */
+      heirloomOf(tenant: Tenant): Tenant | undefined;
+    },
+): void {
+  const { registry, remove, onAdded, heirloomOf } = options;
+  const { id: name } = description;
+  for (const tenant of views.values()) if (tenant.description !== description) tenant.update(description);
+  const filters = ['', ...description.filters];
+  for (const [filter, tenant] of views) {
+    if (filters.includes(filter)) continue;
+    registry.apply({ type: 'remove-environment', name, filter });
+    views.delete(filter);
+    remove(tenant);
+  }
+  for (const filter of filters) {
+    if (views.has(filter)) continue;
+    const tenant = createTenant(description, filter, { ...options, sibling: views.get('') });
+    views.set(filter, tenant);
+    onAdded?.(tenant);
+    registry.apply({ type: 'add-environment', name, filter, environment: tenant });
+  }
+  for (const tenant of views.values()) {
+    const other = tenant.memory.initialized ? undefined : heirloomOf(tenant);
+    if (other) tenant.inherit(other);
+  }
 }
 
 /** Each takes up to a millisecond. An environment that gets another name is one that leaves and one that comes. */
@@ -262,15 +275,15 @@ function isSame(a: EnvironmentDescription | undefined, b: EnvironmentDescription
   return a === b || (a !== undefined && isDeepStrictEqual({ ...a, data: a.data?.id }, { ...b, data: b.data?.id }));
 }
 
-/** Another tenant that holds the data of one of a tenant's SDK keys, whose environment may have had that tenant's name. */
-type Heirlooms = (tenant: Tenant) => Tenant | undefined;
-
-/** Of several tenants, the one whose data was confirmed last. Nothing is looked through before it is first asked. */
-function createHeirlooms(tenants: readonly Tenant[]): Heirlooms {
+/** Finds another tenant that holds the data of one of a tenant's SDK keys, whose environment may have had that tenant's name. */
+function createHeirlooms() {
+  const tenants = new Set<Tenant>();
+  /** Made when it is first asked for. */
   let bySource: Map<string, Tenant> | undefined;
   const nameOf = ({ filter }: Tenant, source: string) => `${filter} ${source}`;
-  const checkedNow = (tenant: Tenant | undefined) => tenant?.upstream?.status().checkedNow ?? 0;
+  const checkedNow = (tenant: Tenant) => tenant.upstream?.status().checkedNow ?? 0;
 
+  /** Of several tenants, the one whose data was confirmed last. */
   function index(): Map<string, Tenant> {
     const found = new Map<string, Tenant>();
     for (const tenant of tenants) {
@@ -282,15 +295,23 @@ function createHeirlooms(tenants: readonly Tenant[]): Heirlooms {
     return found;
   }
 
-  return (tenant) => {
-    const sources = keySourcesOf(tenant.description);
-    if (sources.length === 0) return undefined;
-    bySource ??= index();
-    for (const source of sources) {
-      const found = bySource.get(nameOf(tenant, source));
-      // Data of another source may have arrived since.
-      if (found?.admission.source() === source) return found;
-    }
-    return undefined;
+  return {
+    add(more: readonly Tenant[]): void {
+      for (const tenant of more) tenants.add(tenant);
+      bySource = undefined;
+    },
+    clear(): void {
+      tenants.clear();
+      bySource = undefined;
+    },
+    of(tenant: Tenant): Tenant | undefined {
+      for (const source of keySourcesOf(tenant.description)) {
+        bySource ??= index();
+        const found = bySource.get(nameOf(tenant, source));
+        // Data of another source may have arrived since.
+        if (found?.admission.source() === source) return found;
+      }
+      return undefined;
+    },
   };
 }
