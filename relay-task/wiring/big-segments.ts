@@ -8,8 +8,8 @@ import {
   type BigSegmentSynchronizerOptions,
   createBigSegmentSynchronizer,
 } from '../upstream/big-segments.ts';
+import type { BigSegmentsOpening, TenantBigSegments } from './storage.ts';
 import { isSamePlace, type Place } from './stores.ts';
-import type { BigSegmentsOpening, TenantBigSegments } from './tenant.ts';
 
 interface TenantBigSegmentsOptions
   extends BigSegmentsOpening,
