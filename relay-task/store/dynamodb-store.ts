@@ -19,7 +19,7 @@ import { createGraves } from './graves.ts';
 import { type Lease, startLease } from './lease.ts';
 import { createStoreMetrics } from './metrics.ts';
 import { readItems } from './read-items.ts';
-import { createReadMemory, startReading } from './read-memory.ts';
+import { createReadMemory, whileReading } from './read-memory.ts';
 import { createSnapshotWriter } from './snapshot-writer.ts';
 import { createStoreState } from './store-state.ts';
 import { type Clock, defaultTimings, systemClock, type Timings } from './timings.ts';
@@ -140,10 +140,7 @@ export function createDynamoDBStore(options: DynamoDBStoreOptions): Store {
     engine,
     place: 'flag table',
     describe,
-    async readItems() {
-      const { take, end } = startReading(readMemory);
-      return readItems({ table, prefix, log, take, tellSkipped }).finally(end);
-    },
+    readItems: () => whileReading(readMemory, (take) => readItems({ table, prefix, log, take, tellSkipped })),
     async readStamp() {
       const head = await table.get({ namespace: namespaces(prefix).snapshot, key: 'head' }, { consistent: false });
       return (head && textOf(head, 'rev')) || undefined;

@@ -3,11 +3,11 @@ import type { Budget } from '../common/budget.ts';
 import { inSlices } from '../common/slices.ts';
 import type { Log, LogFields } from '../ports.ts';
 import { createApplier } from './apply.ts';
-import type { Database } from './database.ts';
+import type { Content, Database } from './database.ts';
 import type { Graves } from './graves.ts';
-import { createLedger } from './ledger.ts';
+import { createLedger, type Ledger } from './ledger.ts';
 import { createPlanner } from './planner.ts';
-import { type Reading, startReading } from './read-memory.ts';
+import { type TakeRead, whileReading } from './read-memory.ts';
 import type { Clock, EngineTimings } from './timings.ts';
 import type { WaitingItems } from './waiting.ts';
 
@@ -93,24 +93,11 @@ export function createSteps(options: StepOptions, waiting: WaitingItems, active:
   const publicationDueAt = () => publication?.dueAt() ?? Infinity;
 
   /** Adds what differs between the database and memory to what waits. */
-  async function reconcile(): Promise<void> {
-    const reading = startReading(options.readMemory);
-    try {
-      await compareAll(reading);
-    } finally {
-      reading.end();
-    }
-  }
-
-  async function compareAll({ take }: Reading): Promise<void> {
+  async function reconcile(take: TakeRead): Promise<void> {
     const doubtsBefore = doubts;
     const mayChangeYet = unknown && permission.contested();
     const content = await database.readAll(take);
-    // Comparing the texts of thousands of items takes long. A second pass finds what memory has changed during the first.
-    const { features, segments } = content.rows;
-    for (let pass = 1; pass <= 2; pass += 1) {
-      for (const rows of [segments, features]) await inSlices(ledger.prepare(rows.values()));
-    }
+    await prepareAll(ledger, content);
     // No await from here to the end: memory changes at any time.
     const isWhole = applier.adopt(content);
     if (isWhole) graves.look([...ledger.all()].filter(({ deleted }) => deleted));
@@ -157,7 +144,7 @@ export function createSteps(options: StepOptions, waiting: WaitingItems, active:
   /** Compares, glances and writes, as far as each is due. After it rejected, call `doubt`. */
   async function step(): Promise<void> {
     if (active() && (unknown || clock.now() >= reconcileAt)) {
-      await reconcile();
+      await whileReading(options.readMemory, reconcile);
       await publish();
     }
     if (database.glance && clock.now() >= glanceAt) {
@@ -192,4 +179,11 @@ export function createSteps(options: StepOptions, waiting: WaitingItems, active:
     },
     oversized: planner.oversized,
   };
+}
+
+/** Comparing the texts of thousands of items takes long. A second pass finds what memory has changed during the first. */
+async function prepareAll(ledger: Ledger, { rows: { features, segments } }: Content): Promise<void> {
+  for (let pass = 1; pass <= 2; pass += 1) {
+    for (const rows of [segments, features]) await inSlices(ledger.prepare(rows.values()));
+  }
 }

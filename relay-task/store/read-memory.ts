@@ -21,14 +21,8 @@ export function createReadMemory(limits?: ProcessLimits): Budget {
 /** Counts bytes that were read. Throws an Error of one sentence when there is no room for them. */
 export type TakeRead = (bytes: number) => void;
 
-/** What is read of one environment. */
-export interface Reading {
-  readonly take: TakeRead;
-  /** It is not held any more. */
-  end(): void;
-}
-
-export function startReading(memory: Budget): Reading {
+/** What is read of one environment, until `end`. */
+export function startReading(memory: Budget): { readonly take: TakeRead; end(): void } {
   const share = createShare(memory);
   return {
     take(bytes) {
@@ -39,6 +33,16 @@ export function startReading(memory: Budget): Reading {
     },
     end: () => share.release(share.usedBytes),
   };
+}
+
+/** The same for one function: what it reads is counted until it is over. */
+export async function whileReading<T>(memory: Budget, read: (take: TakeRead) => Promise<T>): Promise<T> {
+  const { take, end } = startReading(memory);
+  try {
+    return await read(take);
+  } finally {
+    end();
+  }
 }
 
 /** What a row takes in memory. */

@@ -10,7 +10,7 @@ import { createEngineStore } from './engine-store.ts';
 import { createGraves } from './graves.ts';
 import { checkManifest, hasFlags } from './manifest.ts';
 import { createStoreMetrics } from './metrics.ts';
-import { createReadMemory, startReading } from './read-memory.ts';
+import { createReadMemory, whileReading } from './read-memory.ts';
 import { createStoreState } from './store-state.ts';
 import { type EngineTimings, replicaTimings, systemClock } from './timings.ts';
 
@@ -139,8 +139,7 @@ async function readItems(
 ): Promise<StoredSet | undefined> {
   const { log, where, rereadMs, readMemory, tellSkipped } = options;
   for (let look = 1; ; look++) {
-    const reading = startReading(readMemory);
-    const { rows, inited, manifest } = await database.readAll(reading.take).finally(reading.end);
+    const { rows, inited, manifest } = await whileReading(readMemory, database.readAll);
     if (!inited) return undefined;
     const items: Item[] = [];
     const problems: string[] = [];
