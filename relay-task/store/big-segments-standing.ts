@@ -19,7 +19,7 @@ export interface StandingsOptions extends Pick<BigSegmentOwnerOptions, 'environm
   readonly before?: BigSegmentMetadata | undefined;
 }
 
-export interface Standings {
+interface Standings {
   /** The newest metadata of a store that was current. */
   readonly newest: BigSegmentMetadata | undefined;
   /** Judges a store by what it says now, and by what it and the others said before. */
