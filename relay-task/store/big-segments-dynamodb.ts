@@ -160,7 +160,7 @@ function createMemberWriter({
     if ((marked?.incomplete?.SS?.length ?? 0) > MAX_NAMED) {
       await update(metadataKey, marking('SET #hashes = :hashes', EVERY_HASH), fence);
     }
-    log.error('A context is in more Big Segments than an item of DynamoDB can hold; its evaluations say STALE', {
+    log.error('A context is in more Big Segments than a DynamoDB item can hold; its evaluations say STALE', {
       hash,
       segment,
       table: tableName,

@@ -18,7 +18,7 @@ import { untilUndisturbed } from './redis-transactions.ts';
 import { createWrongTypeLog, isWrongType } from './redis-wrong-type.ts';
 
 interface RedisBigSegmentsOptions extends BigSegmentOwnerOptions {
-  /** Where Redis is, or a client of the caller's (`createRedisClient`), who also closes it. */
+  /** Where Redis is, or the caller's client (`createRedisClient`), which the caller also closes. */
   readonly connection: RedisConnection | RedisClient;
   /** '' for `launchdarkly`. */
   readonly prefix: string;

@@ -21,7 +21,7 @@ import { defaultTimings, retryTimes, type Timings } from './timings.ts';
 export interface RequestsOptions extends DynamoDBClientOptions {
   readonly tableName: string;
   readonly log: Log;
-  /** A client of the caller's, who also closes it; else one is made. */
+  /** The caller's client, which the caller also closes. Default: a client of its own. */
   readonly client?: DynamoDBClient;
   /** For tests. */
   readonly timings?: Partial<Timings>;

@@ -24,7 +24,7 @@ export interface FormerStores {
   readonly stores: readonly Pick<BigSegmentStore, 'read'>[];
   /** What they said last when they were current. */
   readonly newest: BigSegmentMetadata | undefined;
-  /** They are asked no more. */
+  /** They are not asked any more. */
   close(): void;
 }
 

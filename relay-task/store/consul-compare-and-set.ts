@@ -92,7 +92,7 @@ export function createCompareAndSet(client: ConsulClient, prefix: string): Datab
     }
     return writes.map((write) => {
       const outcome = outcomes.get(write);
-      if (!outcome) throw new Error(`others changed what is below ${prefix}/ during ${maxTries} transactions in a row`);
+      if (!outcome) throw new Error(`others changed keys below ${prefix}/ during ${maxTries} transactions in a row`);
       return outcome;
     });
   }

@@ -47,7 +47,7 @@ function* readPairs(body: Buffer, read: (pair: KvPair) => void): Generator<void,
   const elements = elementsIn(body);
   for (;;) {
     const { done, value } = elements.next();
-    if (done && !value) throw new SyntaxError('Consul answered with something else than a list');
+    if (done && !value) throw new SyntaxError('Consul answered with something other than a list');
     if (done) return;
     if (value) read(JSON.parse(body.toString('utf8', value.from, value.to)) as KvPair);
     yield;

@@ -181,7 +181,7 @@ export function createTable(options: {
       },
       guardedBy: build,
       abort() {
-        aborter.abort(new Error('the request to DynamoDB was cut off: the store closes or gives up its lease'));
+        aborter.abort(new Error('the request to DynamoDB was aborted: the store is closing or gave up its lease'));
         aborter = new AbortController();
       },
     };

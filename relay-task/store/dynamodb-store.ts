@@ -44,7 +44,7 @@ export interface DynamoDBStoreOptions extends DynamoDBClientOptions {
   readonly registry?: Registry;
   /** `ReplicaStoreOptions.readMemory` */
   readonly readMemory?: Budget | undefined;
-  /** A client of the caller's, who also closes it; else one is made. */
+  /** The caller's client, which the caller also closes. Default: a client of its own. */
   readonly client?: DynamoDBClient;
   /** For tests. */
   readonly clock?: Clock;
@@ -132,7 +132,7 @@ export function createDynamoDBStore(options: DynamoDBStoreOptions): Store {
     log,
     where,
     onOutcome(error) {
-      // Without the lease nothing is written, and a write that was cut off says nothing about the table.
+      // Without the lease nothing is written, and an aborted write says nothing about the table.
       if (error === undefined || lease?.held()) state.report('write', error);
     },
   });

@@ -15,7 +15,7 @@ import type { WaitingItems } from './waiting.ts';
 export interface Permission {
   /** May it write at this moment? */
   granted(): boolean;
-  /** Whether changes have to be remembered, to be written now or when the permission, which lapsed, is renewed. */
+  /** Whether to remember changes: they are written now, or when a lapsed permission is renewed. */
   expecting(): boolean;
   /** True when another task writes, or none: nothing to wait for. */
   elsewhere(): boolean;
@@ -50,7 +50,7 @@ export interface StepOptions {
   readonly source?: (() => string | undefined) | undefined;
   /**
    * Monotonic ms when memory was last known to equal upstream, 0 before. With it, a row newer than memory is overruled only
-   * once memory was confirmed later than the row was seen, so a relay whose stream has silently died takes nothing back
+   * once memory was confirmed later than the row was seen, so a relay whose stream has silently died reverts nothing
    * that another relay wrote. Absent where nothing ever confirms memory (files), or where a lease does.
    */
   readonly checkedNow?: (() => number) | undefined;

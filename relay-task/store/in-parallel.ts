@@ -2,7 +2,7 @@
 export const inFlight = 16;
 
 /**
- * Works through a list, `limit` at a time, each once the work on what it needs has ended: other elements of the list, without
+ * Works through a list, `limit` at a time, each after the work on what it needs: other elements of the list, without
  * cycles. After the first failure it starts nothing new, and rejects with it once the rest has ended.
  */
 export async function inParallel<T>(

@@ -63,7 +63,7 @@ export function createConsulKeeper(options: KeeperName & ConsulConnection): Keep
     },
     async write(bytes) {
       const { body } = await client.request('PUT', path, Buffer.from(bytes));
-      if (body.toString().trim() !== 'true') throw new Error('Consul did not take it');
+      if (body.toString().trim() !== 'true') throw new Error('Consul did not store it');
     },
   });
 }

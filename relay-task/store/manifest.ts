@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
 
-/** What the manifest is made of: enough to say of each live item which version must stand there. */
+/** What the manifest is made of: enough to know which version of each live item must be stored. */
 export type Listed = Pick<Item, 'kind' | 'key' | 'version' | 'deleted'>;
 
 const FORMAT = 1;
@@ -10,7 +10,7 @@ interface Manifest {
   readonly format: number;
   readonly flags: number;
   readonly segments: number;
-  /** Live items that the database cannot hold, and of which it has no older copy either. */
+  /** Live items that the database cannot hold and has no older copy of. */
   readonly missing: number;
   readonly digest: string;
   /** Whose data it is; '' while the set is changed from one source's to another's. Absent in earlier versions. */

@@ -1,4 +1,4 @@
-/** How much is read of stores at once: a store, or what is in its place, may answer with anything. */
+/** Limits how much is read from stores at once: a store, or whatever answers in its place, may send anything. */
 import { isAscii } from 'node:buffer';
 import { type Budget, createBudget, createShare } from '../common/budget.ts';
 import { type ProcessLimits, processLimits } from '../common/process-limits.ts';
@@ -8,12 +8,12 @@ const MEBIBYTE = 1024 * 1024;
 const ROW_BYTES = 256;
 const ATTRIBUTE_BYTES = 64;
 
-/** In bytes, of one environment: some more than LaunchDarkly may send of it. While it is read, memory may hold as much. */
+/** In bytes, for one environment: more than LaunchDarkly may send. While it is read, memory may hold as much again. */
 export function storedLimit({ memoryBytes, heapBytes }: ProcessLimits = processLimits()): number {
   return Math.min(128 * MEBIBYTE, Math.max(10 * MEBIBYTE, Math.floor(Math.min(memoryBytes, heapBytes) / 5)));
 }
 
-/** For all that is read at the same time: one environment alone may take a half of it, two a third each, and so on. */
+/** For all that is read at the same time: one environment alone may take half of it, two a third each, and so on. */
 export function createReadMemory(limits?: ProcessLimits): Budget {
   return createBudget(2 * storedLimit(limits));
 }
@@ -26,10 +26,10 @@ export function startReading(memory: Budget): { readonly take: TakeRead; end(): 
   const share = createShare(memory);
   return {
     take(bytes) {
-      // As much has to be free afterwards, so that some is left for the next however large a part is.
+      // As much must stay free, so that a large part leaves some for the next reader.
       if (2 * bytes <= share.freeBytes && share.reserve(bytes)) return;
-      const taken = `takes more than ${share.usedBytes} bytes`;
-      throw new Error(`what is stored ${taken}, and all that is being read of stores may take ${memory.maxBytes}`);
+      const limit = `all that is read from stores at the same time may take ${memory.maxBytes}`;
+      throw new Error(`the stored data takes more than ${share.usedBytes} bytes, and ${limit}`);
     },
     end: () => share.release(share.usedBytes),
   };

@@ -79,7 +79,7 @@ export function tokenOf(bytes: Buffer): string {
   return createHash('sha1').update(bytes).digest('hex');
 }
 
-/** By script; by WATCH and MULTI once the server has refused scripts. */
+/** With a script, or with WATCH and MULTI once the server has refused scripts. */
 export function createCompareAndSet(
   client: RedisClient,
   keys: RedisKeys,

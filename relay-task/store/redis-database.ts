@@ -34,7 +34,7 @@ export function createRedisDatabase(options: {
     manifest: `${prefix}:$manifest`,
   };
   const compareAndSet = createCompareAndSet(client, keys, (why) =>
-    log.info('Redis refuses scripts; items are written by WATCH and MULTI', { prefix, why }),
+    log.info('Redis refuses scripts; writing with WATCH and MULTI', { prefix, why }),
   );
   const wrongTypes = createWrongTypeLog(log, prefix);
 
@@ -67,7 +67,7 @@ export function createRedisDatabase(options: {
       const answer: unknown = await unlessWrong(keys[kind], nothing, (redis) =>
         redis.hscanBuffer(keys[kind], from, 'COUNT', fieldsAtOnce),
       );
-      if (!isPage(answer)) throw new Error('Redis answered HSCAN with something else than a cursor and fields');
+      if (!isPage(answer)) throw new Error('Redis answered HSCAN with something other than a cursor and fields');
       const [next, flat] = answer;
       for (let at = 0; at + 1 < flat.length; at += 2) {
         const [field, value] = [flat[at], flat[at + 1]];

@@ -34,7 +34,7 @@ const streams = new WeakMap<Redis, Stream>();
 
 /**
  * ioredis has no hook for this, and opens connections of its own, to Sentinels and to nodes of clusters. All of them keep their
- * socket in this property. A socket whose server answers what it must not is destroyed with the reason; what was asked on it
+ * socket in this property. A socket whose server sends an invalid answer is destroyed with the reason; what was asked on it
  * fails, and ioredis connects again.
  */
 Object.defineProperty(Redis.prototype, 'stream', {
@@ -102,7 +102,7 @@ export function createReplyCounter({ maxBytes, maxTextBytes, maxElements, maxDep
     }
     if (type === undefined) {
       type = typeOfByte.get(chunk[at] ?? 0);
-      if (type === undefined) throw new Error(`Redis sent the byte ${chunk[at]}, with which no reply begins`);
+      if (type === undefined) throw new Error(`Redis sent the byte ${chunk[at]} where a reply must begin`);
       length = 0;
       lineBytes = 0;
       return at + 1;

@@ -5,7 +5,7 @@ import { createRedisDatabase } from './redis-database.ts';
 import { createReplicaStore, DEFAULT_PREFIX, type ReplicaStoreOptions } from './replica-store.ts';
 
 export interface RedisStoreOptions extends ReplicaStoreOptions {
-  /** Where Redis is, or a client of the caller's (`createRedisClient`), who also closes it. */
+  /** Where Redis is, or the caller's client (`createRedisClient`), which the caller also closes. */
   readonly connection: RedisConnection | RedisClient;
 }
 

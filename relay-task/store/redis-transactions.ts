@@ -1,4 +1,4 @@
-/** Transactions by WATCH and MULTI, for servers that refuse scripts. */
+/** Transactions with WATCH and MULTI, for servers that refuse scripts. */
 import { sleep } from '../common/pause.ts';
 
 const MOST_TRIES = 20;

@@ -7,7 +7,7 @@ export const isWrongType = (error: unknown): boolean => error instanceof Error &
 export function createWrongTypeLog(log: Log, prefix: string) {
   const named = new Set<string>();
   return {
-    /** `typeOf` answers with the type in Redis; it is asked only for what is to be logged. */
+    /** `typeOf` reads the type in Redis. It is called only for keys that are logged. */
     async found(key: string, typeOf: () => Promise<string>): Promise<void> {
       if (named.has(key)) return;
       named.add(key);

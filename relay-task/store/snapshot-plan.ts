@@ -44,7 +44,7 @@ export interface Delta {
 
 export type Plan =
   | { readonly kind: 'nothing' }
-  /** A writer died between the data and the head: the data is right, so it only has to be pointed at. */
+  /** A writer died between the data and the head: the data is right, and only the head is missing. */
   | { readonly kind: 'point'; readonly at: Published }
   /** If the delta is too long, a body. */
   | { readonly kind: 'delta'; readonly delta: Delta }

@@ -1,7 +1,7 @@
 import type { Log, LogFields, StoreStatus } from '../ports.ts';
 import type { Clock } from './timings.ts';
 
-/** What of a store can fail by itself. */
+/** The parts of a store that can fail independently. */
 type StorePart = 'read' | 'lease' | 'write';
 
 /** The state of one store, for status and log: one line when it begins to fail, one when it works again. */

@@ -1,6 +1,6 @@
 /**
- * Limits how many first payloads are being sent at once. Environments and addresses share the places; those that wait do so in
- * turn, beyond a limit they are turned away.
+ * Limits how many first payloads are sent at once. Environments and addresses share the places. The others wait in turn; those above a
+ * limit are turned away.
  */
 import { createShares, MOST_FOR_ONE } from '../common/shares.ts';
 

@@ -107,7 +107,7 @@ function createClass(budget: Budget, options: ConnectionClassesOptions) {
     },
     admit: (connection) => {
       if (connection.socket.destroyed || connection.reason) return;
-      // So that of those that wait no more are let in than there is room for.
+      // Otherwise more of those that wait would be let in than there is room for.
       room.reserveFor(connection, connection.channel.payloadBytes ?? 0);
       options.start(connection);
     },

@@ -21,9 +21,9 @@ export interface Channel {
   readonly kind: StreamKind;
   readonly framing: Framing;
   readonly connections: readonly Connection[];
-  /** What a connection of its own context takes for the answers that it was sent, estimated. */
+  /** Estimated memory for the answers that a connection with a context of its own was sent. */
   readonly answerBytes?: number;
-  /** Of a channel whose payloads are not shared: about what a connection is sent first. */
+  /** Of a channel whose payloads are not shared: the approximate size of a first payload. */
   readonly payloadBytes?: number;
   /** Adds the connection and sends it the head and the current data. */
   start(connection: Connection): void;
@@ -37,7 +37,7 @@ export interface Channel {
   refresh?(flagKeys: readonly string[]): void;
 }
 
-/** What an open stream takes in memory besides its context and TLS, estimated: socket, buffers, objects. */
+/** Estimated memory of an open stream without its context and TLS: socket, buffers, objects. */
 const CONNECTION_BYTES = 6 * 1024;
 
 /**
@@ -122,7 +122,7 @@ export class Subject {
   generation = -1;
   /** Whether everything is being evaluated, with new memberships. */
   arriving = false;
-  /** Set when it waits for its place to be evaluated: it does so no longer. */
+  /** Set while it waits for its place to be evaluated: ends the wait. */
   giveUp: (() => void) | undefined = undefined;
   /** Whether a pass is in the middle of evaluating its flags. */
   visiting = false;

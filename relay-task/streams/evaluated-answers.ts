@@ -35,7 +35,7 @@ export function createEvaluatedAnswers(options: AnswersOptions) {
       connection.awaitsAnswers = true;
       updates.starting(connection, () => arrive(subject));
     },
-    /** Loads the memberships that the work needs; undefined if nothing is to be awaited. */
+    /** Loads the memberships that the work needs; undefined if there is nothing to wait for. */
     prepare: (subject: Subject, { bigSegments }: Work) =>
       subject.held && (bigSegments || !isPrepared(subject)) ? prepare(subject) : undefined,
     /** Evaluates what the work is about, and sends what changed. */

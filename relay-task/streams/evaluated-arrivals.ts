@@ -121,7 +121,7 @@ export function createArrivals(
       place.leave();
     });
   };
-  /** Connections that have just joined get what the subject's others were sent, who cannot have more either. */
+  /** Connections that have just joined get what the subject's others were sent, which cannot get more either. */
   const giveUp = (subject: Subject): void => {
     subject.arriving = false;
     admit(subject);

@@ -41,7 +41,7 @@ export function createLateList(options: LateListOptions) {
       countUnread(connection);
     },
     remove: (connection: Connection) => late.delete(connection),
-    /** Those that have accepted nothing for so long, oldest first. */
+    /** Those that have accepted nothing for this long, oldest first. */
     idle(ms: number): readonly Connection[] {
       const until = now() - ms;
       const idle: Connection[] = [];

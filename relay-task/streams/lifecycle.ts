@@ -16,7 +16,7 @@ export interface LifecycleOptions
     Pick<LateListOptions, 'stallMs' | 'maxBehindBytes' | 'placeMs'>,
     Pick<WheelOptions, 'heartbeatMs' | 'maxAgeMs' | 'meter'> {}
 
-/** When a client that reads nothing may be disconnected if others need its memory; of the time after which it is in any case. */
+/** A client that has read nothing for this part of `stallMs` may be disconnected if others need its memory. */
 const IDLE_PART = 1 / 6;
 
 export function createLifecycle(options: LifecycleOptions) {
@@ -140,7 +140,7 @@ function listen(connection: Connection, onDrain: (this: Socket) => void, onClose
   socket.on('close', onClose);
   socket.setTimeout(0);
   socket.setKeepAlive(true, 60_000);
-  // It may have ended its side while nobody listened, behind a body or behind another request.
+  // The client may have closed its side before these listeners were added, after a body or another request.
   if (socket.readableEnded) socket.destroy();
   // Reads and drops what the client sends, to notice when it closes.
   else socket.resume();

@@ -1,12 +1,14 @@
 import type { CredentialKind, StreamKind } from '../ports.ts';
 
-/** Why a stream ended. `client`: the client or its network closed it. `failed`: what it should be sent could not be made. `memory`:
- * there was no room for its first answers, or it did not read them while others needed the room. */
+/**
+ * Why a stream ended. `client`: the client or its network closed it. `failed`: its data could not be made. `memory`: there was no room for
+ * its first answers, or it did not read them while others needed the room.
+ */
 export type CloseReason = 'client' | 'failed' | 'memory' | 'slow' | 'age' | 'revoked' | 'removed' | 'shutdown';
 
 /**
- * Why a stream was turned away. `memory`: open streams hold all that they, or those of its environment or address, may take. `queue`: too
- * many wait for their first payload. `closing`: the relay, or the environment, is ending, or has no such streams.
+ * Why a stream was turned away. `memory`: open streams, or those of its environment or address, hold all the memory that they may.
+ * `queue`: too many wait for their first payload. `closing`: the relay or the environment is closing, or has no such streams.
  */
 export type RefusalReason = 'memory' | 'queue' | 'closing';
 

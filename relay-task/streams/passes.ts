@@ -197,7 +197,7 @@ function createVisits(options: PassesOptions, rounds: Rounds, lanes: Lanes, goOn
     get any() {
       return open.length > 0 || prepared.size > 0 || (lanes.waiting && preparing < MAX_PREPARING);
     },
-    /** Begins a visit or a preparation if there is a place, and goes on with the next visit. False: at present there is nothing to do. */
+    /** Begins a visit or a preparation if there is a place, and continues the next visit. False: there is nothing to do at present. */
     proceed(until: number): boolean {
       const hasBegun = open.length < MAX_VISITING && beginNext();
       const next = open.shift();

@@ -13,7 +13,7 @@ export interface ChannelBasics {
   readonly kind: StreamKind;
   readonly framing: Framing;
   readonly meter: StreamMeter;
-  /** Called when a socket accepts no more; the channel's `send` is called when it does again. */
+  /** Called when a socket accepts no more bytes. The channel's `send` is called when it does again. */
   late(connection: Connection): void;
   /** Called when a socket has accepted everything, and memory is still reserved for it. */
   sent(connection: Connection): void;
@@ -70,7 +70,7 @@ export function createReaders(options: ReadersOptions) {
   };
 
   return {
-    /** What is the same in every channel. */
+    /** The part that all channels have in common. */
     channel: {
       environment,
       kind,

@@ -1,4 +1,4 @@
-/** The memory of the streams of one kind of client: what they are, and what they have not read. Environments and addresses share it. */
+/** The memory that the streams of one kind of client take, with what they have not read. Environments and addresses share it. */
 import type { Budget } from '../common/budget.ts';
 import { createSharedBudget } from '../common/shared-budget.ts';
 import { createShares, MOST_FOR_ONE } from '../common/shares.ts';
@@ -74,7 +74,7 @@ export function createRoom({ budget, idle, close }: RoomOptions) {
     makeRoom(connection, () => leavesRoom(connection, bytes));
 
   return {
-    /** For what the connection is. False: there is no room. */
+    /** Memory for the connection itself. False: there is no room. */
     reserve: (connection: Connection) =>
       makeRoom(connection, () => shared.reserve(connection.lanes, connection.reservedBytes)),
     /** Everything that it holds. */

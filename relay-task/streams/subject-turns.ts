@@ -1,10 +1,10 @@
-/** Work for subjects that takes its turns: a slice at a time, among those of the environment, and after others once it has taken long. */
+/** Work for subjects, in slices that take turns with other work of the environment. Work that has taken long lets others go first. */
 import { begunLanes, type EvaluationPlace } from '../common/evaluation-lines.ts';
 import type { FairTurns } from '../common/fair-turns.ts';
 import { nextTurn, SLICE_MS } from '../common/slices.ts';
 import type { Subject } from './connection.ts';
 
-/** Whose work it is, and the place among evaluations that it has for that. */
+/** The subject of the work, and its place among evaluations. */
 interface Visit {
   readonly subject: Subject;
   readonly place: EvaluationPlace;
@@ -69,7 +69,7 @@ export function createSubjectTurns({ environment, turns, failed }: SubjectTurnsO
   return { guarded, step, inTurns };
 }
 
-/** Waits until it may begin, or until nobody reads any more: the subject then gives up. */
+/** Waits until the work may begin. A subject without connections gives up waiting. */
 export function waitFor<T>(
   subject: Pick<Subject, 'giveUp'>,
   enter: (begin: (turn: T) => void) => () => void,

@@ -118,7 +118,7 @@ test('DynamoDB whose pages never end is left once they are larger than any envir
     timings: { requestTimeoutMs: 60_000, retryBaseMs: 1, retryCapMs: 1 },
   });
   const { take } = startReading(createBudget(128 * MiB));
-  await expect(table.query('n', take)).rejects.toThrow(/^what is stored takes more than \d+ bytes/);
+  await expect(table.query('n', take)).rejects.toThrow(/^the stored data takes more than \d+ bytes/);
   // One reading alone gets a half.
   expect(pages).toBe(8);
 });

@@ -21,8 +21,8 @@ test('readings at the same time share the memory, and give it back', () => {
   const memory = createReadMemory(small);
   const [one, other] = [startReading(memory), startReading(memory)];
   one.take(storedLimit(small));
-  expect(() => one.take(MiB)).toThrow(/^what is stored takes more than \d+ bytes, and all that is being read/);
-  expect(() => other.take(storedLimit(small))).toThrow('what is stored takes more than 0 bytes');
+  expect(() => one.take(MiB)).toThrow(/^the stored data takes more than \d+ bytes, and all that is read from stores/);
+  expect(() => other.take(storedLimit(small))).toThrow('the stored data takes more than 0 bytes');
   one.end();
   other.take(storedLimit(small));
   other.end();
@@ -61,7 +61,7 @@ test('a store holds room while it compares and reads, of its own and of others t
   expect(seen).toEqual([0, 3_000]);
   expect(readMemory.usedBytes).toBe(0);
   rowLength = storedLimit(small);
-  await expect(store.read()).rejects.toThrow(/what is stored takes more than \d+ bytes/);
+  await expect(store.read()).rejects.toThrow(/the stored data takes more than \d+ bytes/);
   expect(readMemory.usedBytes).toBe(0);
   rowLength = 1_000;
   memory.set(flag('flag-0', 2));

@@ -22,7 +22,10 @@ const hostile: Record<string, { readonly answer: string; readonly reason: RegExp
   'arrays in arrays without end': { answer: '*1\r\n'.repeat(5_000), reason: /nested more than 16 deep/ },
   'an array of 33,554,431 elements': { answer: '*33554431\r\n', reason: /more than 1000000 elements/ },
   'the length of a text of 512 MiB': { answer: '$536870911\r\nx', reason: /a text of 536870911 bytes, above 67108864/ },
-  'what no reply begins with': { answer: 'HTTP/1.1 400 Bad Request\r\n', reason: /the byte 72, with which no reply/ },
+  'what no reply begins with': {
+    answer: 'HTTP/1.1 400 Bad Request\r\n',
+    reason: /the byte 72 where a reply must begin/,
+  },
   'a status line without end': { answer: `+${'x'.repeat(70_000)}`, reason: /a line of more than 65536 bytes/ },
 };
 
@@ -120,7 +123,7 @@ test('a scan that never ends is left once it is larger than any environment @hea
   const memory = createBudget(128 * 1024 * 1024);
   const { take, end } = startReading(memory);
   await expect(database.readAll(take)).rejects.toThrow(
-    /^what is stored takes more than \d+ bytes, and all that is being read of stores may take 134217728$/,
+    /^the stored data takes more than \d+ bytes, and all that is read from stores at the same time may take 134217728$/,
   );
   // One reading alone gets a half.
   expect(pages).toBe(8);
