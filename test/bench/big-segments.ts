@@ -23,6 +23,7 @@ import { sleep } from '../../relay-task/common/pause.ts';
 import { hashOf } from '../../relay-task/store/big-segments.ts';
 import { startFakeBigSegments, wirePatch } from '../support/fake-big-segments.ts';
 import { startFakeUpstream } from '../support/fake-upstream.ts';
+import { median, percentile } from '../support/percentile.ts';
 import { readStream, type StreamEvent, type StreamReader } from '../support/read-stream.ts';
 import { freePorts, startRedis } from '../support/redis.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
@@ -258,7 +259,7 @@ async function run(candidate: string, state: State, directory: string) {
     ) {
       await sleep(1_000);
     }
-    const times = first.map(({ ms }) => ms).sort((a, b) => a - b);
+    const times = first.map(({ ms }) => ms);
     return {
       ...{
         relay: candidate === 'relay' ? 'edge-flag-relay' : 'ld-relay',
@@ -269,7 +270,7 @@ async function run(candidate: string, state: State, directory: string) {
       ...{ right: count(first, 'right'), lastKnown: count(first, 'last known') },
       ...{ storeError: count(first, 'STORE_ERROR'), wrong: count(first, 'wrong') },
       ...{ noFlag: count(first, 'no flag'), none: count(first, 'none') },
-      ...{ medianMs: Math.round(times[times.length >> 1]!), lastMs: Math.round(times.at(-1)!) },
+      ...{ medianMs: Math.round(median(times)), lastMs: Math.round(percentile(times, 1)) },
       ...{
         laterAnswers: later.length,
         laterStoreError: count(later, 'STORE_ERROR'),

@@ -24,6 +24,7 @@ import { silentMeter } from '../../relay-task/streams/meter.ts';
 import { createBenchChildren } from '../support/bench-children.ts';
 import { flag } from '../support/items.ts';
 import { silentLog } from '../support/logs.ts';
+import { median } from '../support/percentile.ts';
 
 type Candidate = 'hub' | 'naive';
 type Kind = 'everybody' | 'one in a hundred' | 'nobody';
@@ -206,7 +207,6 @@ async function measure(candidate: Candidate, flags: number, connections: number,
 
 const { start, heard } = createBenchChildren({ moduleUrl: import.meta.url, nodeOptions: ['--expose-gc'] });
 
-const median = (values: readonly number[]) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
 const round2 = (value: number) => Math.round(value * 100) / 100;
 
 async function main(flags: number, connections: number, changes: number, json: boolean): Promise<void> {

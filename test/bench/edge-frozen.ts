@@ -20,6 +20,7 @@ import { item, putDelta, putOfficial, putSnapshot } from '../lambda/edge-reader/
 import { createAuthority, startTlsFront } from '../support/authority.ts';
 import { createBenchChildren } from '../support/bench-children.ts';
 import { startTable, testCredentials } from '../support/dynalite.ts';
+import { median, percentile } from '../support/percentile.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 
 const { values } = parseArgs({
@@ -157,8 +158,7 @@ async function measure(): Promise<void> {
     }
     child.kill('SIGKILL');
     await Promise.all(proxies.map((proxy) => proxy.close()));
-    took.sort((a, b) => a - b);
-    const [medianMs, longestMs] = [took[took.length >> 1] ?? 0, took.at(-1) ?? 0];
+    const [medianMs, longestMs] = [median(took), percentile(took, 1)];
     return { ...one, calls: took.length, oldestS: oldestMs / 1_000, medianMs, longestMs };
   }
   async function call(child: ChildProcess): Promise<{ value: number; tookMs: number }> {

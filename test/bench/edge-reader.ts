@@ -24,6 +24,7 @@ import { bundleEdge } from '../../lib/infrastructure/edge-bundle.ts';
 import { item, putOfficial, putSnapshot } from '../lambda/edge-reader/table-writer.ts';
 import { createAuthority, startTlsFront } from '../support/authority.ts';
 import { startTable } from '../support/dynalite.ts';
+import { median } from '../support/percentile.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 
 const { values, positionals } = parseArgs({
@@ -199,7 +200,6 @@ for (let round = 0; round <= samples; round += 1) {
   }
 }
 
-const median = (numbers: number[]) => numbers.sort((a, b) => a - b)[numbers.length >> 1]!;
 const rows = variants.map(({ name, minifiedBytes, zipBytes }) => {
   const of = (member: keyof Sample) => Number(median(results.get(name)!.map((sample) => sample[member])).toFixed(1));
   const times = {

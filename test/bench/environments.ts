@@ -17,6 +17,7 @@ import { sleep } from '../../relay-task/common/pause.ts';
 import { createBenchChildren } from '../support/bench-children.ts';
 import { environmentRep, startFakeAutoConfig } from '../support/fake-auto-config.ts';
 import { flag } from '../support/items.ts';
+import { median } from '../support/percentile.ts';
 import { startTestRelay } from '../support/start-relay.ts';
 
 const idOf = (i: number) => i.toString(16).padStart(24, '0');
@@ -98,9 +99,8 @@ async function measure(count: number, patches: number): Promise<Record<string, n
     times.push(performance.now() - sentAt);
     await sleep(50);
   }
-  times.sort((a, b) => a - b);
-  result['patch in force, median, ms'] = times[Math.floor(times.length / 2)]!;
-  result['patch in force, longest, ms'] = times.at(-1)!;
+  result['patch in force, median, ms'] = median(times);
+  result['patch in force, longest, ms'] = Math.max(...times);
   result['/livez during patches, slowest, ms'] = await duringPatches();
   relay.kill('SIGKILL');
   launchDarkly.kill('SIGKILL');

@@ -9,13 +9,12 @@
  * `npm run bench -- evaluate-mixed [--rounds 15] [--json]`
  */
 import { isDeepStrictEqual, parseArgs } from 'node:util';
-import { reviveFullPayload } from '@launchdarkly/js-server-sdk-common';
-import { init } from '@launchdarkly/node-server-sdk';
 import { createReader } from '../../lambda/edge-reader/index.ts';
 import { putSnapshot } from '../lambda/edge-reader/table-writer.ts';
 import { generateEnvironment } from '../lib/flag-table/generate.ts';
 import { startTable } from '../support/dynalite.ts';
-import { silentLog } from '../support/logs.ts';
+import { median } from '../support/percentile.ts';
+import { startOfficialClient } from './official-client.ts';
 
 const { values: settings } = parseArgs({
   options: { rounds: { type: 'string', default: '15' }, json: { type: 'boolean', default: false } },
@@ -27,29 +26,12 @@ const contexts = Array.from({ length: 64 }, (_, index) => ({
   ...{ plan: index % 3 ? 'gold' : 'free', groups: ['beta'], appVersion: `2.${index % 9}.0`, os: 'ios', locale: 'de' },
 }));
 
-async function startOfficial(items: ReturnType<typeof generateEnvironment>) {
+function startOfficial(items: ReturnType<typeof generateEnvironment>) {
   const of = (kind: string) =>
     Object.fromEntries(items.filter((one) => one.kind === kind).map(({ key, json }) => [key, JSON.parse(json)]));
-  const all = { flags: of('features'), segments: of('segments') };
-  reviveFullPayload(all as never);
-  const tables: Record<string, Map<string, unknown>> = {
-    features: new Map(Object.entries(all.flags)),
-    segments: new Map(Object.entries(all.segments)),
-  };
-  const client = init('sdk-key', {
-    ...{ useLdd: true, sendEvents: false, diagnosticOptOut: true, logger: silentLog },
-    featureStore: {
-      get: (kind: { namespace: string }, key: string, callback: (item: unknown) => void) =>
-        callback(tables[kind.namespace]?.get(key) ?? null),
-      initialized: (callback: (is: boolean) => void) => callback(true),
-      close() {},
-    } as never,
-  });
-  await client.waitForInitialization({ timeout: 60 });
-  return client;
+  return startOfficialClient({ flags: of('features'), segments: of('segments') });
 }
 
-const median = (numbers: number[]) => numbers.sort((a, b) => a - b)[numbers.length >> 1] as number;
 const table = await startTable();
 
 async function compare(flags: number) {

@@ -12,8 +12,6 @@
  * `tsx test/bench/evaluate.ts [--slices 40] [--dialect go] [--json]`
  */
 import { isDeepStrictEqual, parseArgs } from 'node:util';
-import { reviveFullPayload } from '@launchdarkly/js-server-sdk-common';
-import { init } from '@launchdarkly/node-server-sdk';
 import {
   compileFlag,
   compileSegment,
@@ -26,7 +24,8 @@ import {
   sha1BucketFloat32,
 } from '../../lib/evaluation/index.ts';
 import { compileRe2 } from '../../relay-task/common/re2.ts';
-import { silentLog } from '../support/logs.ts';
+import { median } from '../support/percentile.ts';
+import { startOfficialClient } from './official-client.ts';
 
 const { values: settings } = parseArgs({
   options: {
@@ -131,25 +130,7 @@ const contexts = users.map((text) => JSON.parse(text));
 
 const copies = (items: readonly { key: string }[]) =>
   Object.fromEntries(items.map((item) => [item.key, structuredClone(item)]));
-const revived = { flags: copies(flags), segments: copies(segments) };
-reviveFullPayload(revived as never);
-const tables: Record<string, Map<string, unknown>> = {
-  features: new Map(Object.entries(revived.flags)),
-  segments: new Map(Object.entries(revived.segments)),
-};
-const client = init('sdk-key', {
-  useLdd: true,
-  sendEvents: false,
-  diagnosticOptOut: true,
-  logger: silentLog,
-  featureStore: {
-    get: (kind: { namespace: string }, key: string, callback: (item: unknown) => void) =>
-      callback(tables[kind.namespace]?.get(key) ?? null),
-    initialized: (callback: (is: boolean) => void) => callback(true),
-    close() {},
-  } as never,
-});
-await client.waitForInitialization({ timeout: 60 });
+const client = await startOfficialClient({ flags: copies(flags), segments: copies(segments) });
 
 const dialect = settings.dialect === 'go' ? createGoDialect(compileRe2) : undefined;
 const ourContexts = dialect ? contexts.map(parseGoContext) : contexts;
@@ -188,8 +169,6 @@ function ourSlice(key: string, ms: number): number {
   } while (performance.now() - start < ms);
   return calls / (performance.now() - start);
 }
-const median = (numbers: number[]) => numbers.sort((a, b) => a - b)[Math.floor(numbers.length / 2)] as number;
-
 const keys = flags.map(({ key }) => key).filter((key) => key !== 'prerequisite');
 for (const key of keys) {
   for (const [index, context] of contexts.entries()) {

@@ -21,6 +21,7 @@ import { gzipSync } from 'node:zlib';
 import { createBenchChildren } from '../support/bench-children.ts';
 import { startFakeUpstream } from '../support/fake-upstream.ts';
 import { flagData } from '../support/items.ts';
+import { median, percentile } from '../support/percentile.ts';
 import { startTestRelay } from '../support/start-relay.ts';
 
 const keys = { first: 'sdk-first', other: 'sdk-other' } as const;
@@ -194,13 +195,7 @@ async function measure(
     }
     await pause(10);
   }
-  return Object.fromEntries(
-    [...times].map(([name, all]) => {
-      const sorted = all.sort((a, b) => a - b);
-      const at = (share: number) => sorted[Math.floor(share * (sorted.length - 1))] ?? 0;
-      return [name, [at(0.5), at(0.9)] as const];
-    }),
-  );
+  return Object.fromEntries([...times].map(([name, all]) => [name, [median(all), percentile(all, 0.9)] as const]));
 }
 
 const { start, heard } = createBenchChildren({ moduleUrl: import.meta.url, signal: 'SIGKILL' });

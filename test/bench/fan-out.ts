@@ -27,6 +27,7 @@ import { createBenchChildren } from '../support/bench-children.ts';
 import { flag } from '../support/items.ts';
 import { silentLog } from '../support/logs.ts';
 import { createMemory } from '../support/memory.ts';
+import { median } from '../support/percentile.ts';
 
 const PUT_BYTES = 50_000;
 const SINGLE_PATCHES = 40;
@@ -294,8 +295,6 @@ const { start, heard } = createBenchChildren({
   nodeOptions: ['--expose-gc'],
   silenceMs: 60_000,
 });
-
-const median = (values: readonly number[]) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
 
 async function main(connections: number, rounds: number, storm: number, setBytes: number, json: boolean) {
   const results: Record<Candidate, Record<string, number>[]> = { stock: [], hub: [] };

@@ -20,6 +20,7 @@ import {
   SNAPSHOT_FORMAT,
 } from '../../lib/flag-table/index.ts';
 import { generateEnvironment } from '../lib/flag-table/generate.ts';
+import { median } from '../support/percentile.ts';
 
 const first = { epoch: 1_760_000_000_000, seq: 1 };
 const second = { epoch: 1_760_000_000_000, seq: 2 };
@@ -70,17 +71,17 @@ for (const flags of [10, 200, 2000]) {
     readUnitsCold: coldUnits,
     readUnitsQuery: queryUnits,
     readUnitsRatio: round(queryUnits / coldUnits),
-    encodeMs: round(await median(9, () => encode())),
-    encodeAgainMs: round(await median(9, () => encode(written, [...items.slice(0, -1), changed]))),
-    verifyMs: round(await median(15, cold)),
-    oneFlagUs: round(1000 * (await median(31, cold, (snapshot) => snapshot.get('features', untouched.key)))),
+    encodeMs: round(await medianMs(9, () => encode())),
+    encodeAgainMs: round(await medianMs(9, () => encode(written, [...items.slice(0, -1), changed]))),
+    verifyMs: round(await medianMs(15, cold)),
+    oneFlagUs: round(1000 * (await medianMs(31, cold, (snapshot) => snapshot.get('features', untouched.key)))),
     getHeldNs: round(
       await nsOfGet(
         await cold(),
         items.filter(({ kind }) => kind === 'features').map(({ key }) => key),
       ),
     ),
-    allMs: round(await median(15, cold, (snapshot) => [...snapshot.items()].length)),
+    allMs: round(await medianMs(15, cold, (snapshot) => [...snapshot.items()].length)),
   });
 }
 
@@ -88,7 +89,7 @@ if (process.argv.includes('--json')) console.log(JSON.stringify(results, undefin
 else console.table(Object.fromEntries(results.map(({ flags, ...rest }) => [`${flags} flags`, rest])));
 
 /** Median ms of `timed`, or of `prepare` if there is no `timed`. */
-async function median<T>(
+async function medianMs<T>(
   runs: number,
   prepare: () => T | Promise<T>,
   timed?: (prepared: T) => unknown,
@@ -101,13 +102,12 @@ async function median<T>(
     timed?.(prepared);
     times.push(timed ? performance.now() - ready : ready - start);
   }
-  const sorted = times.slice(3).sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)]!;
+  return median(times.slice(3));
 }
 
 async function nsOfGet(snapshot: { get(kind: 'features', key: string): unknown }, keys: string[]): Promise<number> {
   const rounds = Math.ceil(200_000 / keys.length);
-  const ms = await median(5, () => {
+  const ms = await medianMs(5, () => {
     for (let i = 0; i < rounds; i++) for (const key of keys) snapshot.get('features', key);
   });
   return (ms * 1e6) / (rounds * keys.length);

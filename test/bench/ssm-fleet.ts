@@ -148,9 +148,9 @@ async function measureFleet(hasCopy: boolean): Promise<Row[]> {
   for (const { close } of fleet) await close();
   ssm.kill('SIGKILL');
   return (['firstMs', 'allMs', 'confirmedMs'] as const).map((name) => {
-    const sorted = times.map((one) => one[name]).sort((a, b) => a - b);
+    const all = times.map((one) => one[name]);
     const what = { firstMs: 'first environment', allMs: 'all environments', confirmedMs: 'all keys confirmed' }[name];
-    return row('fleet', hasCopy, what, sorted[0]!, sorted.at(-1)!);
+    return row('fleet', hasCopy, what, Math.min(...all), Math.max(...all));
   });
 }
 

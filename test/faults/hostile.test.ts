@@ -8,12 +8,13 @@ import { existsSync } from 'node:fs';
 import { eventually } from '../support/eventually.ts';
 import { endsWithParent, limitMethod, residentMemory } from '../support/memory-limit.ts';
 import { closeAfterEach } from '../support/opened.ts';
+import { percentile } from '../support/percentile.ts';
 import { freePorts } from '../support/redis.ts';
 import { bundleRelay, listeningPort, type RelayProcess, runCommand, runRelay } from '../support/relay-process.ts';
 import { startChanges, startUpstream } from './changes.ts';
 import { type StreamKind, startClients } from './clients.ts';
 import { type HostileOutcome, startHostileRequests } from './hostile-run.ts';
-import { percentile, startProbe } from './probe.ts';
+import { startProbe } from './probe.ts';
 import { mib, type Row, report, seconds } from './report.ts';
 import { FULL, relayVariables } from './site.ts';
 

@@ -51,8 +51,3 @@ export function startProbe(port: number, path: string, everyMs = 50): Probe {
     },
   };
 }
-
-export function percentile(times: readonly number[], share: number): number {
-  const sorted = [...times].sort((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0;
-}
