@@ -125,6 +125,7 @@ test('an answer that lies in the socket when it thaws is no evidence against the
     'odd 1',
   );
   const newest = await publish();
+  // Frozen until the answer is overdue, so that at the thaw its timer is due and the answer is in the socket.
   const { value, status } = await call(70_000, () => new Promise((resolve) => setTimeout(resolve, 2 * DELAY_MS)));
   expect([value, status.lastError, status.replica]).toEqual([newest, undefined, 'eu-west-1']);
   expect([near.connections(), far.asked.length]).toEqual([1, 0]);
