@@ -18,9 +18,15 @@ export interface CustomResourceRequest {
   readonly OldResourceProperties?: EdgeLogGroupsProperties;
 }
 
+/** What the rule asks once a day: a group that somebody deletes comes back without a retention. */
+export interface DailyRequest {
+  readonly RequestType: 'Daily';
+  readonly ResourceProperties: EdgeLogGroupsProperties;
+}
+
 interface EdgeLogGroupsProperties {
   readonly LogGroupNames: readonly string[];
-  readonly RetentionInDays: string;
+  readonly RetentionInDays: string | number;
   /** Where edge functions run. */
   readonly Regions: readonly string[];
   /** Regions that must accept their log groups; the account may be barred from others. */
@@ -39,14 +45,13 @@ export interface EdgeLogGroupsOptions {
 /**
  * A custom resource: gives log groups a retention in every region where edge functions run, and creates those that do not exist. Edge
  * functions create their groups themselves, without a retention, so the stack cannot own them. A KMS key that leaves the stage leaves the
- * groups, too. They stay when the resource is deleted,
- * since functions may write for hours after it: their events expire.
+ * groups, too. They stay when the resource is deleted, since functions may write for hours after it: their events expire.
  */
 export function createEdgeLogGroups({
   send,
   pausesMs = [1_000, 2_000, 4_000, 8_000],
   log = console.log,
-}: EdgeLogGroupsOptions): (event: CustomResourceRequest) => Promise<void> {
+}: EdgeLogGroupsOptions): (event: CustomResourceRequest | DailyRequest) => Promise<void> {
   const call = (region: string, action: string, body: object) =>
     patiently(pausesMs, DONE[action], () =>
       send({
@@ -59,45 +64,77 @@ export function createEdgeLogGroups({
     if (kmsKeyId !== undefined) await call(region, 'AssociateKmsKey', { logGroupName, kmsKeyId });
     await call(region, 'PutRetentionPolicy', { logGroupName, retentionInDays });
   };
+  const keepAll = ({ LogGroupNames, RetentionInDays, Regions, KeysByRegion = {} }: EdgeLogGroupsProperties) =>
+    inRegions(Regions, async (region) => {
+      for (const name of LogGroupNames) await keep(region, name, Number(RetentionInDays), KeysByRegion[region]);
+    });
+  const releaseAll = (keyless: ReadonlyMap<string, Keyless>) =>
+    inRegions(keyless.keys(), async (region) => {
+      const { names, key } = keyless.get(region)!;
+      for (const logGroupName of names) {
+        await call(region, 'DisassociateKmsKey', { logGroupName }).catch((error) => {
+          throw new Error(`${logGroupName} still has the key ${key}, ${KEEP_KEY}: ${problemOf(error)}`, {
+            cause: error,
+          });
+        });
+      }
+    });
+
+  /** Why it failed where it must not. */
+  const work = async (event: CustomResourceRequest | DailyRequest): Promise<string> => {
+    if (event.RequestType === 'Delete') return '';
+    const { RequiredRegions } = event.ResourceProperties;
+    const kept = await keepAll(event.ResourceProperties);
+    const released = event.RequestType === 'Daily' ? new Map() : await releaseAll(keylessGroups(event));
+    for (const [region, problem] of [...kept, ...released]) {
+      const message = 'Cannot set up the log groups of edge functions';
+      log(JSON.stringify({ level: 'warn', message, region, problem }));
+    }
+    // A group that nobody can write or read once its key is deleted is never a trifle.
+    const fatal = [...[...kept].filter(([region]) => RequiredRegions.includes(region)), ...released];
+    return fatal.map(([region, problem]) => `${region}: ${problem}`).join('; ');
+  };
 
   return async (event) => {
-    const { LogGroupNames, RetentionInDays, Regions, RequiredRegions, KeysByRegion = {} } = event.ResourceProperties;
-    const failed = new Map<string, string>();
-    if (event.RequestType !== 'Delete') {
-      const keyless = keylessGroups(event);
-      const inRegion = async (region: string) => {
-        const kept = Regions.includes(region) ? LogGroupNames : [];
-        for (const name of kept) await keep(region, name, Number(RetentionInDays), KeysByRegion[region]);
-        for (const logGroupName of keyless.get(region) ?? [])
-          await call(region, 'DisassociateKmsKey', { logGroupName });
-      };
-      const regions = [...new Set([...Regions, ...keyless.keys()])];
-      await Promise.all(
-        regions.map((region) => inRegion(region).catch((error) => failed.set(region, problemOf(error)))),
-      );
+    const reason = await work(event);
+    if (event.RequestType === 'Daily') {
+      if (reason !== '') throw new Error(reason);
+      return;
     }
-    for (const [region, problem] of failed)
-      log(
-        JSON.stringify({ level: 'warn', message: 'Cannot set up the log groups of edge functions', region, problem }),
-      );
-    const fatal = [...failed].filter(([region]) => RequiredRegions.includes(region));
-    const reason = fatal.map(([region, problem]) => `${region}: ${problem}`).join('; ');
-    await answer(
-      event,
-      fatal.length === 0 ? { Status: 'SUCCESS' } : { Status: 'FAILED', Reason: reason.slice(0, 1_000) },
-    );
+    await answer(event, reason === '' ? { Status: 'SUCCESS' } : { Status: 'FAILED', Reason: reason.slice(0, 1_000) });
   };
+}
+
+const KEEP_KEY = 'so allow that, or keep the key in encryptionKeys';
+
+/** Acts in all regions at once. Returns the problems by region. */
+async function inRegions(
+  regions: Iterable<string>,
+  act: (region: string) => Promise<void>,
+): Promise<Map<string, string>> {
+  const failed = new Map<string, string>();
+  await Promise.all([...regions].map((region) => act(region).catch((error) => failed.set(region, problemOf(error)))));
+  return failed;
+}
+
+interface Keyless {
+  readonly names: readonly string[];
+  readonly key: string | undefined;
 }
 
 /**
  * By region, the groups that have a KMS key which is no longer in the stage. Without a change they would use it for ever, and could not be
  * written or read once it is deleted. Groups that left the stage are among them: their events are kept until they expire.
  */
-function keylessGroups({ ResourceProperties, OldResourceProperties: old }: CustomResourceRequest) {
+function keylessGroups({
+  ResourceProperties,
+  OldResourceProperties: old,
+}: CustomResourceRequest): ReadonlyMap<string, Keyless> {
   const { KeysByRegion = {} } = ResourceProperties;
   const regions = Object.keys(old?.KeysByRegion ?? {}).filter((region) => KeysByRegion[region] === undefined);
+  const known = regions.filter((region) => old?.Regions.includes(region));
   return new Map(
-    regions.filter((region) => old?.Regions.includes(region)).map((region) => [region, old?.LogGroupNames ?? []]),
+    known.map((region) => [region, { names: old?.LogGroupNames ?? [], key: old?.KeysByRegion?.[region] }]),
   );
 }
 

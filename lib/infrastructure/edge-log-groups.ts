@@ -1,5 +1,7 @@
 import { join } from 'node:path';
 import { Aws, CustomResource, Duration, Validations } from 'aws-cdk-lib';
+import { Rule, RuleTargetInput, Schedule } from 'aws-cdk-lib/aws-events';
+import { LambdaFunction } from 'aws-cdk-lib/aws-events-targets';
 import { PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import type { RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { Construct } from 'constructs';
@@ -26,7 +28,7 @@ const entryFile = join(import.meta.dirname, '../../lambda/edge-logs/groups.entry
 /**
  * The log groups of edge functions, with a retention, in all regions in which Lambda@Edge runs. Functions create their groups themselves, without
  * a retention; CloudFormation could neither own a group that exists nor create one in a region without a stack. So a custom
- * resource does it. The groups stay when it is deleted, and their events expire.
+ * resource does it, and its function once a day. The groups stay when it is deleted, and their events expire.
  */
 export class EdgeLogGroups extends Construct {
   constructor(scope: Construct, id: string, props: EdgeLogGroupsProps) {
@@ -60,17 +62,28 @@ export class EdgeLogGroups extends Construct {
         reason: 'the group of each edge function in every region where it runs; no other group has this name',
       });
     }
+    const properties = {
+      LogGroupNames: names,
+      RetentionInDays: logRetentionDays,
+      Regions: [...new Set([...EDGE_EXECUTION_REGIONS, ...requiredRegions])],
+      RequiredRegions: requiredRegions,
+      ...(encryptionKeys && { KeysByRegion: encryptionKeys }),
+    };
     new CustomResource(this, 'Groups', {
       resourceType: 'Custom::EdgeLogGroups',
       serviceToken: one.functionArn,
       serviceTimeout: Duration.minutes(10),
-      properties: {
-        LogGroupNames: names,
-        RetentionInDays: logRetentionDays,
-        Regions: [...new Set([...EDGE_EXECUTION_REGIONS, ...requiredRegions])],
-        RequiredRegions: requiredRegions,
-        ...(encryptionKeys && { KeysByRegion: encryptionKeys }),
-      },
+      properties,
+    });
+    // CloudFormation asks only when the properties change, and a group that is deleted by hand comes back with a function's next line.
+    new Rule(this, 'Daily', {
+      description: `edge-flag-relay: retention of edge logs of stage ${stage} that somebody deleted`,
+      schedule: Schedule.rate(Duration.days(1)),
+      targets: [
+        new LambdaFunction(one, {
+          event: RuleTargetInput.fromObject({ RequestType: 'Daily', ResourceProperties: properties }),
+        }),
+      ],
     });
   }
 }

@@ -80,7 +80,9 @@ async function start(answer?: Answer) {
       ResourceProperties: all(properties),
       ...(old && { OldResourceProperties: all(old) }),
     });
-  return { ask, answers: stack.answers, groups: logs.groups, keys: logs.keys, lines };
+  const askDaily = (properties: object = {}) =>
+    handler({ RequestType: 'Daily', ResourceProperties: { ...all(properties), RetentionInDays: 90 } });
+  return { ask, askDaily, answers: stack.answers, groups: logs.groups, keys: logs.keys, lines };
 }
 
 test('groups that functions have created get a retention, those that do not exist are created with one, and CloudFormation is told', async () => {
@@ -104,6 +106,30 @@ test('groups stay when the resource is deleted, since a function that writes onc
   await ask('Delete');
   expect([...groups.values()]).toEqual([90, 90]);
   expect(answers.map(({ Status }) => Status)).toEqual(['SUCCESS', 'SUCCESS']);
+});
+
+describe('once a day', () => {
+  test('a group that was deleted by hand and came back gets its retention and its key again, and nobody is answered', async () => {
+    const { ask, askDaily, answers, groups, keys } = await start();
+    const key = 'arn:aws:kms:us-east-1:123456789012:key/1';
+    await ask('Create', { KeysByRegion: { 'us-east-1': key } });
+    groups.set(`us-east-1 ${group}`, undefined);
+    keys.clear();
+    groups.delete(`sa-east-1 ${group}`);
+    await askDaily({ KeysByRegion: { 'us-east-1': key } });
+    expect([...groups.values()]).toEqual([90, 90]);
+    expect([...keys]).toEqual([[`us-east-1 ${group}`, key]]);
+    expect(answers).toHaveLength(1);
+  });
+
+  test('the function fails where the groups are needed, so that its errors show it, and not elsewhere', async () => {
+    const barred = { status: 400, type: 'AccessDeniedException' };
+    const { askDaily, groups, lines } = await start((region) => (region === 'sa-east-1' ? barred : undefined));
+    await askDaily();
+    expect([...groups.keys()]).toEqual([`us-east-1 ${group}`]);
+    expect(lines).toHaveLength(1);
+    await expect(askDaily({ RequiredRegions: ['sa-east-1'] })).rejects.toThrow(/^sa-east-1: .*AccessDeniedException$/);
+  });
 });
 
 test('a region from which the account is barred fails the deployment only if it is needed there, and the log says why', async () => {
@@ -189,6 +215,30 @@ describe('a KMS key that leaves the stage', () => {
     expect([...keys.keys()]).toEqual(left);
     expect(groups.size).toBe(had);
     expect(answers.map(({ Status }) => Status)).toEqual(['SUCCESS', 'SUCCESS']);
+  });
+
+  test('fails the deployment where it cannot leave its groups, required or not: without the key, they could not be read', async () => {
+    const { ask, answers, keys } = await start((region, action) =>
+      region === 'sa-east-1' && action === 'DisassociateKmsKey'
+        ? { status: 400, type: 'AccessDeniedException' }
+        : undefined,
+    );
+    await ask('Create', { KeysByRegion: both });
+    await ask('Update', {}, { KeysByRegion: both });
+    const key = keyIn('sa-east-1');
+    expect(answers.at(-1)).toMatchObject({
+      Status: 'FAILED',
+      Reason: expect.stringMatching(
+        new RegExp(
+          `^sa-east-1: ${group} still has the key ${key}, so allow that, or keep the key in encryptionKeys: .*`,
+        ),
+      ),
+    });
+    // CloudFormation undoes it then; kept, the key is no problem.
+    await ask('Update', { KeysByRegion: both }, {});
+    await ask('Update', { KeysByRegion: { 'sa-east-1': key } }, { KeysByRegion: both });
+    expect(answers.slice(2).map(({ Status }) => Status)).toEqual(['SUCCESS', 'SUCCESS']);
+    expect([...keys]).toEqual([[`sa-east-1 ${group}`, key]]);
   });
 
   test('is no problem where the group is gone, and comes back when the deployment is rolled back', async () => {

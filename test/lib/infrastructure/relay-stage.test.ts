@@ -331,6 +331,13 @@ describe('the region stacks', () => {
       Regions: [...EDGE_EXECUTION_REGIONS],
     });
     expect([...groups!.Properties.RequiredRegions].sort()).toEqual([...regions].sort());
+    // Whoever deletes a group once more, without a deployment.
+    const [daily] = Object.values(made.full.template('Region-us-east-1').findResources('AWS::Events::Rule'));
+    expect(daily!.Properties).toMatchObject({ ScheduleExpression: 'rate(1 day)', State: 'ENABLED' });
+    const { ServiceToken, ServiceTimeout: _, ...properties } = groups!.Properties;
+    const [{ Arn, Input }] = daily!.Properties.Targets;
+    expect(Arn).toEqual(ServiceToken);
+    expect(JSON.parse(Input)).toEqual({ RequestType: 'Daily', ResourceProperties: properties });
     // Also without keys: they may have left the stage with this deployment.
     made.full.template('Region-us-east-1').hasResourceProperties('AWS::IAM::Policy', {
       PolicyDocument: {
