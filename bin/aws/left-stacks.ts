@@ -1,6 +1,6 @@
 /** Stacks of a stage that its file no longer asks for: no deployment deletes them, and a relay in them goes on running. */
 import { DescribeTableCommand, type DynamoDBClient } from '@aws-sdk/client-dynamodb';
-import { EDGE_REGION } from '../../lib/infrastructure/regions.ts';
+import { EDGE_EXECUTION_REGIONS, EDGE_REGION } from '../../lib/infrastructure/regions.ts';
 import type { Stage } from '../../lib/infrastructure/stages.ts';
 import { type Check, inTurns, unknown } from '../checks/check.ts';
 import { describeAwsError } from '../keys/store.ts';
@@ -23,7 +23,10 @@ export function isStackOf(stage: string, stackName: string): boolean {
   return stackName.startsWith(prefix) && part.test(stackName.slice(prefix.length));
 }
 
-/** Looks in all regions of the stage and of its table as it is deployed. `checks`: where that was not possible. */
+/**
+ * Looks in all regions of the stage and of its table as it is deployed, and where it may have watched edge functions. `checks`: where that was
+ * not possible. The account may be barred from regions of the last kind, and then has no stacks there.
+ */
 export async function findLeftStacks(
   stage: Stage,
   { aws, dynamoDB }: { readonly aws: Aws; dynamoDB(region: string): DynamoDBClient },
@@ -32,24 +35,24 @@ export async function findLeftStacks(
   const { homeRegion, replicaRegions } = stage;
   const edge = /^(cn|us-gov)-/.test(homeRegion) ? [] : [EDGE_REGION];
   const replicas = await deployedReplicas(dynamoDB(homeRegion), stage.tableName);
-  const regions = [homeRegion, ...replicaRegions, ...edge, ...wanted.map(({ region }) => region), ...replicas];
+  const regions = new Set([homeRegion, ...replicaRegions, ...edge, ...wanted.map(({ region }) => region), ...replicas]);
+  const others = edge.length > 0 ? EDGE_EXECUTION_REGIONS.filter((region) => !regions.has(region)) : [];
   const known = new Set(wanted.map(({ stackName, region }) => `${region} ${stackName}`));
   const left: StackPlace[] = [];
-  const checks = await inTurns(
-    new Set(regions),
-    async (region) => {
-      for (const stackName of await stackNamesIn(aws, region)) {
-        if (isStackOf(stage.name, stackName) && !known.has(`${region} ${stackName}`)) left.push({ stackName, region });
-      }
-      return [];
-    },
-    (region, error) =>
-      unknown(
-        'stack',
-        region,
-        `cannot tell whether ${region} has stacks that left the stage`,
-        describeAwsError(error, region),
-      ),
+  const look = async (region: string) => {
+    for (const stackName of await stackNamesIn(aws, region)) {
+      if (isStackOf(stage.name, stackName) && !known.has(`${region} ${stackName}`)) left.push({ stackName, region });
+    }
+    return [];
+  };
+  await Promise.all(others.map((region) => look(region).catch(() => [])));
+  const checks = await inTurns(regions, look, (region, error) =>
+    unknown(
+      'stack',
+      region,
+      `cannot tell whether ${region} has stacks that left the stage`,
+      describeAwsError(error, region),
+    ),
   );
   return { left: left.sort((a, b) => (a.stackName < b.stackName ? -1 : 1)), checks };
 }

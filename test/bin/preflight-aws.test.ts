@@ -131,7 +131,8 @@ test('an empty account is ready, and preflight only reads, in few requests @heav
   expect(checks.filter(({ state }) => state !== 'good')).toEqual([]);
   expect(ok).toBe(true);
   expect(fake.asked.filter((one) => !/ (Get|Describe|List)\w+$/.test(one))).toEqual([]);
-  expect(fake.asked.length).toBeLessThan(20);
+  // One of them to each region where Lambda@Edge runs.
+  expect(fake.asked.length).toBeLessThan(30);
 });
 
 test.each([
@@ -249,6 +250,15 @@ describe('stacks that left the stage file', () => {
     const { left, checks } = await findLeftStacks(stageOf('test', { test: stage }), { aws, dynamoDB }, wanted);
     expect(checks).toEqual([]);
     expect(left).toEqual([{ stackName: 'edge-flag-relay-test-relay-ap-south-1', region: 'ap-south-1' }]);
+  });
+
+  test('are found where edge functions may have been watched (edge.logRegions), and not missed where the account is barred', async () => {
+    const stackName = 'edge-flag-relay-test-region-sa-east-1';
+    fake.stacks = { [stackName]: { region: 'sa-east-1' } };
+    fake.broken = ['eu-central-1 ListStacks'];
+    expect(await findings('stack')).toEqual([
+      expect.stringContaining(`note | the stack ${stackName} in sa-east-1 is not in the stage file`),
+    ]);
   });
 
   test('are unknown where stacks cannot be listed', async () => {
