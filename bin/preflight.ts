@@ -1,5 +1,6 @@
 /** `npm run preflight -- <stage>`: finds what would break a stage's deployment. Changes nothing. */
 import { parseArgs } from 'node:util';
+import { runCommand, UsageError } from './checks/command.ts';
 
 // Hides the SDK's notice about its future releases.
 process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED = 'true';
@@ -15,7 +16,7 @@ const usage = `Finds what would break a stage's deployment before it starts. Cha
 Exit codes: 0 no problem found, 1 problems to fix, 2 usage error.
 `;
 
-try {
+await runCommand(usage, async () => {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: {
@@ -25,19 +26,19 @@ try {
       help: { type: 'boolean', short: 'h', default: false },
     },
   });
+  const { offline, json, 'base-uri': baseUri, help } = values;
   const [stage, ...more] = positionals;
-  if (values.help) process.stdout.write(usage);
-  else if (stage === undefined || more.length > 0) throw new Error('expected one stage');
-  else {
-    // Imported here because loading the AWS clients takes a second, and a misspelt option should fail at once.
-    const { runPreflight } = await import('./preflight/run.ts');
-    const { paperOf } = await import('./checks/print.ts');
-    const { offline, json, 'base-uri': baseUri } = values;
-    const paper = paperOf(process.stdout, process.env);
-    const out = (text: string) => void process.stdout.write(text);
-    process.exitCode = await runPreflight({ stage, offline, json, baseUri, paper }, out);
+  if (help) {
+    process.stdout.write(usage);
+    return 0;
   }
-} catch (error) {
-  process.stderr.write(`${(error as Error).message}\n\n${usage}`);
-  process.exitCode = 2;
-}
+  if (stage === undefined || more.length > 0) throw new UsageError('expected one stage');
+  if (baseUri !== undefined && !/^https?:\/\//.test(baseUri)) {
+    throw new UsageError(`--base-uri ${baseUri} is invalid: expected a URL such as https://sdk.launchdarkly.com`);
+  }
+  // Imported here because loading the AWS clients takes a second, and a misspelt option should fail at once.
+  const { runPreflight } = await import('./preflight/run.ts');
+  const { paperOf } = await import('./checks/print.ts');
+  const paper = paperOf(process.stdout, process.env);
+  return runPreflight({ stage, offline, json, baseUri, paper }, (text) => void process.stdout.write(text));
+});

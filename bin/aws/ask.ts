@@ -5,7 +5,7 @@
 import { type AwsRequest, sendToAws } from '../../lambda/common/aws-request.ts';
 import { callAws } from '../../relay-task/common/aws-call.ts';
 import type { AwsAgents } from '../../relay-task/ports.ts';
-import { parseXml, type Xml } from './xml.ts';
+import { listAt, parseXml, textAt, type Xml } from './xml.ts';
 
 /** `variable`: the end of `AWS_ENDPOINT_URL_…`, as the SDKs have it. */
 const services = {
@@ -23,9 +23,15 @@ const services = {
   kms: { variable: 'KMS', target: 'TrentService' },
   ecr: { variable: 'ECR', target: 'AmazonEC2ContainerRegistry_V20150921', host: 'api.ecr' },
   lambda: { variable: 'LAMBDA' },
-  // One for all regions.
-  route53: { variable: 'ROUTE_53', address: 'https://route53.amazonaws.com' },
+  route53: { variable: 'ROUTE_53' },
 } as const;
+
+/** Route 53 has one endpoint in each partition. AWS General Reference: "Amazon Route 53 endpoints and quotas". */
+function route53In(region: string): { readonly region: string; readonly address: string } {
+  if (region.startsWith('cn-')) return { region: 'cn-northwest-1', address: 'https://route53.amazonaws.com.cn' };
+  if (region.startsWith('us-gov-')) return { region: 'us-gov-west-1', address: 'https://route53.us-gov.amazonaws.com' };
+  return { region: 'us-east-1', address: 'https://route53.amazonaws.com' };
+}
 
 type Service = keyof typeof services;
 type Speaking<Kind extends string> = {
@@ -47,9 +53,11 @@ export interface Aws {
     input?: Readonly<Record<string, string>>,
   ): Promise<Xml>;
   /** Of the JSON protocol. */
-  json<T>(service: Speaking<'target'>, region: string, operation: string, input: object): Promise<T>;
-  /** A GET; `path` has its query. Resolves with the body. */
-  get(service: 'lambda' | 'route53', region: string, path: string): Promise<string>;
+  json<T extends object>(service: Speaking<'target'>, region: string, operation: string, input: object): Promise<T>;
+  /** A GET whose answer is JSON. */
+  getJson<T extends object>(service: 'lambda', region: string, path: string): Promise<T>;
+  /** A GET whose answer is XML with this root; `path` has its query. `region`: any of the partition. */
+  getXml(service: 'route53', region: string, path: string, root: string): Promise<Xml>;
 }
 
 export interface AwsOptions {
@@ -64,22 +72,26 @@ export interface AwsOptions {
   readonly maxRequests?: number;
 }
 
-const TIMEOUT_MS = 10_000;
+export const TIMEOUT_MS = 10_000;
 
 /** Every answer that is an error rejects with an Error that has AWS's code as its name. */
 export function createAws({ credentials, agents, env, signal, maxRequests = 1_000 }: AwsOptions): Aws {
   let requests = 0;
+  const attempts = attemptsOf(env.AWS_MAX_ATTEMPTS);
 
-  async function send(service: Service, given: Pick<AwsRequest, 'region' | 'path' | 'headers' | 'body' | 'method'>) {
+  async function send(
+    service: Service,
+    given: Pick<AwsRequest, 'region' | 'path' | 'headers' | 'body' | 'method'>,
+    address?: string,
+  ): Promise<string> {
     const { variable, ...about } = services[service];
     const domain = given.region.startsWith('cn-') ? 'amazonaws.com.cn' : 'amazonaws.com';
-    const own = 'host' in about ? `https://${about.host}.${given.region}.${domain}` : undefined;
-    const fixed = 'address' in about ? about.address : own;
-    const endpoint = env[`AWS_ENDPOINT_URL_${variable}`] ?? env.AWS_ENDPOINT_URL ?? fixed;
+    const own = 'host' in about ? `https://${about.host}.${given.region}.${domain}` : address;
+    const endpoint = env[`AWS_ENDPOINT_URL_${variable}`] || env.AWS_ENDPOINT_URL || own;
     const options = {
       ...{ service: `${service} in ${given.region}`, timeoutMs: TIMEOUT_MS, signal },
-      // Of people who look at a deployment, so a few repetitions are enough.
-      ...{ retries: Number(env.AWS_MAX_ATTEMPTS ?? 3) - 1, backoff: { firstMs: 250, maxMs: 2_000 } },
+      // People wait for the answer, so a few repetitions are enough. They only read, so that one without an answer is repeated, too.
+      ...{ retries: attempts - 1, retryUnanswered: true, backoff: { firstMs: 250, maxMs: 2_000 } },
       before() {
         requests += 1;
         if (requests > maxRequests) throw new Error(`gave up after ${maxRequests} requests to AWS`);
@@ -95,34 +107,76 @@ export function createAws({ credentials, agents, env, signal, maxRequests = 1_00
           AWS_SESSION_TOKEN: sessionToken,
         },
       );
-      if (status < 200 || status > 299) throw errorOf(status, String(headers['x-amzn-errortype'] ?? ''), body);
+      if (status < 200 || status > 299) {
+        throw errorOf(`${service} in ${given.region}`, status, String(headers['x-amzn-errortype'] ?? ''), body);
+      }
       return body;
     }, options);
+  }
+
+  /** `read` throws for what AWS does not say: a proxy or a login page answers with 200, too. */
+  async function answerOf<T>(service: Service, region: string, text: Promise<string>, read: (text: string) => T) {
+    const body = await text;
+    try {
+      return read(body);
+    } catch (error) {
+      throw new NotAnAnswer(`${service} in ${region}`, (error as Error).message, { cause: error });
+    }
   }
 
   return {
     async query(service, region, action, input = {}) {
       const body = new URLSearchParams({ Action: action, Version: services[service].version, ...input }).toString();
       const headers = { 'content-type': 'application/x-www-form-urlencoded; charset=utf-8' };
-      return parseXml(await send(service, { region, path: '/', headers, body }));
+      const sent = send(service, { region, path: '/', headers, body });
+      return answerOf(service, region, sent, (text) => parseXml(text, `${action}Response`));
     },
-    async json<T>(service: Speaking<'target'>, region: string, operation: string, input: object) {
+    async json<T extends object>(service: Speaking<'target'>, region: string, operation: string, input: object) {
       const headers = {
         'content-type': 'application/x-amz-json-1.1',
         'x-amz-target': `${services[service].target}.${operation}`,
       };
-      return JSON.parse(await send(service, { region, path: '/', headers, body: JSON.stringify(input) })) as T;
+      const sent = send(service, { region, path: '/', headers, body: JSON.stringify(input) });
+      return answerOf(service, region, sent, objectIn<T>);
     },
-    get: (service, region, path) => send(service, { region, path, headers: {}, body: '', method: 'GET' }),
+    getJson: <T extends object>(service: 'lambda', region: string, path: string) =>
+      answerOf(service, region, send(service, { region, path, headers: {}, body: '', method: 'GET' }), objectIn<T>),
+    getXml(service, near, path, root) {
+      const { region, address } = route53In(near);
+      const sent = send(service, { region, path, headers: {}, body: '', method: 'GET' }, address);
+      return answerOf(service, region, sent, (text) => parseXml(text, root));
+    },
   };
 }
 
+/** An answer with status 200 that AWS would not give. */
+export class NotAnAnswer extends Error {
+  override readonly name = 'NotAnAnswer';
+  constructor(who: string, why: string, options?: ErrorOptions) {
+    super(`${who} answered with something that is not AWS’s (${why}): is a proxy or a login page in between?`, options);
+  }
+}
+
+function objectIn<T extends object>(text: string): T {
+  const found: unknown = JSON.parse(text);
+  if (typeof found !== 'object' || found === null || Array.isArray(found)) throw new Error('not a JSON object');
+  return found as T;
+}
+
+/** AWS_MAX_ATTEMPTS, as the SDKs have it; one that is no number of attempts leaves the default. */
+function attemptsOf(text = ''): number {
+  return /^[1-9]\d?$/.test(text) ? Number(text) : 3;
+}
+
 /** As an error of the SDK: its name is AWS's code. */
-function errorOf(status: number, type: string, body: string): Error {
+function errorOf(who: string, status: number, type: string, body: string): Error {
   const { code, message } = body.trimStart().startsWith('{') ? jsonError(body) : xmlError(body);
   // A code such as `com.amazonaws.ecs#ClusterNotFoundException:http://…`.
   const name = (type || code).replace(/^.*#/, '').replace(/:.*$/, '') || 'Error';
-  return Object.assign(new Error(message || `AWS answered ${status}`), { name, $metadata: { httpStatusCode: status } });
+  return Object.assign(new Error(message || `${who} answered ${status}`), {
+    name,
+    $metadata: { httpStatusCode: status },
+  });
 }
 
 function jsonError(body: string): { code: string; message: string } {
@@ -135,6 +189,14 @@ function jsonError(body: string): { code: string; message: string } {
 }
 
 function xmlError(body: string): { code: string; message: string } {
-  const of = (name: string) => new RegExp(`<${name}>([^<]{0,2000})</${name}>`).exec(body)?.[1]?.trim() ?? '';
-  return { code: of('Code'), message: of('Message') };
+  // EC2 has a list of errors, the others have one.
+  for (const [root, ...path] of [['ErrorResponse', 'Error'] as const, ['Response', 'Errors', 'Error'] as const]) {
+    try {
+      const [error] = listAt(parseXml(body, root), ...path);
+      return { code: textAt(error, 'Code'), message: textAt(error, 'Message') };
+    } catch {
+      // Another shape, or a page of a proxy, of which the status is told.
+    }
+  }
+  return { code: '', message: '' };
 }

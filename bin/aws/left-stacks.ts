@@ -3,8 +3,8 @@ import { DescribeTableCommand, type DynamoDBClient } from '@aws-sdk/client-dynam
 import { EDGE_EXECUTION_REGIONS, EDGE_REGION } from '../../lib/infrastructure/regions.ts';
 import type { Stage } from '../../lib/infrastructure/stages.ts';
 import { type Check, inTurns, unknown } from '../checks/check.ts';
-import { describeAwsError } from '../keys/store.ts';
 import type { Aws } from './ask.ts';
+import { explainAwsError } from './explain.ts';
 import { stackNamesIn } from './stacks.ts';
 
 export interface StackPlace {
@@ -51,7 +51,7 @@ export async function findLeftStacks(
       'stack',
       region,
       `cannot tell whether ${region} has stacks that left the stage`,
-      describeAwsError(error, region),
+      explainAwsError(error, region),
     ),
   );
   return { left: left.sort((a, b) => (a.stackName < b.stackName ? -1 : 1)), checks };

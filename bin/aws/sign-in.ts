@@ -1,7 +1,8 @@
 import type { Stage } from '../../lib/infrastructure/stages.ts';
-import { awsNameOf } from '../../relay-task/common/aws-call.ts';
+import { awsNameOf, awsStatusOf, isTransient } from '../../relay-task/common/aws-call.ts';
 import { bad, type Check, good, note } from '../checks/check.ts';
-import { describeAwsError } from '../keys/store.ts';
+import { NotAnAnswer } from './ask.ts';
+import { explainAwsError } from './explain.ts';
 import type { OpenAws } from './open.ts';
 import { textAt } from './xml.ts';
 
@@ -9,6 +10,8 @@ export interface SignedIn {
   /** Undefined without credentials that work. */
   readonly account: string | undefined;
   readonly check: Check;
+  /** Trying again may help: AWS did not answer, or only for the moment. */
+  readonly passing?: boolean;
 }
 
 /** Whose the credentials are, and whether that is the stage's account. */
@@ -19,11 +22,16 @@ export async function signIn({ aws, credentials }: OpenAws, stage: Stage): Promi
     await credentials();
     const answer = await aws.query('sts', homeRegion, 'GetCallerIdentity');
     const account = textAt(answer, 'GetCallerIdentityResult', 'Account');
+    if (account === '') throw new NotAnAnswer(`sts in ${homeRegion}`, 'no account');
     return { account, check: accountCheck(account, stage) };
   } catch (error) {
     const isMissing = awsNameOf(error) === 'CredentialsProviderError';
     const what = isMissing ? 'not signed in to AWS' : 'AWS does not say whose the credentials are';
-    return { account: undefined, check: bad('credentials', homeRegion, what, describeAwsError(error, homeRegion)) };
+    return {
+      account: undefined,
+      passing: !isMissing && (awsStatusOf(error) === 0 || isTransient(error)),
+      check: bad('credentials', homeRegion, what, explainAwsError(error, homeRegion, { signingIn: true })),
+    };
   }
 }
 

@@ -53,8 +53,7 @@ export function countOf(checks: readonly Check[]): Counts {
   return { bad: of('bad'), unknown: of('unknown') };
 }
 
-/** As one JSON object with a line at its end. */
-export function jsonOf(stage: string, checks: readonly Check[]): string {
-  const counts = countOf(checks);
-  return `${JSON.stringify({ stage, ok: counts.bad === 0, ...counts, checks }, undefined, 2)}\n`;
+/** As one JSON object with a line at its end. `ok`: the exit code is 0. */
+export function jsonOf(stage: string, checks: readonly Check[], ok: boolean): string {
+  return `${JSON.stringify({ stage, ok, ...countOf(checks), checks }, undefined, 2)}\n`;
 }

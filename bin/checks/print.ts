@@ -12,20 +12,27 @@ const colours: Readonly<Record<State, number>> = { good: 32, bad: 31, note: 33, 
 /** What makes a table too wide; the next line then has the rest. */
 const MAX_NAME = 30;
 
-/** How a stream wants it. https://no-color.org */
+/** Below it words would not fit. */
+const MIN_WIDTH = 30;
+/** Of a result beside its name. */
+const MIN_RESULT = 24;
+
+/** How a stream wants it. https://no-color.org; some terminals say that they have no columns. */
 export function paperOf(
   stream: { readonly isTTY?: boolean; readonly columns?: number },
   env: Readonly<Record<string, string | undefined>>,
 ): Paper {
-  return { width: Math.min(stream.columns ?? 80, 120), colour: stream.isTTY === true && !env.NO_COLOR };
+  const colour = stream.isTTY === true && !env.NO_COLOR && env.TERM !== 'dumb';
+  return { width: Math.max(MIN_WIDTH, Math.min(stream.columns || 80, 120)), colour };
 }
 
 /** One sentence for each finding, and what to do below it; a terminal wraps them. */
 export function sentencesOf(checks: readonly Check[], paper: Paper = {}): string {
   return checks
-    .map(
-      ({ state, what, advice }) => `${markOf(state, paper)}${what}\n${advice === undefined ? '' : `    → ${advice}\n`}`,
-    )
+    .map(({ state, what, advice }) => {
+      const result = `${markOf(state, paper)}${printable(what)}\n`;
+      return advice === undefined ? result : `${result}    → ${printable(advice)}\n`;
+    })
     .join('');
 }
 
@@ -34,17 +41,26 @@ export function tableOf(checks: readonly Check[], paper: Paper = {}): string {
   const widest = (texts: readonly string[]) => Math.min(MAX_NAME, Math.max(0, ...texts.map((text) => text.length)));
   const [names, values] = [widest(checks.map(({ name }) => name)), widest(checks.map(({ value }) => value))];
   const start = 2 + names + 2 + values + 2;
+  // On a narrow terminal the result has lines of its own.
+  const isNarrow = (paper.width ?? 80) - start < MIN_RESULT;
+  const indent = isNarrow ? 4 : start;
   let before = '';
   return checks
     .map(({ state, name, value, what, advice }) => {
-      const shown = name === before ? '' : name;
+      const shown = name === before && !isNarrow ? '' : name;
       before = name;
-      const head = `${markOf(state, paper)}${shown.padEnd(names)}  ${value.padEnd(values)}`;
-      const fits = value.length <= values;
-      const result = indented(what, start, paper);
-      return `${head}${fits ? `  ${result}` : `\n${' '.repeat(start)}${result}`}${adviceOf(advice, paper)}`;
+      const head = `${markOf(state, paper)}${isNarrow ? `${shown}  ${value}` : `${shown.padEnd(names)}  ${value.padEnd(values)}`}`;
+      const fits = value.length <= values && !isNarrow;
+      const result = indented(what, indent, paper);
+      return `${head}${fits ? `  ${result}` : `\n${' '.repeat(indent)}${result}`}${adviceOf(advice, paper)}`;
     })
     .join('');
+}
+
+/** Without what would move a terminal's cursor or change its colours: much of a message is what AWS, or something in its place, says. */
+function printable(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+  return text.replace(/[\0-\x09\x0b-\x1f\x7f-\x9f]/g, ' ');
 }
 
 function markOf(state: State, { colour }: Paper): string {
@@ -54,13 +70,13 @@ function markOf(state: State, { colour }: Paper): string {
 /** A command stays in one line, so that it can be copied. */
 function adviceOf(advice: string | undefined, paper: Paper): string {
   if (advice === undefined) return '';
-  return `    → ${/^(aws|npm|npx) /.test(advice) ? `${advice}\n` : indented(advice, 6, paper)}`;
+  return `    → ${/^(aws|npm|npx) /.test(advice) ? `${printable(advice)}\n` : indented(advice, 6, paper)}`;
 }
 
 /** Wrapped between words, the first line without its indentation. */
 function indented(text: string, indent: number, { width = 80 }: Paper): string {
   const lines = [''];
-  for (const word of text.split(' ')) {
+  for (const word of printable(text).split(/ |\n\s*/)) {
     const line = lines.at(-1)!;
     if (line === '') lines[lines.length - 1] = word;
     else if (indent + line.length + 1 + word.length <= width) lines[lines.length - 1] = `${line} ${word}`;

@@ -1,7 +1,7 @@
 import type { Stage } from '../../lib/infrastructure/stages.ts';
 import type { Aws } from '../aws/ask.ts';
+import { explainAwsError } from '../aws/explain.ts';
 import { bad, type Check, good, inTurns, note, unknown } from '../checks/check.ts';
-import { describeAwsError } from '../keys/store.ts';
 
 interface Wanted {
   readonly arn: string;
@@ -44,7 +44,7 @@ export async function certificateChecks(aws: Aws, stage: Stage, now = Date.now()
     ({ arn }, error) =>
       (error as Error).name === 'ResourceNotFoundException'
         ? bad('certificate', arn, `the certificate ${arn} does not exist`, 'correct its ARN in the stage file')
-        : unknown('certificate', arn, `cannot describe the certificate ${arn}`, describeAwsError(error, regionOf(arn))),
+        : unknown('certificate', arn, `cannot describe the certificate ${arn}`, explainAwsError(error, regionOf(arn))),
   );
 }
 

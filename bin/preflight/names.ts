@@ -1,9 +1,9 @@
 import { awsNameOf } from '../../relay-task/common/aws-call.ts';
 import type { Aws } from '../aws/ask.ts';
+import { explainAwsError } from '../aws/explain.ts';
 import { isStackOf } from '../aws/left-stacks.ts';
 import { ownerOf } from '../aws/stacks.ts';
 import { bad, type Check, good, inTurns, unknown } from '../checks/check.ts';
-import { describeAwsError } from '../keys/store.ts';
 import { type LookedAt, mayOwn, ownedName, ownerUnknown } from './looked-at.ts';
 
 /** A kind of resource that AWS allows one of under a name, and that may be left after its stack is gone. */
@@ -32,7 +32,7 @@ const kinds: Readonly<Record<string, Kind>> = {
     property: 'FunctionName',
     id: (name) => name,
     exists: (aws, name, { region }) =>
-      found(aws.get('lambda', region, `/2015-03-31/functions/${name}/configuration`), /^ResourceNotFound/),
+      found(aws.getJson('lambda', region, `/2015-03-31/functions/${name}/configuration`), /^ResourceNotFound/),
     removal: (name, { region }) => `aws lambda delete-function --region ${region} --function-name ${name}`,
   },
   'AWS::Logs::LogGroup': {
@@ -98,7 +98,7 @@ export async function nameChecks(looked: LookedAt, account: string): Promise<Che
         'name',
         name,
         `cannot tell whether the ${kind.called} ${name} exists in ${place.region}`,
-        describeAwsError(error, place.region),
+        explainAwsError(error, place.region),
       ),
   );
   if (taken.length > 0 || names.length === 0) return taken;
@@ -122,7 +122,7 @@ async function takenCheck({ aws, stage }: LookedAt, { kind, name, place, what }:
   try {
     owner = await ownerOf(aws, region, id);
   } catch (error) {
-    const advice = `find out what owns it before you delete it: ${describeAwsError(error, region)}`;
+    const advice = `find out what owns it before you delete it: ${explainAwsError(error, region)}`;
     return bad('name', name, `${what}, and no stack of the stage owns it: ${why}`, advice);
   }
   if (owner === undefined) {

@@ -1,9 +1,9 @@
 /** What a stage file refers to and does not make: secrets, keys, topics, images. Without them no task starts, or the deployment rolls back. */
 import { DescribeParametersCommand, type ParameterMetadata, type SSMClient } from '@aws-sdk/client-ssm';
 import type { Stage } from '../../lib/infrastructure/stages.ts';
+import { explainAwsError } from '../aws/explain.ts';
 import type { OpenAws } from '../aws/open.ts';
 import { bad, type Check, good, inTurns, unknown } from '../checks/check.ts';
-import { describeAwsError } from '../keys/store.ts';
 
 /** One thing to look for; `find` resolves with what is wrong with it. */
 interface Needed {
@@ -31,7 +31,7 @@ export async function neededChecks(stage: Stage, open: OpenAws): Promise<Check[]
     ({ name, value, what, region }, error) =>
       ABSENT.test((error as Error).name)
         ? bad(name, value, `${what} does not exist in ${region}`, adviceOn(name))
-        : unknown(name, value, `cannot look at ${what} in ${region}`, describeAwsError(error, region)),
+        : unknown(name, value, `cannot look at ${what} in ${region}`, explainAwsError(error, region)),
   );
   if (checks.length > 0 || all.length === 0) return checks;
   return [

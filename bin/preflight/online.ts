@@ -1,35 +1,61 @@
+import { httpRequest } from '../../relay-task/common/http-request.ts';
 import type { EnvironmentDescription } from '../../relay-task/ports.ts';
+import type { OpenAws } from '../aws/open.ts';
 import { bad, type Check, good, inTurns, unknown } from '../checks/check.ts';
 
 const WAIT_MS = 10_000;
 
-/** Whether LaunchDarkly accepts the relay's SDK keys: with a wrong one no task becomes ready. Response bodies are not read. */
-export function onlineChecks(baseUri: string, descriptions: readonly EnvironmentDescription[]): Promise<Check[]> {
+export type Reach = Pick<OpenAws, 'agentFor' | 'signal'>;
+
+/**
+ * Whether LaunchDarkly accepts the relay's SDK keys: with a wrong one no task becomes ready. Asked through the proxy of the variables, as
+ * AWS is. Response bodies are not read, and redirects not followed.
+ */
+export function onlineChecks(
+  baseUri: string,
+  descriptions: readonly EnvironmentDescription[],
+  reach: Reach,
+): Promise<Check[]> {
   const asked = descriptions.flatMap(({ id, sdkKey, flagsFile }) =>
     sdkKey === undefined || flagsFile !== undefined ? [] : [{ id, sdkKey }],
   );
+  const address = `${baseUri.replace(/\/+$/, '')}/sdk/latest-all`;
+  if (!/^https?:\/\//.test(address) || !URL.canParse(address)) {
+    const what = `LaunchDarkly’s address ${JSON.stringify(baseUri)} is not a URL`;
+    return Promise.resolve([bad('launchdarkly', baseUri, what, 'correct relay.variables.BASE_URI or --base-uri')]);
+  }
+  const url = new URL(address);
   return inTurns(
     asked,
-    async ({ id, sdkKey }) => [await onlineCheck(baseUri, id, sdkKey)],
+    async ({ id, sdkKey }) => [await onlineCheck(url, { id, sdkKey }, reach)],
     ({ id }, error) => {
-      const { message, cause } = error as Error;
-      const reason = cause instanceof Error ? cause.message || String((cause as NodeJS.ErrnoException).code) : message;
-      const advice = `is ${baseUri} reachable from here? --offline leaves this out`;
-      return unknown('launchdarkly', id, `could not ask LaunchDarkly about ${id}: ${reason}`, advice);
+      const advice = `is ${baseUri} reachable from here, or does it need HTTPS_PROXY? --offline leaves this out`;
+      return unknown('launchdarkly', id, `could not ask LaunchDarkly about ${id}: ${(error as Error).message}`, advice);
     },
   );
 }
 
-async function onlineCheck(baseUri: string, id: string, sdkKey: string): Promise<Check> {
-  const answer = await fetch(`${baseUri.replace(/\/+$/, '')}/sdk/latest-all`, {
-    headers: { Authorization: sdkKey, 'User-Agent': 'edge-flag-relay-preflight' },
-    signal: AbortSignal.timeout(WAIT_MS),
+async function onlineCheck(
+  url: URL,
+  { id, sdkKey }: { readonly id: string; readonly sdkKey: string },
+  { agentFor, signal }: Reach,
+): Promise<Check> {
+  signal.throwIfAborted();
+  const answer = await httpRequest({
+    ...{ url, agent: agentFor(url), timeoutMs: WAIT_MS, signal },
+    headers: { authorization: sdkKey, 'user-agent': 'edge-flag-relay-preflight' },
   });
-  await answer.body?.cancel();
-  if (answer.ok) return good('launchdarkly', id, `LaunchDarkly accepts the SDK key of ${id}`);
-  if (answer.status === 401 || answer.status === 403) {
-    const what = `LaunchDarkly rejected the SDK key of ${id} (${answer.status}): no task would become ready`;
+  const { status, headers } = answer;
+  if (status === 200 && /json/.test(headers['content-type'] ?? '')) {
+    return good('launchdarkly', id, `LaunchDarkly accepts the SDK key of ${id}`);
+  }
+  if (status === 401 || status === 403) {
+    const what = `LaunchDarkly rejected the SDK key of ${id} (${status}): no task would become ready`;
     return bad('launchdarkly', id, what, 'compare it with the environment in LaunchDarkly');
   }
-  return unknown('launchdarkly', id, `LaunchDarkly answered ${answer.status} for ${id}`, 'try again later');
+  if (status === 200 || (status >= 300 && status < 400) || status === 407) {
+    const what = `${url.host} answered ${status} for ${id}, which LaunchDarkly does not`;
+    return unknown('launchdarkly', id, what, `is a proxy or a login page in between? --offline leaves this out`);
+  }
+  return unknown('launchdarkly', id, `LaunchDarkly (${url.host}) answered ${status} for ${id}`, 'try again later');
 }

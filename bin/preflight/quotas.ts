@@ -1,8 +1,8 @@
 import { maximumPercent } from '../../lib/infrastructure/relay-contract.ts';
 import { awsNameOf } from '../../relay-task/common/aws-call.ts';
+import { explainAwsError } from '../aws/explain.ts';
 import { listAt } from '../aws/xml.ts';
 import { bad, type Check, good, inTurns, note, unknown } from '../checks/check.ts';
-import { describeAwsError } from '../keys/store.ts';
 import { type LookedAt, mayOwn } from './looked-at.ts';
 
 /** AWS: Service Quotas. */
@@ -14,7 +14,7 @@ export async function quotaChecks(looked: LookedAt): Promise<Check[]> {
   const { homeRegion, relayRegions } = looked.stage;
   const regions = [homeRegion, ...relayRegions];
   const failed = (what: string) => (region: string, error: unknown) =>
-    unknown('quota', region, `${region}: cannot read ${what}`, describeAwsError(error, region));
+    unknown('quota', region, `${region}: cannot read ${what}`, explainAwsError(error, region));
   return [
     ...(await inTurns(regions, (region) => fargateChecks(looked, region), failed('how many vCPU Fargate may run'))),
     ...(await inTurns(

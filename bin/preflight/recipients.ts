@@ -1,7 +1,7 @@
 import { describeUntold } from '../../lib/infrastructure/observability/recipients.ts';
+import { explainAwsError } from '../aws/explain.ts';
 import { listAt } from '../aws/xml.ts';
 import { type Check, good, inTurns, note, unknown } from '../checks/check.ts';
-import { describeAwsError } from '../keys/store.ts';
 import type { LookedAt } from './looked-at.ts';
 
 /** Whether somebody is notified of every alarm: by the stage file, or by a subscription that was made elsewhere. */
@@ -25,7 +25,7 @@ export async function recipientChecks(looked: LookedAt): Promise<Check[]> {
       return [];
     },
     ({ region, arn }, error) =>
-      unknown('recipients', arn, `cannot list the subscribers of ${arn}`, describeAwsError(error, region)),
+      unknown('recipients', arn, `cannot list the subscribers of ${arn}`, explainAwsError(error, region)),
   );
   if (checks.length > 0) return checks;
   if (silent.length === 0 && (unseen === 'all' || unseen.size > 0)) {

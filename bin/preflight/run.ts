@@ -1,14 +1,15 @@
 import { GetParameterCommand, ParameterNotFound, type SSMClient } from '@aws-sdk/client-ssm';
 import { alarmRegions } from '../../lib/infrastructure/observability/recipients.ts';
+import { otherSources } from '../../lib/infrastructure/relay-contract.ts';
 import type { Stage } from '../../lib/infrastructure/stages.ts';
 import type { StackTemplate } from '../../lib/infrastructure/template.ts';
 import { environmentsPath } from '../../relay-task/environments/ssm-parameters.ts';
-import { type OpenAws, openAws } from '../aws/open.ts';
+import { explainAwsError } from '../aws/explain.ts';
+import { type OpenAws, type OpenAwsOptions, openAws } from '../aws/open.ts';
 import { signIn } from '../aws/sign-in.ts';
-import { bad, type Check, countOf, good, inTurns, jsonOf, unknown } from '../checks/check.ts';
+import { bad, type Check, countOf, good, inTurns, jsonOf, note, unknown } from '../checks/check.ts';
 import { type Paper, sentencesOf } from '../checks/print.ts';
-import { describeAwsError } from '../keys/store.ts';
-import { stageOf, UnknownStageArgument } from '../stage-of.ts';
+import { cdkContext, stageOf, UnknownStageArgument } from '../stage-of.ts';
 import { certificateChecks } from './certificates.ts';
 import { differenceChecks, keyChecks } from './keys.ts';
 import type { LookedAt } from './looked-at.ts';
@@ -31,14 +32,13 @@ export interface PreflightOptions {
   readonly baseUri?: string | undefined;
   readonly json: boolean;
   readonly paper?: Paper;
+  /** For tests: shorter times. */
+  readonly times?: OpenAwsOptions;
   /** For tests: stages other than those of the stage files. */
   readonly stages?: Readonly<Record<string, unknown>>;
   /** For tests: what synthesis gives. */
   readonly synthesise?: (stage: Stage) => readonly StackTemplate[];
 }
-
-/** Of everything that is asked of AWS. */
-const DEADLINE_MS = 180_000;
 
 /** Prints every check. Returns the exit code: 1 if anything is wrong. Rejects with UnknownStageArgument. */
 export async function runPreflight(options: PreflightOptions, out: (text: string) => void): Promise<number> {
@@ -49,8 +49,9 @@ export async function runPreflight(options: PreflightOptions, out: (text: string
   };
   const stage = readStage(options, tell);
   if (stage) await inspect(stage, options, tell);
-  out(options.json ? jsonOf(options.stage, all) : verdictOf(all));
-  return countOf(all).bad === 0 ? 0 : 1;
+  const ok = countOf(all).bad === 0;
+  out(options.json ? jsonOf(options.stage, all, ok) : verdictOf(all));
+  return ok ? 0 : 1;
 }
 
 function verdictOf(checks: readonly Check[]): string {
@@ -77,16 +78,19 @@ function readStage({ stage, stages }: PreflightOptions, tell: Tell): Stage | und
 async function inspect(stage: Stage, options: PreflightOptions, tell: Tell): Promise<void> {
   let open: OpenAws;
   try {
-    open = openAws(process.env, AbortSignal.timeout(DEADLINE_MS));
+    open = openAws(process.env, options.times);
   } catch (error) {
     return tell([
-      bad('proxy', 'environment', (error as Error).message, 'correct HTTPS_PROXY, HTTP_PROXY or PROXY_CA_CERTS'),
+      bad('environment', 'variables', (error as Error).message, 'correct or unset that environment variable'),
     ]);
   }
   try {
     const { account, check } = await signIn(open, stage);
     tell([check]);
-    if (account !== undefined) return await inspectAccount({ stage, options, account, open }, tell);
+    // In another account everything would seem to be missing, and keys must not be put there.
+    if (account !== undefined && check.state !== 'bad') {
+      return await inspectAccount({ stage, options, account, open }, tell);
+    }
     const rest =
       'keys, synthesis, stacks, table, names, certificates, secrets, images, recipients, quotas, bootstrap, LaunchDarkly';
     tell([unknown('credentials', stage.homeRegion, `not checked: ${rest}`)]);
@@ -104,7 +108,11 @@ interface Inspection {
 
 async function inspectAccount({ stage, options, account, open }: Inspection, tell: Tell): Promise<void> {
   const { aws, dynamoDB, ssm } = open;
-  const home = await tellKeys(stage, ssm, tell);
+  const source = otherSourceOf(stage);
+  const home = source === undefined ? await tellKeys(stage, ssm, tell) : undefined;
+  if (source !== undefined) {
+    tell([note('key', source, `environments come from ${source} instead of SSM: preflight cannot look at their keys`)]);
+  }
   const wanted = await synthesised(stage, options, tell);
   const { checks, ...found } = await stackChecks(stage, aws, wanted ?? []);
   tell(
@@ -125,7 +133,12 @@ async function inspectAccount({ stage, options, account, open }: Inspection, tel
   const regions = new Set([...alarmRegions(stage), ...looked.wanted.map(({ region }) => region)]);
   tell(await bootstrapChecks(regions, stage.account ?? account, ssm));
   const baseUri = options.baseUri ?? stage.relay.variables.BASE_URI ?? 'https://sdk.launchdarkly.com';
-  if (!options.offline) tell(await onlineChecks(baseUri, home?.descriptions ?? []));
+  if (!options.offline) tell(await onlineChecks(baseUri, home?.descriptions ?? [], open));
+}
+
+/** The setting by which the relay gets its environments from elsewhere than SSM. */
+function otherSourceOf({ relay }: Stage): string | undefined {
+  return otherSources.find((name) => Object.hasOwn(relay.secrets, name) || Object.hasOwn(relay.variables, name));
 }
 
 async function synthesised(
@@ -155,36 +168,38 @@ async function tellKeys(stage: Stage, ssm: (region: string) => SSMClient, tell: 
         ...(home && region !== homeRegion ? differenceChecks(home, region, view) : []),
       ]);
     } catch (error) {
-      tell([bad('key', region, `cannot read the keys in ${region}`, describeAwsError(error, region))]);
+      tell([bad('key', region, `cannot read the keys in ${region}`, explainAwsError(error, region))]);
     }
   }
   return home;
 }
 
-/** `cdk bootstrap` stores its version in SSM; the CDK's templates require 6 or later. */
+/** What the CDK's templates require, and `cdk rollback`: BOOTSTRAP_STACK_VERSION_FOR_ROLLBACK in the aws-cdk package. */
+const BOOTSTRAP = { deploy: 6, rollback: 23 };
+
+/** `cdk bootstrap` stores its version in SSM. */
 function bootstrapChecks(
   regions: ReadonlySet<string>,
   account: string,
   ssm: (region: string) => SSMClient,
 ): Promise<Check[]> {
+  const qualifier = cdkContext()['@aws-cdk/core:bootstrapQualifier'] ?? 'hnb659fds';
   const adviceFor = (region: string) => `npx cdk bootstrap aws://${account}/${region}`;
   return inTurns(
     regions,
     async (region) => {
-      const { Parameter } = await ssm(region).send(
-        new GetParameterCommand({ Name: '/cdk-bootstrap/hnb659fds/version' }),
-      );
+      const Name = `/cdk-bootstrap/${qualifier}/version`;
+      const { Parameter } = await ssm(region).send(new GetParameterCommand({ Name }));
       const version = Number(Parameter?.Value);
-      return version >= 6
-        ? [good('bootstrap', region, `${region} is bootstrapped for the CDK (version ${version})`)]
-        : [
-            bad(
-              'bootstrap',
-              region,
-              `${region} is bootstrapped for the CDK by an old version, ${Parameter?.Value}`,
-              adviceFor(region),
-            ),
-          ];
+      const what = `${region} is bootstrapped for the CDK`;
+      if (version >= BOOTSTRAP.rollback) return [good('bootstrap', region, `${what} (version ${version})`)];
+      if (version >= BOOTSTRAP.deploy) {
+        const old = `${what} by version ${version}: a failed update could not be undone by cdk rollback, which needs version ${BOOTSTRAP.rollback}`;
+        return [note('bootstrap', region, old, adviceFor(region))];
+      }
+      const found = Parameter?.Value ?? '';
+      const old = `${what} by version ${JSON.stringify(found)}, and the CDK needs version ${BOOTSTRAP.deploy} or later`;
+      return [bad('bootstrap', region, old, adviceFor(region))];
     },
     (region, error) =>
       error instanceof ParameterNotFound
@@ -193,7 +208,7 @@ function bootstrapChecks(
             'bootstrap',
             region,
             `cannot tell whether ${region} is bootstrapped for the CDK`,
-            describeAwsError(error, region),
+            explainAwsError(error, region),
           ),
   );
 }

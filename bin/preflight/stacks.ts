@@ -1,11 +1,11 @@
 import type { Stage } from '../../lib/infrastructure/stages.ts';
 import type { StackTemplate } from '../../lib/infrastructure/template.ts';
 import type { Aws } from '../aws/ask.ts';
+import { explainAwsError } from '../aws/explain.ts';
 import { findLeftStacks, LEFT_ADVICE } from '../aws/left-stacks.ts';
 import type { OpenAws } from '../aws/open.ts';
 import { type DeployedStack, describeStack, resourcesOf, type StackResource } from '../aws/stacks.ts';
 import { bad, type Check, good, inTurns, note, unknown } from '../checks/check.ts';
-import { describeAwsError } from '../keys/store.ts';
 import { ownedName } from './looked-at.ts';
 
 export interface Found {
@@ -44,7 +44,7 @@ export async function stackChecks(
     },
     ({ region, stackName }, error) => {
       unseen.add(region);
-      return unknown('stack', stackName, `cannot describe the stack ${stackName}`, describeAwsError(error, region));
+      return unknown('stack', stackName, `cannot describe the stack ${stackName}`, explainAwsError(error, region));
     },
   );
   const found = { deployed, owned, resources, unseen };

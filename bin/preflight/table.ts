@@ -5,9 +5,9 @@ import {
   type TableDescription,
 } from '@aws-sdk/client-dynamodb';
 import { tableSchema } from '../../lib/flag-table/index.ts';
+import { explainAwsError } from '../aws/explain.ts';
 import { ownerOf } from '../aws/stacks.ts';
 import { bad, type Check, good, inTurns, note, unknown } from '../checks/check.ts';
-import { describeAwsError } from '../keys/store.ts';
 import { type LookedAt, mayOwn, ownedName, ownerUnknown } from './looked-at.ts';
 
 /** The flag table: a deployment can create it, or its existence, keys and replicas are as the stage requires. */
@@ -27,7 +27,7 @@ export async function tableChecks(clientOf: (region: string) => DynamoDBClient, 
       return [bad('table', tableName, `the table ${tableName} does not exist in ${homeRegion}`, advice)];
     },
     (region, error) =>
-      unknown('table', tableName, `cannot describe the table ${tableName}`, describeAwsError(error, region)),
+      unknown('table', tableName, `cannot describe the table ${tableName}`, explainAwsError(error, region)),
   );
 }
 
@@ -97,7 +97,7 @@ async function takenCheck({ stage: { tableName, homeRegion }, aws }: LookedAt, w
   const keep = `to keep it, set table: 'existing' in the stage file`;
   const why = 'the deployment cannot create it';
   // The advice is never to delete a table whose owner is unknown.
-  const owner = await ownerOf(aws, homeRegion, tableName).catch((error) => describeAwsError(error, homeRegion));
+  const owner = await ownerOf(aws, homeRegion, tableName).catch((error) => explainAwsError(error, homeRegion));
   return owner === undefined
     ? bad(
         'table',
@@ -132,7 +132,7 @@ function lonelyChecks(
         'table',
         region,
         `cannot tell whether the table ${tableName} exists in ${region}`,
-        describeAwsError(error, region),
+        explainAwsError(error, region),
       ),
   );
 }

@@ -1,9 +1,9 @@
 import { readReplacementRules } from '../../lib/infrastructure/replacement-rules.ts';
 import type { StackTemplate, Template } from '../../lib/infrastructure/template.ts';
 import { describeUpdateProblems } from '../../lib/infrastructure/update-problems.ts';
+import { explainAwsError } from '../aws/explain.ts';
 import { type DeployedStack, describeStack, templateOf } from '../aws/stacks.ts';
 import { bad, type Check, good, inTurns, note, unknown } from '../checks/check.ts';
-import { describeAwsError } from '../keys/store.ts';
 import type { LookedAt } from './looked-at.ts';
 
 /** What the next deployment would replace, remove or be refused, from the templates in force and the new ones. */
@@ -22,7 +22,7 @@ export async function updateChecks(looked: LookedAt): Promise<Check[]> {
       return [];
     },
     ({ name, region }, error) =>
-      unknown('update', name, `cannot compare the template of the stack ${name}`, describeAwsError(error, region)),
+      unknown('update', name, `cannot compare the template of the stack ${name}`, explainAwsError(error, region)),
   );
   if (templates.length === 0) return checks;
   // Compared with what is missing, everything of a stack would be new.

@@ -1,33 +1,44 @@
 import { certifies } from '../../lib/infrastructure/hosted-zone.ts';
 import type { HostedZoneSettings } from '../../lib/infrastructure/stage-settings.ts';
-import { listAt, parseXml, textAt, type Xml } from '../aws/xml.ts';
+import { explainAwsError } from '../aws/explain.ts';
+import { isStackOf } from '../aws/left-stacks.ts';
+import { ownerOf } from '../aws/stacks.ts';
+import { listAt, textAt, type Xml } from '../aws/xml.ts';
 import { bad, type Check, good, inTurns, unknown } from '../checks/check.ts';
-import { describeAwsError } from '../keys/store.ts';
-import { type LookedAt, mayOwn, ownedName, ownerUnknown } from './looked-at.ts';
+import { type LookedAt, mayOwn, ownerUnknown } from './looked-at.ts';
 
-interface Names {
+interface Wanted {
   readonly at: string;
   readonly zone: HostedZoneSettings;
-  readonly names: readonly string[];
-  /** Where the stacks are that make the records. */
-  readonly regions: readonly string[];
-  /** Latency records, each with the region of its stack. */
-  readonly byRegion: boolean;
 }
 
-/** Route 53 has one endpoint for all regions. */
-const REGION = 'us-east-1';
+/** A record that the next deployment makes. */
+interface NewRecord {
+  readonly name: string;
+  readonly type: string;
+  /** Of a latency record; else ''. */
+  readonly region: string;
+  readonly setIdentifier: string;
+  /** Where its stack is. */
+  readonly stackRegion: string;
+}
 
-/** The hosted zones exist as the stage file describes them, and the names in them are free or the stage's. */
+/** The hosted zones exist as the stage file describes them, and the records that the deployment makes in them are not in anybody's way. */
 export async function zoneChecks(looked: LookedAt): Promise<Check[]> {
+  const { aws, stage } = looked;
   return inTurns(
-    namesOf(looked),
+    zonesOf(stage),
     async (one) => {
       const { id, name } = one.zone;
-      const answer = parseXml(await looked.aws.get('route53', REGION, `/2013-04-01/hostedzone/${id}`));
+      const answer = await aws.getXml(
+        'route53',
+        stage.homeRegion,
+        `/2013-04-01/hostedzone/${id}`,
+        'GetHostedZoneResponse',
+      );
       const checks = describedCheck(one, answer);
       if (checks.some(({ state }) => state === 'bad')) return checks;
-      for (const record of one.names) checks.push(...(await recordChecks(looked, one, record)));
+      for (const record of newRecordsIn(looked, id)) checks.push(...(await recordChecks(looked, one, record)));
       return checks.length > 0 ? checks : [good('hosted-zone', id, `the names in the hosted zone ${name} can be made`)];
     },
     ({ at, zone: { id } }, error) =>
@@ -38,35 +49,36 @@ export async function zoneChecks(looked: LookedAt): Promise<Check[]> {
             `${at}: the hosted zone ${id} does not exist in this account`,
             'correct id in the stage file',
           )
-        : unknown('hosted-zone', id, `cannot read the hosted zone ${id}`, describeAwsError(error, REGION)),
+        : unknown('hosted-zone', id, `cannot read the hosted zone ${id}`, explainAwsError(error, stage.homeRegion)),
   );
 }
 
-function namesOf({ stage: { homeRegion, relayRegions, relay, edge } }: LookedAt): Names[] {
-  const regions = [homeRegion, ...relayRegions];
-  const relayNames = (
-    at: string,
-    { hostName, hostedZone }: { hostName?: string; hostedZone?: HostedZoneSettings } = {},
-  ) =>
-    hostedZone && hostName !== undefined ? [{ at, zone: hostedZone, names: [hostName], regions, byRegion: true }] : [];
-  return [
-    ...relayNames('relay.hostedZone', relay),
-    ...relayNames('relay.publicAccess.hostedZone', relay.publicAccess),
-    ...(edge?.hostedZone
-      ? [
-          {
-            at: 'edge.hostedZone',
-            zone: edge.hostedZone,
-            names: edge.domainNames ?? [],
-            regions: [REGION],
-            byRegion: false,
-          },
-        ]
-      : []),
+/** Each zone once, however many parts of the stage have names in it. */
+function zonesOf({ relay, edge }: LookedAt['stage']): Wanted[] {
+  const all: [string, HostedZoneSettings | undefined][] = [
+    ['relay.hostedZone', relay.hostedZone],
+    ['relay.publicAccess.hostedZone', relay.publicAccess?.hostedZone],
+    ['edge.hostedZone', edge?.hostedZone],
   ];
+  const zones = all.flatMap(([at, zone]) => (zone ? [{ at, zone }] : []));
+  const same = (a: HostedZoneSettings, b: HostedZoneSettings) =>
+    a.id === b.id && a.name === b.name && a.private === b.private;
+  return zones.filter(({ zone }, index) => zones.findIndex((other) => same(zone, other.zone)) === index);
 }
 
-function describedCheck({ at, zone }: Names, answer: Xml): Check[] {
+function newRecordsIn({ wanted, resources }: LookedAt, zoneId: string): NewRecord[] {
+  return wanted.flatMap(({ stackName, region: stackRegion, template }) => {
+    const made = new Set(resources.get(stackName)?.map(({ logicalId }) => logicalId));
+    return Object.entries(template.Resources ?? {}).flatMap(([logicalId, { Type, Properties }]) => {
+      const of = (property: string) => String((Properties as Record<string, unknown> | undefined)?.[property] ?? '');
+      if (Type !== 'AWS::Route53::RecordSet' || of('HostedZoneId') !== zoneId || made.has(logicalId)) return [];
+      const name = of('Name').replace(/\.$/, '');
+      return [{ name, type: of('Type'), region: of('Region'), setIdentifier: of('SetIdentifier'), stackRegion }];
+    });
+  });
+}
+
+function describedCheck({ at, zone }: Wanted, answer: Xml): Check[] {
   const { id, name } = zone;
   const there = textAt(answer, 'HostedZone', 'Name').replace(/\.$/, '');
   if (there !== name) {
@@ -86,31 +98,83 @@ function describedCheck({ at, zone }: Names, answer: Xml): Check[] {
   ];
 }
 
-/** Route 53 refuses a record beside one of another routing policy, and a second one of the same region. */
-async function recordChecks(looked: LookedAt, one: Names, name: string): Promise<Check[]> {
-  const { aws, owned } = looked;
-  const isOurs = (id: string) =>
-    one.regions.some((region) => owned.has(ownedName(region, 'AWS::Route53::RecordSet', id)));
-  if (isOurs(name) || isOurs(`${name}.`)) return [];
-  const { id } = one.zone;
-  const query = new URLSearchParams({ maxitems: '20', name });
-  const answer = parseXml(await aws.get('route53', REGION, `/2013-04-01/hostedzone/${id}/rrset?${query}`));
-  const taken = listAt(answer, 'ResourceRecordSets', 'ResourceRecordSet').find((record) => {
-    const region = textAt(record, 'Region');
-    // Route 53 writes a wildcard as \052.
-    const isThis = textAt(record, 'Name').replace('\\052', '*') === `${name}.`;
-    const isAddress = ['A', 'AAAA', 'CNAME'].includes(textAt(record, 'Type'));
-    return isThis && isAddress && !(one.byRegion && region !== '' && !one.regions.includes(region));
-  });
+async function recordChecks(looked: LookedAt, { at, zone }: Wanted, record: NewRecord): Promise<Check[]> {
+  const { name, stackRegion } = record;
+  const taken = (await recordsOf(looked, zone.id, name)).find((there) => excludes(there, record));
   if (taken === undefined) return [];
-  const what = `${one.at}: ${name} already has a record of type ${textAt(taken, 'Type')}`;
-  if (mayOwn(looked, ...one.regions)) return [ownerUnknown('hosted-zone', name, what)];
-  return [
-    bad(
-      'hosted-zone',
-      name,
-      `${what}, which no stack of the stage owns`,
-      `delete that record first: clients cannot resolve the name until the deployment has made it again`,
-    ),
-  ];
+  const target =
+    textAt(taken, 'AliasTarget', 'DNSName') || textAt(listAt(taken, 'ResourceRecords', 'ResourceRecord')[0], 'Value');
+  const what = `${at}: ${name} already has a record of type ${textAt(taken, 'Type')}${target && ` (${target})`}`;
+  if (mayOwn(looked, stackRegion)) return [ownerUnknown('hosted-zone', name, what)];
+  return [await takenCheck(looked, { name, what, regions: [stackRegion, textAt(taken, 'Region')] })];
+}
+
+/** All records of a name: a listing begins at it and goes on to the next names. */
+async function recordsOf({ aws, stage }: LookedAt, zoneId: string, name: string): Promise<Xml[]> {
+  const found: Xml[] = [];
+  let from: Record<string, string> = { name };
+  // A name has at most 100 records of a routing policy for each type.
+  for (let page = 0; page < 10; page += 1) {
+    const query = new URLSearchParams({ maxitems: '100', ...from });
+    const path = `/2013-04-01/hostedzone/${zoneId}/rrset?${query}`;
+    const answer = await aws.getXml('route53', stage.homeRegion, path, 'ListResourceRecordSetsResponse');
+    const all = listAt(answer, 'ResourceRecordSets', 'ResourceRecordSet');
+    const these = all.filter((one) => isNamed(textAt(one, 'Name'), name));
+    found.push(...these);
+    if (textAt(answer, 'IsTruncated') !== 'true' || !isNamed(textAt(answer, 'NextRecordName'), name)) return found;
+    const identifier = textAt(answer, 'NextRecordIdentifier');
+    from = { name, type: textAt(answer, 'NextRecordType'), ...(identifier !== '' && { identifier }) };
+  }
+  return found;
+}
+
+/** Route 53 writes a wildcard as \052. */
+function isNamed(text: string, name: string): boolean {
+  return text.replace('\\052', '*') === `${name}.`;
+}
+
+/**
+ * Whether Route 53 refuses the new record beside one of the same name. Route 53: "Supported DNS record types" (nothing may be beside a
+ * CNAME) and "Values that are common for latency records" (one record of a region, and no other routing policy beside them).
+ */
+function excludes(there: Xml, { type, region, setIdentifier }: NewRecord): boolean {
+  const theirs = textAt(there, 'Type');
+  if (theirs === 'CNAME' || type === 'CNAME') return true;
+  if (theirs !== type) return false;
+  const theirRegion = textAt(there, 'Region');
+  if (theirRegion === '' || region === '') return true;
+  return theirRegion === region || textAt(there, 'SetIdentifier') === setIdentifier;
+}
+
+interface Taken {
+  readonly name: string;
+  readonly what: string;
+  /** Where the stack may be that made it. */
+  readonly regions: readonly string[];
+}
+
+async function takenCheck({ aws, stage, wanted }: LookedAt, { name, what, regions }: Taken): Promise<Check> {
+  const ours = new Set(wanted.map(({ stackName }) => stackName));
+  const why = 'the deployment cannot create its own';
+  for (const region of new Set([...regions, stage.homeRegion])) {
+    if (region === '') continue;
+    for (const id of [name, `${name}.`]) {
+      let owner: string | undefined;
+      try {
+        owner = await ownerOf(aws, region, id);
+      } catch (error) {
+        const advice = `find out what owns it before you delete it: ${explainAwsError(error, region)}`;
+        return bad('hosted-zone', name, `${what}: ${why}`, advice);
+      }
+      // Its records of the name are others.
+      if (owner === undefined || ours.has(owner)) continue;
+      const advice = isStackOf(stage.name, owner)
+        ? 'take away that stack first, by "Taking parts away" in docs/deploying.md'
+        : 'choose another name in the stage file, or take the record out of that stack first';
+      return bad('hosted-zone', name, `${what}, and the stack ${owner} in ${region} owns it: ${why}`, advice);
+    }
+  }
+  const advice =
+    'delete that record first, or choose another name: clients cannot resolve the name until the deployment has made it again';
+  return bad('hosted-zone', name, `${what}, which no stack of the stage owns: ${why}`, advice);
 }

@@ -1,11 +1,11 @@
 /** What CloudFormation knows of a deployed stage: the basis of all other questions. */
 import type { Stage } from '../../lib/infrastructure/stages.ts';
 import type { Aws } from '../aws/ask.ts';
+import { explainAwsError } from '../aws/explain.ts';
 import { findLeftStacks, LEFT_ADVICE } from '../aws/left-stacks.ts';
 import type { OpenAws } from '../aws/open.ts';
 import { type DeployedStack, describeStack, resourcesOf, type StackResource } from '../aws/stacks.ts';
 import { bad, type Check, good, inTurns, note, unknown } from '../checks/check.ts';
-import { describeAwsError } from '../keys/store.ts';
 
 export interface Resource extends StackResource {
   readonly region: string;
@@ -58,7 +58,7 @@ export async function stackChecks(
       return [stateCheck(stage, stack)];
     },
     ({ stackName, region }, error) =>
-      unknown('stack', shortName(stage, stackName), 'cannot be described', describeAwsError(error, region)),
+      unknown('stack', shortName(stage, stackName), 'cannot be described', explainAwsError(error, region)),
   );
   if (stacks.size === 0 && checks.every(({ state }) => state === 'bad')) {
     const advice = `npx cdk deploy '${stage.name}/*' -c stage=${stage.name}`;

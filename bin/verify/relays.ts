@@ -1,7 +1,7 @@
 import { canaryNamespace } from '../../lib/infrastructure/observability/observed.ts';
+import { explainAwsError } from '../aws/explain.ts';
 import { listAt, textAt } from '../aws/xml.ts';
 import { bad, type Check, good, inTurns, note, unknown } from '../checks/check.ts';
-import { describeAwsError } from '../keys/store.ts';
 import { type Deployment, type Resource, resourcesIn } from './deployment.ts';
 
 /** ECS's DescribeServices, as far as it is needed. */
@@ -54,7 +54,7 @@ export function serviceChecks(deployment: Deployment): Promise<Check[]> {
       }
       return [good('relay', region, `${tasks}, steady`)];
     },
-    ({ region }, error) => unknown('relay', region, 'the service cannot be described', describeAwsError(error, region)),
+    ({ region }, error) => unknown('relay', region, 'the service cannot be described', explainAwsError(error, region)),
   );
 }
 
@@ -82,7 +82,7 @@ export function targetChecks(deployment: Deployment): Promise<Check[]> {
       return [bad('targets', group.region, [what, ...reasons].join(', '), advice)];
     },
     (group, error) =>
-      unknown('targets', group.region, `${nameOf(group)}: cannot be described`, describeAwsError(error, group.region)),
+      unknown('targets', group.region, `${nameOf(group)}: cannot be described`, explainAwsError(error, group.region)),
   );
 }
 
@@ -142,7 +142,7 @@ export async function streamChecks({ stage, aws, stacks }: Deployment, now = Dat
         ];
   } catch (error) {
     return [
-      unknown('streams', homeRegion, 'cannot read the synthetic check’s metric', describeAwsError(error, homeRegion)),
+      unknown('streams', homeRegion, 'cannot read the synthetic check’s metric', explainAwsError(error, homeRegion)),
     ];
   }
 }

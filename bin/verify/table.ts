@@ -8,8 +8,8 @@ import { GetParametersCommand, type SSMClient } from '@aws-sdk/client-ssm';
 import { type Attributes, decodeHead, initedKey, namespaces, tableSchema } from '../../lib/flag-table/index.ts';
 import type { Stage } from '../../lib/infrastructure/stages.ts';
 import { environmentsPath } from '../../relay-task/environments/ssm-parameters.ts';
+import { explainAwsError } from '../aws/explain.ts';
 import { bad, type Check, good, inTurns, note, unknown } from '../checks/check.ts';
-import { describeAwsError } from '../keys/store.ts';
 
 /** docs/flag-table.md: readers call a snapshot stale when the writer has not confirmed it for this long. */
 const STALE_MS = 5 * 60_000;
@@ -45,7 +45,7 @@ export async function tableChecks(stage: Stage, { dynamoDB }: TableAccess): Prom
     (region, error) =>
       error instanceof ResourceNotFoundException
         ? bad('table', region, `${tableName} does not exist`, `npm run preflight -- ${stage.name}`)
-        : unknown('table', region, `${tableName} cannot be described`, describeAwsError(error, region)),
+        : unknown('table', region, `${tableName} cannot be described`, explainAwsError(error, region)),
   );
 }
 
@@ -60,7 +60,7 @@ export async function flagChecks(stage: Stage, access: TableAccess, now = Date.n
     for (const [name, prefix] of await prefixesOf(stage, access.ssm(homeRegion))) prefixes.set(name, prefix);
   } catch (error) {
     checks.push(
-      unknown('flags', homeRegion, 'cannot read the environments’ prefixes', describeAwsError(error, homeRegion)),
+      unknown('flags', homeRegion, 'cannot read the environments’ prefixes', explainAwsError(error, homeRegion)),
     );
   }
   const places = [homeRegion, ...replicaRegions].flatMap((region) =>
@@ -74,7 +74,7 @@ export async function flagChecks(stage: Stage, access: TableAccess, now = Date.n
     ({ region, name }, error) =>
       error instanceof ResourceNotFoundException
         ? bad('flags', region, `${name}: there is no table here`)
-        : unknown('flags', region, `${name}: cannot be read`, describeAwsError(error, region)),
+        : unknown('flags', region, `${name}: cannot be read`, explainAwsError(error, region)),
   );
   return [...checks, ...found];
 }

@@ -1,8 +1,8 @@
 /** Whether somebody hears of trouble: alarms, their recipients, and logs that end. */
 import { EDGE_EXECUTION_REGIONS, EDGE_REGION, edgeLogRegions } from '../../lib/infrastructure/regions.ts';
+import { explainAwsError } from '../aws/explain.ts';
 import { listAt, textAt, type Xml } from '../aws/xml.ts';
 import { bad, type Check, good, inTurns, note, unknown } from '../checks/check.ts';
-import { describeAwsError } from '../keys/store.ts';
 import { type Deployment, resourcesIn } from './deployment.ts';
 
 /** As many as DescribeAlarms takes. */
@@ -44,7 +44,7 @@ export function alarmChecks(deployment: Deployment): Promise<Check[]> {
         on.push(bad('alarms', region, `${missing} of ${names.length} alarms do not exist`, 'deploy again'));
       return on.length > 0 ? on : [good('alarms', region, what)];
     },
-    (region, error) => unknown('alarms', region, 'cannot be described', describeAwsError(error, region)),
+    (region, error) => unknown('alarms', region, 'cannot be described', explainAwsError(error, region)),
   );
 }
 
@@ -78,7 +78,7 @@ export async function subscriptionChecks(deployment: Deployment): Promise<Check[
       }
       return all.length > 0 ? [good('recipients', region, `${topic}: ${all.length} confirmed`)] : [];
     },
-    ({ region }, error) => unknown('recipients', region, 'cannot be listed', describeAwsError(error, region)),
+    ({ region }, error) => unknown('recipients', region, 'cannot be listed', explainAwsError(error, region)),
   );
   if (anybody || checks.length > 0 || topics.length === 0) return checks;
   return [note('recipients', 'none', 'nobody is notified of alarms', 'set alarms.emails, or subscribe to the topics')];
@@ -113,7 +113,7 @@ export async function logChecks(deployment: Deployment): Promise<Check[]> {
       });
     },
     ({ region, prefix, required }, error) =>
-      (required ? unknown : note)('logs', region, `${prefix}: cannot be described`, describeAwsError(error, region)),
+      (required ? unknown : note)('logs', region, `${prefix}: cannot be described`, explainAwsError(error, region)),
   );
   return checks.length > 0 || there === 0 ? checks : [good('logs', 'all', `all ${there} log groups expire`)];
 }

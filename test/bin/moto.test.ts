@@ -1,9 +1,14 @@
 /** `preflight` and `verify` against moto, whose answers have AWS's own shapes: XML of the Query protocol, JSON, REST. */
 import { type Aws, createAws } from '../../bin/aws/ask.ts';
-import { type DeployedStack, describeStack, resourcesOf, templateOf } from '../../bin/aws/stacks.ts';
+import {
+  type DeployedStack,
+  describeStack,
+  resourcesOf,
+  type StackResource,
+  templateOf,
+} from '../../bin/aws/stacks.ts';
 import type { Check } from '../../bin/checks/check.ts';
 import { certificateChecks } from '../../bin/preflight/certificates.ts';
-import { ownedName } from '../../bin/preflight/looked-at.ts';
 import { runPreflight } from '../../bin/preflight/run.ts';
 import { zoneChecks } from '../../bin/preflight/zones.ts';
 import { stageOf } from '../../bin/stage-of.ts';
@@ -127,22 +132,22 @@ suite('with moto (needs moto[cloudformation])', () => {
     const [certificate] = await certificateChecks(aws, parsed);
     expect(certificate?.what).toMatch(/^the certificate (for \*.example.com is issued|arn:\S+ is PENDING_VALIDATION)/);
     // IDs of moto's zones do not begin with Z, as AWS's do.
-    const about = async (hostName: string, owned: readonly string[] = [], zone = id) => {
+    const about = async (hostName: string, made: readonly StackResource[] = [], zone = id) => {
       const named = { ...parsed, relay: { ...parsed.relay, hostName, hostedZone: { id: zone, name: zoneName } } };
+      const Properties = { HostedZoneId: zone, Name: `${hostName}.`, Type: 'A' };
+      const Record = { Type: 'AWS::Route53::RecordSet', Properties };
       const looked = {
-        stage: named,
-        aws,
-        wanted,
-        deployed: new Map(),
-        owned: new Set(owned),
-        unseen: new Set<string>(),
-        resources: new Map(),
+        ...{ stage: named, aws, wanted: [{ stackName, region, template: { Resources: { Record } } }] },
+        ...{ deployed: new Map(), owned: new Set<string>(), unseen: new Set<string>() },
+        resources: new Map([[stackName, made]]),
       };
       return (await zoneChecks(looked)).map(({ state, what }) => `${state} ${what}`).join();
     };
     const taken = `relay.${zoneName}`;
-    expect(await about(taken)).toMatch(/^bad .* relay.example.com already has a record of type CNAME/);
-    expect(await about(taken, [ownedName(region, 'AWS::Route53::RecordSet', taken)])).toMatch(/^good/);
+    expect(await about(taken)).toMatch(
+      /^bad .* relay.example.com already has a record of type CNAME \(elsewhere.example.net\)/,
+    );
+    expect(await about(taken, resources)).toMatch(/^good/);
     expect(await about(`free.${zoneName}`)).toMatch(/^good the names in the hosted zone example.com can be made/);
     expect(await about(taken, [], 'ZNOSUCH12345')).toMatch(/^bad .* does not exist in this account/);
   });

@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { PutParameterCommand, SSMClient } from '@aws-sdk/client-ssm';
 import { createAws } from '../../bin/aws/ask.ts';
+import { explainAwsError } from '../../bin/aws/explain.ts';
 import { findLeftStacks, isStackOf } from '../../bin/aws/left-stacks.ts';
 import { covers } from '../../bin/preflight/certificates.ts';
 import type { LookedAt } from '../../bin/preflight/looked-at.ts';
@@ -94,6 +95,11 @@ interface Result {
   readonly ok: boolean;
   readonly bad: number;
   readonly checks: readonly { state: string; name: string; value: string; what: string; advice?: string }[];
+}
+
+function signedAws(env: Readonly<Record<string, string | undefined>> = process.env) {
+  const credentials = async () => ({ accessKeyId: 'test', secretAccessKey: 'test' });
+  return createAws({ credentials, agents: undefined, env });
 }
 
 /** As `--json` prints it. */
@@ -243,10 +249,7 @@ describe('stacks that left the stage file', () => {
     fake.stacks = { 'edge-flag-relay-test-relay-ap-south-1': { region: 'ap-south-1' } };
     const answer = { Table: { Replicas: [{ RegionName: 'ap-south-1' }] } };
     const dynamoDB = () => ({ send: async () => answer }) as unknown as DynamoDBClient;
-    const aws = createAws({
-      credentials: async () => ({ accessKeyId: 'test', secretAccessKey: 'test' }),
-      ...{ agents: undefined, env: process.env },
-    });
+    const aws = signedAws();
     const { left, checks } = await findLeftStacks(stageOf('test', { test: stage }), { aws, dynamoDB }, wanted);
     expect(checks).toEqual([]);
     expect(left).toEqual([{ stackName: 'edge-flag-relay-test-relay-ap-south-1', region: 'ap-south-1' }]);
@@ -494,13 +497,28 @@ describe('what the stage file names and does not make', () => {
 
 describe('a hosted zone', () => {
   const relay = { hostName: 'relay.example.com', hostedZone: zone };
-  const of = (found: FakeAws['zones'][string] | undefined) => {
+  const record = (Name: string, Type: string, more: object = {}) => ({
+    ...{ Type: 'AWS::Route53::RecordSet', Properties: { HostedZoneId: zone.id, Name: `${Name}.`, Type, ...more } },
+  });
+  const latency = (Region: string) =>
+    record('relay.example.com', 'A', { Region, SetIdentifier: `edge-flag-relay ${Region}` });
+  const stackOf = (region: string, Resources: StackTemplate['template']['Resources']): StackTemplate => ({
+    ...{ stackName: `edge-flag-relay-test-relay${region === 'eu-west-1' ? '' : `-${region}`}`, region },
+    template: { Resources },
+  });
+  const home = stackOf('eu-west-1', { Record: latency('eu-west-1') });
+  const of = (found: FakeAws['zones'][string] | undefined, stacks: readonly StackTemplate[] = [home]) => {
     fake.zones = found ? { [zone.id]: found } : {};
-    return findings('hosted-zone', { relay });
+    return findings('hosted-zone', { relay }, stacks);
   };
+  const holding = (...records: NonNullable<FakeAws['zones'][string]['records']>) =>
+    of({ name: 'example.com', records });
+  const theirs = (region: string, setIdentifier: string) => ({
+    ...{ name: 'relay.example.com.', type: 'A', region, setIdentifier, target: 'lb.example.net.' },
+  });
 
   test('that contains the free name is fine', async () => {
-    expect(await of({ name: 'example.com', records: [{ name: 'relay2.example.com.', type: 'A' }] })).toEqual([]);
+    expect(await holding({ name: 'relay2.example.com.', type: 'A' })).toEqual([]);
   });
 
   test.each<[string, FakeAws['zones'][string] | undefined, RegExp]>([
@@ -510,21 +528,80 @@ describe('a hosted zone', () => {
     [
       'has a record of that name',
       { name: 'example.com', records: [{ name: 'relay.example.com.', type: 'CNAME' }] },
-      /relay.example.com already has a record of type CNAME, which no stack of the stage owns \| delete that record first/,
+      /relay.example.com already has a record of type CNAME, which no stack of the stage owns: the deployment cannot create its own \| delete that record first/,
     ],
   ])('that %s is a problem', async (_, found, words) => {
     expect((await of(found)).join()).toMatch(words);
   });
 
-  test('whose record the stage made is fine, and so is the latency record of another region @heavy', async () => {
-    const records = [{ name: 'relay.example.com.', type: 'A', region: 'ap-south-1' }];
-    expect(await of({ name: 'example.com', records })).toEqual([]);
-    deploy({});
-    const resources = [['Record', 'AWS::Route53::RecordSet', 'relay.example.com']] as const;
-    fake.stacks['edge-flag-relay-test-relay'] = { region: 'eu-west-1', resources };
-    expect(
-      await of({ name: 'example.com', records: [{ name: 'relay.example.com.', type: 'A', region: 'eu-west-1' }] }),
-    ).toEqual([]);
+  // Route 53: "Values that are common for latency records".
+  test('may hold latency records of other regions beside ours, and records of other types', async () => {
+    const text = { name: 'relay.example.com.', type: 'TXT' };
+    expect(await holding(theirs('ap-south-1', 'theirs'), text)).toEqual([]);
+  });
+
+  test.each([
+    ['of the same region', theirs('eu-west-1', 'theirs')],
+    ['with the same identifier', theirs('ap-south-1', 'edge-flag-relay eu-west-1')],
+    [
+      'of another routing policy',
+      { name: 'relay.example.com.', type: 'A', setIdentifier: 'x', target: 'lb.example.net.' },
+    ],
+    ['without a routing policy', { name: 'relay.example.com.', type: 'A', target: 'lb.example.net.' }],
+  ])('may hold no record %s: what it leads to is told', async (_, there) => {
+    expect(await holding(there)).toEqual([
+      expect.stringMatching(/^bad \| .* already has a record of type A \(lb.example.net.\), which no stack/),
+    ]);
+  });
+
+  test('is read to the end of a name, however many records that has', async () => {
+    const many = ['ap-south-1', 'ap-south-2', 'us-west-1', 'us-west-2', 'eu-west-1'];
+    expect(await holding(...many.map((region) => theirs(region, `x ${region}`)))).toHaveLength(1);
+  });
+
+  test('may hold wildcards, which Route 53 writes in its own way', async () => {
+    const stack = stackOf('eu-west-1', { Record: record('*.example.com', 'A') });
+    const there = { name: '*.example.com.', type: 'A' };
+    expect((await of({ name: 'example.com', records: [there] }, [stack])).join()).toMatch(/\*.example.com already has/);
+    expect(await of({ name: 'example.com', records: [{ ...there, name: 'a.example.com.' }] }, [stack])).toEqual([]);
+  });
+
+  describe('with a record of the stage', () => {
+    const owned = (region: string) => {
+      const resources = [['Record', 'AWS::Route53::RecordSet', 'relay.example.com']] as const;
+      fake.stacks['edge-flag-relay-test-relay'] = { region, resources };
+    };
+
+    test('is fine @heavy', async () => {
+      owned('eu-west-1');
+      expect(await holding(theirs('eu-west-1', 'edge-flag-relay eu-west-1'))).toEqual([]);
+    });
+
+    test('may still hold one in the way of another region’s, or of another type', async () => {
+      owned('eu-west-1');
+      const other = stackOf('us-west-2', { Record: latency('us-west-2') });
+      const records = [theirs('eu-west-1', 'edge-flag-relay eu-west-1'), theirs('us-west-2', 'theirs')];
+      expect(await of({ name: 'example.com', records }, [home, other])).toHaveLength(1);
+      const more = stackOf('eu-west-1', { Record: latency('eu-west-1'), Six: record('relay.example.com', 'AAAA') });
+      const six = { name: 'relay.example.com.', type: 'AAAA' };
+      expect((await of({ name: 'example.com', records: [six] }, [more])).join()).toMatch(
+        /a record of type AAAA, which/,
+      );
+    });
+  });
+
+  test.each([
+    ['shop', 'choose another name in the stage file, or take the record out of that stack first'],
+    [
+      'edge-flag-relay-test-relay-ap-south-1',
+      'take away that stack first, by "Taking parts away" in docs/deploying.md',
+    ],
+  ])('whose record the stack %s made is told with its name', async (stack, advice) => {
+    const resources = [['Any', 'AWS::Route53::RecordSet', 'relay.example.com']] as const;
+    fake.stacks = { [stack]: { region: 'eu-west-1', resources } };
+    expect(await holding(theirs('eu-west-1', 'theirs'))).toEqual([
+      `bad | relay.hostedZone: relay.example.com already has a record of type A (lb.example.net.), and the stack ${stack} in eu-west-1 owns it: the deployment cannot create its own | ${advice}`,
+    ]);
   });
 });
 
@@ -613,7 +690,11 @@ test.each(['DescribeStacks', 'ListStackResources'])(
     fake.functions = ['us-east-1 edge-flag-relay-test-viewer-request'];
     fake.zones = { [zone.id]: { name: 'example.com', records: [{ name: 'relay.example.com.', type: 'A' }] } };
     const relay = { hostName: 'relay.example.com', hostedZone: zone };
-    const { ok, checks } = await preflight({ tableName: table.tableName, relay, alarms: undefined });
+    const Properties = { HostedZoneId: zone.id, Name: 'relay.example.com.', Type: 'A' };
+    const [data, { template, ...place }, ...others] = wanted as [StackTemplate, StackTemplate];
+    const Resources = { ...template.Resources, Record: { Type: 'AWS::Route53::RecordSet', Properties } };
+    const stacks = [data, { ...place, template: { Resources } }, ...others];
+    const { ok, checks } = await preflight({ tableName: table.tableName, relay, alarms: undefined }, stacks);
     expect(ok).toBe(true);
     const open = checks.filter(({ what }) => /not known whether a stack of the stage owns it$/.test(what));
     expect(open.map(({ state, name, value }) => `${state} ${name} ${value}`)).toEqual([
@@ -634,6 +715,73 @@ test('a stack that cannot be described says nothing of what its region has not: 
   expect(await findings('name')).toEqual([
     expect.stringMatching(/^bad \| the function .* no stack of the stage owns it/),
   ]);
+});
+
+describe('an error of AWS', () => {
+  const error = (name: string, message = 'words') => Object.assign(new Error(message), { name });
+
+  test.each([
+    [
+      'UnrecognizedClientException',
+      /^Either ap-east-1 is not enabled in the account \(aws account enable-region --region-name ap-east-1\), or the credentials have expired/,
+    ],
+    ['AuthFailure', /^Either ap-east-1 is not enabled/],
+    ['RequestTimeTooSkewed', /^The clock of this machine \(\S+Z\) is more than five minutes wrong/],
+    ['SignatureDoesNotMatch', /^The secret access key does not belong to the access key/],
+    ['ThrottlingException', /^AWS was asked too often in this account: try again in a minute/],
+    ['ExpiredToken', /^AWS rejected the credentials as invalid or expired: sign in again/],
+    ['ValidationError', /^ValidationError: words$/],
+  ])('%s is told with what to do', (name, words) => {
+    expect(explainAwsError(error(name), 'ap-east-1')).toMatch(words);
+  });
+
+  test('tells a wrong clock from a wrong key', () => {
+    const message = 'Signature expired: 20260101T000000Z is now earlier than 20260101T001000Z';
+    expect(explainAwsError(error('InvalidSignatureException', message), 'eu-west-1')).toMatch(/^The clock/);
+  });
+
+  test('at the first question is more likely that of the credentials', () => {
+    expect(explainAwsError(error('InvalidClientTokenId'), 'eu-south-1', { signingIn: true })).toMatch(
+      /^AWS rejected the credentials as invalid or expired: sign in again. Or eu-south-1 is not enabled/,
+    );
+  });
+
+  test('that is a page of something else is told with its status', async () => {
+    const server = createServer((_, response) => response.writeHead(403, { 'content-type': 'text/html' }).end('<p>No'));
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const asked = signedAws({ AWS_ENDPOINT_URL: endpoint }).query('sns', 'eu-west-1', 'GetTopicAttributes');
+    await expect(asked).rejects.toThrow('sns in eu-west-1 answered 403');
+    server.closeAllConnections();
+    server.close();
+  });
+});
+
+describe('answers that are not AWS’s', () => {
+  test.each(['<html><body>Sign in</body></html>', '<html>', '', '{"a":1}', 'null', '[]'])(
+    '%p is an error',
+    async (page) => {
+      fake.instead = page;
+      const aws = signedAws();
+      const about = /answered with something that is not AWS’s .*: is a proxy or a login page in between\?$/;
+      await expect(aws.query('cloudformation', 'eu-west-1', 'DescribeStacks')).rejects.toThrow(about);
+      await expect(
+        aws.getXml('route53', 'eu-west-1', '/2013-04-01/hostedzone/Z', 'GetHostedZoneResponse'),
+      ).rejects.toThrow(about);
+      // Any object might be an answer.
+      if (page === '{"a":1}') return;
+      await expect(aws.json('acm', 'eu-west-1', 'DescribeCertificate', {})).rejects.toThrow(about);
+      await expect(aws.getJson('lambda', 'eu-west-1', '/x')).rejects.toThrow(about);
+    },
+  );
+});
+
+test('AWS_MAX_ATTEMPTS that is no number leaves three attempts', async () => {
+  fake.failures = 99;
+  await expect(
+    signedAws({ ...process.env, AWS_MAX_ATTEMPTS: 'many' }).query('sns', 'eu-west-1', 'GetTopicAttributes'),
+  ).rejects.toThrow();
+  expect(fake.asked).toHaveLength(3);
 });
 
 test('an answer of 503 is asked for again', async () => {

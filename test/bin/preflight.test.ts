@@ -1,7 +1,7 @@
 /** The checks before a deployment, with a real SSM server, a real table and a real upstream. */
 import { spawn } from 'node:child_process';
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { createServer, type RequestListener, type Server } from 'node:http';
+import { type AddressInfo, createServer as createNetServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { differenceChecks } from '../../bin/preflight/keys.ts';
 import { type PreflightOptions, runPreflight } from '../../bin/preflight/run.ts';
@@ -44,7 +44,7 @@ beforeEach(async () => {
     ...{ AWS_ENDPOINT_URL_SSM: ssm.endpoint, AWS_ENDPOINT_URL_DYNAMODB: table.endpoint },
     AWS_ENDPOINT_URL: fake.endpoint,
   });
-  ssm.put('/cdk-bootstrap/hnb659fds/version', '21');
+  ssm.put('/cdk-bootstrap/hnb659fds/version', '30');
   ssm.put(`${path}/production/sdk-key`, sdkKey);
 });
 
@@ -107,7 +107,7 @@ test('preflight lists every check and exits with 0 if everything is ready', asyn
       '✓ the table flags-of-test does not exist in eu-west-1 yet; the deployment creates it',
       '✓ alarms are sent to team@example.com',
       '✓ eu-west-1: Fargate may run 6 vCPU on demand, and the relay uses 6 at most',
-      '✓ eu-west-1 is bootstrapped for the CDK (version 21)',
+      '✓ eu-west-1 is bootstrapped for the CDK (version 30)',
       '',
       'Ready to deploy.',
     ],
@@ -134,11 +134,9 @@ test('preflight reports every problem at once, each with advice', async () => {
   ssm.put(`${path}/staging/sdk_key`, 'x');
   ssm.put(`${path}/shop/sdk-key`, sdkKey);
   ssm.put(`${path}/shop/previous-sdk-key`, other);
-  const { exitCode, lines } = await preflight({ account: '999999999999', environments: ['production', 'canary'] });
+  const { exitCode, lines } = await preflight({ environments: ['production', 'canary'] });
   expect(exitCode).toBe(1);
   for (const line of [
-    '✗ the credentials belong to account 123456789012, but the stage’s account is 999999999999',
-    '    → sign in to 999999999999 (AWS_PROFILE), or correct account in the stage file',
     '✗ environment canary has no key in eu-west-1',
     '    → npm run keys -- put test canary sdk-key',
     '✗ eu-west-1: staging/sdk-key is invalid: expected one word without spaces: the key and nothing else',
@@ -148,11 +146,104 @@ test('preflight reports every problem at once, each with advice', async () => {
     '    → npm run keys -- put test shop previous-sdk-key-until',
     '! eu-west-1: the relay ignores the parameter staging/sdk_key',
     '✗ eu-west-1 is not bootstrapped for the CDK',
-    '    → npx cdk bootstrap aws://999999999999/eu-west-1',
-    '6 problems to fix.',
+    '    → npx cdk bootstrap aws://123456789012/eu-west-1',
+    '5 problems to fix.',
   ]) {
     expect(lines).toContain(line);
   }
+});
+
+test('in another account nothing else is asked, and nobody is told to put keys or a bootstrap there', async () => {
+  const { exitCode, lines } = await preflight({ account: '999999999999', environments: ['canary'] });
+  expect(exitCode).toBe(1);
+  expect(lines.slice(1)).toEqual([
+    '✗ the credentials belong to account 123456789012, but the stage’s account is 999999999999',
+    '    → sign in to 999999999999 (AWS_PROFILE), or correct account in the stage file',
+    expect.stringMatching(/^\? not checked: keys, /),
+    '',
+    '1 problem to fix. 1 thing could not be checked (?).',
+  ]);
+  expect([...ssm.calls, ...fake.asked]).toEqual(['eu-west-1 GetCallerIdentity']);
+});
+
+test.each([
+  ['5', 1, '✗ eu-west-1 is bootstrapped for the CDK by version "5", and the CDK needs version 6 or later'],
+  ['x', 1, '✗ eu-west-1 is bootstrapped for the CDK by version "x", and the CDK needs version 6 or later'],
+  [
+    '22',
+    0,
+    '! eu-west-1 is bootstrapped for the CDK by version 22: a failed update could not be undone by cdk rollback, which needs version 23',
+  ],
+  ['23', 0, '✓ eu-west-1 is bootstrapped for the CDK (version 23)'],
+])('a bootstrap of version %s ends with %i', async (version, code, line) => {
+  ssm.put('/cdk-bootstrap/hnb659fds/version', version);
+  const { exitCode, lines } = await preflight();
+  expect(lines).toContain(line);
+  expect(exitCode).toBe(code);
+});
+
+test.each([
+  ['AUTO_CONFIG_KEY', { secrets: { AUTO_CONFIG_KEY: '/mine/auto-config' } }],
+  ['FILE_DATA_SOURCE', { variables: { FILE_DATA_SOURCE: '/flags.tar.gz' } }],
+])('a stage whose environments come from %s needs no keys in SSM', async (source, relay) => {
+  ssm.delete(`${path}/production/sdk-key`);
+  ssm.put('/mine/auto-config', 'rel-1', { type: 'SecureString' });
+  const { exitCode, lines } = await preflight({ environments: [], relay });
+  expect(lines).toContain(`! environments come from ${source} instead of SSM: preflight cannot look at their keys`);
+  expect(exitCode).toBe(0);
+});
+
+describe('everything ends in time', () => {
+  const times = { timeoutMs: 200, deadlineMs: 60_000 };
+
+  test('where SSM and DynamoDB never answer', async () => {
+    const sockets: Socket[] = [];
+    const silent = createNetServer((socket) => void sockets.push(socket));
+    await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+    const endpoint = `http://127.0.0.1:${(silent.address() as AddressInfo).port}`;
+    Object.assign(process.env, { AWS_ENDPOINT_URL_SSM: endpoint, AWS_ENDPOINT_URL_DYNAMODB: endpoint });
+    const relay = { secrets: { REDIS_PASSWORD: '/mine/redis' } };
+    const { lines } = await preflight({ relay }, { times });
+    const why = (service: string) =>
+      `    → Cannot reach AWS in eu-west-1: no answer from ${service} in eu-west-1 within 200 ms: is HTTPS_PROXY or a VPN needed?`;
+    for (const [what, service] of [
+      ['✗ cannot read the keys in eu-west-1', 'SSM'],
+      ['? cannot describe the table flags-of-test', 'DynamoDB'],
+      ['? cannot look at relay.secrets.REDIS_PASSWORD: the parameter /mine/redis in eu-west-1', 'SSM'],
+      ['? cannot tell whether eu-west-1 is bootstrapped for the CDK', 'SSM'],
+    ] as const)
+      expect(lines[lines.indexOf(what) + 1]).toBe(why(service));
+    for (const socket of sockets) socket.destroy();
+    await new Promise((resolve) => silent.close(resolve));
+  });
+
+  test('when the time for everything is over', async () => {
+    ssm.hang('GetParametersByPath');
+    const { exitCode, lines } = await preflight({}, { times: { deadlineMs: 300 } });
+    expect(exitCode).toBe(1);
+    expect(lines).toContain('    → not asked: the 0.3 s that all questions may take are over');
+    expect(lines).toContain('? cannot describe the table flags-of-test');
+  });
+});
+
+test('a login page in place of AWS is not taken for an answer', async () => {
+  fake.instead = '<html><body>Sign in to the hotel</body></html>';
+  const { exitCode, lines } = await preflight();
+  expect(exitCode).toBe(1);
+  expect(lines.slice(1, 3)).toEqual([
+    '✗ AWS does not say whose the credentials are',
+    '    → sts in eu-west-1 answered with something that is not AWS’s (not one GetCallerIdentityResponse): is a proxy or a login page in between?',
+  ]);
+});
+
+test.each([
+  ['AWS_ENDPOINT_URL', 'localhost:4566'],
+  ['AWS_ENDPOINT_URL_SSM', 'here'],
+])('%s=%s is named as invalid', async (name, value) => {
+  process.env[name] = value;
+  const { exitCode, lines } = await preflight();
+  expect(lines[1]).toBe(`✗ ${name}=${value} is invalid: expected a URL such as http://127.0.0.1:4566`);
+  expect(exitCode).toBe(1);
 });
 
 test('an invalid stage stops the checks with a message that lists its problems', async () => {
@@ -224,7 +315,7 @@ describe('a table', () => {
 
 test('every region that gets a stack must be bootstrapped for the CDK', async () => {
   const { lines } = await preflight({ replicaRegions: ['ap-northeast-1'] });
-  expect(lines).toContain('✓ ap-northeast-1 is bootstrapped for the CDK (version 21)');
+  expect(lines).toContain('✓ ap-northeast-1 is bootstrapped for the CDK (version 30)');
 });
 
 test('the edge must read an existing environment @heavy', async () => {
@@ -233,7 +324,7 @@ test('the edge must read an existing environment @heavy', async () => {
   const { lines } = await preflight({ edge });
   expect(lines).toContain('✗ the edge reads the prefix shop, which no environment has');
   expect(lines).toContain('    → set edge.prefix to one of these: production');
-  expect(lines).toContain('✓ us-east-1 is bootstrapped for the CDK (version 21)');
+  expect(lines).toContain('✓ us-east-1 is bootstrapped for the CDK (version 30)');
   const right = await preflight({ edge: { ...edge, prefix: 'production' } });
   expect(right.exitCode).toBe(0);
 });
@@ -268,12 +359,17 @@ describe('preflight without --offline', () => {
   let launchDarkly: Server;
   let baseUri: string;
   const asked: (string | undefined)[] = [];
+  let answer: RequestListener;
 
   beforeEach(async () => {
     asked.length = 0;
+    answer = ({ headers }, response) =>
+      response
+        .writeHead(headers.authorization === sdkKey ? 200 : 401, { 'content-type': 'application/json; charset=utf-8' })
+        .end('{}');
     launchDarkly = createServer((request, response) => {
       asked.push(`${request.method} ${request.url}`);
-      response.writeHead(request.headers.authorization === sdkKey ? 200 : 401).end('{}');
+      answer(request, response);
     });
     await new Promise<void>((resolve) => launchDarkly.listen(0, '127.0.0.1', resolve));
     baseUri = `http://127.0.0.1:${(launchDarkly.address() as AddressInfo).port}`;
@@ -293,6 +389,32 @@ describe('preflight without --offline', () => {
     expect(exitCode).toBe(1);
   });
 
+  test('asks LaunchDarkly through the proxy of the variables', async () => {
+    const proxy = await startFakeProxy(Number(new URL(baseUri).port));
+    Object.assign(process.env, { HTTP_PROXY: proxy.uri, NO_PROXY: '127.0.0.1' });
+    const { lines } = await preflight({}, { offline: false, baseUri: 'http://sdk.example.test' });
+    expect(lines).toContain('✓ LaunchDarkly accepts the SDK key of production');
+    expect(proxy.asked.map(({ what }) => what)).toEqual(['GET http://sdk.example.test/sdk/latest-all']);
+    await proxy.close();
+  });
+
+  test.each<[string, RequestListener]>([
+    ['200', (_, response) => response.writeHead(200, { 'content-type': 'text/html' }).end('<p>Sign in')],
+    ['302', (_, response) => response.writeHead(302, { location: '/login' }).end()],
+    ['407', (_, response) => response.writeHead(407).end()],
+  ])('does not take a login page or a proxy that answers %s for LaunchDarkly', async (status, page) => {
+    answer = page;
+    const { lines } = await preflight({}, { offline: false, baseUri });
+    const { host } = new URL(baseUri);
+    expect(lines).toContain(`? ${host} answered ${status} for production, which LaunchDarkly does not`);
+    expect(asked).toEqual(['GET /sdk/latest-all']);
+  });
+
+  test('names an address of the stage that is none', async () => {
+    const { lines } = await preflight({}, { offline: false, baseUri: 'sdk.example.com' });
+    expect(lines).toContain('✗ LaunchDarkly’s address "sdk.example.com" is not a URL');
+  });
+
   test('only notes that LaunchDarkly is unreachable', async () => {
     const { exitCode, lines } = await preflight({}, { offline: false, baseUri: 'http://127.0.0.1:9' });
     expect(lines.join('\n')).toMatch(/\? could not ask LaunchDarkly about production/);
@@ -302,6 +424,7 @@ describe('preflight without --offline', () => {
 
 test.each([
   ['without a stage', [], 2, /^expected one stage/],
+  ['with an address that is none', ['dev', '--base-uri', 'x'], 2, /^--base-uri x is invalid: expected a URL/],
   ['with an unknown option', ['dev', '--frobnicate'], 2, /Unknown option '--frobnicate'/],
   ['for an unknown stage', ['nope', '--json'], 2, /^stage "nope" is unknown: expected dev or prod\n\nFinds what/],
   ['without credentials', ['dev'], 1, /✗ not signed in to AWS\n {4}→ No AWS credentials found: sign in/],

@@ -29,6 +29,15 @@ export interface FakeAlarm {
   readonly description?: string;
 }
 
+export interface FakeRecord {
+  readonly name: string;
+  readonly type: string;
+  readonly region?: string;
+  readonly setIdentifier?: string;
+  /** What an alias leads to. */
+  readonly target?: string;
+}
+
 /** What there is; tests change it. */
 export interface FakeAccount {
   account: string;
@@ -47,10 +56,7 @@ export interface FakeAccount {
   keys: Record<string, object>;
   images: string[];
   /** By ID. */
-  zones: Record<
-    string,
-    { name: string; isPrivate?: boolean; records?: { name: string; type: string; region?: string }[] }
-  >;
+  zones: Record<string, { name: string; isPrivate?: boolean; records?: FakeRecord[] }>;
   /** By code. */
   quotas: Record<string, number>;
   addresses: number;
@@ -68,6 +74,8 @@ export interface FakeAccount {
   broken: string[];
   /** The next so many requests get 503. */
   failures: number;
+  /** Instead of AWS, with status 200: a login page, for example. */
+  instead: string | undefined;
 }
 
 export interface FakeAws extends FakeAccount {
@@ -113,6 +121,7 @@ export async function startFakeAws(): Promise<FakeAws> {
       denied: [],
       broken: [],
       failures: 0,
+      instead: undefined,
     },
   };
   const server = createServer(async (request, response) => {
@@ -141,6 +150,7 @@ function answer(fake: FakeAws, request: IncomingMessage, body: string): Answer {
     typeof target === 'string' ? target.split('.')[1]! : (input.get('Action') ?? restOperation(request.url ?? ''));
   fake.asked.push(`${place} ${operation}`);
   const isJson = typeof target === 'string';
+  if (fake.instead !== undefined) return { type: 'text/html', body: fake.instead };
   try {
     if (fake.failures > 0) {
       fake.failures -= 1;
@@ -372,8 +382,30 @@ function restAnswer(fake: FakeAws, place: string, url: string): Answer {
     const config = element('Config', text('PrivateZone', String(zone.isPrivate ?? false)));
     return { body: element('GetHostedZoneResponse', element('HostedZone', text('Name', `${zone.name}.`) + config)) };
   }
-  const records = (zone.records ?? []).map((one) =>
-    element('ResourceRecordSet', text('Name', one.name) + text('Type', one.type) + text('Region', one.region)),
+  // From a name on, in pages of two; AWS sorts by name and type.
+  const query = new URL(url, fake.endpoint).searchParams;
+  const keyOf = ({ name, type, setIdentifier = '' }: FakeRecord) =>
+    `${name.replace('*', '\\052')} ${type} ${setIdentifier}`;
+  const from = `${query.get('name')?.replace('*', '\\052')}. ${query.get('type') ?? ''} ${query.get('identifier') ?? ''}`;
+  const all = [...(zone.records ?? [])].sort((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1));
+  const [first, second, next] = all.filter((one) => keyOf(one) >= from.trimEnd());
+  const records = [first, second].flatMap((one) =>
+    one === undefined
+      ? []
+      : element(
+          'ResourceRecordSet',
+          text('Name', one.name.replace('*', '\\052')) +
+            text('Type', one.type) +
+            text('SetIdentifier', one.setIdentifier) +
+            text('Region', one.region) +
+            element('AliasTarget', text('DNSName', one.target)),
+        ),
   );
-  return { body: element('ListResourceRecordSetsResponse', element('ResourceRecordSets', records.join(''))) };
+  const rest = next
+    ? text('NextRecordName', next.name.replace('*', '\\052')) +
+      text('NextRecordType', next.type) +
+      text('NextRecordIdentifier', next.setIdentifier)
+    : '';
+  const list = element('ResourceRecordSets', records.join('')) + text('IsTruncated', String(next !== undefined));
+  return { body: element('ListResourceRecordSetsResponse', list + rest) };
 }
