@@ -5,14 +5,23 @@ import type { Stage } from '../../lib/infrastructure/stages.ts';
 import { type Check, inTurns, unknown } from '../checks/check.ts';
 import type { Aws } from './ask.ts';
 import { explainAwsError } from './explain.ts';
-import { stackNamesIn } from './stacks.ts';
+import { stacksIn } from './stacks.ts';
 
 export interface StackPlace {
   readonly stackName: string;
   readonly region: string;
 }
 
-export const LEFT_ADVICE = 'put its part back into the stage file, or follow "Taking parts away" in docs/deploying.md';
+export interface LeftStack extends StackPlace {
+  /** `CREATE_COMPLETE`, … */
+  readonly status: string;
+}
+
+/** Undefined while there is nothing to do. */
+export function leftAdvice({ status }: LeftStack): string | undefined {
+  if (status === 'DELETE_IN_PROGRESS') return undefined;
+  return 'put its part back into the stage file, or follow "Taking parts away" in docs/deploying.md';
+}
 
 /** A stack of its own for a network was once made, and may still hold it. */
 const part = /^(data|edge|edge-functions|observability|(relay|region)(-[a-z]{2}(-[a-z]+)+-\d)?)$/;
@@ -31,17 +40,19 @@ export async function findLeftStacks(
   stage: Stage,
   { aws, dynamoDB }: { readonly aws: Aws; dynamoDB(region: string): DynamoDBClient },
   wanted: readonly StackPlace[],
-): Promise<{ readonly left: readonly StackPlace[]; readonly checks: readonly Check[] }> {
+): Promise<{ readonly left: readonly LeftStack[]; readonly checks: readonly Check[] }> {
   const { homeRegion, replicaRegions } = stage;
   const edge = /^(cn|us-gov)-/.test(homeRegion) ? [] : [EDGE_REGION];
   const replicas = await deployedReplicas(dynamoDB(homeRegion), stage.tableName);
   const regions = new Set([homeRegion, ...replicaRegions, ...edge, ...wanted.map(({ region }) => region), ...replicas]);
   const others = edge.length > 0 ? EDGE_EXECUTION_REGIONS.filter((region) => !regions.has(region)) : [];
   const known = new Set(wanted.map(({ stackName, region }) => `${region} ${stackName}`));
-  const left: StackPlace[] = [];
+  const left: LeftStack[] = [];
   const look = async (region: string) => {
-    for (const stackName of await stackNamesIn(aws, region)) {
-      if (isStackOf(stage.name, stackName) && !known.has(`${region} ${stackName}`)) left.push({ stackName, region });
+    for (const { name: stackName, status } of await stacksIn(aws, region)) {
+      if (isStackOf(stage.name, stackName) && !known.has(`${region} ${stackName}`)) {
+        left.push({ stackName, region, status });
+      }
     }
     return [];
   };

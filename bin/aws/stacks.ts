@@ -46,37 +46,52 @@ export async function describeStack(aws: Aws, region: string, name: string): Pro
   }
 }
 
-/** All but deleted ones. */
+/** All states but DELETE_COMPLETE: stacks in it are listed for 90 days. CloudFormation API Reference, ListStacks. */
 const STATUSES = [
-  ...[
-    'CREATE_FAILED',
-    'CREATE_COMPLETE',
-    'CREATE_IN_PROGRESS',
-    'ROLLBACK_FAILED',
-    'ROLLBACK_COMPLETE',
-    'DELETE_FAILED',
-  ],
-  ...['UPDATE_COMPLETE', 'UPDATE_FAILED', 'UPDATE_IN_PROGRESS', 'UPDATE_COMPLETE_CLEANUP_IN_PROGRESS'],
-  ...['UPDATE_ROLLBACK_FAILED', 'UPDATE_ROLLBACK_COMPLETE', 'UPDATE_ROLLBACK_IN_PROGRESS', 'IMPORT_COMPLETE'],
+  'CREATE_IN_PROGRESS',
+  'CREATE_FAILED',
+  'CREATE_COMPLETE',
+  'ROLLBACK_IN_PROGRESS',
+  'ROLLBACK_FAILED',
+  'ROLLBACK_COMPLETE',
+  'DELETE_IN_PROGRESS',
+  'DELETE_FAILED',
+  'UPDATE_IN_PROGRESS',
+  'UPDATE_COMPLETE_CLEANUP_IN_PROGRESS',
+  'UPDATE_COMPLETE',
+  'UPDATE_FAILED',
+  'UPDATE_ROLLBACK_IN_PROGRESS',
+  'UPDATE_ROLLBACK_FAILED',
+  'UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS',
+  'UPDATE_ROLLBACK_COMPLETE',
+  'REVIEW_IN_PROGRESS',
+  'IMPORT_IN_PROGRESS',
+  'IMPORT_COMPLETE',
+  'IMPORT_ROLLBACK_IN_PROGRESS',
+  'IMPORT_ROLLBACK_FAILED',
+  'IMPORT_ROLLBACK_COMPLETE',
 ];
 
-/** The names of the stacks in a region, 100 a page; an account has 2,000 at most unless AWS allowed more. */
-export async function stackNamesIn(aws: Aws, region: string): Promise<string[]> {
+export interface ListedStack {
+  readonly name: string;
+  readonly status: string;
+}
+
+/** The stacks in a region, 100 a page; an account has 2,000 at most unless AWS allowed more. */
+export async function stacksIn(aws: Aws, region: string): Promise<ListedStack[]> {
   const filter = Object.fromEntries(STATUSES.map((one, index) => [`StackStatusFilter.member.${index + 1}`, one]));
-  const names: string[] = [];
+  const found: ListedStack[] = [];
   let next = '';
   for (let page = 0; page < MAX_STACK_PAGES; page += 1) {
-    const answer = await aws.query('cloudformation', region, 'ListStacks', {
-      ...filter,
-      ...(next !== '' && { NextToken: next }),
-    });
-    names.push(
-      ...listAt(answer, 'ListStacksResult', 'StackSummaries', 'member').map((one) => textAt(one, 'StackName')),
-    );
+    const input = { ...filter, ...(next !== '' && { NextToken: next }) };
+    const answer = await aws.query('cloudformation', region, 'ListStacks', input);
+    for (const one of listAt(answer, 'ListStacksResult', 'StackSummaries', 'member')) {
+      found.push({ name: textAt(one, 'StackName'), status: textAt(one, 'StackStatus') });
+    }
     next = textAt(answer, 'ListStacksResult', 'NextToken');
-    if (next === '') return names;
+    if (next === '') return found;
   }
-  throw new Error(`there are more than ${names.length} stacks`);
+  throw new Error(`there are more than ${found.length} stacks`);
 }
 
 /** Those that exist: resources whose creation failed have no ID. */

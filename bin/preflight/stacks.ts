@@ -2,7 +2,7 @@ import type { Stage } from '../../lib/infrastructure/stages.ts';
 import type { StackTemplate } from '../../lib/infrastructure/template.ts';
 import type { Aws } from '../aws/ask.ts';
 import { explainAwsError } from '../aws/explain.ts';
-import { findLeftStacks, LEFT_ADVICE } from '../aws/left-stacks.ts';
+import { findLeftStacks, leftAdvice } from '../aws/left-stacks.ts';
 import type { OpenAws } from '../aws/open.ts';
 import { type DeployedStack, describeStack, resourcesOf, type StackResource } from '../aws/stacks.ts';
 import { bad, type Check, good, inTurns, note, unknown } from '../checks/check.ts';
@@ -66,9 +66,11 @@ export async function leftChecks(stage: Stage, open: OpenAws, wanted: readonly S
   const { left, checks } = await findLeftStacks(stage, open, wanted);
   return [
     ...checks,
-    ...left.map(({ stackName, region }) => {
-      const what = `the stack ${stackName} in ${region} is not in the stage file: the deployment leaves it running`;
-      return note('stack', stackName, what, LEFT_ADVICE);
+    ...left.map((one) => {
+      const { stackName, region, status } = one;
+      const runs = status === 'DELETE_IN_PROGRESS' ? 'it is being deleted' : 'the deployment leaves it running';
+      const what = `the stack ${stackName} in ${region} is not in the stage file: ${runs}`;
+      return note('stack', stackName, what, leftAdvice(one));
     }),
   ];
 }
@@ -96,9 +98,22 @@ function stateCheck(stage: string, { name, region, status, reason, isProtected }
       return note('stack', name, `${what}: it is empty, and the deployment fills it`);
     case 'UPDATE_ROLLBACK_COMPLETE':
       return note('stack', name, `${what}: the last deployment failed and was undone`);
+    case 'CREATE_COMPLETE':
+    case 'UPDATE_COMPLETE':
+    case 'IMPORT_COMPLETE':
+    case 'IMPORT_ROLLBACK_COMPLETE':
+      return good('stack', name, what);
+    case 'IMPORT_ROLLBACK_FAILED': {
+      const advice = `in the CloudFormation console: continue update rollback; what failed: aws cloudformation describe-stack-events ${at}`;
+      return bad('stack', name, what, advice);
+    }
     default:
       return status.endsWith('_IN_PROGRESS')
         ? bad('stack', name, what, 'wait until it is done: CloudFormation makes one change at a time')
-        : good('stack', name, what);
+        : unknown(
+            'stack',
+            name,
+            `the stack ${name} is in the state ${JSON.stringify(status)}, which preflight does not know`,
+          );
   }
 }

@@ -2,7 +2,7 @@
 import type { Stage } from '../../lib/infrastructure/stages.ts';
 import type { Aws } from '../aws/ask.ts';
 import { explainAwsError } from '../aws/explain.ts';
-import { findLeftStacks, LEFT_ADVICE } from '../aws/left-stacks.ts';
+import { findLeftStacks, leftAdvice } from '../aws/left-stacks.ts';
 import type { OpenAws } from '../aws/open.ts';
 import { type DeployedStack, describeStack, resourcesOf, type StackResource } from '../aws/stacks.ts';
 import { bad, type Check, good, inTurns, note, unknown } from '../checks/check.ts';
@@ -77,9 +77,12 @@ export async function leftChecks(stage: Stage, open: OpenAws, wanted: readonly W
   const { left, checks } = await findLeftStacks(stage, open, wanted);
   return [
     ...checks,
-    ...left.map(({ stackName, region }) =>
-      note('stack', shortName(stage, stackName), `runs in ${region}, though it is not in the stage file`, LEFT_ADVICE),
-    ),
+    ...left.map((one) => {
+      const { stackName, region, status } = one;
+      const runs = status === 'DELETE_IN_PROGRESS' ? 'is being deleted' : 'runs';
+      const what = `${runs} in ${region}, though it is not in the stage file`;
+      return note('stack', shortName(stage, stackName), what, leftAdvice(one));
+    }),
   ];
 }
 

@@ -6,6 +6,7 @@ import { PutParameterCommand, SSMClient } from '@aws-sdk/client-ssm';
 import { createAws } from '../../bin/aws/ask.ts';
 import { explainAwsError } from '../../bin/aws/explain.ts';
 import { findLeftStacks, isStackOf } from '../../bin/aws/left-stacks.ts';
+import { stacksIn } from '../../bin/aws/stacks.ts';
 import { covers } from '../../bin/preflight/certificates.ts';
 import type { LookedAt } from '../../bin/preflight/looked-at.ts';
 import { runPreflight } from '../../bin/preflight/run.ts';
@@ -154,10 +155,15 @@ test.each([
   ['REVIEW_IN_PROGRESS', false, 'note', /it is empty, and the deployment fills it$/],
   ['UPDATE_IN_PROGRESS', false, 'bad', /\| wait until it is done/],
   ['UPDATE_ROLLBACK_COMPLETE', false, 'note', /the last deployment failed and was undone$/],
+  ['CREATE_FAILED', false, 'bad', /\| npx cdk rollback 'test\/\*' -c stage=test$/],
+  ['UPDATE_FAILED', true, 'bad', /\| npx cdk rollback 'test\/\*' -c stage=test$/],
+  ['DELETE_IN_PROGRESS', false, 'bad', /\| wait until it is done/],
+  ['UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS', false, 'bad', /\| wait until it is done/],
+  ['IMPORT_ROLLBACK_FAILED', false, 'bad', /\| in the CloudFormation console: continue update rollback/],
 ])('a stack in %s (protected: %s) is %s, with what to do', async (status, isProtected, state, words) => {
   fake.stacks = { 'edge-flag-relay-test-relay': { region: 'eu-west-1', status, isProtected, reason: 'in use' } };
   const [found = ''] = await findings('stack');
-  expect(found).toMatch(new RegExp(`^${state} | `));
+  expect(found.startsWith(`${state} | `)).toBe(true);
   expect(found).toContain(`edge-flag-relay-test-relay is ${status}: in use`);
   expect(found).toMatch(words);
 });
@@ -245,6 +251,27 @@ describe('stacks that left the stage file', () => {
     ]);
   });
 
+  // CloudFormation API Reference, ListStacks: the values of StackStatusFilter.
+  test('are told in every state but DELETE_COMPLETE', async () => {
+    const ends = ['IN_PROGRESS', 'FAILED', 'COMPLETE'];
+    const kinds = ['CREATE', 'ROLLBACK', 'UPDATE', 'UPDATE_ROLLBACK', 'DELETE', 'IMPORT_ROLLBACK'];
+    const states = [
+      ...kinds.flatMap((kind) => ends.map((end) => `${kind}_${end}`)),
+      ...['UPDATE_COMPLETE_CLEANUP_IN_PROGRESS', 'UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS'],
+      ...['REVIEW_IN_PROGRESS', 'IMPORT_IN_PROGRESS', 'IMPORT_COMPLETE'],
+    ];
+    fake.stacks = Object.fromEntries(states.map((status) => [status, { region: 'us-east-1', status }]));
+    const listed = await stacksIn(signedAws(), 'us-east-1');
+    expect(listed.map(({ status }) => status).sort()).toEqual(states.filter((one) => one !== 'DELETE_COMPLETE').sort());
+  });
+
+  test('are no longer told to be taken away while they are deleted', async () => {
+    fake.stacks = { 'edge-flag-relay-test-edge': { region: 'us-east-1', status: 'DELETE_IN_PROGRESS' } };
+    expect(await findings('stack')).toEqual([
+      'note | the stack edge-flag-relay-test-edge in us-east-1 is not in the stage file: it is being deleted',
+    ]);
+  });
+
   test('are found where only the deployed table has a replica', async () => {
     fake.stacks = { 'edge-flag-relay-test-relay-ap-south-1': { region: 'ap-south-1' } };
     const answer = { Table: { Replicas: [{ RegionName: 'ap-south-1' }] } };
@@ -252,7 +279,9 @@ describe('stacks that left the stage file', () => {
     const aws = signedAws();
     const { left, checks } = await findLeftStacks(stageOf('test', { test: stage }), { aws, dynamoDB }, wanted);
     expect(checks).toEqual([]);
-    expect(left).toEqual([{ stackName: 'edge-flag-relay-test-relay-ap-south-1', region: 'ap-south-1' }]);
+    expect(left.map(({ stackName, region }) => `${region} ${stackName}`)).toEqual([
+      'ap-south-1 edge-flag-relay-test-relay-ap-south-1',
+    ]);
   });
 
   test('are found where edge functions may have been watched (edge.logRegions), and not missed where the account is barred', async () => {
