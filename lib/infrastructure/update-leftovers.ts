@@ -1,10 +1,16 @@
 /** What AWS makes of an update that the templates alone do not show: parts of a resource that are refused, or that stay. */
 import { FUNCTION_ZONES } from './relay-network.ts';
-import type { StackTemplate, Template, TemplateResource } from './template.ts';
+import { type StackTemplate, type Template, type TemplateResource, textOf } from './template.ts';
 import type { UpdateProblem } from './update-problem.ts';
 
 export function leftoverProblems(stack: StackTemplate, old: Template | undefined): UpdateProblem[] {
-  return old ? [...graceProblems(stack, old), ...reservationProblems(stack, old), ...subnetProblems(stack, old)] : [];
+  if (!old) return [];
+  return [
+    ...graceProblems(stack, old),
+    ...replicaProblems(stack, old),
+    ...reservationProblems(stack, old),
+    ...subnetProblems(stack, old),
+  ];
 }
 
 function* both({ template }: StackTemplate, old: Template, type: string) {
@@ -26,6 +32,27 @@ function graceProblems(stack: StackTemplate, old: Template): UpdateProblem[] {
         ...{ kind: 'order', refused: true, stackName: stack.stackName, resource: id },
         what: 'relay.loadBalancer cannot come back in one deployment: CloudFormation sets the grace period of the health checks before the load balancer, which ECS refuses',
         advice: 'set relay.healthCheckGraceSeconds: 0 and deploy; then take it out and deploy again',
+      },
+    ];
+  });
+}
+
+/** AWS::DynamoDB::GlobalTable, Replicas: "we recommend submitting an UpdateStack operation containing only that change". */
+function replicaProblems(stack: StackTemplate, old: Template): UpdateProblem[] {
+  const { stackName } = stack;
+  const replicasOf = ({ Properties: { Replicas: all } = {} }: TemplateResource) =>
+    new Map((Array.isArray(all) ? all : []).map((one) => [textOf(one.Region), textOf(one)]));
+  const othersOf = ({ Properties: { Replicas: _, ...others } = {} }: TemplateResource) => textOf(others);
+  return [...both(stack, old, 'AWS::DynamoDB::GlobalTable')].flatMap(({ id, was, is }): UpdateProblem[] => {
+    const [before, after] = [replicasOf(was), replicasOf(is)];
+    const kept = [...after.keys()].filter((region) => before.has(region));
+    if (kept.length === before.size && kept.length === after.size) return [];
+    if (othersOf(was) === othersOf(is) && kept.every((region) => before.get(region) === after.get(region))) return [];
+    return [
+      {
+        ...{ kind: 'replicas', refused: false, stackName, resource: id },
+        what: 'replicaRegions changes together with other settings of the table (encryptionKeys, protected, tags): AWS recommends an update with nothing else than a replica, which may have to be deleted by hand if the update fails',
+        advice: 'deploy one after the other',
       },
     ];
   });

@@ -327,6 +327,30 @@ describe('what AWS refuses or leaves behind', () => {
     expect(problemsOf(resources({}), service(balancers, 60))).toEqual([]);
   });
 
+  // AWS::DynamoDB::GlobalTable, Replicas.
+  test('may be a replica that comes or goes together with another change of the table', () => {
+    const table = (regions: string[], more = {}, ofReplica = {}) =>
+      resources({
+        T: one('AWS::DynamoDB::GlobalTable', {
+          ...{ TableName: 'flags', ...more },
+          Replicas: regions.map((Region) => ({ Region, ...ofReplica })),
+        }),
+      });
+    const before = table(['eu-west-1']);
+    const together = expect.objectContaining({
+      ...{ kind: 'replicas', refused: false, resource: 'T' },
+      what: expect.stringMatching(/^replicaRegions changes together with/),
+    });
+    const kms = { SSESpecification: { SSEEnabled: true, SSEType: 'KMS' } };
+    expect(problemsOf(before, table(['eu-west-1', 'us-east-1'], kms))).toEqual([together]);
+    expect(problemsOf(before, table(['eu-west-1', 'us-east-1'], {}, { DeletionProtectionEnabled: true }))).toEqual([
+      together,
+    ]);
+    expect(problemsOf(table(['us-east-1', 'eu-west-1'], kms), before)).toContainEqual(together);
+    expect(problemsOf(before, table(['eu-west-1', 'us-east-1']))).toEqual([]);
+    expect(problemsOf(before, table(['eu-west-1'], kms))).toEqual([]);
+  });
+
   test('may be reserved capacity whose property is gone', () => {
     const balancer = (units?: number) =>
       resources({
