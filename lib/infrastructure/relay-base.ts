@@ -1,9 +1,10 @@
+import { Stack } from 'aws-cdk-lib';
 import type { Metric, MetricOptions } from 'aws-cdk-lib/aws-cloudwatch';
 import type * as ec2 from 'aws-cdk-lib/aws-ec2';
 import { Construct, type IConstruct } from 'constructs';
 import type { IFlagTable } from './flag-table.ts';
-import { type RelayMetricName, relayMetric, type Statistic, serviceMetric } from './observability/metrics.ts';
-import type { IObservedRelay, Observed, ObserveOptions } from './observability/observed.ts';
+import { type RelayMetricName, relayMetricBy, type Statistic, serviceMetric } from './observability/metrics.ts';
+import { type IObservedRelay, type Observed, type ObserveOptions, seenFrom } from './observability/observed.ts';
 import { metricsNamespace, STREAMS_METRIC } from './relay-contract.ts';
 
 /** A relay of this app, or of another one in the same region. */
@@ -15,7 +16,10 @@ export interface IRelayService extends IConstruct, IObservedRelay, ec2.IConnecta
   readonly url: string | undefined;
   /** The name in its certificate. */
   readonly domainName: string | undefined;
-  /** A metric that relays report, of all tasks. @default the sum of a minute */
+  /**
+   * A metric that relays report, of all tasks. `dimensionsMap` chooses a part of it, such as an `Environment`; an Error says by what relays
+   * report it. @default the sum of a minute
+   */
   metric(name: RelayMetricName, options?: MetricOptions): Metric;
   /** Open streams. @default the sum over all tasks */
   metricStreams(options?: MetricOptions): Metric;
@@ -49,9 +53,10 @@ export abstract class RelayServiceBase extends Construct implements IRelayServic
       ...this.ownObserved(),
       namespace: metricsNamespace(this.stage),
       environments,
-      // Without names of environments, alarms are on all of them together.
-      otherEnvironments: otherEnvironments ?? environments.length === 0,
+      // SSM may have more than those that are named here.
+      otherEnvironments: otherEnvironments ?? true,
       canary: canary !== undefined,
+      ...(canary?.every && { canaryEvery: canary.every }),
     };
   }
 
@@ -76,14 +81,27 @@ export abstract class RelayServiceBase extends Construct implements IRelayServic
   }
 
   metricCpuUtilization(options: MetricOptions = {}): Metric {
-    return serviceMetric(this.ownObserved(), 'CPUUtilization', 'Average').with(options);
+    return this.placed(serviceMetric(this.here(), 'CPUUtilization', 'Average'), options);
   }
 
   metricMemoryUtilization(options: MetricOptions = {}): Metric {
-    return serviceMetric(this.ownObserved(), 'MemoryUtilization', 'Maximum').with(options);
+    return this.placed(serviceMetric(this.here(), 'MemoryUtilization', 'Maximum'), options);
   }
 
-  private reported(name: RelayMetricName, statistic: Statistic, options: MetricOptions = {}): Metric {
-    return relayMetric({ namespace: metricsNamespace(this.stage) }, name, statistic).with(options);
+  private reported(
+    name: RelayMetricName,
+    statistic: Statistic,
+    { dimensionsMap = {}, ...options }: MetricOptions = {},
+  ): Metric {
+    return this.placed(relayMetricBy(this.here(), name, statistic, dimensionsMap), options);
+  }
+
+  private here(): Observed {
+    return seenFrom(this.observed(), Stack.of(this).region);
+  }
+
+  /** In a stack of another region it keeps its region: graphs read it there, and the CDK refuses an alarm on it. */
+  private placed(metric: Metric, options: MetricOptions): Metric {
+    return metric.attachTo(this).with(options);
   }
 }

@@ -17,6 +17,11 @@ export interface ExistingLoadBalancer {
   readonly listener?: elb.IApplicationListener;
   /** The number of the first rule in `listener`, where no other rule may have it. Required with `listener`. */
   readonly priority?: number;
+  /**
+   * Whether other services use it too. What it answers by itself, such as 503 without a target, then counts in no error budget of the relay,
+   * since it may be theirs. @default true
+   */
+  readonly shared?: boolean;
   /** Which requests the rule in `listener` lets through, such as those for a host name. @default all paths */
   readonly conditions?: readonly elb.ListenerCondition[];
   /** The listener's port; 80 means plain HTTP. @default 443 with a certificate or with `listener`, else 80 */
@@ -52,6 +57,7 @@ export class RelayLoadBalancer extends Construct {
   readonly port: number;
   readonly tls: boolean;
   private readonly fullName: string;
+  private readonly shared: boolean;
 
   constructor(scope: Construct, id: string, props: RelayLoadBalancerProps) {
     super(scope, id);
@@ -68,6 +74,7 @@ export class RelayLoadBalancer extends Construct {
     this.tls = existing?.listener ? existing.port !== 80 : certificate !== undefined;
     this.port = existing?.port ?? (this.tls ? 443 : 80);
 
+    this.shared = existing !== undefined && existing.shared !== false;
     if (existing) {
       this.loadBalancer = existing.loadBalancer;
       this.fullName = Fn.select(1, Fn.split(':loadbalancer/', existing.loadBalancer.loadBalancerArn));
@@ -111,7 +118,8 @@ export class RelayLoadBalancer extends Construct {
 
   /** Its names in CloudWatch. */
   observed(name: string): ObservedLoadBalancer {
-    return { name, fullName: this.fullName, targetGroupFullName: this.targetGroup.targetGroupFullName };
+    const { fullName, shared } = this;
+    return { name, fullName, targetGroupFullName: this.targetGroup.targetGroupFullName, ...(shared && { shared }) };
   }
 
   private create(id: string, props: RelayLoadBalancerProps): elb.ApplicationLoadBalancer {

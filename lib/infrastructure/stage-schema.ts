@@ -14,7 +14,7 @@ import type {
   ForwardSettings,
   PathBehaviorSettings,
 } from './edge-settings.ts';
-import { settableThresholds, type Thresholds } from './observability/thresholds.ts';
+import { settableObjective, settableThresholds, type Thresholds } from './observability/thresholds.ts';
 import { EDGE_REGION, REGION } from './regions.ts';
 import { RELAY_PORT } from './relay-contract.ts';
 import { boolean, group, integer, isRecord, list, mapOf, number, oneOf, type Read, text } from './stage-readers.ts';
@@ -352,7 +352,7 @@ const alarms = group<AlarmSettings>({
     ) as { readonly [Name in keyof Thresholds]-?: Read<number> },
   ),
   // Below 90 % there is nothing to page about; at 100 % there is no budget.
-  availabilityPercent: number(90, 99.999, '%'),
+  availabilityPercent: number(settableObjective.from, settableObjective.to, '%'),
 });
 
 // CloudWatch Logs: PutRetentionPolicy.

@@ -1,10 +1,21 @@
 import { Duration } from 'aws-cdk-lib';
+import type { IMetric } from 'aws-cdk-lib/aws-cloudwatch';
 import type { AlarmRow } from './alarm-row.ts';
-import { type MetricOptions, type RelayMetricName, relayMetric, type Statistic, tableMetric } from './metrics.ts';
+import {
+  expression,
+  type MetricOptions,
+  type RelayMetricName,
+  relayMetric,
+  type Statistic,
+  tableMetric,
+} from './metrics.ts';
 import type { Observed } from './observed.ts';
 
 /** A stage with more environments than this has shared alarms: a stack is limited to 500 resources. */
 const MAX_ENVIRONMENTS = 50;
+
+/** AWS: "Using metric math", metrics of an alarm. */
+const MAX_METRICS = 10;
 
 /** Alarms on fresh, valid and stored flags. */
 export function flagRows(observed: Observed): AlarmRow[] {
@@ -88,17 +99,40 @@ const ENVIRONMENT_ROWS: readonly (Pick<AlarmRow, 'id' | 'datapoints' | 'says'> &
 function environmentRows(observed: Observed): AlarmRow[] {
   const { environments, otherEnvironments = false } = observed;
   const own = environments.length <= MAX_ENVIRONMENTS ? environments : [];
-  const together = own.length === 0 || otherEnvironments ? [undefined] : [];
-  return ENVIRONMENT_ROWS.flatMap(({ name, says, ...row }) =>
-    [...own, ...together].map((environment) => ({
-      ...row,
-      above: 0,
-      missing: 'fine',
-      ...(environment !== undefined && { subject: environment }),
-      says: `${environment ?? 'At least one environment'}: ${says}`,
-      metric: relayMetric(observed, name, 'Maximum', environment === undefined ? {} : { environment }),
-    })),
+  const together = own.length === 0 || otherEnvironments;
+  return ENVIRONMENT_ROWS.flatMap(({ name, says, ...row }): AlarmRow[] => {
+    const fires = { ...row, above: 0, missing: 'fine' } as const;
+    return [
+      ...own.map((environment) => ({
+        ...fires,
+        subject: environment,
+        says: `${environment}: ${says}`,
+        metric: relayMetric(observed, name, 'Maximum', { environment }),
+      })),
+      ...(together
+        ? [
+            {
+              ...fires,
+              says: `At least one${own.length > 0 ? ' other' : ''} environment: ${says}`,
+              metric: ofOthers(observed, name, own),
+            },
+          ]
+        : []),
+    ];
+  });
+}
+
+/** What is above 0 if an environment has the problem that is none of these. Every metric of `ENVIRONMENT_ROWS` is a sum over environments. */
+function ofOthers(observed: Observed, name: RelayMetricName, own: readonly string[]): IMetric {
+  // With more, the alarm is on all environments, and fires besides that of the one that has the problem.
+  if (own.length === 0 || own.length >= MAX_METRICS) return relayMetric(observed, name, 'Maximum');
+  const known = own.map(
+    (environment, index) => [`own${index}`, relayMetric(observed, name, 'Sum', { environment })] as const,
   );
+  // An environment beyond the limit of CloudWatch's environments has no metric, and counts with the others.
+  const without = known.map(([id]) => ` - FILL(${id}, 0)`).join('');
+  const metrics = { all: relayMetric(observed, name, 'Sum'), ...Object.fromEntries(known) };
+  return expression(`FILL(all, 0)${without}`, metrics, 'relays and other environments with the problem');
 }
 
 function storeRows(observed: Observed): AlarmRow[] {

@@ -6,6 +6,7 @@ import type { Observed, ObservedLoadBalancer } from './observed.ts';
 export function homeRows(observed: Observed): AlarmRow[] {
   return [
     ...observed.loadBalancers.flatMap(loadBalancerRows(observed)),
+    ...(observed.loadBalancers.length === 0 ? [unbalancedRow(observed)] : []),
     ...serviceRows(observed),
     ...flagRows(observed),
     ...trafficRows(observed),
@@ -48,6 +49,20 @@ function loadBalancerRows({ tasks }: Observed): (one: ObservedLoadBalancer) => A
         above: 0,
       },
     ];
+  };
+}
+
+/** Nobody counts ready relays without a load balancer, but each that runs tells its metrics. */
+function unbalancedRow(observed: Observed): AlarmRow {
+  const { tasks } = observed;
+  return {
+    id: 'too-few-healthy-tasks',
+    pages: true,
+    datapoints: 3,
+    missing: 'breaching',
+    says: `Fewer than ${tasks} relays report metrics.`,
+    metric: relayMetric(observed, 'Up', 'Sum'),
+    below: tasks,
   };
 }
 
@@ -129,12 +144,13 @@ function trafficRows(observed: Observed): AlarmRow[] {
 }
 
 function canaryRows(observed: Observed): AlarmRow[] {
+  const options = observed.canaryEvery ? { period: observed.canaryEvery } : {};
   const differs: AlarmRow = {
     id: 'canary-differs',
     datapoints: 5,
     missing: 'fine',
     says: 'The relay and the flag table have different flags.',
-    metric: canaryMetric(observed, 'DifferingFlags', 'Maximum'),
+    metric: canaryMetric(observed, 'DifferingFlags', 'Maximum', options),
     above: 0,
   };
   return [
@@ -145,7 +161,7 @@ function canaryRows(observed: Observed): AlarmRow[] {
       of: 5,
       missing: 'breaching',
       says: 'The synthetic check gets no stream from the relay or no flags from the table.',
-      metric: canaryMetric(observed, 'Success', 'Minimum'),
+      metric: canaryMetric(observed, 'Success', 'Minimum', options),
       below: 1,
     },
     // Without a load balancer the check reads the table alone.

@@ -16,9 +16,9 @@ import type { AlarmRow } from './alarm-row.ts';
 import { homeRows } from './alarm-rows.ts';
 import { edgeRows, type RegionObserved, regionRows } from './alarm-rows-region.ts';
 import { type BurnRate, burnRates, describeBurnRate, failedPercentAt, failedRequests } from './burn-rates.ts';
-import type { IObservedRelay, Observed, ObserveOptions } from './observed.ts';
+import { type IObservedRelay, type Observed, type ObserveOptions, seenFrom } from './observed.ts';
 import { letAlarmsPublish } from './publishers.ts';
-import type { Thresholds } from './thresholds.ts';
+import { settableObjective, settableThresholds, type ThresholdName, type Thresholds } from './thresholds.ts';
 
 /** CloudWatch: actions for each state of an alarm; EventBridge: targets of a rule. */
 const MAX_TOPICS = 5;
@@ -61,7 +61,8 @@ export class RelayAlarms extends Construct {
     super(scope, id);
     const { relay, alarmNamePrefix: prefix, availabilityPercent = 99.99, ...options } = props;
     const { environments, otherEnvironments, canary } = props;
-    const observed = relay.observed({ environments, otherEnvironments, canary });
+    const observed = this.nearby(relay.observed({ environments, otherEnvironments, canary }));
+    checkObjective(this, availabilityPercent);
     const { stage, clusterName, serviceName, loadBalancers } = observed;
     const made = alarmsOf(this, prefix, homeRows(observed), options);
     // Without a load balancer nothing counts requests.
@@ -90,6 +91,15 @@ export class RelayAlarms extends Construct {
         ),
       ),
     });
+  }
+
+  /** An alarm can only be in the region of its metrics. */
+  private nearby(observed: Observed): Observed {
+    const { region } = Stack.of(this);
+    const seen = seenFrom(observed, region);
+    if (seen.region === undefined) return seen;
+    const place = Token.isUnresolved(region) ? 'a stack without a region' : region;
+    throw new Error(`${this.node.path} is in ${place}, and its relay in ${seen.region}: put alarms into a stack there`);
   }
 
   /** Fires while both windows are above the rate; their own alarms notify nobody. */
@@ -209,12 +219,36 @@ function named(prefix: string | undefined, name: string): string | undefined {
   return prefix === undefined ? undefined : `${prefix}-${name}`;
 }
 
+/** The objective must leave an error budget that can be measured. */
+function checkObjective(scope: Construct, availabilityPercent: number): void {
+  const { from, to } = settableObjective;
+  if (availabilityPercent >= from && availabilityPercent <= to) return;
+  throw new Error(
+    `${scope.node.path}: availabilityPercent=${availabilityPercent} is invalid: expected from ${from} to ${to} (%)`,
+  );
+}
+
+/** Throws an Error for a threshold that no alarm has, or that makes no sense. */
+function checkThresholds(scope: Construct, thresholds: Thresholds = {}): void {
+  for (const [name, value] of Object.entries(thresholds)) {
+    const accepted = Object.hasOwn(settableThresholds, name) ? settableThresholds[name as ThresholdName] : undefined;
+    const known = Object.keys(settableThresholds).join(', ');
+    if (!accepted) throw new Error(`${scope.node.path}: thresholds.${name} is unknown: expected one of ${known}`);
+    const { from, to, unit } = accepted;
+    if (value >= from && value <= to) continue;
+    throw new Error(
+      `${scope.node.path}: thresholds.${name}=${value} is invalid: expected from ${from} to ${to} (${unit})`,
+    );
+  }
+}
+
 function alarmsOf(
   scope: Construct,
   prefix: string | undefined,
   rows: readonly AlarmRow[],
   options: AlarmOptions,
 ): Made[] {
+  checkThresholds(scope, options.thresholds);
   return rows.map((row) => ({ row, alarm: alarmOf(scope, prefix, row, options) }));
 }
 

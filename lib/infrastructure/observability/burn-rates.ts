@@ -61,9 +61,12 @@ export function requestsOf(
   period: Duration,
   of: 'everything' | 'relays' = 'everything',
 ) {
-  const metricsOf = (name: string) => balancers.map((one) => loadBalancerMetric(one, name, 'Sum', { period }));
-  const ids = (what: string) => balancers.map((_, index) => `${what}${index}`);
-  const refused = of === 'relays' ? [] : ids('refused');
+  // What a shared load balancer refuses may be for another service, and has no dimension that tells.
+  const refusing = of === 'relays' ? [] : balancers.filter(({ shared }) => !shared);
+  const metricsOf = (name: string, counted = balancers) =>
+    counted.map((one) => loadBalancerMetric(one, name, 'Sum', { period }));
+  const ids = (what: string, counted = balancers) => counted.map((_, index) => `${what}${index}`);
+  const refused = ids('refused', refusing);
   const [failed, requests] = [ids('failed'), ids('requests')];
   const sum = (...names: string[]) => `(${names.map((name) => `FILL(${name}, 0)`).join(' + ')})`;
   const named = (names: readonly string[], metrics: ReturnType<typeof metricsOf>) =>
@@ -73,7 +76,7 @@ export function requestsOf(
     // AWS: RequestCount has only requests for which a target was chosen.
     all: sum(...requests, ...refused),
     metrics: Object.fromEntries([
-      ...named(refused, metricsOf('HTTPCode_ELB_5XX_Count')),
+      ...named(refused, metricsOf('HTTPCode_ELB_5XX_Count', refusing)),
       ...named(failed, metricsOf('HTTPCode_Target_5XX_Count')),
       ...named(requests, metricsOf('RequestCount')),
     ]),

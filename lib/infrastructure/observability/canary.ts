@@ -57,12 +57,15 @@ export class RelayCanary extends Construct implements ec2.IConnectable, IGrantab
   readonly caller: lambda.Function;
   readonly reader: lambda.Function;
   readonly connections: ec2.Connections;
+  /** How often it runs, which is the period of its alarms. */
+  readonly every: Duration;
   /** The role of the reader. */
   readonly grantPrincipal: IPrincipal;
 
   constructor(scope: Construct, id: string, props: RelayCanaryProps) {
     super(scope, id);
     const { relay, environment, functionNamePrefix, every = Duration.minutes(1) } = props;
+    this.every = every;
     const { stage, vpc, flagTable } = this.complete(props);
     const relayUrl = props.relayUrl ?? relay?.url;
     const serverName = props.serverName ?? relay?.domainName;

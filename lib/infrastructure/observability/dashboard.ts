@@ -1,7 +1,7 @@
-import { Duration } from 'aws-cdk-lib';
+import { Duration, Stack } from 'aws-cdk-lib';
 import { Dashboard, type IAlarm, type IWidget, PeriodOverride, TextWidget } from 'aws-cdk-lib/aws-cloudwatch';
 import { Construct } from 'constructs';
-import type { IObservedRelay, Observed, ObserveOptions } from './observed.ts';
+import { type IObservedRelay, type Observed, type ObserveOptions, seenFrom } from './observed.ts';
 import { howAreOthers } from './questions-elsewhere.ts';
 import { isDataFresh, isItUp, type Up, whoIsConnected } from './questions-of-flags.ts';
 import { isThereRoom, whatDoesItSay, whatFails } from './questions-of-limits.ts';
@@ -36,7 +36,8 @@ export class RelayDashboard extends Construct {
     super(scope, id);
     const { relay, environments, otherEnvironments, canary, dashboardName: name, ...more } = props;
     const elsewhere = (props.elsewhere ?? []).map((one) => one.observed());
-    const up = { ...relay.observed({ environments, otherEnvironments, canary }), ...more, elsewhere };
+    const observed = relay.observed({ environments, otherEnvironments, canary });
+    const up = { ...seenFrom(observed, Stack.of(this).region), ...more, elsewhere };
     this.dashboard = new Dashboard(this, 'Dashboard', {
       ...(name !== undefined && { dashboardName: name }),
       defaultInterval: Duration.hours(3),
@@ -49,7 +50,7 @@ export class RelayDashboard extends Construct {
         ...isDataFresh(up),
         ...whatFails(up),
         ...isThereRoom(up),
-        ...whatDoesItSay(up),
+        ...whatDoesItSay(observed),
         ...howAreOthers(elsewhere),
       ],
     });

@@ -13,7 +13,7 @@ export const relayMetrics = {
   StreamsRefused: [[]],
   Answers: [[]],
   Answers5xx: [[]],
-  Requests: [['Environment']],
+  Requests: [[], ['Environment']],
   UpstreamDisconnected: [[], ['Environment']],
   UpstreamRefused: [[], ['Environment']],
   DataAge: [[], ['Environment']],
@@ -21,7 +21,7 @@ export const relayMetrics = {
   UnreadableItems: [[], ['Environment']],
   PropagationToStreams: [[]],
   PropagationToTable: [[]],
-  StoreDown: [[]],
+  StoreDown: [[], ['Environment', 'Database']],
   StoreWriteErrors: [[]],
   ReplicaStoreErrors: [[], ['Database']],
   PropagationToReplicas: [[]],
@@ -80,7 +80,7 @@ function metric(
 
 /** A metric of the whole relay or of one environment. Every task reports it once a minute. */
 export function relayMetric(
-  { namespace }: Pick<Observed, 'namespace'>,
+  { namespace, region }: Pick<Observed, 'namespace' | 'region'>,
   name: RelayMetricName,
   statistic: Statistic,
   { environment, ...options }: MetricOptions & { readonly environment?: string } = {},
@@ -89,16 +89,37 @@ export function relayMetric(
   if (!relayMetrics[name].some((by) => by.join() === dimensions.join())) {
     throw new Error(`the relay does not report ${name} by ${dimensions.join() || 'nothing'}`);
   }
-  return metric(namespace, name, statistic, environment === undefined ? {} : { Environment: environment }, options);
+  const by: Record<string, string> = environment === undefined ? {} : { Environment: environment };
+  return metric(namespace, name, statistic, by, placed(region, options));
+}
+
+/** A metric of the whole relay, or by what these dimensions name. Throws an Error for a combination that relays do not report. */
+export function relayMetricBy(
+  { namespace, region }: Pick<Observed, 'namespace' | 'region'>,
+  name: RelayMetricName,
+  statistic: Statistic,
+  dimensions: Readonly<Record<string, string>>,
+): Metric {
+  const reported: readonly (readonly string[])[] = relayMetrics[name];
+  const asked = Object.keys(dimensions).sort().join();
+  if (!reported.some((by) => [...by].sort().join() === asked)) {
+    const known = reported.map((by) => by.join(' and ') || 'nothing').join(', or by ');
+    throw new Error(`dimensionsMap is invalid: relays report ${name} by ${known}, not by ${asked || 'nothing'}`);
+  }
+  return metric(namespace, name, statistic, { ...dimensions }, placed(region));
+}
+
+/** Metrics of another region than the stack's name theirs. */
+function placed(region: string | undefined, options: MetricOptions = {}): MetricOptions {
+  return region === undefined ? options : { region, ...options };
 }
 
 /** One line per value of a dimension: environments come and go without a deployment. */
 export function relaySearch(
-  { namespace }: Pick<Observed, 'namespace'>,
+  { namespace, region }: Pick<Observed, 'namespace' | 'region'>,
   name: RelayMetricName,
   statistic: Statistic,
   by: 'Environment' | 'Kind' | 'Reason' | 'Database' | 'Version',
-  region?: string,
 ): IMetric {
   if (!relayMetrics[name].some((dimensions) => dimensions.join() === by)) {
     throw new Error(`the relay does not report ${name} by ${by}`);
@@ -113,45 +134,46 @@ export function relaySearch(
 }
 
 export function canaryMetric(
-  { stage }: Pick<Observed, 'stage'>,
+  { stage, region }: Pick<Observed, 'stage' | 'region'>,
   name: CanaryMetricName,
   statistic: Statistic,
   options?: MetricOptions,
 ): Metric {
-  return metric(canaryNamespace(stage), name, statistic, {}, options);
+  return metric(canaryNamespace(stage), name, statistic, {}, placed(region, options));
 }
 
 /** A metric of a load balancer or its targets. Only those of targets have the target group dimension. */
 export function loadBalancerMetric(
-  { fullName, targetGroupFullName }: ObservedLoadBalancer,
+  { fullName, targetGroupFullName, region }: ObservedLoadBalancer,
   name: string,
   statistic: Statistic,
   options?: MetricOptions,
 ): Metric {
   const withTargets = /^(Un)?Healthy|^HTTPCode_Target|^Target|^RequestCount$/.test(name);
   const dimensions = { LoadBalancer: fullName, ...(withTargets && { TargetGroup: targetGroupFullName }) };
-  return metric('AWS/ApplicationELB', name, statistic, dimensions, options);
+  return metric('AWS/ApplicationELB', name, statistic, dimensions, placed(region, options));
 }
 
 export function serviceMetric(
-  { clusterName, serviceName }: Pick<Observed, 'clusterName' | 'serviceName'>,
+  { clusterName, serviceName, region }: Pick<Observed, 'clusterName' | 'serviceName' | 'region'>,
   name: 'CPUUtilization' | 'MemoryUtilization' | 'RunningTaskCount' | 'DesiredTaskCount' | 'NetworkTxBytes',
   statistic: Statistic,
   options?: MetricOptions,
 ): Metric {
   const namespace = name.endsWith('Utilization') ? 'AWS/ECS' : 'ECS/ContainerInsights';
-  return metric(namespace, name, statistic, { ClusterName: clusterName, ServiceName: serviceName }, options);
+  const dimensions = { ClusterName: clusterName, ServiceName: serviceName };
+  return metric(namespace, name, statistic, dimensions, placed(region, options));
 }
 
 /** A metric of one replica, reported in its region; replication latency is reported in the writing region. */
 export function tableMetric(
-  { tableName }: Pick<Observed, 'tableName'>,
+  { tableName, region }: Pick<Observed, 'tableName' | 'region'>,
   name: string,
   statistic: Statistic,
   { receivingRegion, ...options }: MetricOptions & { readonly receivingRegion?: string } = {},
 ): Metric {
   const dimensions = { TableName: tableName, ...(receivingRegion && { ReceivingRegion: receivingRegion }) };
-  return metric('AWS/DynamoDB', name, statistic, dimensions, options);
+  return metric('AWS/DynamoDB', name, statistic, dimensions, placed(region, options));
 }
 
 /** Edge functions report in the region where they ran, under a name that starts with their home region. */
@@ -222,7 +244,7 @@ export function expression(
 }
 
 /** The relay's own metrics, with labels for the legend. */
-export function relayOf(observed: Pick<Observed, 'namespace'>) {
+export function relayOf(observed: Pick<Observed, 'namespace' | 'region'>) {
   return (name: RelayMetricName, statistic: Statistic, label: string, options: MetricOptions = {}) =>
     relayMetric(observed, name, statistic, { label, ...options });
 }

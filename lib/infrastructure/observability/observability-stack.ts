@@ -108,7 +108,8 @@ export function observeStage(
     region,
     namespace: metricsNamespace(stage.name),
     environments: stage.environments,
-    otherEnvironments: Object.hasOwn(stage.relay.secrets, 'AUTO_CONFIG_KEY'),
+    // SSM and auto-configuration may have more than the stage names.
+    otherEnvironments: true,
     tasks: stage.relay.tasks,
     containerInsights: stage.production,
     certificateArns: [

@@ -1,3 +1,4 @@
+import type { Duration } from 'aws-cdk-lib';
 import type { IConstruct } from 'constructs';
 
 /** The monitored parts of one stage, by their CloudWatch names. Literals or tokens of the same region. */
@@ -7,7 +8,7 @@ export interface Observed {
   readonly namespace: string;
   /** Environments with their own alarms. */
   readonly environments: readonly string[];
-  /** Whether relays serve others too, such as those of auto-configuration: adds alarms on all together. @default false */
+  /** Whether relays may serve others too, which have alarms together. @default false */
   readonly otherEnvironments?: boolean;
   /** Where these relays run. @default the region of the stack */
   readonly region?: string;
@@ -29,6 +30,8 @@ export interface Observed {
   readonly writes: boolean;
   /** Whether the synthetic check runs. */
   readonly canary: boolean;
+  /** How often it runs. @default once a minute */
+  readonly canaryEvery?: Duration;
   readonly edge?: ObservedEdge | undefined;
 }
 
@@ -36,10 +39,10 @@ export interface Observed {
 export interface ObserveOptions {
   /** Environments with their own alarms. @default none: alarms are on all together */
   readonly environments?: readonly string[] | undefined;
-  /** Whether relays serve others too, such as those of auto-configuration. @default false */
+  /** Whether relays may serve others too: those in SSM or of auto-configuration that are not named here. @default true */
   readonly otherEnvironments?: boolean | undefined;
   /** The synthetic check, a `RelayCanary`. @default none */
-  readonly canary?: IConstruct | undefined;
+  readonly canary?: (IConstruct & { readonly every?: Duration }) | undefined;
 }
 
 /** What alarms and the dashboard watch: a `RelayService`, or one of another app. */
@@ -53,6 +56,16 @@ export interface ObservedLoadBalancer {
   readonly fullName: string;
   /** `targetgroup/<name>/<id>`. */
   readonly targetGroupFullName: string;
+  /** Whether other services use it too: what it answers by itself may be theirs. @default false */
+  readonly shared?: boolean;
+  /** @default the region of the stack */
+  readonly region?: string;
+}
+
+/** The same for a stack in this region: only what is elsewhere has a region, which metrics then name. */
+export function seenFrom({ region, ...observed }: Observed, here: string): Observed {
+  if (region === undefined || region === here) return observed;
+  return { ...observed, region, loadBalancers: observed.loadBalancers.map((one) => ({ ...one, region })) };
 }
 
 export interface ObservedEdge {

@@ -29,20 +29,21 @@ export function howAreOthers(others: readonly Observed[]): IWidget[][] {
   ];
 }
 
-function relaysElsewhere(observed: Observed): IWidget[][] {
-  const { region = observed.homeRegion, tasks, containerInsights, logGroupName } = observed;
+function relaysElsewhere(given: Observed): IWidget[][] {
+  const { region = given.homeRegion, tasks, containerInsights, logGroupName } = given;
+  const observed = { ...given, region };
   const titled = (title: string) => `${region}: ${title}`;
   const relay = (name: RelayMetricName, statistic: Statistic, label: string) =>
-    relayMetric(observed, name, statistic, { label, region });
+    relayMetric(observed, name, statistic, { label });
   const search = (name: RelayMetricName, statistic: Statistic, by: 'Kind' | 'Version' | 'Environment') =>
-    relaySearch(observed, name, statistic, by, region);
+    relaySearch(observed, name, statistic, by);
   const service = (name: 'CPUUtilization' | 'MemoryUtilization', label: string) =>
-    serviceMetric(observed, name, 'Maximum', { label, region });
+    serviceMetric(observed, name, 'Maximum', { label });
   const available = expression(
     '100 * (1 - FILL(failed, 0) / answers)',
     {
-      failed: relayMetric(observed, 'Answers5xx', 'Sum', { region }),
-      answers: relayMetric(observed, 'Answers', 'Sum', { region }),
+      failed: relayMetric(observed, 'Answers5xx', 'Sum'),
+      answers: relayMetric(observed, 'Answers', 'Sum'),
     },
     'non-5xx responses, %',
   );
@@ -93,7 +94,7 @@ function relaysElsewhere(observed: Observed): IWidget[][] {
           ...QUARTER,
           unit: '%',
           max: 100,
-          ...(containerInsights && { right: sentBy(observed, region), rightUnit: 'bytes per second' }),
+          ...(containerInsights && { right: sentBy(observed), rightUnit: 'bytes per second' }),
         },
       ),
     ],

@@ -200,15 +200,14 @@ function network(observed: Observed): IWidget[] {
 }
 
 /** What each relay sends. Only Container Insights says. */
-export function sentBy(observed: Observed, region?: string): IMetric[] {
-  const options = region === undefined ? {} : { region };
+export function sentBy(observed: Observed): IMetric[] {
   return [
-    serviceMetric(observed, 'NetworkTxBytes', 'Average', { label: 'sent, average relay', ...options }),
-    serviceMetric(observed, 'NetworkTxBytes', 'Maximum', { label: 'sent, busiest relay', ...options }),
+    serviceMetric(observed, 'NetworkTxBytes', 'Average', { label: 'sent, average relay' }),
+    serviceMetric(observed, 'NetworkTxBytes', 'Maximum', { label: 'sent, busiest relay' }),
   ];
 }
 
-export function whatDoesItSay({ logGroupName, homeRegion }: Observed): IWidget[][] {
+export function whatDoesItSay({ logGroupName, homeRegion, region = homeRegion }: Observed): IWidget[][] {
   return [
     [question('6. What is in the log?', 'More saved queries are in Logs Insights, in the folder edge-flag-relay.')],
     [
@@ -217,7 +216,7 @@ export function whatDoesItSay({ logGroupName, homeRegion }: Observed): IWidget[]
         logGroupNames: [logGroupName],
         queryLines: [...recentTrouble.lines],
         view: LogQueryVisualizationType.TABLE,
-        region: homeRegion,
+        region,
         width: WIDTH,
         height: 8,
       }),
@@ -236,10 +235,30 @@ export function distributions(id: string | undefined): IMetric[] {
 
 type ObservedDecisions = Pick<ObservedEdge, 'decisions' | 'regions'>;
 
-/** A row about what edge functions decided. */
+/**
+ * CloudWatch: 500 metrics of a widget and 2,500 of a dashboard, those that only an expression reads included. AWS: "CloudWatch service quotas".
+ * Three such widgets leave the other widgets more than they need.
+ */
+const MAX_METRICS = 500;
+const MAX_DECISION_WIDGETS = 3;
+
+/** What edge functions decided. */
 export function decisionGraphs(observed: Pick<Observed, 'stage'>, edge: ObservedDecisions): IWidget[] {
+  // In each region, and the expression that adds them up.
+  const each = Math.floor(MAX_METRICS / (edge.regions.length + 1));
+  const shown = edge.decisions.slice(0, each * MAX_DECISION_WIDGETS);
+  const rest = edge.decisions.length - shown.length;
+  const groups = Array.from({ length: Math.max(1, Math.ceil(shown.length / each)) }, (_, index) =>
+    shown.slice(index * each, (index + 1) * each),
+  );
+  const titleOf = (index: number) =>
+    groups.length === 1
+      ? 'Edge: decisions by variation'
+      : `Edge: decisions by variation, ${index + 1} of ${groups.length}${rest > 0 ? `, ${rest} more in Metrics` : ''}`;
   return [
-    graph('Edge: decisions by variation', decisions(observed, edge), { stacked: true, unit: 'per minute' }),
+    ...groups.map((decisions, index) =>
+      graph(titleOf(index), decided(observed, { ...edge, decisions }), { stacked: true, unit: 'per minute' }),
+    ),
     graph('Edge: fallbacks', atEdge(observed, edge, 'Fallbacks', 'Sum'), { unit: 'per minute' }),
     graph('Edge: age of the flags that decided', atEdge(observed, edge, 'DataAge', 'Maximum'), {
       unit: 'seconds',
@@ -249,7 +268,7 @@ export function decisionGraphs(observed: Pick<Observed, 'stage'>, edge: Observed
 }
 
 /** One line per variation, over all regions. */
-function decisions(observed: Pick<Observed, 'stage'>, { decisions, regions }: ObservedDecisions): IMetric[] {
+function decided(observed: Pick<Observed, 'stage'>, { decisions, regions }: ObservedDecisions): IMetric[] {
   return decisions.map((name, index) => {
     const usingMetrics = Object.fromEntries(
       regions.map((region, place) => [

@@ -35,5 +35,8 @@ export const settableThresholds = {
 
 export type ThresholdName = keyof typeof settableThresholds;
 
+/** The availability objectives on which there are alarms. Below 94 % even the fastest burn rate is almost all requests: 14.4 × 6 % is 86 %. */
+export const settableObjective = { from: 95, to: 99.999 } as const;
+
 /** By alarm. What is absent has the default in its row. */
 export type Thresholds = Partial<Readonly<Record<ThresholdName, number>>>;

@@ -2,6 +2,7 @@
 import { Duration, Stack } from 'aws-cdk-lib';
 import { Annotations, Match, Template } from 'aws-cdk-lib/assertions';
 import { Certificate } from 'aws-cdk-lib/aws-certificatemanager';
+import { Alarm } from 'aws-cdk-lib/aws-cloudwatch';
 import { AttributeType, TableEncryptionV2, TableV2 } from 'aws-cdk-lib/aws-dynamodb';
 import { Peer, SecurityGroup, Vpc } from 'aws-cdk-lib/aws-ec2';
 import { Cluster, ContainerImage } from 'aws-cdk-lib/aws-ecs';
@@ -19,6 +20,7 @@ import { Topic } from 'aws-cdk-lib/aws-sns';
 import {
   FlagTable,
   RelayAlarms,
+  type RelayAlarmsProps,
   RelayCanary,
   RelayDashboard,
   RelayService,
@@ -67,6 +69,11 @@ function certificateIn(stack: Stack) {
 
 function relayIn(stack: Stack, props: Partial<RelayServiceProps> = {}) {
   return new RelayService(stack, 'Relay', { stage: 'mine', flagTable: flags, image, ...props });
+}
+
+function alarmsIn(stack: Stack, props: Partial<RelayAlarmsProps>) {
+  const relay = RelayService.fromStage(stack, 'Theirs', { stage: 'prod', flagTable: flags });
+  return new RelayAlarms(stack, 'Alarms', { relay, topics: [], ...props });
 }
 
 const newStack = (id = 'Mine') => new Stack(createApp(), id, { env });
@@ -217,6 +224,16 @@ describe('a new relay with its monitoring', () => {
     });
   });
 
+  test('has metrics by every dimension by which relays report them, and no others', () => {
+    expect(relay.metric('StreamsClosed', { dimensionsMap: { Reason: 'slow' } }).dimensions).toEqual({ Reason: 'slow' });
+    expect(() => relay.metric('StreamsClosed')).toThrow(
+      'dimensionsMap is invalid: relays report StreamsClosed by Reason, not by nothing',
+    );
+    expect(() => relay.metric('Answers5xx', { dimensionsMap: { Environment: 'production' } })).toThrow(
+      'dimensionsMap is invalid: relays report Answers5xx by nothing, not by Environment',
+    );
+  });
+
   test('has metrics, by the minute unless asked otherwise', () => {
     const errors = relay.metricErrors();
     expect([errors.namespace, errors.metricName, errors.statistic, errors.period.toSeconds()]).toEqual([
@@ -271,6 +288,119 @@ test('a table of the CDK’s own is granted with its key', () => {
       ],
     },
   });
+});
+
+/** The properties of the alarms, without those of their names. */
+function alarmsOf(stack: Stack) {
+  const found = Template.fromStack(stack).findResources('AWS::CloudWatch::Alarm');
+  return Object.entries(found).map(([id, { Properties }]) => ({ id, ...Properties }));
+}
+
+describe('alarms and dashboards in another region than the relay', () => {
+  const elsewhere = () => new Stack(createApp(), 'Theirs', { env: { account, region: 'us-east-1' } });
+  const relayOf = (stack: Stack) =>
+    RelayService.fromStage(stack, 'Relay', { stage: 'prod', flagTable: flags, region: 'eu-west-1' });
+
+  test('are refused: an alarm reads the metrics of its own region', () => {
+    const stack = elsewhere();
+    const relay = relayOf(stack);
+    expect(() => new RelayAlarms(stack, 'Alarms', { relay, topics: [] })).toThrow(
+      'Theirs/Alarms is in us-east-1, and its relay in eu-west-1: put alarms into a stack there',
+    );
+    const home = newStack();
+    for (const [id, one] of Object.entries({ Theirs: relay, Mine: relayIn(home, { vpc: vpcIn(home) }) })) {
+      const alarm = () => new Alarm(stack, id, { metric: one.metricErrors(), threshold: 1, evaluationPeriods: 1 });
+      expect(alarm).toThrow(/Cannot create an Alarm in region 'us-east-1' based on metric 'Answers5xx' in 'eu-west-1'/);
+    }
+  });
+
+  test('read the relay’s region @heavy', () => {
+    const stack = elsewhere();
+    const names = { fullName: 'app/relay/1', targetGroupFullName: 'targetgroup/relay/1' };
+    const observed = { ...relayOf(stack).observed(), loadBalancers: [{ name: 'internal', ...names }] };
+    new RelayDashboard(stack, 'Dashboard', { relay: { observed: () => observed } });
+    const [{ Properties }] = Object.values(Template.fromStack(stack).findResources('AWS::CloudWatch::Dashboard')) as [
+      { Properties: { DashboardBody: { 'Fn::Join': [string, unknown[]] } } },
+    ];
+    const [, parts] = Properties.DashboardBody['Fn::Join'];
+    const text = parts.map((part) => (typeof part === 'string' ? part : 'us-east-1')).join('');
+    const { widgets } = JSON.parse(text) as {
+      widgets: { type: string; properties: { region?: string; metrics?: unknown[][] } }[];
+    };
+    const regions = widgets.flatMap(({ type, properties }) =>
+      type === 'log'
+        ? [properties.region]
+        : (properties.metrics ?? [])
+            .map((row) => [row, row.at(-1) as { region?: string; expression?: string }] as const)
+            // Math has the region of its metrics.
+            .filter(([row, { expression = 'SEARCH' }]) => expression.startsWith('SEARCH') && row[0] !== 'AWS/DynamoDB')
+            .map(([, { region }]) => region),
+    );
+    expect(regions.length).toBeGreaterThan(40);
+    expect(new Set(regions)).toEqual(new Set(['eu-west-1']));
+  });
+});
+
+test('the log widget of a relay that only reads is of its own region @heavy', () => {
+  const stack = new Stack(createApp(), 'Theirs', { env: { account, region: 'us-east-1' } });
+  new RelayDashboard(stack, 'Dashboard', {
+    relay: RelayService.fromStage(stack, 'Relay', { stage: 'prod', flagTable: flags, loadBalancers: [] }),
+  });
+  const body = JSON.stringify(Template.fromStack(stack).findResources('AWS::CloudWatch::Dashboard'));
+  const [, log] = body.split('Recent errors and warnings');
+  expect(log).toMatch(/^\W+region\W+us-east-1/);
+});
+
+test('a relay without a load balancer whose tasks are all gone pages @heavy', () => {
+  const stack = newStack();
+  const relay = relayIn(stack, { vpc: vpcIn(stack), loadBalancer: false });
+  new RelayAlarms(stack, 'Alarms', { relay, topics: [] });
+  const [gone] = alarmsOf(stack).filter(({ AlarmDescription }) => AlarmDescription.startsWith('Fewer than 3 relays'));
+  expect(gone).toMatchObject({
+    ...{ MetricName: 'Up', Statistic: 'Sum', Threshold: 3, ComparisonOperator: 'LessThanThreshold' },
+    TreatMissingData: 'breaching',
+  });
+  const [impaired] = Object.values(Template.fromStack(stack).findResources('AWS::CloudWatch::CompositeAlarm'));
+  expect(JSON.stringify(impaired!.Properties.AlarmRule)).toContain(gone!.id);
+});
+
+test.each([undefined, true, false])('what a load balancer refuses counts unless it is shared: %s @heavy', (shared) => {
+  const stack = newStack();
+  const relay = relayIn(stack, {
+    vpc: vpcIn(stack),
+    existingLoadBalancer: {
+      ...{ loadBalancer: balancerIn(new Stack(stack, 'Theirs', { env })), listener: listenerIn(stack), priority: 1 },
+      ...(shared !== undefined && { shared }),
+    },
+  });
+  new RelayAlarms(stack, 'Alarms', { relay, topics: [] });
+  const budget = alarmsOf(stack).filter(({ AlarmDescription }) => AlarmDescription.includes('error-budget'));
+  expect(budget.length).toBe(6);
+  for (const alarm of budget) {
+    const names = alarm.Metrics.flatMap(({ MetricStat }: { MetricStat?: { Metric: { MetricName: string } } }) =>
+      MetricStat ? [MetricStat.Metric.MetricName] : [],
+    );
+    // AWS: HTTPCode_ELB_5XX_Count has no dimension of a target group.
+    expect([...names].sort()).toEqual([
+      ...(shared === false ? ['HTTPCode_ELB_5XX_Count'] : []),
+      ...['HTTPCode_Target_5XX_Count', 'RequestCount'],
+    ]);
+    expect(alarm.Metrics[0].Expression.includes('refused')).toBe(shared === false);
+  }
+});
+
+test('the alarms of a synthetic check that runs every five minutes look at five minutes @heavy', () => {
+  const stack = newStack();
+  const relay = relayIn(stack, { vpc: vpcIn(stack) });
+  const readerLayer = LayerVersion.fromLayerVersionArn(stack, 'Layer', 'arn:aws:lambda:eu-west-1:1:layer:r:1');
+  const about = { relay, environment: 'production', readerLayer };
+  const canary = new RelayCanary(stack, 'Canary', { ...about, every: Duration.minutes(5) });
+  new RelayAlarms(stack, 'Alarms', { relay, canary, topics: [] });
+  const own = alarmsOf(stack).filter(({ Namespace }) => Namespace === 'EdgeFlagRelayCanary/mine');
+  expect(own.map(({ MetricName, Period }) => [MetricName, Period])).toEqual([
+    ['Success', 300],
+    ['DifferingFlags', 300],
+  ]);
 });
 
 describe('topics of yours', () => {
@@ -396,6 +526,26 @@ test.each<[string, (stack: Stack) => unknown, string]>([
         readerLayer: LayerVersion.fromLayerVersionArn(stack, 'Layer', 'arn:aws:lambda:eu-west-1:1:layer:r:1'),
       }),
     'Mine/Canary: stage is missing: give it, or a relay that has it',
+  ],
+  [
+    'an objective that leaves no error budget',
+    (stack) => alarmsIn(stack, { availabilityPercent: 100 }),
+    'Mine/Alarms: availabilityPercent=100 is invalid: expected from 95 to 99.999 (%)',
+  ],
+  [
+    'an objective whose fastest burn rate is more than all requests',
+    (stack) => alarmsIn(stack, { availabilityPercent: 90 }),
+    'Mine/Alarms: availabilityPercent=90 is invalid: expected from 95 to 99.999 (%)',
+  ],
+  [
+    'a threshold above all values',
+    (stack) => alarmsIn(stack, { thresholds: { cpu: 700 } }),
+    'Mine/Alarms: thresholds.cpu=700 is invalid: expected from 0 to 100 (%)',
+  ],
+  [
+    'a threshold of no alarm',
+    (stack) => alarmsIn(stack, { thresholds: { cpus: 70 } as never }),
+    'Mine/Alarms: thresholds.cpus is unknown: expected one of cpu, memory, ',
   ],
 ])('%s is refused with the construct’s path and what to do', (_, build, message) => {
   expect(() => build(newStack())).toThrow(message);

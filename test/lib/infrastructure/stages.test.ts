@@ -130,7 +130,7 @@ test.each<[string, object, string]>([
   [
     'an objective without an error budget',
     { alarms: { availabilityPercent: 100 } },
-    'alarms.availabilityPercent=100 is invalid: expected a number from 90 to 99.999 (%)',
+    'alarms.availabilityPercent=100 is invalid: expected a number from 95 to 99.999 (%)',
   ],
   [
     "a tag of AWS's",

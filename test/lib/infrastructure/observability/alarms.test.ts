@@ -307,15 +307,39 @@ test('each environment has its own alarms', () => {
   }
 });
 
-test('a stage with more than 50 environments has alarms for the whole stage instead @heavy', () => {
-  const relay = { ...full.relay!, secrets: {} };
-  for (const environments of [['a'], Array.from({ length: 51 }, (_, index) => `e${index}`)]) {
-    const found = ids(observe({ ...full, relay, environments, edge: undefined }).home);
-    for (const kind of kinds) {
-      expect(found.filter((id) => id.startsWith(kind))).toEqual([environments.length > 50 ? kind : `${kind}-a`]);
-    }
+test('environments without alarms of their own, such as one that is only in SSM, have alarms together', () => {
+  const { relay, ...stage } = full;
+  const { secrets: _, ...plain } = relay!;
+  const { home } = observe({ ...stage, relay: plain, edge: undefined });
+  for (const kind of kinds) {
+    const [alarm] = alarmsIn(home).filter(({ AlarmName }) => AlarmName === `edge-flag-relay-full-${kind}`);
+    expect(alarm!.AlarmDescription).toMatch(/^At least one other environment: /);
+    const fires = (values: Record<string, number>) => resultOf(alarm!, values) > alarm!.Threshold;
+    // Two relays with a problem of both environments that have alarms, and then a third environment.
+    expect(fires({ all: 4, own0: 2, own1: 2 })).toBe(false);
+    expect(fires({ all: 5, own0: 2, own1: 2 })).toBe(true);
+    expect(fires({ all: 1, own0: 0, own1: 0 })).toBe(true);
+    // CloudWatch is told of 200 environments: one beyond them has no metric.
+    expect(fires({ all: 1 })).toBe(true);
+    expect(fires({})).toBe(false);
+    for (const { MetricStat } of alarm!.Metrics!) expect(MetricStat?.Stat ?? 'Sum').toBe('Sum');
   }
 });
+
+test.each([1, 9, 10, 50, 51])(
+  '%d environments have alarms of their own and others together, and no alarm more than ten metrics @heavy',
+  (count) => {
+    const environments = Array.from({ length: count }, (_, index) => `e${index}`);
+    const { home } = observe({ ...full, environments, edge: undefined });
+    for (const kind of kinds) {
+      const own = count > 50 ? [] : environments.map((name) => `${kind}-${name}`);
+      expect(ids(home).filter((id) => id.startsWith(kind))).toEqual([...own, kind]);
+    }
+    // AWS: "Using metric math": an alarm on an expression has at most ten metrics.
+    const most = alarmsIn(home).map(({ Metrics = [] }) => Metrics.filter(({ MetricStat }) => MetricStat).length);
+    expect(Math.max(...most)).toBeLessThanOrEqual(10);
+  },
+);
 
 test('alarms on replicas are in their regions, on writes in the home region, on edge functions where they run', () => {
   const functions = ['viewer-request', 'origin-request', 'viewer-response'];

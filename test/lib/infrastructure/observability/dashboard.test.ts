@@ -74,11 +74,10 @@ test('every relay metric in a widget is published by relays with exactly these d
 });
 
 test('the infrastructure’s tables of metrics match what relays and the synthetic check publish', () => {
-  for (const [name, combinations] of Object.entries(relayMetrics)) {
-    const by = published.find((row) => row.name === name)?.by.map((dimensions) => dimensions.join());
-    for (const dimensions of combinations)
-      expect([name, by]).toEqual([name, expect.arrayContaining([dimensions.join()])]);
-  }
+  const combinations = (by: readonly (readonly string[])[]) => by.map((one) => one.join()).sort();
+  expect(Object.entries(relayMetrics).map(([name, by]) => [name, combinations(by)])).toEqual(
+    Object.keys(relayMetrics).map((name) => [name, combinations(published.find((row) => row.name === name)?.by ?? [])]),
+  );
   expect(Object.keys(metricUnits)).toEqual([...canaryMetrics]);
   const shown = asked().filter(({ namespace }) => namespace === 'EdgeFlagRelayCanary/full');
   expect(shown.map(({ name, dimensions }) => [name, dimensions])).toEqual([
@@ -241,6 +240,25 @@ test('the network panel has what load balancers pass on and what each relay send
     'bytes0 / 60',
     'bytes1 / 60',
   ]);
+});
+
+test('a router with many rules stays within CloudWatch’s limits: 500 metrics of a widget, 2,500 of a dashboard @heavy', () => {
+  const rules = Array.from({ length: 100 }, (_, index) => ({
+    name: `rule-${index}`,
+    ...{ flagKey: `flag-${index}`, when: { path: `/${index}/*` } },
+    variations: { on: { headers: { 'x-a': 'b' } }, off: {} },
+  }));
+  const stage = { ...full, edge: { ...full.edge!, logRegions: 'all' as const } };
+  const known = readStage('full', stage);
+  const { widgets: many } = dashboardOf({ ...known, edge: { ...known.edge!, rules: rules as never } });
+  const counts = many.map(({ properties }) => properties.metrics?.length ?? 0);
+  const decided = many.filter(({ properties }) => properties.title?.startsWith('Edge: decisions by variation'));
+  expect(decided.length).toBeGreaterThan(1);
+  expect(decided[0]!.properties.title).toMatch(/, 1 of 3, \d+ more in Metrics$/);
+  expect(Math.max(...counts)).toBeLessThanOrEqual(500);
+  expect(Math.max(...counts)).toBeGreaterThan(400);
+  expect(counts.reduce((sum, one) => sum + one, 0)).toBeLessThanOrEqual(2_500);
+  expect(many.length).toBeLessThanOrEqual(500);
 });
 
 test('more alarms than a widget can show are shown in several', () => {
