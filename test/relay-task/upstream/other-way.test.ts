@@ -1,4 +1,4 @@
-import { fallbackIn, type WaysState, waitForOther } from '../../../relay-task/upstream/other-way.ts';
+import { createSchedule, fallbackIn, type WaysState, waitForOther } from '../../../relay-task/upstream/other-way.ts';
 
 const times = { fallbackMs: 120_000, firstFallbackMs: 5_000, recoveryMs: 300_000 };
 const failing: WaysState = {
@@ -28,6 +28,93 @@ test.each<[string, Partial<WaysState>, number | undefined]>([
 
 test('the wait between two attempts is at most an hour', () => {
   expect(waitForOther({ ...failing, hasTried: true, hasDelivered: true }, times, () => 9e9)).toBe(3_600_000);
+});
+
+describe('the schedule', () => {
+  beforeEach(() => void jest.useFakeTimers());
+  afterEach(() => void jest.useRealTimers());
+
+  const failed = { inUse: 'first', isUp: false, isUrgent: false } as const;
+  const legacy = { inUse: 'legacy', isUp: true, isUrgent: false } as const;
+  /** With the times of LaunchDarkly's SDKs, after flags have arrived. */
+  function start() {
+    const schedule = createSchedule({ random: () => 0 });
+    schedule.delivered();
+    const attempt = jest.fn();
+    return { ...schedule, attempt, pass: (ms: number) => void jest.advanceTimersByTime(ms) };
+  }
+
+  test('tries the other way no later than it was planned before, unless that plan was cleared', () => {
+    const { plan, clear, attempt, pass } = start();
+    plan(failed, attempt);
+    pass(60_000);
+    plan(failed, attempt);
+    pass(60_000);
+    expect(attempt).toHaveBeenCalledTimes(1);
+    clear();
+    plan(failed, attempt);
+    pass(119_999);
+    expect(attempt).toHaveBeenCalledTimes(1);
+    pass(1);
+    expect(attempt).toHaveBeenCalledTimes(2);
+  });
+
+  test('gives the other way two minutes, then waits longer each time until flags arrive', () => {
+    const { plan, tried, delivered, clear, attempt, pass } = start();
+    const giveUp = jest.fn();
+    for (const waitMs of [120_000, 240_000]) {
+      tried(giveUp);
+      pass(120_000);
+      plan(failed, attempt);
+      pass(waitMs - 1);
+      expect(attempt).not.toHaveBeenCalled();
+      pass(1);
+      expect(attempt).toHaveBeenCalledTimes(1);
+      attempt.mockClear();
+    }
+    expect(giveUp).toHaveBeenCalledTimes(2);
+    delivered();
+    clear();
+    plan(failed, attempt);
+    pass(120_000);
+    expect(attempt).toHaveBeenCalledTimes(1);
+  });
+
+  test('is urgent after a rejection, or before there are flags, until the other way is tried without success', () => {
+    const { isUrgent, tried, delivered } = start();
+    expect([isUrgent(true), isUrgent(false)]).toEqual([true, false]);
+    expect(createSchedule({}).isUrgent(false)).toBe(true);
+    tried(() => {});
+    expect(isUrgent(true)).toBe(false);
+    delivered();
+    expect(isUrgent(true)).toBe(true);
+  });
+
+  test('stays with FDv1 for the time that LaunchDarkly asks for, and for as long again after a failed attempt', () => {
+    const { plan, tried, legacyAsked, legacyStays, attempt, pass } = start();
+    legacyAsked(200_000);
+    plan(legacy, attempt);
+    pass(199_999);
+    expect(attempt).not.toHaveBeenCalled();
+    pass(1);
+    expect(attempt).toHaveBeenCalledTimes(1);
+    tried(() => {});
+    legacyStays();
+    plan(legacy, attempt);
+    pass(199_999);
+    expect(attempt).toHaveBeenCalledTimes(1);
+    pass(1);
+    expect(attempt).toHaveBeenCalledTimes(2);
+  });
+
+  test('stays with FDv1 for good if LaunchDarkly names no time', () => {
+    const { plan, legacyAsked, attempt, pass } = start();
+    plan(failed, attempt);
+    legacyAsked(0);
+    plan(legacy, attempt);
+    pass(10_000_000);
+    expect(attempt).not.toHaveBeenCalled();
+  });
 });
 
 test.each([

@@ -325,13 +325,17 @@ describe('an upstream message', () => {
     expect(lines.filter((line) => line.startsWith('Received the full flag set'))).toHaveLength(4);
   });
 
-  test('with everything over and over leaves few lines', async () => {
+  test('with everything over and over leaves few lines, and another one after a reconnect', async () => {
     const upstream = await startUpstream({ flags: { a: flagData('a', 1) } });
     const { puts, lines } = listen(upstream);
     await upstream.connected(1);
     for (let round = 0; round < 200; round += 1) await upstream.put(upstream.data);
     await until('all puts', () => puts.length === 201);
-    expect(lines.filter((line) => line.startsWith('Received the full flag set'))).toHaveLength(4);
+    const received = () => lines.filter((line) => line.startsWith('Received the full flag set'));
+    expect(received()).toHaveLength(4);
+    upstream.cut();
+    await until('the put after the reconnect', () => puts.length === 202);
+    expect(received()).toHaveLength(5);
   });
 
   test('with an endless reason or path is cut in the status', async () => {
