@@ -1,12 +1,13 @@
 import { createEnvironment } from '../../../relay-task/environments/environment.ts';
 import type { Change, UpstreamStatus } from '../../../relay-task/ports.ts';
+import { startFixed } from '../../../relay-task/upstream/fixed.ts';
 import { startRotating } from '../../../relay-task/upstream/rotating.ts';
 import { startStreaming } from '../../../relay-task/upstream/streaming.ts';
 import { eventually } from '../../support/eventually.ts';
 import { type Answer, type RecordedRequest, startFakeUpstream } from '../../support/fake-upstream.ts';
 import { createLogRecorder } from '../../support/logs.ts';
 import { closeAfterEach } from '../../support/opened.ts';
-import { fdv1, flagData } from './support.ts';
+import { createSinkRecorder, fdv1, flagData } from './support.ts';
 
 const { behind } = closeAfterEach();
 
@@ -171,6 +172,23 @@ test('a failure after a takeover is dated from when it happened', async () => {
   answers.delete('new');
   await eventually(() => expect(rotating.status().state).toBe('VALID'));
   expect(rotating.status().stateSince).toBeGreaterThanOrEqual(brokenAt);
+});
+
+test('an upstream that delivers while it is started is in use at once, and reports no status of its start', async () => {
+  const statuses: UpstreamStatus[] = [];
+  const { log, lines } = createLogRecorder();
+  const rotating = startRotating({
+    sdkKey: 'old',
+    sinkOf: () => createSinkRecorder().sink,
+    log,
+    onStatus: (status) => void statuses.push(status),
+    start: (_sdkKey, sink, onStatus) => startFixed({ items: [], sink, onStatus }),
+  });
+  behind(() => rotating.close());
+  expect(rotating.status()).toMatchObject({ state: 'VALID', current: true });
+  rotating.setKey('new');
+  expect(lines.map((line) => line.split(' {')[0])).toEqual(['LaunchDarkly stream now uses the new SDK key']);
+  expect(statuses).toEqual([]);
 });
 
 test('closing closes both connections, and nothing is delivered or reported afterwards', async () => {
