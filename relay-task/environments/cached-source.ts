@@ -17,25 +17,10 @@ interface RememberedOptions {
   readonly pauseMs?: number;
 }
 
-interface Remembered {
-  /**
-   * The text that an earlier process stored; undefined when there is none that can be read. Retries until the store
-   * answers or `close` is called. Never rejects.
-   */
-  recall(): Promise<string | undefined>;
-  /**
-   * Stores the text that this makes instead, sealed, in the background; only the last of several, and an equal text not again.
-   * It is made in slices, when it is written.
-   */
-  keep(make: () => Generator<unknown, string>): void;
-  /** Waits for a write in progress, and writes what waits for its pause. */
-  close(): Promise<void>;
-}
-
 const MAX_RETRY_MS = 60_000;
 
 /** One text that outlives the process, sealed before it leaves it. */
-export function createRemembered(options: RememberedOptions): Remembered {
+export function createRemembered(options: RememberedOptions) {
   const { keeper, secret, what, log, retryMs = 2_000, pauseMs = 1_000 } = options;
   const seal = createSeal(secret);
   let kept: string | undefined;
@@ -93,12 +78,20 @@ export function createRemembered(options: RememberedOptions): Remembered {
   }
 
   return {
-    recall() {
+    /**
+     * The text that an earlier process stored; undefined when there is none that can be read. Retries until the store
+     * answers or `close` is called. Never rejects.
+     */
+    recall(): Promise<string | undefined> {
       recalled ??= recall();
       return recalled;
     },
 
-    keep(make) {
+    /**
+     * Stores the text that this makes instead, sealed, in the background; only the last of several, and an equal text not again.
+     * It is made in slices, when it is written.
+     */
+    keep(make: () => Generator<unknown, string>): void {
       // Another function each time, so that what changes during a write is written, too.
       wanted = () => make();
       writing ??= write().finally(() => {
@@ -106,7 +99,8 @@ export function createRemembered(options: RememberedOptions): Remembered {
       });
     },
 
-    async close() {
+    /** Waits for a write in progress, and writes what waits for its pause. */
+    async close(): Promise<void> {
       closing.abort();
       await writing;
       if (written === undefined || wanted === written) return;

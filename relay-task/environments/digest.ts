@@ -5,30 +5,23 @@ import { inSlices } from '../common/slices.ts';
 /**
  * A fingerprint of the live items, updated at the cost of what changed: the sum of the items' hashes, so that order does
  * not matter and an item can be subtracted again. Tombstones do not count, since how many a relay remembers depends on how long
- * it has been running.
+ * it has been running. `items`: everything held, read at the first call of `sum`.
  */
-interface Digest {
-  /** Costs nothing until `sum` was called once. */
-  replaced(before: Item | undefined, after: Item): void;
-  sum(): bigint;
-  /** Hashes all items in slices, so that the first `sum` does not do it in one turn. Undefined: it was called. */
-  prepare(): Promise<void> | undefined;
-}
-
-/** `items`: everything held, read at the first call of `sum`. */
-export function createDigest(items: () => Iterable<Item>): Digest {
+export function createDigest(items: () => Iterable<Item>) {
   let sum: bigint | undefined;
   let preparing: Promise<void> | undefined;
   return {
-    prepare() {
+    /** Hashes all items in slices, so that the first `sum` does not do it in one turn. Undefined: it was called. */
+    prepare(): Promise<void> | undefined {
       if (sum !== undefined) return undefined;
       preparing ??= inSlices(hashAll([...items()]));
       return preparing;
     },
-    replaced(before, after) {
+    /** Costs nothing until `sum` was called once. */
+    replaced(before: Item | undefined, after: Item): void {
       if (sum !== undefined) sum += liveHash(after) - liveHash(before);
     },
-    sum() {
+    sum(): bigint {
       if (sum === undefined) {
         sum = 0n;
         for (const item of items()) sum += liveHash(item);

@@ -2,18 +2,6 @@ import type { Flag } from '../../lib/evaluation/index.ts';
 import { byCodeUnits } from '../common/sliced-sort.ts';
 import type { CredentialKind } from '../ports.ts';
 
-/** An environment's flags in lists that are made when they are first needed, and then follow changes at the cost of what changed. */
-interface FlagLists {
-  /** The flag was replaced, or counts in another version. */
-  changed(key: string): void;
-  /** Those that the audience may see, sorted by key. A list that was returned does not change. */
-  flags(audience: CredentialKind): readonly Flag[];
-  /** Makes `flags` and `prerequisites` follow the changes, also those that come meanwhile. Yields after some flags. */
-  follow(audience: CredentialKind): Generator<void, void>;
-  /** Those that others name as prerequisites, for any audience. Follows later changes. */
-  prerequisites(): ReadonlySet<Flag>;
-}
-
 interface FlagListsOptions {
   /** All keys that there are, tombstones included: more and more, never fewer. */
   keys(): Iterable<string>;
@@ -24,7 +12,8 @@ interface FlagListsOptions {
 /** So many flags are looked at between two yields: some tenths of a millisecond's work. */
 const FLAGS_AT_ONCE = 100;
 
-export function createFlagLists({ keys, flag, mayBeSeen }: FlagListsOptions): FlagLists {
+/** An environment's flags in lists that are made when they are first needed, and then follow changes at the cost of what changed. */
+export function createFlagLists({ keys, flag, mayBeSeen }: FlagListsOptions) {
   const lists = new Map<CredentialKind, SortedList>();
   let prerequisites: Prerequisites | undefined;
 
@@ -53,16 +42,19 @@ export function createFlagLists({ keys, flag, mayBeSeen }: FlagListsOptions): Fl
   }
 
   return {
-    changed(key) {
+    /** The flag was replaced, or counts in another version. */
+    changed(key: string): void {
       for (const { changed } of lists.values()) changed.add(key);
       prerequisites?.changed.add(key);
     },
-    flags(audience) {
+    /** Those that the audience may see, sorted by key. A list that was returned does not change. */
+    flags(audience: CredentialKind): readonly Flag[] {
       const list = listFor(audience);
       while (list.changed.size > 0) followSome(list, audience, Infinity);
       return list.flags;
     },
-    *follow(audience) {
+    /** Makes `flags` and `prerequisites` follow the changes, also those that come meanwhile. Yields after some flags. */
+    *follow(audience: CredentialKind): Generator<void, void> {
       const list = listFor(audience);
       const named = allPrerequisites();
       for (;;) {
@@ -72,7 +64,8 @@ export function createFlagLists({ keys, flag, mayBeSeen }: FlagListsOptions): Fl
         yield;
       }
     },
-    prerequisites() {
+    /** Those that others name as prerequisites, for any audience. Follows later changes. */
+    prerequisites(): ReadonlySet<Flag> {
       const named = allPrerequisites();
       while (named.changed.size > 0) named.follow(Infinity);
       return named.flags;

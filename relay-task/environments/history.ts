@@ -12,25 +12,14 @@ interface Step {
   readonly names: readonly Name[];
 }
 
+const MAX_STEPS = 1_024;
+const MAX_NAMES = 10_000;
+
 /**
  * The remembered states of an environment, oldest first, and what led from each to the next. A state is a digest of the
  * live items, so it is equal in every relay that holds the same items.
  */
-interface History {
-  /** The newest state; '' before the first. */
-  readonly latest: string;
-  /**
-   * `patch`: every version rose. `put`: readers need the whole set, so no earlier state leads here.
-   */
-  record(state: string, kind: 'put' | 'patch', items: readonly Item[]): void;
-  /** What differs between that state and the newest, each name once; undefined when it is not remembered. */
-  since(state: string): readonly Name[] | undefined;
-}
-
-const MAX_STEPS = 1_024;
-const MAX_NAMES = 10_000;
-
-export function createHistory(limits: { readonly steps?: number; readonly names?: number } = {}): History {
+export function createHistory(limits: { readonly steps?: number; readonly names?: number } = {}) {
   const { steps: maxSteps = MAX_STEPS, names: maxNames = MAX_NAMES } = limits;
   let steps: Step[] = [];
   /** How many steps were forgotten. */
@@ -61,10 +50,12 @@ export function createHistory(limits: { readonly steps?: number; readonly names?
   };
 
   return {
-    get latest() {
+    /** The newest state; '' before the first. */
+    get latest(): string {
       return steps.at(-1)?.state ?? '';
     },
-    record(state, kind, items) {
+    /** `patch`: every version rose. `put`: readers need the whole set, so no earlier state leads here. */
+    record(state: string, kind: 'put' | 'patch', items: readonly Item[]): void {
       if (kind === 'put') {
         if (left.size > maxSteps) left.clear();
         for (const step of steps) left.add(step.state);
@@ -77,7 +68,8 @@ export function createHistory(limits: { readonly steps?: number; readonly names?
       names += items.length;
       trim();
     },
-    since(state) {
+    /** What differs between that state and the newest, each name once; undefined when it is not remembered. */
+    since(state: string): readonly Name[] | undefined {
       const place = places.get(state);
       if (place === undefined) return undefined;
       const found = new Map<string, Name>();

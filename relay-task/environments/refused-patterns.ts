@@ -1,5 +1,5 @@
 /** Regular expressions that RE2 refuses: they match nothing, and are named in log and status. */
-import { createGoDialect, type Dialect } from '../../lib/evaluation/index.ts';
+import { createGoDialect } from '../../lib/evaluation/index.ts';
 import type { Kind } from '../../lib/flag-table/index.ts';
 import { compileRe2 } from '../common/re2.ts';
 import type { RefusedPattern } from '../ports.ts';
@@ -17,25 +17,13 @@ interface Refusals {
 
 export const noRefusals = (): Refusals => ({ first: [], count: 0 });
 
-interface RefusedPatterns {
-  /** Items are compiled with it. */
-  readonly dialect: Dialect;
-  /** An item is being compiled from now on, whose refusals these are: compiling may pause for others. */
-  collectIn(refusals: Refusals): void;
-  /** The item is in force in which the last patterns were collected. */
-  inForce(kind: Kind, key: string): void;
-  /** The item was replaced. */
-  forget(kind: Kind, key: string): void;
-  list(): readonly RefusedPattern[];
-}
-
 /** `onRefused` gets the first pattern of an item and the number of the others. */
-export function createRefusedPatterns(onRefused: (pattern: RefusedPattern, more: number) => void): RefusedPatterns {
+export function createRefusedPatterns(onRefused: (pattern: RefusedPattern, more: number) => void) {
   const refused = { features: new Map<string, readonly string[]>(), segments: new Map<string, readonly string[]>() };
   let keptPatterns = 0;
   let refusals = noRefusals();
   return {
-    // Clients get the answers that LaunchDarkly's own service would give them.
+    /** Items are compiled with it: clients get the answers that LaunchDarkly's own service would give them. */
     dialect: createGoDialect((source) => {
       const pattern = compileRe2(source);
       if (pattern === undefined) {
@@ -44,10 +32,12 @@ export function createRefusedPatterns(onRefused: (pattern: RefusedPattern, more:
       }
       return pattern;
     }),
-    collectIn(own) {
+    /** An item is being compiled from now on, whose refusals these are: compiling may pause for others. */
+    collectIn(own: Refusals): void {
       refusals = own;
     },
-    inForce(kind, key) {
+    /** The item is in force in which the last patterns were collected. */
+    inForce(kind: Kind, key: string): void {
       const [pattern] = refusals.first;
       if (pattern === undefined) return;
       const kept = refusals.first.slice(0, MOST_PATTERNS - keptPatterns);
@@ -55,11 +45,12 @@ export function createRefusedPatterns(onRefused: (pattern: RefusedPattern, more:
       keptPatterns += kept.length;
       onRefused({ kind, key, pattern }, refusals.count - 1);
     },
-    forget(kind, key) {
+    /** The item was replaced. */
+    forget(kind: Kind, key: string): void {
       keptPatterns -= refused[kind].get(key)?.length ?? 0;
       refused[kind].delete(key);
     },
-    list: () =>
+    list: (): readonly RefusedPattern[] =>
       (['features', 'segments'] as const).flatMap((kind) =>
         [...refused[kind]].flatMap(([key, patterns]) => patterns.map((pattern) => ({ kind, key, pattern }))),
       ),

@@ -18,13 +18,7 @@ const KEY_BYTES = 32;
 const SCRYPT = { N: 16_384, r: 8, p: 1, maxmem: 32 * 1024 * 1024 };
 const MAX_TEXT_BYTES = 64 * 1024 * 1024;
 
-interface Seal {
-  close(text: string): Promise<Uint8Array>;
-  /** Rejects when the format or the secret is another one, or the bytes are damaged. */
-  open(bytes: Uint8Array): Promise<string>;
-}
-
-export function createSeal(secret: string): Seal {
+export function createSeal(secret: string) {
   const keys = new Map<string, Promise<Buffer>>();
   // scrypt is expensive, so one salt is reused per process (the one it read, if any); every text gets a fresh nonce.
   let ownSalt = randomBytes(SALT_BYTES);
@@ -41,7 +35,7 @@ export function createSeal(secret: string): Seal {
   }
 
   return {
-    async close(text) {
+    async close(text: string): Promise<Uint8Array> {
       const salt = ownSalt;
       const head = Buffer.concat([Buffer.of(FORMAT), salt]);
       const nonce = randomBytes(NONCE_BYTES);
@@ -50,7 +44,8 @@ export function createSeal(secret: string): Seal {
       return Buffer.concat([head, nonce, cipher.getAuthTag(), data]);
     },
 
-    async open(sealed) {
+    /** Rejects when the format or the secret is another one, or the bytes are damaged. */
+    async open(sealed: Uint8Array): Promise<string> {
       const bytes = Buffer.from(sealed);
       if (bytes.length < DATA_AT) throw new Error('it is too short');
       if (bytes[0] !== FORMAT) throw new Error(`its format is ${bytes[0]}, not ${FORMAT}`);

@@ -1,35 +1,31 @@
 import type { Moment } from './ssm-drafts.ts';
 
+export type Confirmations = ReturnType<typeof createConfirmations>;
+
 /**
  * Changes that count once a complete reading, `confirmMs` after the first that saw them, still shows them: SSM has no snapshot of several
  * parameters, so that a reading during a rotation may see only half of it.
  */
-export interface Confirmations {
-  /** A reading begins: what it does not make wait again is forgotten. */
-  begin(): void;
-  isConfirmed(change: string, moment: Moment): boolean;
-  /** The change does not count yet. `isHeldUp`: for another reason too, so that reading again soon does not help. */
-  wait(change: string, now: number, isHeldUp: boolean): void;
-  /** Whether reading again soon helps a change. */
-  pending(): boolean;
-}
-
-export function createConfirmations(confirmMs: number): Confirmations {
+export function createConfirmations(confirmMs: number) {
   let before = new Map<string, number>();
   /** When each was first seen, Unix ms. */
   let waiting = new Map<string, number>();
   let pending = false;
   return {
-    begin() {
+    /** A reading begins: what it does not make wait again is forgotten. */
+    begin(): void {
       before = waiting;
       waiting = new Map();
       pending = false;
     },
-    isConfirmed: (change, { now, partial }) => !partial && now - (before.get(change) ?? now) >= confirmMs,
-    wait(change, now, isHeldUp) {
+    isConfirmed: (change: string, { now, partial }: Moment): boolean =>
+      !partial && now - (before.get(change) ?? now) >= confirmMs,
+    /** The change does not count yet. `isHeldUp`: for another reason too, so that reading again soon does not help. */
+    wait(change: string, now: number, isHeldUp: boolean): void {
       waiting.set(change, before.get(change) ?? now);
       pending ||= !isHeldUp;
     },
-    pending: () => pending,
+    /** Whether reading again soon helps a change. */
+    pending: (): boolean => pending,
   };
 }

@@ -3,7 +3,7 @@ import { credentialId } from './credential-id.ts';
 import { type Confirmations, createConfirmations } from './ssm-confirmations.ts';
 import { type Claim, type Draft, draftOf, hasNamedKey, isOver, type Moment } from './ssm-drafts.ts';
 import { type HeldParameters, isAwaited, isUnread } from './ssm-memory.ts';
-import { createOwners, type Owners, parameterOf } from './ssm-owners.ts';
+import { createOwners, parameterOf } from './ssm-owners.ts';
 import { type SsmParameterName, ssmParameters } from './ssm-parameters.ts';
 import { type ChosenPlace, createPlaces, type Wish } from './ssm-places.ts';
 import { settingOf } from './ssm-settings.ts';
@@ -44,21 +44,16 @@ export interface Described {
   readonly withheld: number;
 }
 
-export interface Descriptions extends Pick<Owners, 'adopt' | 'disputes' | 'undecided'> {
-  describe(environments: ReadonlyMap<string, HeldParameters>, moment: Moment): Described;
-  /** What was described last, for a later process: it decides on what is new, or has changed. */
-  inForce(): InForce;
-  restore(earlier: InForce): void;
-}
-
 /** By environment. */
 export interface InForce {
   readonly credentials: readonly (readonly [string, readonly Credential[]])[];
   readonly places: readonly (readonly [string, Wish])[];
 }
 
+export type Descriptions = ReturnType<typeof createDescriptions>;
+
 /** Makes descriptions of the held parameters. Remembers the last ones, so that a promised expiry is kept. */
-export function createDescriptions(options: DescriptionOptions): Descriptions {
+export function createDescriptions(options: DescriptionOptions) {
   const { defaults, tablesSeparate, prefixInStores = (prefix) => prefix, graceMs, confirmMs } = options;
   const owners = createOwners({ graceMs });
   const places = createPlaces({
@@ -105,10 +100,13 @@ export function createDescriptions(options: DescriptionOptions): Descriptions {
   }
 
   return {
-    ...owners,
+    adopt: owners.adopt,
+    disputes: owners.disputes,
+    undecided: owners.undecided,
     describe: describeAll,
-    inForce: () => ({ credentials: [...last], places: [...places.wishes()] }),
-    restore({ credentials, places: wishes }) {
+    /** What was described last, for a later process: it decides on what is new, or has changed. */
+    inForce: (): InForce => ({ credentials: [...last], places: [...places.wishes()] }),
+    restore({ credentials, places: wishes }: InForce): void {
       last = new Map(credentials);
       opened = new Set(last.keys());
       places.restore(new Map(wishes));

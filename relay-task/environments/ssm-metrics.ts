@@ -2,10 +2,6 @@ import { Counter, Gauge, type Registry } from 'prom-client';
 
 type ReadOutcome = 'complete' | 'throttled' | 'failed';
 
-interface SsmMetrics {
-  read(outcome: ReadOutcome): void;
-}
-
 /** Read when metrics are scraped. */
 interface SsmGauges {
   /** Unix ms; 0: never. */
@@ -17,8 +13,8 @@ interface SsmGauges {
 }
 
 /** Metrics of the source of keys; an alarm watches `environment_key_problem`. */
-export function createSsmMetrics(registry: Registry | undefined, gauges: SsmGauges): SsmMetrics {
-  if (!registry) return { read() {} };
+export function createSsmMetrics(registry: Registry | undefined, gauges: SsmGauges) {
+  if (!registry) return { read(_outcome: ReadOutcome): void {} };
   const registers = [registry];
   const reads = new Counter({
     name: 'key_source_reads_total',
@@ -52,5 +48,5 @@ export function createSsmMetrics(registry: Registry | undefined, gauges: SsmGaug
       for (const environment of gauges.troubled()) this.set({ environment }, 1);
     },
   });
-  return { read: (outcome) => reads.inc({ outcome }) };
+  return { read: (outcome: ReadOutcome): void => reads.inc({ outcome }) };
 }

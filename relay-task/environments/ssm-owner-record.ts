@@ -4,18 +4,11 @@ import { within } from '../common/pause.ts';
 import type { Keeper, Log } from '../ports.ts';
 import type { Dispute, Disputes, Owners } from './ssm-owners.ts';
 
-export interface OwnerRecord {
-  /** Adopts what earlier tasks and other relays know, if it is still to be learnt or something is undecided. Never rejects. */
-  learn(now: number): Promise<void>;
-  /** Stores what is known here, in the background. Never throws. */
-  keep(): void;
-  /** Waits for a write in progress. */
-  close(): Promise<void>;
-}
-
 /** Boot may wait this long: a task has to serve within 3 s. */
 const READ_MS = 2_000;
 const LIMIT_CHARACTERS = 1024 * 1024;
+
+export type OwnerRecord = ReturnType<typeof createOwnerRecord>;
 
 /** Without a keeper nothing is kept. */
 export function createOwnerRecord({
@@ -26,7 +19,7 @@ export function createOwnerRecord({
   readonly keeper: Keeper | undefined;
   readonly owners: Pick<Owners, 'adopt' | 'disputes' | 'undecided'>;
   readonly log: Log;
-}): OwnerRecord {
+}) {
   let isLearnt = false;
   let stored = '{}';
   let failed = false;
@@ -81,7 +74,8 @@ export function createOwnerRecord({
   }
 
   return {
-    async learn(now) {
+    /** Adopts what earlier tasks and other relays know, if it is still to be learnt or something is undecided. Never rejects. */
+    async learn(now: number): Promise<void> {
       if (isLearnt && owners.undecided().size === 0) return;
       const disputes = await read();
       if (disputes === undefined) return;
@@ -89,7 +83,8 @@ export function createOwnerRecord({
       isLearnt = true;
     },
 
-    keep() {
+    /** Stores what is known here, in the background. Never throws. */
+    keep(): void {
       // What was not learnt must not be overwritten.
       const disputes = owners.disputes();
       if (keeper === undefined || !isLearnt || writing !== undefined || textOf(disputes) === stored) return;
@@ -98,7 +93,8 @@ export function createOwnerRecord({
       });
     },
 
-    async close() {
+    /** Waits for a write in progress. */
+    async close(): Promise<void> {
       await writing;
     },
   };

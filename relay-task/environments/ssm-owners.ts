@@ -25,20 +25,9 @@ export interface Dispute {
 /** By the fingerprint of kind and value. */
 export type Disputes = Readonly<Record<string, Dispute>>;
 
-export interface Owners {
-  /**
-   * Leaves each credential with one environment, or with none. Returns how many are with none, without those that their owner
-   * revoked; `revoked` is what each environment revoked.
-   */
-  settle(drafts: readonly Draft[], revoked: ReadonlyMap<string, Revoked>, now: number): number;
-  /** What an earlier process knew; of credentials that no one here is known to own, or of all. */
-  adopt(disputes: Disputes, extent: 'all' | 'undecided', now: number): void;
-  disputes(): Disputes;
-  /** Fingerprints of credentials in dispute whose owner is not known. */
-  undecided(): ReadonlySet<string>;
-}
+export type Owners = ReturnType<typeof createOwners>;
 
-export function createOwners({ graceMs }: { readonly graceMs: number }): Owners {
+export function createOwners({ graceMs }: { readonly graceMs: number }) {
   /** By ID of the credential, those without dispute included. */
   let known = new Map<string, Dispute>();
   let undecided = new Set<string>();
@@ -54,7 +43,11 @@ export function createOwners({ graceMs }: { readonly graceMs: number }): Owners 
   }
 
   return {
-    settle(drafts, revoked, now) {
+    /**
+     * Leaves each credential with one environment, or with none. Returns how many are with none, without those that their owner
+     * revoked; `revoked` is what each environment revoked.
+     */
+    settle(drafts: readonly Draft[], revoked: ReadonlyMap<string, Revoked>, now: number): number {
       const byId = new Map(drafts.map((draft) => [draft.id, draft]));
       const claims = new Map<string, [Claim, ...Claim[]]>();
       for (const claim of drafts.flatMap((draft) => draft.claims)) {
@@ -87,14 +80,15 @@ export function createOwners({ graceMs }: { readonly graceMs: number }): Owners 
       }).length;
     },
 
-    adopt(disputes, extent, now) {
+    /** What an earlier process knew; of credentials that no one here is known to own, or of all. */
+    adopt(disputes: Disputes, extent: 'all' | 'undecided', now: number): void {
       for (const [print, dispute] of Object.entries(disputes)) {
         if (extent === 'all' || undecided.has(print)) adopted.set(print, { dispute, at: now });
       }
       if (extent === 'all') known = new Map([...known].filter(([id]) => !adopted.has(fingerprintOf(id))));
     },
 
-    disputes() {
+    disputes(): Disputes {
       const mine = [...known].filter(([, { later }]) => later.length > 0);
       return Object.fromEntries([
         ...[...adopted].map(([print, { dispute }]) => [print, dispute] as const),
@@ -102,7 +96,8 @@ export function createOwners({ graceMs }: { readonly graceMs: number }): Owners 
       ]);
     },
 
-    undecided: () => undecided,
+    /** Fingerprints of credentials in dispute whose owner is not known. */
+    undecided: (): ReadonlySet<string> => undecided,
   };
 }
 

@@ -45,31 +45,24 @@ export function createPacing(intervals: SsmIntervals, random: () => number = Mat
   }
 }
 
-/** The time between requests, in ms, for relays that share an account's limit and do not know of one another. */
-interface RequestPace {
-  /** How long the next request has to wait: not at all for a burst, then `spacingMs`, or more after throttling. */
-  next(): number;
-  /** SSM throttled a request. */
-  throttled(): void;
-}
-
 const BURST = 10;
 /** The longest time between two requests. */
 const WIDEST_MS = 2_000;
 
 /**
- * Additive increase, multiplicative decrease of the rate, as in TCP: relays that are throttled alike arrive at the same share
+ * The time between requests, in ms, for relays that share an account's limit and do not know of one another. Additive increase, multiplicative decrease of the rate, as in TCP: relays that are throttled alike arrive at the same share
  * of what SSM allows.
  */
 export function createRequestPace(
   spacingMs: number,
   now: () => number = () => performance.now(),
   random: () => number = Math.random,
-): RequestPace {
+) {
   let currentMs = spacingMs;
   let free = now() - BURST * spacingMs;
   return {
-    next() {
+    /** How long the next request has to wait: not at all for a burst, then `spacingMs`, or more after throttling. */
+    next(): number {
       const at = now();
       // Its own pace counts as burst only while nothing was throttled.
       const burst = currentMs > spacingMs ? 0 : BURST * spacingMs;
@@ -77,7 +70,8 @@ export function createRequestPace(
       if (currentMs > spacingMs) currentMs = Math.max(spacingMs, 1 / (1 / currentMs + 1 / (spacingMs * STEPS)));
       return Math.max(0, free - at);
     },
-    throttled() {
+    /** SSM throttled a request. */
+    throttled(): void {
       currentMs = Math.min(Math.max(WIDEST_MS, spacingMs), currentMs * 2);
     },
   };

@@ -45,21 +45,7 @@ interface Placed {
 }
 
 /** Decides where the stores keep each environment, and remembers it. */
-interface Places {
-  /**
-   * The environments with their places. One that has a place keeps it while the SDK key in force is not the one that SSM names, and until
-   * another place comes with another key or is confirmed: a former key's data must not get to a place that was put together with
-   * another key.
-   */
-  choose(drafts: readonly Draft[], moment: Moment): readonly Placed[];
-  /** Another place waits to be confirmed. */
-  unconfirmed(): boolean;
-  wishes(): ReadonlyMap<string, Wish>;
-  /** What an earlier process granted. */
-  restore(wishes: ReadonlyMap<string, Wish>): void;
-}
-
-export function createPlaces(options: PlacesOptions): Places {
+export function createPlaces(options: PlacesOptions) {
   let granted: ReadonlyMap<string, Wish> = new Map();
   const confirmations = createConfirmations(options.confirmMs);
 
@@ -80,15 +66,22 @@ export function createPlaces(options: PlacesOptions): Places {
   }
 
   return {
-    choose(drafts, moment) {
+    /**
+     * The environments with their places. One that has a place keeps it while the SDK key in force is not the one that SSM names, and until
+     * another place comes with another key or is confirmed: a former key's data must not get to a place that was put together with
+     * another key.
+     */
+    choose(drafts: readonly Draft[], moment: Moment): readonly Placed[] {
       confirmations.begin();
       const asking = drafts.map((draft) => ({ draft, wish: grant(draft, moment) }));
       granted = new Map(asking.map(({ draft, wish }) => [draft.id, wish]));
       return settlePlaces(asking, options);
     },
+    /** Another place waits to be confirmed. */
     unconfirmed: confirmations.pending,
     wishes: () => granted,
-    restore(wishes) {
+    /** What an earlier process granted. */
+    restore(wishes: ReadonlyMap<string, Wish>): void {
       granted = wishes;
     },
   };

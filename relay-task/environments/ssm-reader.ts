@@ -46,23 +46,6 @@ export type Decryption =
 /** By name. Parameters that were deleted since the listing are missing. */
 export type Decrypted = ReadonlyMap<string, Decryption>;
 
-export interface SsmReader {
-  /**
-   * Everything below the path; SecureStrings without their values. After a failure the next call continues with the page that
-   * failed.
-   */
-  list(): Promise<readonly Listed[]>;
-  /**
-   * The values of `names`. One that cannot be read does not fail the others. `onBatch` is called with what was read so far
-   * when more is to follow. Rejects only once closed.
-   */
-  decrypt(names: readonly string[], onBatch?: (soFar: Decrypted) => void): Promise<Decrypted>;
-  /** How many requests were throttled since the start. */
-  throttled(): number;
-  /** Rejects requests in progress. */
-  close(): void;
-}
-
 /** The limit of parameters in one request or answer. */
 const BATCH = 10;
 /** A listing that takes longer begins again: what its first pages said may have changed. */
@@ -74,11 +57,13 @@ const MOST_LISTED_BYTES = 16 * 1024 * 1024;
 /** Of one parameter beside its texts. */
 const LISTED_BYTES = 200;
 
+export type SsmReader = ReturnType<typeof createSsmReader>;
+
 export function createSsmReader(options: {
   readonly client: SSMClient;
   readonly path: string;
   readonly timings: SsmTimings;
-}): SsmReader {
+}) {
   const { client, path, timings } = options;
   const closing = new AbortController();
   const prefix = `${path}/`;
@@ -132,9 +117,17 @@ export function createSsmReader(options: {
   }
 
   return {
+    /**
+     * Everything below the path; SecureStrings without their values. After a failure the next call continues with the page that
+     * failed.
+     */
     list: listing.next,
 
-    async decrypt(names, onBatch = () => {}) {
+    /**
+     * The values of `names`. One that cannot be read does not fail the others. `onBatch` is called with what was read so far
+     * when more is to follow. Rejects only once closed.
+     */
+    async decrypt(names: readonly string[], onBatch: (soFar: Decrypted) => void = () => {}): Promise<Decrypted> {
       const decrypted = new Map<string, Decryption>();
       // What could not be read last time comes last, so that it never holds up the others.
       const inOrder = [...names].sort((a, b) => Number(unreadable.has(a)) - Number(unreadable.has(b)));
@@ -160,7 +153,9 @@ export function createSsmReader(options: {
       return decrypted;
     },
 
+    /** How many requests were throttled since the start. */
     throttled: () => throttled,
+    /** Rejects requests in progress. */
     close: () => closing.abort(),
   };
 }

@@ -2,27 +2,13 @@ import type { Item, Kind } from '../../lib/flag-table/index.ts';
 import { inSendingOrder } from '../common/prerequisites.ts';
 import type { Change, ItemView } from '../ports.ts';
 import { createDigest, hexOf } from './digest.ts';
-import { createFDv2, type FDv2 } from './fdv2.ts';
+import { createFDv2 } from './fdv2.ts';
 import { createHistory } from './history.ts';
 
-/** Digests of the held items, and the changes from earlier states to the present one. */
-export interface States {
-  /** An item was replaced, whether or not readers are told. */
-  replaced(item: Item, before: Item | undefined): void;
-  /** Readers are about to be told of a change. */
-  changed(kind: Change['kind'], items: readonly Item[]): void;
-  /** To be awaited before the first call of `digest` or `state`: all items are hashed, in slices. Undefined: they were. */
-  hashed(): Promise<void> | undefined;
-  /** A fingerprint of the live items, equal in every relay that holds the same; for ETags. */
-  digest(scope: Kind | 'all'): string;
-  /** FDv2's state: the fingerprint of everything; '' before there is data. */
-  state(): string;
-  /** The events for clients that speak FDv2. States are remembered from the first call of `state` or of `fdv2` on. */
-  readonly fdv2: FDv2;
-}
+export type States = ReturnType<typeof createStates>;
 
-/** `hasData`: whether there is a state at all. */
-export function createStates(view: Pick<ItemView, 'get' | 'items'>, hasData: () => boolean): States {
+/** Digests of the held items, and the changes from earlier states to the present one. `hasData`: whether there is a state at all. */
+export function createStates(view: Pick<ItemView, 'get' | 'items'>, hasData: () => boolean) {
   const digests = {
     features: createDigest(() => view.items('features')),
     segments: createDigest(() => view.items('segments')),
@@ -62,16 +48,22 @@ export function createStates(view: Pick<ItemView, 'get' | 'items'>, hasData: () 
   }
 
   return {
-    replaced: (item, before) => digests[item.kind].replaced(before, item),
-    changed(kind, items) {
+    /** An item was replaced, whether or not readers are told. */
+    replaced: (item: Item, before: Item | undefined): void => digests[item.kind].replaced(before, item),
+    /** Readers are about to be told of a change. */
+    changed(kind: Change['kind'], items: readonly Item[]): void {
       if (remembers) remember(kind, items);
     },
-    hashed() {
+    /** To be awaited before the first call of `digest` or `state`: all items are hashed, in slices. Undefined: they were. */
+    hashed(): Promise<void> | undefined {
       const [flags, segments] = [digests.features.prepare(), digests.segments.prepare()];
       return flags && segments ? Promise.all([flags, segments]).then(() => {}) : (flags ?? segments);
     },
+    /** A fingerprint of the live items, equal in every relay that holds the same; for ETags. */
     digest,
+    /** FDv2's state: the fingerprint of everything; '' before there is data. */
     state,
+    /** The events for clients that speak FDv2. States are remembered from the first call of `state` or of `fdv2` on. */
     fdv2: createFDv2({
       items: () => inSendingOrder([...view.items('segments'), ...view.items('features')], view.get),
       state,
