@@ -222,14 +222,17 @@ function createParts(config: Config, options: RelayOptions, log: Log, metrics: M
     onAdded: served.add,
     onRemoved: served.remove,
   });
-  const environments = () => healthOfAll(tenants, registry);
-  const health = createHealth({
-    version,
-    environments,
-    keysKnown: () => registry.complete,
+  const watched = {
+    environments: () => healthOfAll(tenants, registry),
     source: source.status,
     memory: () => usageOf(memory),
     logLinesLost: options.output?.lost,
+  };
+  metrics.watch(watched);
+  const health = createHealth({
+    ...watched,
+    version,
+    keysKnown: () => registry.complete,
     initTimeoutMs: config.initTimeoutMs,
     disconnectedStatusTimeMs: config.disconnectedStatusTimeMs,
     readyRequires: config.readyRequires,
@@ -251,12 +254,6 @@ function createParts(config: Config, options: RelayOptions, log: Log, metrics: M
     answered: metrics.answered,
     ...(certificate && { tls: { ...certificate, minVersion: config.tls?.minVersion } }),
     ...endpointSettings(config),
-  });
-  metrics.watch({
-    environments,
-    source: source.status,
-    memory: () => usageOf(memory),
-    logLinesLost: options.output?.lost,
   });
   return { metrics, certificate, stores, hub, source, events, registry, tenants, health, server, descriptors };
 }

@@ -46,17 +46,21 @@ export interface EnvironmentHealth {
   readonly bigSegments?: ReturnType<BigSegments['status']>;
 }
 
-export interface HealthOptions {
-  readonly version: string;
+/** The state that `/status` and metrics show. */
+export interface Watched {
   environments(): Iterable<EnvironmentHealth>;
-  /** Whether the source has delivered a complete list of environments and keys at least once. */
-  keysKnown(): boolean;
   /** The source of environments and keys. */
   source?(): EnvironmentSourceStatus | undefined;
-  /** What the relay holds in memory for clients; for `/status`. */
+  /** What the relay holds in memory for clients. */
   memory?(): MemoryUsage;
   /** How many log lines stdout did not take. */
   readonly logLinesLost?: (() => number) | undefined;
+}
+
+export interface HealthOptions extends Watched {
+  readonly version: string;
+  /** Whether the source has delivered a complete list of environments and keys at least once. */
+  keysKnown(): boolean;
   /** Whether stale Big Segments make the relay degraded. */
   readonly bigSegmentsStaleAsDegraded?: boolean;
   readonly initTimeoutMs: number;
@@ -99,21 +103,9 @@ interface EnvironmentStatus {
   readonly sdkKeys?: readonly KeyStatus[];
   readonly mobileKeys?: readonly KeyStatus[];
   readonly status: 'connected' | 'disconnected';
-  readonly connectionStatus: {
-    readonly state: UpstreamStatus['state'];
-    readonly stateSince: number;
-    /** The last one, kept after recovery. */
-    readonly lastError?: UpstreamStatus['lastError'];
-    readonly delay?: UpstreamStatus['delay'];
-  };
-  readonly dataStoreStatus: {
-    readonly state: StoreStatus['state'];
-    readonly stateSince: number;
-    readonly database?: StoreStatus['database'];
-    readonly dbServer?: string;
-    readonly dbPrefix?: string;
-    readonly dbTable?: string;
-  };
+  readonly connectionStatus: Pick<UpstreamStatus, 'state' | 'stateSince' | 'lastError' | 'delay'>;
+  readonly dataStoreStatus: Pick<StoreStatus, 'state' | 'stateSince' | 'dbServer' | 'dbPrefix' | 'dbTable'> &
+    Partial<Pick<StoreStatus, 'database'>>;
   readonly bigSegmentStatus?: NonNullable<ReturnType<BigSegments['status']>>;
   /** Set while the keys are the last known ones: removed from their source, or unreadable. */
   readonly keyProblem?: { readonly since: number; readonly message: string };

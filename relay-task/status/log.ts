@@ -7,10 +7,6 @@ import type { Log } from '../ports.ts';
 export interface LogOptions {
   /** `none` disables logging. */
   readonly level: LogLevel;
-  /** `edge-flag-relay` by default. */
-  readonly service?: string;
-  /** Added to every line. */
-  readonly fields?: Readonly<Record<string, string | number>>;
   /** Receives each line with its line feed; stdout by default. */
   write?(line: string): void;
 }
@@ -27,9 +23,8 @@ class LineLogger extends Logger {
 
 export function createLog(options: LogOptions): Log {
   const logger = new LineLogger({
-    serviceName: options.service ?? 'edge-flag-relay',
+    serviceName: 'edge-flag-relay',
     logLevel: options.level === 'none' ? 'SILENT' : options.level,
-    persistentKeys: { ...options.fields },
   });
   logger.write = options.write ?? ((line) => void process.stdout.write(line));
   return {

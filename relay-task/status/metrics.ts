@@ -1,8 +1,9 @@
 /** All metrics in one registry, in Prometheus's text format. Every label has a bounded set of values. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { Answered, CredentialKind } from '../ports.ts';
+import type { Watched } from './health.ts';
 import { prometheusText } from './prometheus-text.ts';
-import { type Watched, watchHealth } from './watch-health.ts';
+import { watchHealth } from './watch-health.ts';
 
 export interface Metrics {
   readonly registry: Registry;
@@ -25,11 +26,6 @@ export interface Metrics {
   close(): void;
 }
 
-interface MetricsOptions {
-  /** Prefix of ld-relay's three metrics; `launchdarkly_relay` by default. */
-  readonly prefix?: string | undefined;
-}
-
 const platforms: Readonly<Record<CredentialKind, string>> = {
   sdkKey: 'server',
   mobileKey: 'mobile',
@@ -37,7 +33,8 @@ const platforms: Readonly<Record<CredentialKind, string>> = {
 };
 const METHODS = new Set(['GET', 'HEAD', 'POST', 'REPORT', 'OPTIONS']);
 
-export function createMetrics({ prefix = 'launchdarkly_relay' }: MetricsOptions = {}): Metrics {
+/** `prefix`: of ld-relay's three metrics. */
+export function createMetrics({ prefix = 'launchdarkly_relay' }: { prefix?: string | undefined } = {}): Metrics {
   const registry = new Registry();
   // Memory, CPU, garbage collection, and the delay of the event loop (nodejs_eventloop_lag_p99_seconds).
   collectDefaultMetrics({ register: registry });

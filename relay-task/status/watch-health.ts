@@ -1,14 +1,6 @@
 import { Counter, Gauge, type Registry } from 'prom-client';
-import type { EnvironmentSourceStatus, MemoryUsage } from '../ports.ts';
-import type { EnvironmentHealth } from './health.ts';
-
-export interface Watched {
-  environments(): Iterable<EnvironmentHealth>;
-  source?(): EnvironmentSourceStatus | undefined;
-  memory?(): MemoryUsage;
-  /** How many log lines stdout did not take. */
-  readonly logLinesLost?: (() => number) | undefined;
-}
+import type { MemoryUsage } from '../ports.ts';
+import type { EnvironmentHealth, Watched } from './health.ts';
 
 interface Row {
   readonly name: string;

@@ -17,14 +17,11 @@ function lines(
 }
 
 test('a log line is one JSON object with level, message, time, service and fields', () => {
-  const [line] = lines({ service: 'relay', fields: { stage: 'prod' } }, (log) =>
-    log.warn('upstream lost', { environment: 'a', tries: 3 }),
-  );
+  const [line] = lines({}, (log) => log.warn('upstream lost', { environment: 'a', tries: 3 }));
   expect(line).toMatchObject({
     level: 'WARN',
     message: 'upstream lost',
-    service: 'relay',
-    stage: 'prod',
+    service: 'edge-flag-relay',
     environment: 'a',
     tries: 3,
   });
