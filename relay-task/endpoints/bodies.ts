@@ -441,17 +441,3 @@ export function* digestInSteps(texts: readonly string[]): Generator<void, string
 
 /** Hashed between two looks at the clock. */
 const TEXTS_AT_ONCE = 32;
-
-/** Caches a value built from a view, as long as `of` stays the same. */
-type Perishable<T> = (view: ItemView, of: string | number, make: () => T) => T;
-
-export function perishable<T>(): Perishable<T> {
-  const held = new WeakMap<ItemView, { readonly of: string | number; readonly value: T }>();
-  return (view, of, make) => {
-    const known = held.get(view);
-    if (known?.of === of) return known.value;
-    const value = make();
-    held.set(view, { of, value });
-    return value;
-  };
-}

@@ -3,7 +3,7 @@ import type { Context } from '../../lib/evaluation/index.ts';
 import { inSlices } from '../common/slices.ts';
 import { unlessVoid } from '../common/void-steps.ts';
 import type { EvaluatedFlag, ItemView, Memberships } from '../ports.ts';
-import { digestInSteps, digestOf, perishable } from './bodies.ts';
+import { digestInSteps, digestOf } from './bodies.ts';
 import { type Body, bodyOf } from './encoding.ts';
 import { parsedBytes } from './held-context.ts';
 import { prepare } from './memberships.ts';
@@ -97,9 +97,15 @@ export async function answerWithFlags(
 /** Of an evaluation in progress: the answer about the flag, its part of the body, and what is known of it if others need it. */
 const BYTES_OF_FLAG = 128;
 
-const flagCounts = perishable<number>();
+const flagCounts = new WeakMap<ItemView, { readonly generation: number; readonly count: number }>();
+
 function countFlags(view: ItemView): number {
-  return flagCounts(view, view.generation, () => [...view.items('features')].length);
+  const { generation } = view;
+  const known = flagCounts.get(view);
+  if (known?.generation === generation) return known.count;
+  const count = [...view.items('features')].length;
+  flagCounts.set(view, { generation, count });
+  return count;
 }
 
 /** What an answer says about the flags, and a digest of what that depends on besides the context and the form. */

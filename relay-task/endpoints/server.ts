@@ -3,21 +3,24 @@
  * over the bare socket, so that an open stream holds no request, response or parser.
  */
 import { createPrivateKey, X509Certificate } from 'node:crypto';
-import { createServer as createHttpServer, type Server } from 'node:http';
+import { createServer as createHttpServer, IncomingMessage, type Server } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { createSecureContext } from 'node:tls';
 import { type Budget, createBudget } from '../common/budget.ts';
 import { createEvaluationLines, type EvaluationLines } from '../common/evaluation-lines.ts';
 import { createFairTurns } from '../common/fair-turns.ts';
+import { createPacedLines } from '../common/paced-lines.ts';
 import { RelayError } from '../errors.ts';
 import type { Log } from '../ports.ts';
 import { answerRequests } from './answer-requests.ts';
+import { clientAddress } from './client-address.ts';
 import { trackConnections } from './connections.ts';
 import type { RequestTurns } from './decide.ts';
-import { createDispatcher } from './dispatch.ts';
-import { type ListenerOptions, listenerOptions } from './listener.ts';
+import { createDispatcher, type Dispatcher } from './dispatch.ts';
 import type { Patience } from './patience.ts';
+import { createCrumbCount, ignoreBodies } from './pieces.ts';
+import { isOneTooMany } from './pipelining.ts';
 import { MAX_FIELDS } from './request-head.ts';
 import type { Route, RoutesOptions } from './routes.ts';
 import type { Services } from './services.ts';
@@ -34,14 +37,18 @@ export interface TlsOptions extends Certificate {
   readonly minVersion?: 'TLSv1' | 'TLSv1.1' | 'TLSv1.2' | 'TLSv1.3' | undefined;
 }
 
-export interface RelayServerOptions
-  extends Services,
-    ListenerOptions,
-    Omit<RoutesOptions, 'health' | 'find' | 'log' | 'polls'> {
+export interface RelayServerOptions extends Services, Omit<RoutesOptions, 'health' | 'find' | 'log' | 'polls'> {
   /** Absent: plain HTTP. */
   readonly tls?: TlsOptions | undefined;
+  /** How long a client may take to send the head of a request: 10,000 ms. */
+  readonly headersTimeoutMs?: number;
   /** How long it may take to send the whole request: 30,000 ms. */
   readonly requestTimeoutMs?: number;
+  /**
+   * How long an idle connection stays open: 4,010,000 ms. It must exceed the load balancer's idle timeout (at most 4,000 s on
+   * an ALB), or a request sent just as the relay closes becomes a 502. An idle socket costs a few KB.
+   */
+  readonly keepAliveTimeoutMs?: number;
   /** How long a large body may wait for memory, unread: 7,000 ms. */
   readonly bodyWaitMs?: number;
   /** Unlimited by default. */
@@ -52,6 +59,8 @@ export interface RelayServerOptions
   readonly evaluations?: EvaluationLines;
   /** How slowly a client may read an answer: 64 KiB in 30,000 ms, and all of it at 16 KiB/s. Streams have limits of their own. */
   readonly patience?: Patience;
+  /** The largest head of a request: 64 KiB, an ALB's limit. */
+  readonly maxHeaderBytes?: number;
   /** More are closed unanswered, each with a call of `refused`, as are those for which there is no memory; any number by default. */
   readonly maxConnections?: number | undefined;
   refused?(because: 'files' | 'memory'): void;
@@ -137,6 +146,57 @@ export function createRequestTurns(): RequestTurns {
 function unlimited(): RequestMemory {
   const budget = createBudget(Infinity);
   return { connections: budget, bodies: budget, answers: budget };
+}
+
+function listenerOptions(options: RelayServerOptions, { asksForStream }: Dispatcher) {
+  const tell = createPacedLines();
+  class Request extends IncomingMessage {
+    #upgrade: boolean | undefined;
+    readonly #isCrumb = createCrumbCount(this.socket);
+
+    /** node:http calls this for each piece of a body, including one that waits and one that is not read. */
+    override push(piece: Buffer | null, encoding?: BufferEncoding): boolean {
+      if (piece === null) return super.push(null);
+      if (this.socket.destroyed) return false;
+      if (!this.#isCrumb(piece.length)) return super.push(piece, encoding);
+      const address = clientAddress(this);
+      tell('crumbs', (more) =>
+        options.log.warn('A connection was closed: bodies come in too many pieces of a few bytes', {
+          address,
+          ...more,
+        }),
+      );
+      ignoreBodies(this.socket);
+      this.socket.destroy();
+      return false;
+    }
+
+    /** As node:http's, which would parse the rest without showing it to `push`. */
+    _dump(): void {
+      this.removeAllListeners('data');
+      this.resume();
+    }
+    /** node:http reads this before anything after the head. The client's own Upgrade header has no effect. */
+    get upgrade(): boolean {
+      // Of requests above the limit no more is parsed. The answer must not change while others are written.
+      this.#upgrade ??= isOneTooMany(this) || asksForStream(this);
+      return this.#upgrade;
+    }
+    set upgrade(_value: unknown) {}
+  }
+  const { headersTimeoutMs = 10_000 } = options;
+  return {
+    IncomingMessage: Request as unknown as typeof IncomingMessage,
+    headersTimeout: headersTimeoutMs,
+    keepAliveTimeout: options.keepAliveTimeoutMs ?? 4_010_000,
+    connectionsCheckingInterval: Math.min(5_000, headersTimeoutMs),
+    // It is checked with everything else that node:http accepts, for streams as well.
+    requireHostHeader: false,
+    maxHeaderSize: options.maxHeaderBytes ?? 64 * 1024,
+    noDelay: true,
+    keepAlive: true,
+    keepAliveInitialDelay: 60_000,
+  };
 }
 
 /** Options for node:tls. Throws RelayError CERTIFICATE_INVALID, which never contains the key. */

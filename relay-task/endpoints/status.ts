@@ -17,12 +17,7 @@ export interface StatusOptions extends Pick<Services, 'health'> {
   readonly statusToken?: string | undefined;
 }
 
-interface StatusHandlers {
-  readonly all: Handler<RouteRequest>;
-  readonly one: Handler<RouteRequest>;
-  readonly live: Handler<RouteRequest>;
-  readonly ready: Handler<RouteRequest>;
-}
+type StatusHandlers = Readonly<Record<'all' | 'one' | 'live' | 'ready', Handler<RouteRequest>>>;
 
 export function createStatus({ health, find, statusAccess = 'public', statusToken }: StatusOptions): StatusHandlers {
   const guard = (request: RouteRequest): Reply | undefined => {

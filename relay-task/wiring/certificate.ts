@@ -19,15 +19,17 @@ export interface CertificatePair {
 
 /** Throws RelayError CERTIFICATE_INVALID when a file cannot be read. */
 export function readCertificate({ certFile, keyFile }: CertificateFiles): CertificatePair {
-  const read = (setting: string, path: string): string => {
-    try {
-      return readFileSync(path, 'utf8');
-    } catch (cause) {
-      const { message } = cause as Error;
-      throw new RelayError('CERTIFICATE_INVALID', `Cannot read ${setting}=${path}: ${message}`, { cause });
-    }
-  };
-  return { cert: read('TLS_CERT', certFile), key: read('TLS_KEY', keyFile) };
+  const code = 'CERTIFICATE_INVALID';
+  return { cert: readPem(code, 'TLS_CERT', certFile), key: readPem(code, 'TLS_KEY', keyFile) };
+}
+
+/** Throws RelayError with this code. */
+export function readPem(code: 'CERTIFICATE_INVALID' | 'CONFIG_INVALID', setting: string, path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (cause) {
+    throw new RelayError(code, `Cannot read ${setting}=${path}: ${(cause as Error).message}`, { cause });
+  }
 }
 
 /** Logs a warning when clients will not accept the certificate because of its dates: it is served anyway. */

@@ -1,8 +1,6 @@
 /** The configured stores, over connections that all environments share. */
-import { readFileSync } from 'node:fs';
 import type { Registry } from 'prom-client';
 import type { Config, RedisConfig } from '../config/config.ts';
-import { RelayError } from '../errors.ts';
 import type { ItemView, Keeper, Log, Outbound, Store } from '../ports.ts';
 import type { BigSegmentOwnerOptions, BigSegmentStore } from '../store/big-segments.ts';
 import { createDynamoDBBigSegments } from '../store/big-segments-dynamodb.ts';
@@ -16,6 +14,7 @@ import { createReadMemory } from '../store/read-memory.ts';
 import { createRedisClient, type RedisConnection } from '../store/redis-client.ts';
 import { createRedisStore, describePrefixProblem } from '../store/redis-store.ts';
 import type { Timings } from '../store/timings.ts';
+import { readPem } from './certificate.ts';
 
 interface StoresOptions {
   readonly config: Pick<Config, 'dynamoDB' | 'redis' | 'consul' | 'storeWriter'>;
@@ -99,49 +98,44 @@ export function createStores({ config, owner, registry, outbound, timings = {} }
   }
 
   return {
-    open({ place, view, source, checkedAt, checkedNow, confirms, log }) {
+    open({
+      place: { prefix, tableName = dynamoDB?.tableName ?? '' },
+      view,
+      source,
+      checkedAt,
+      checkedNow,
+      confirms,
+      log,
+    }) {
       // Before anything is open that would have to be closed.
-      const problem = redisClient && describePrefixProblem(place.prefix, { cluster: redisClient.isCluster });
+      const problem = redisClient && describePrefixProblem(prefix, { cluster: redisClient.isCluster });
       if (problem !== undefined) throw new Error(problem);
-      const common = {
-        prefix: place.prefix,
-        view,
-        source,
-        writer,
-        log,
-        registry,
-        readMemory,
-        timings: timings.stores ?? {},
-      };
+      const common = { prefix, view, source, writer, log, registry, readMemory, timings: timings.stores ?? {} };
       const replica = { ...common, checkedNow: () => (confirms() ? checkedNow() : Infinity) };
       return [
-        ...(dynamoDBClient
-          ? [
-              createDynamoDBStore({
-                ...common,
-                checkedAt,
-                checkedNow,
-                owner,
-                client: dynamoDBClient,
-                tableName: place.tableName ?? dynamoDB.tableName ?? '',
-                region,
-                endpoint: dynamoDB.url,
-              }),
-            ]
-          : []),
-        ...(redisClient ? [createRedisStore({ ...replica, connection: redisClient })] : []),
-        ...(consul ? [createConsulStore({ ...replica, ...consul, memory: consulMemory })] : []),
-      ];
+        dynamoDBClient &&
+          createDynamoDBStore({
+            ...common,
+            checkedAt,
+            checkedNow,
+            owner,
+            client: dynamoDBClient,
+            tableName,
+            region,
+            endpoint: dynamoDB.url,
+          }),
+        redisClient && createRedisStore({ ...replica, connection: redisClient }),
+        consul && createConsulStore({ ...replica, ...consul, memory: consulMemory }),
+      ].filter((store) => store !== undefined);
     },
     bigSegments({ prefix, tableName = dynamoDB?.tableName ?? '' }, log, owner) {
       const { quietMs, ...ofDynamoDB } = timings.bigSegments ?? {};
       const common = { ...owner, prefix, log, registry, quietMs };
       return [
-        ...(redisClient ? [createRedisBigSegments({ ...common, connection: redisClient })] : []),
-        ...(dynamoDBClient
-          ? [createDynamoDBBigSegments({ ...common, client: dynamoDBClient, tableName, timings: ofDynamoDB })]
-          : []),
-      ];
+        redisClient && createRedisBigSegments({ ...common, connection: redisClient }),
+        dynamoDBClient &&
+          createDynamoDBBigSegments({ ...common, client: dynamoDBClient, tableName, timings: ofDynamoDB }),
+      ].filter((store) => store !== undefined);
     },
     keeper(name) {
       const keeper = openKeeper(name);
@@ -163,9 +157,9 @@ function connectionOf({ sentinel, cluster, certFile, keyFile, caFile, ...redis }
     connectTimeoutMs,
     commandTimeoutMs: readTimeoutMs,
     ...(tls && { tls }),
-    ...(certFile !== undefined && { cert: readPem(certFile, 'REDIS_CLIENT_CERT_FILE') }),
-    ...(keyFile !== undefined && { key: readPem(keyFile, 'REDIS_CLIENT_KEY_FILE') }),
-    ...(caFile !== undefined && { ca: readPem(caFile, 'REDIS_CA_FILE') }),
+    ...(certFile !== undefined && { cert: readPem('CONFIG_INVALID', 'REDIS_CLIENT_CERT_FILE', certFile) }),
+    ...(keyFile !== undefined && { key: readPem('CONFIG_INVALID', 'REDIS_CLIENT_KEY_FILE', keyFile) }),
+    ...(caFile !== undefined && { ca: readPem('CONFIG_INVALID', 'REDIS_CA_FILE', caFile) }),
     ...(sentinel
       ? {
           sentinels: sentinel.nodes,
@@ -177,15 +171,4 @@ function connectionOf({ sentinel, cluster, certFile, keyFile, caFile, ...redis }
         ? { cluster }
         : { host, port }),
   };
-}
-
-/** Throws RelayError CONFIG_INVALID. */
-function readPem(path: string, setting: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (error) {
-    throw new RelayError('CONFIG_INVALID', `${setting}=${path} cannot be read: ${(error as Error).message}`, {
-      cause: error,
-    });
-  }
 }

@@ -247,6 +247,15 @@ test('a port in use is named in the error, and nothing is left open', async () =
   await new Promise((resolve) => blocker.close(resolve));
 });
 
+test('a certificate for Redis that cannot be read is named in the error, with its setting', async () => {
+  const upstream = opened(await startFakeUpstream());
+  const redis = { USE_REDIS: 'true', REDIS_TLS: 'true', REDIS_CA_FILE: '/nowhere/ca.pem' };
+  await expect(startTestRelay({ ...upstreamVariables(upstream), ...redis })).rejects.toMatchObject({
+    code: 'CONFIG_INVALID',
+    message: expect.stringMatching(/^Cannot read REDIS_CA_FILE=\/nowhere\/ca\.pem: ENOENT/),
+  });
+});
+
 describe('an environment from a file', () => {
   let directory: string;
   let file: string;
