@@ -1,22 +1,9 @@
 import { inSlices } from '../common/slices.ts';
-import type { Content, Database, Glance, Outcome, Write } from './database.ts';
+import type { Database, Outcome, Write } from './database.ts';
 import { createMarks, type MarksOptions } from './marks.ts';
 import type { Planner, Waiting } from './planner.ts';
 import { idOf } from './same-item.ts';
 import { orderWrites, type WriteOrder } from './write-order.ts';
-
-/** Brings the rows of a database to memory's items, and its marks (manifest and `$inited`) to its rows. */
-interface Applier {
-  /** Takes over what was read. True: it is marked as a complete set, and has lost nothing. */
-  adopt(content: Content): boolean;
-  /**
-   * Writes these items, each after what it names, then the marks. Before each write it calls `demandPermission`, which throws to
-   * end it.
-   */
-  apply(work: ReadonlyMap<string, Waiting>, demandPermission: () => void): Promise<Leftover>;
-  /** Whether what was glanced at says that the database is not as it was left. */
-  isSuspicious(glance: Glance): boolean;
-}
 
 /** What a batch did not write. */
 interface Leftover {
@@ -32,13 +19,14 @@ interface Leftover {
 /** An item that others keep changing is left to the next comparison after this many tries, with the flags that depend on it. */
 const maxRounds = 5;
 
+/** Brings the rows of a database to memory's items, and its marks (manifest and `$inited`) to its rows. */
 export function createApplier(
   options: MarksOptions & {
     readonly planner: Planner;
     /** One compare-and-set was answered. */
     readonly wroteItem?: ((written: boolean) => void) | undefined;
   },
-): Applier {
+) {
   const { database, ledger, planner, view, log, where } = options;
   const marks = createMarks(options);
 
@@ -58,7 +46,11 @@ export function createApplier(
 
   return {
     adopt: marks.adopt,
-    async apply(work, demandPermission) {
+    /**
+     * Writes these items, each after what it names, then the marks. Before each write it calls `demandPermission`, which throws to
+     * end it.
+     */
+    async apply(work: ReadonlyMap<string, Waiting>, demandPermission: () => void): Promise<Leftover> {
       if (marks.lostRows()) {
         demandPermission();
         await marks.unmark();

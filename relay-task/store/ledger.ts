@@ -16,37 +16,15 @@ export interface Known extends Replaced {
   readonly item: Item | undefined;
 }
 
-/** Remembers what a database holds, without holding its text. */
-export interface Ledger {
-  get(id: string): Known | undefined;
-  all(): Iterable<Known>;
-  /**
-   * Finds for these rows what `adopt` and `found` need, with a yield after each and within large ones. Memory may change meanwhile: what
-   * did is found in their turn.
-   */
-  prepare(rows: Iterable<Row>): Generator<void, void>;
-  /** Forgets everything and takes over what was read. */
-  adopt(content: Content): void;
-  /** One row as it was found. */
-  found(kind: Kind, key: string, row: Row | undefined): void;
-  /** One write that was done. */
-  wrote(write: Write, token: string | undefined): void;
-  /** How many rows are known. */
-  count(kind: Kind): number;
-  /** Whether the database holds exactly what memory holds once `pending` is written, tombstones apart. */
-  equalsMemory(pending: readonly Write[]): boolean;
-  /** What is known to be there, with witnesses that `writes` leave alone. */
-  held(writes: readonly Write[]): Omit<Held, 'inited'>;
-  /** The manifest of what the database holds once `pending` is written, as data of `source`. */
-  manifest(pending: readonly Write[], source: string | undefined): string;
-}
-
 /** Reads what any official writer left under a key: ld-relay names its tombstones `$deleted`. */
 export function decodeRow(kind: Kind, key: string, text: string): ReturnType<typeof decodeOfficialItem> {
   return decodeOfficialItem(kind, { key: { S: key }, item: { S: text } });
 }
 
-export function createLedger(view: ItemView): Ledger {
+export type Ledger = ReturnType<typeof createLedger>;
+
+/** Remembers what a database holds, without holding its text. */
+export function createLedger(view: ItemView) {
   let known = new Map<string, Known>();
 
   function learn(kind: Kind, key: string, { item, token, staleFor }: Row): Known {
@@ -59,9 +37,13 @@ export function createLedger(view: ItemView): Ledger {
   }
 
   return {
-    get: (id) => known.get(id),
-    all: () => known.values(),
-    *prepare(rows) {
+    get: (id: string) => known.get(id),
+    all: (): Iterable<Known> => known.values(),
+    /**
+     * Finds for these rows what `adopt` and `found` need, with a yield after each and within large ones. Memory may change meanwhile:
+     * what did is found in their turn.
+     */
+    *prepare(rows: Iterable<Row>): Generator<void, void> {
       for (const { item, staleFor } of rows) {
         yield;
         if ('problem' in item) continue;
@@ -70,17 +52,20 @@ export function createLedger(view: ItemView): Ledger {
         if (item.deleted) yield* findWhole(item);
       }
     },
-    adopt({ rows }) {
+    /** Forgets everything and takes over what was read. */
+    adopt({ rows }: Content): void {
       known = new Map();
       for (const kind of ['segments', 'features'] as const) {
         for (const [key, row] of rows[kind]) known.set(idOf({ kind, key }), learn(kind, key, row));
       }
     },
-    found(kind, key, row) {
+    /** One row as it was found. */
+    found(kind: Kind, key: string, row: Row | undefined): void {
       if (row) known.set(idOf({ kind, key }), learn(kind, key, row));
       else known.delete(idOf({ kind, key }));
     },
-    wrote({ kind, key, action, item }, token) {
+    /** One write that was done. */
+    wrote({ kind, key, action, item }: Write, token: string | undefined): void {
       const id = idOf({ kind, key });
       const before = known.get(id);
       if (!item || token === undefined) known.delete(id);
@@ -91,12 +76,14 @@ export function createLedger(view: ItemView): Ledger {
         known.set(id, { kind, key, token, staleFor: undefined, version, deleted, isShort: false, item });
       }
     },
-    count(wanted) {
+    /** How many rows are known. */
+    count(wanted: Kind): number {
       let count = 0;
       for (const { kind } of known.values()) if (kind === wanted) count += 1;
       return count;
     },
-    equalsMemory(pending) {
+    /** Whether the database holds exactly what memory holds once `pending` is written, tombstones apart. */
+    equalsMemory(pending: readonly Write[]): boolean {
       const written = new Map(pending.map(({ kind, key, item }) => [idOf({ kind, key }), item]));
       const holds = (item: Item) => {
         const id = idOf(item);
@@ -108,7 +95,8 @@ export function createLedger(view: ItemView): Ledger {
       }
       return true;
     },
-    held(writes) {
+    /** What is known to be there, with witnesses that `writes` leave alone. */
+    held(writes: readonly Write[]): Omit<Held, 'inited'> {
       const counts = { features: 0, segments: 0 };
       const touched = new Set(writes.map(idOf));
       const witnesses = new Map<Kind, Pick<Write, 'kind' | 'key'>>();
@@ -120,7 +108,8 @@ export function createLedger(view: ItemView): Ledger {
       }
       return { counts, witnesses: [...witnesses.values()] };
     },
-    manifest(pending, source) {
+    /** The manifest of what the database holds once `pending` is written, as data of `source`. */
+    manifest(pending: readonly Write[], source: string | undefined): string {
       const listed = new Map<string, Listed>();
       for (const [id, { kind, key, version, deleted }] of known) {
         if (version !== undefined) listed.set(id, { kind, key, version, deleted });

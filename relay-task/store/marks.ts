@@ -5,29 +5,6 @@ import type { Ledger } from './ledger.ts';
 import { parseManifest, statedCounts } from './manifest.ts';
 import { everything } from './same-item.ts';
 
-/**
- * The marks of a set: the marker `$inited`, and the manifest, which also says whose data it is. The marker is taken away from
- * a set that lost rows, and comes back last.
- */
-interface Marks {
-  /** Takes over what was read. True: it is marked as a complete set, and has lost nothing. */
-  adopt(content: Content): boolean;
-  /** The marker is there, but rows are missing that were there before. */
-  lostRows(): boolean;
-  /** Whether the database is known to have the marker. */
-  areSet(): boolean;
-  /** Takes the marker away from what is no longer a complete set. */
-  unmark(): Promise<void>;
-  /** Call it before items are written: from the first item of another source to the last one, the set has no owner. */
-  disown(): Promise<void>;
-  /** Writes, and the marks with them if these are the last writes and the database does not have the marks already. */
-  write(writes: readonly Write[], areLast: boolean): Promise<readonly Outcome[]>;
-  /** Whether `write` without writes would change the marks. */
-  areDue(): boolean;
-  /** Whether what was glanced at says that the database is not as it was left. */
-  isSuspicious(glance: Glance): boolean;
-}
-
 export interface MarksOptions {
   readonly database: Database;
   readonly view: ItemView;
@@ -39,7 +16,11 @@ export interface MarksOptions {
   readonly where: LogFields;
 }
 
-export function createMarks({ database, view, ledger, source = () => undefined, log, where }: MarksOptions): Marks {
+/**
+ * The marks of a set: the marker `$inited`, and the manifest, which also says whose data it is. The marker is taken away from
+ * a set that lost rows, and comes back last.
+ */
+export function createMarks({ database, view, ledger, source = () => undefined, log, where }: MarksOptions) {
   /** Whether the database is known to have the marker. */
   let inited = false;
   let lostRows = false;
@@ -83,7 +64,8 @@ export function createMarks({ database, view, ledger, source = () => undefined, 
   const heldBeside = (writes: readonly Write[]): Held => ({ inited, ...ledger.held(writes) });
 
   return {
-    adopt(content) {
+    /** Takes over what was read. True: it is marked as a complete set, and has lost nothing. */
+    adopt(content: Content): boolean {
       const { counts } = ledger.held([]);
       lostRows = content.inited && hasLost(content, counts);
       ledger.adopt(content);
@@ -91,28 +73,35 @@ export function createMarks({ database, view, ledger, source = () => undefined, 
       wasOdd = false;
       return inited && !lostRows;
     },
+    /** The marker is there, but rows are missing that were there before. */
     lostRows: () => lostRows,
+    /** Whether the database is known to have the marker. */
     areSet: () => inited,
-    async unmark() {
+    /** Takes the marker away from what is no longer a complete set. */
+    async unmark(): Promise<void> {
       await database.unmark();
       lostRows = false;
       know(false, undefined);
       log.warn('The store lost items; it is not marked complete until it is filled again', where);
     },
-    async disown() {
+    /** Call it before items are written: from the first item of another source to the last one, the set has no owner. */
+    async disown(): Promise<void> {
       if (!owner || owner === source()) return;
       const text = ledger.manifest([], '');
       await database.apply([], heldBeside([]), text);
       know(true, text);
     },
-    async write(writes, areLast) {
+    /** Writes, and the marks with them if these are the last writes and the database does not have the marks already. */
+    async write(writes: readonly Write[], areLast: boolean): Promise<readonly Outcome[]> {
       const finish = areLast ? finishOf(writes) : undefined;
       const outcomes = await database.apply(writes, heldBeside(writes), finish);
       if (finish !== undefined && outcomes.every(({ written }) => written)) know(true, finish);
       return outcomes;
     },
+    /** Whether `write` without writes would change the marks. */
     areDue: () => finishOf([]) !== undefined,
-    isSuspicious({ inited: isMarked, manifest: found, counts }) {
+    /** Whether what was glanced at says that the database is not as it was left. */
+    isSuspicious({ inited: isMarked, manifest: found, counts }: Glance): boolean {
       const fewer = counts.features < ledger.count('features') || counts.segments < ledger.count('segments');
       const isGone = !isMarked || found === undefined || fewer;
       const isOdd = found !== manifest;

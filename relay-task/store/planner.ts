@@ -30,22 +30,6 @@ interface Suspect {
   readonly since: number;
 }
 
-/** Decides what to write, from what memory holds and what the database is known to hold. Touches neither. */
-export interface Planner {
-  /** What to do about one item; undefined: nothing now. */
-  plan(waiting: Waiting): Write | undefined;
-  /** All items in which the database, as it was just read, differs from memory. */
-  compare(): Waiting[];
-  /** Monotonic ms at which `lookAgain` has something to do; Infinity: never. */
-  nextLookAt(): number;
-  /** Rows that are due for the second look. */
-  lookAgain(): Waiting[];
-  /** The database did not take this item. */
-  refused(item: Item, reason: string): void;
-  /** Items that the layout cannot hold, each with the reason. */
-  oversized(): readonly string[];
-}
-
 interface PlannerOptions {
   readonly database: Database;
   readonly ledger: Ledger;
@@ -59,7 +43,10 @@ interface PlannerOptions {
   readonly where: LogFields;
 }
 
-export function createPlanner(options: PlannerOptions): Planner {
+export type Planner = ReturnType<typeof createPlanner>;
+
+/** Decides what to write, from what memory holds and what the database is known to hold. Touches neither. */
+export function createPlanner(options: PlannerOptions) {
   const { database, ledger, graves, clock, timings, log, where, checkedNow = () => Infinity } = options;
   const { view } = graves;
   const suspects = new Map<string, Suspect>();
@@ -75,6 +62,7 @@ export function createPlanner(options: PlannerOptions): Planner {
     suspects.set(id, { token, dueAt: since + timings.secondLookMs, since });
   }
 
+  /** The database does not take this item. */
   function noteMisfit(item: Item, reason: string): void {
     const id = idOf(item);
     if (misfits.get(id) !== reason) {
@@ -101,6 +89,7 @@ export function createPlanner(options: PlannerOptions): Planner {
     return { kind, key, over: known, action: 'put', item: createTombstone(kind, key, version) };
   }
 
+  /** What to do about one item; undefined: nothing now. */
   function plan({ kind, key, mode }: Waiting): Write | undefined {
     const id = idOf({ kind, key });
     const item = view.get(kind, key);
@@ -119,7 +108,8 @@ export function createPlanner(options: PlannerOptions): Planner {
 
   return {
     plan,
-    compare() {
+    /** All items in which the database, as it was just read, differs from memory. */
+    compare(): Waiting[] {
       const differing: Waiting[] = [];
       for (const item of everything(view)) {
         const known = ledger.get(idOf(item));
@@ -134,12 +124,14 @@ export function createPlanner(options: PlannerOptions): Planner {
       for (const [id, { token }] of suspects) if (ledger.get(id)?.token !== token) suspects.delete(id);
       return differing;
     },
-    nextLookAt() {
+    /** Monotonic ms at which `lookAgain` has something to do; Infinity: never. */
+    nextLookAt(): number {
       let nextAt = Infinity;
       for (const { dueAt } of suspects.values()) nextAt = Math.min(nextAt, dueAt);
       return nextAt;
     },
-    lookAgain() {
+    /** Rows that are due for the second look. */
+    lookAgain(): Waiting[] {
       const again: Waiting[] = [];
       for (const [id, one] of suspects) {
         if (clock.now() < one.dueAt) continue;
@@ -151,6 +143,7 @@ export function createPlanner(options: PlannerOptions): Planner {
       return again;
     },
     refused: noteMisfit,
+    /** Items that the layout cannot hold, each with the reason. */
     oversized: () => [...misfits].map(([id, reason]) => `${id}: ${reason}`),
   };
 }

@@ -40,18 +40,6 @@ class SupersededError extends Error {
   }
 }
 
-/** Writes the snapshot beside LaunchDarkly's layout, and remembers what it decodes to. */
-interface SnapshotWriter {
-  /** Takes over what was read from the snapshot's namespace. */
-  adopt(rows: readonly Attributes[]): Promise<void>;
-  /** Publishes memory, which upstream had nothing newer than at `checkedAt` (Unix ms). `postponed`: a body is needed, and it is too early for one. Rejects when the store fails. */
-  publish(checkedAt: number): Promise<'published' | 'unchanged' | 'postponed'>;
-  /** Monotonic ms at which `publish` has something to do although nothing changes; Infinity: never. */
-  dueAt(): number;
-  /** What was published last, for metrics. */
-  figures(): { rev: Rev | undefined; bytes: number };
-}
-
 interface SnapshotWriterOptions {
   readonly table: Table;
   readonly prefix: string;
@@ -73,7 +61,8 @@ interface Memory {
 
 type EncodedDelta = Delta & { readonly row: Attributes };
 
-export function createSnapshotWriter(options: SnapshotWriterOptions): SnapshotWriter {
+/** Writes the snapshot beside LaunchDarkly's layout, and remembers what it decodes to. */
+export function createSnapshotWriter(options: SnapshotWriterOptions) {
   const { table, prefix, view, lease, clock, timings, log } = options;
   let published: Published | undefined;
   /** The highest revision that was read, and the last one of this writer. */
@@ -83,6 +72,7 @@ export function createSnapshotWriter(options: SnapshotWriterOptions): SnapshotWr
   let deltaBytes = 0;
   const bodies = createBodyWriter(options);
 
+  /** Takes over what was read from the snapshot's namespace. */
   async function adopt(rows: readonly Attributes[]): Promise<void> {
     const byKey = new Map(rows.map((row) => [textOf(row, 'key'), row]));
     const revs = rows.map((row) => parseRev(textOf(row, 'rev')));
@@ -132,6 +122,10 @@ export function createSnapshotWriter(options: SnapshotWriterOptions): SnapshotWr
     return 'published';
   }
 
+  /**
+   * Publishes memory, which upstream had nothing newer than at `checkedAt` (Unix ms). `postponed`: a body is needed, and it is too early
+   * for one. Rejects when the store fails.
+   */
   async function publish(checkedAt: number): Promise<'published' | 'unchanged' | 'postponed'> {
     const memory: Memory = { items: [...everything(view)], source: options.source?.(), checkedAt };
     postponed = false;
@@ -160,10 +154,12 @@ export function createSnapshotWriter(options: SnapshotWriterOptions): SnapshotWr
   return {
     adopt,
     publish,
-    dueAt() {
+    /** Monotonic ms at which `publish` has something to do although nothing changes; Infinity: never. */
+    dueAt(): number {
       if (postponed) return bodies.nextAt();
       return published?.deltaSince === undefined ? Infinity : published.deltaSince + timings.deltaAgeMs;
     },
+    /** What was published last, for metrics. */
     figures: () => ({ rev: published?.headRev, bytes: bodies.bytes() + deltaBytes }),
   };
 }

@@ -5,19 +5,13 @@ import type { Clock } from './timings.ts';
 type StorePart = 'read' | 'lease' | 'write';
 
 /** The state of one store, for status and log: one line when it begins to fail, one when it works again. */
-interface StoreState {
-  /** A part worked (undefined) or failed. */
-  report(part: StorePart, error: unknown): void;
-  read(): Pick<StoreStatus, 'state' | 'stateSince' | 'lastError'>;
-}
-
 export function createStoreState(options: {
   readonly clock: Clock;
   readonly log: Log;
   /** For log lines: which store of which environment. */
   readonly where: LogFields;
   describe(error: unknown): string;
-}): StoreState {
+}) {
   const { clock, log, where } = options;
   const failing = new Set<StorePart>();
   let state: StoreStatus['state'] = 'INITIALIZING';
@@ -25,7 +19,8 @@ export function createStoreState(options: {
   let lastError: StoreStatus['lastError'];
 
   return {
-    report(part, error) {
+    /** A part worked (undefined) or failed. */
+    report(part: StorePart, error: unknown): void {
       if (error === undefined) {
         failing.delete(part);
         // Whatever works proves that the database can be reached.
@@ -43,6 +38,10 @@ export function createStoreState(options: {
       if (state === 'INTERRUPTED') log.info('The store works again', where);
       [state, stateSince] = [next, clock.wall()];
     },
-    read: () => ({ state, stateSince, ...(lastError && { lastError }) }),
+    read: (): Pick<StoreStatus, 'state' | 'stateSince' | 'lastError'> => ({
+      state,
+      stateSince,
+      ...(lastError && { lastError }),
+    }),
   };
 }

@@ -9,26 +9,17 @@ interface TakenWork {
   readonly since: number | undefined;
 }
 
-/** The items that wait to be written, each once, without their content: the newest version is looked up when it is written. */
-export interface WaitingItems {
-  readonly size: number;
-  notify(change: Change): void;
-  /** Adds items that a comparison found; what a change said about one counts more. */
-  addDiffering(items: readonly Waiting[]): void;
-  addOverruling(items: readonly Waiting[]): void;
-  take(): TakenWork;
-  putBack(work: TakenWork): void;
-  clear(): void;
-}
+export type WaitingItems = ReturnType<typeof createWaitingItems>;
 
-export function createWaitingItems(): WaitingItems {
+/** The items that wait to be written, each once, without their content: the newest version is looked up when it is written. */
+export function createWaitingItems() {
   let items = new Map<string, Waiting>();
   let since: number | undefined;
   return {
     get size() {
       return items.size;
     },
-    notify(change) {
+    notify(change: Change): void {
       for (const { kind, key } of change.items) {
         const id = idOf({ kind, key });
         const fell = change.kind === 'put' || items.get(id)?.mode === 'replace';
@@ -36,23 +27,24 @@ export function createWaitingItems(): WaitingItems {
       }
       since ??= change.receivedAt;
     },
-    addDiffering(differing) {
+    /** Adds items that a comparison found; what a change said about one counts more. */
+    addDiffering(differing: readonly Waiting[]): void {
       for (const one of differing) if (!items.has(idOf(one))) items.set(idOf(one), one);
     },
-    addOverruling(overruling) {
+    addOverruling(overruling: readonly Waiting[]): void {
       for (const one of overruling) items.set(idOf(one), one);
     },
-    take() {
+    take(): TakenWork {
       const taken = { items, since };
       [items, since] = [new Map(), undefined];
       return taken;
     },
-    putBack(work) {
+    putBack(work: TakenWork): void {
       // What was notified meanwhile is as new or newer.
       for (const [id, one] of work.items) if (one.mode === 'replace' || !items.has(id)) items.set(id, one);
       since = work.since ?? since;
     },
-    clear() {
+    clear(): void {
       [items, since] = [new Map(), undefined];
     },
   };
