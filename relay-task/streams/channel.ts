@@ -11,11 +11,10 @@ import type { Channel, Connection } from './connection.ts';
 import { createEventLog, type EventLog } from './event-log.ts';
 import { frame, piecesOf } from './framing.ts';
 import type { Feed } from './messages.ts';
-import { type ChannelBasics, createReaders, nextSnapshotPiece, type Readers } from './readers.ts';
+import { type ChannelBasics, createReaders, nextSnapshotPiece, type Readers, SLICE_CONNECTIONS } from './readers.ts';
 import { createSnapshots } from './snapshots.ts';
 
-/** Connections, and bytes handed to the kernel, in one turn of the event loop. */
-const SLICE_CONNECTIONS = 512;
+/** How many bytes are handed to the kernel in one turn of the event loop. */
 const SLICE_BYTES = 16 * 1024 * 1024;
 const MAX_BRIDGES = 256;
 

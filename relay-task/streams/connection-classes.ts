@@ -2,7 +2,8 @@
 import type { Budget } from '../common/budget.ts';
 import { createAdmission } from './admission.ts';
 import { type Connection, hangUp } from './connection.ts';
-import { createRoom, sizeOf } from './room.ts';
+import { sizeOf } from './framing.ts';
+import { createRoom } from './room.ts';
 
 export interface ConnectionClassesOptions {
   /**

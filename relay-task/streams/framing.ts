@@ -96,6 +96,13 @@ export function piecesOf(bytes: Buffer): Buffer[] {
   return pieces;
 }
 
+/** In bytes. */
+export function sizeOf(pieces: readonly Buffer[] = []): number {
+  let bytes = 0;
+  for (const { length } of pieces) bytes += length;
+  return bytes;
+}
+
 /** Small parts are copied together to save system calls, large ones are not copied. */
 export function inPieces(parts: readonly Buffer[]): Buffer[] {
   const pieces: Buffer[] = [];

@@ -10,7 +10,7 @@
 import { inNextTurn } from '../common/slices.ts';
 import type { Channel, Connection } from './connection.ts';
 import { frame } from './framing.ts';
-import { type ChannelBasics, createReaders } from './readers.ts';
+import { type ChannelBasics, createReaders, SLICE_CONNECTIONS } from './readers.ts';
 
 interface PingChannelOptions extends ChannelBasics {
   readonly kind: 'ping' | 'refetch';
@@ -20,8 +20,6 @@ interface PingChannelOptions extends ChannelBasics {
 const texts = { ping: 'event: ping\ndata:  \n\n', refetch: 'data: {"type":"refetchEvaluation"}\n\n' };
 /** Moments at which spread pings are sent. */
 const SLOTS = 64;
-/** Connections that get a ping in one turn of the event loop. */
-const SLICE_CONNECTIONS = 512;
 
 export function createPingChannel(options: PingChannelOptions): Channel {
   const { kind, framing, view, jitterMs } = options;

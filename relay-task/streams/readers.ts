@@ -4,6 +4,9 @@ import { type Connection, swapRemove } from './connection.ts';
 import { createHeads, type Framing } from './framing.ts';
 import type { StreamMeter } from './meter.ts';
 
+/** How many connections are written to in one turn of the event loop. */
+export const SLICE_CONNECTIONS = 512;
+
 /** What every channel needs. */
 export interface ChannelBasics {
   readonly environment: string;

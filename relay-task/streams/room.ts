@@ -3,6 +3,7 @@ import type { Budget } from '../common/budget.ts';
 import { createSharedBudget } from '../common/shared-budget.ts';
 import { createShares, MOST_FOR_ONE } from '../common/shares.ts';
 import type { Connection } from './connection.ts';
+import { sizeOf } from './framing.ts';
 
 interface RoomOptions {
   readonly budget: Budget;
@@ -102,10 +103,4 @@ export function createRoom({ budget, idle, close }: RoomOptions) {
       searches = 0;
     },
   };
-}
-
-export function sizeOf(pieces: readonly Buffer[] = []): number {
-  let bytes = 0;
-  for (const { length } of pieces) bytes += length;
-  return bytes;
 }

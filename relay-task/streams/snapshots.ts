@@ -4,7 +4,7 @@
  * all other blocks, so that slow clients do not hold one copy of everything each.
  */
 import type { Item } from '../../lib/flag-table/index.ts';
-import { BLOCK_BYTES, chunkAround, type Framing, inPieces } from './framing.ts';
+import { BLOCK_BYTES, chunkAround, type Framing, inPieces, sizeOf } from './framing.ts';
 import type { Feed } from './messages.ts';
 
 /** Items that follow one another in the set. */
@@ -27,9 +27,9 @@ export function createSnapshots(feed: Feed, framing: Framing) {
         ...joined(held[index] ?? [], feed.separator),
       ]);
       parts.push(Buffer.from(closing));
-      const { before, after } = chunkAround(lengthOf(parts), framing);
+      const { before, after } = chunkAround(sizeOf(parts), framing);
       const pieces = inPieces([Buffer.from(before), ...parts, Buffer.from(after)]);
-      return { pieces, bytes: lengthOf(pieces) };
+      return { pieces, bytes: sizeOf(pieces) };
     },
     /** Forgets everything. */
     clear() {
@@ -75,8 +75,4 @@ function bytesOf(items: readonly Item[], { separator, textOf }: Feed): Buffer {
 function joined(blocks: readonly Block[], separator: string): Buffer[] {
   const [first, ...rest] = blocks.map(({ bytes }) => bytes).filter(({ length }) => length > 0);
   return first ? [first.subarray(Buffer.byteLength(separator)), ...rest] : [];
-}
-
-function lengthOf(buffers: readonly Buffer[]): number {
-  return buffers.reduce((sum, { length }) => sum + length, 0);
 }
