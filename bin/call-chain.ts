@@ -17,7 +17,7 @@ import { parseConfig } from '../relay-task/config/config.ts';
 import { startRelay } from '../relay-task/relay.ts';
 import { startServices } from './call-chain/services.ts';
 import { createOutcomes, percentile, silentReport, startTraffic } from './call-chain/walk.ts';
-import { localCredentials, startEmbeddedDynamoDB } from './dev/embedded-dynamodb.ts';
+import { startEmbeddedDynamoDB, useLocalCredentials } from './dev/embedded-dynamodb.ts';
 
 const SHARES = [0, 10, 25, 50, 75, 100];
 const USERS = 16;
@@ -55,23 +55,18 @@ async function runWalk(): Promise<void> {
   writeFileSync(file, environment(shares[0] ?? 0));
   let last = shares[0];
 
-  Object.assign(process.env, {
-    AWS_ACCESS_KEY_ID: localCredentials.accessKeyId,
-    AWS_SECRET_ACCESS_KEY: localCredentials.secretAccessKey,
-    AWS_SESSION_TOKEN: '',
-    AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: 'true',
-  });
+  useLocalCredentials();
   const dynamoDB = await startEmbeddedDynamoDB({ port: 0, tableName: TABLE });
   opened.push(() => dynamoDB.close());
   const { config } = parseConfig({
-    ...{
-      LD_ENV_local: 'sdk-local',
-      LD_PREFIX_local: PREFIX,
-      LD_FLAGS_FILE_local: file,
-      LISTEN_HOST: '127.0.0.1',
-      PORT: '0',
-    },
-    ...{ USE_DYNAMODB: 'true', DYNAMODB_TABLE: TABLE, DYNAMODB_URL: dynamoDB.endpoint },
+    LD_ENV_local: 'sdk-local',
+    LD_PREFIX_local: PREFIX,
+    LD_FLAGS_FILE_local: file,
+    LISTEN_HOST: '127.0.0.1',
+    PORT: '0',
+    USE_DYNAMODB: 'true',
+    DYNAMODB_TABLE: TABLE,
+    DYNAMODB_URL: dynamoDB.endpoint,
   });
   const silent = () => {};
   const log = { debug: silent, info: silent, warn: silent, error: (message: string) => console.error(message) };

@@ -18,7 +18,6 @@ export interface DevSettings {
   readonly edgeFlagChosen: boolean;
   readonly edgeRules: string;
   readonly edgeReadsTable: boolean;
-  readonly logLevel: string;
   /** The environment whose flags the edge reads, and the key prefix of its items in the table. */
   readonly environment: { readonly name: string; readonly prefix: string; readonly fromFile: boolean };
   /** The relay's variables. */
@@ -111,7 +110,6 @@ export function parseDevSettings(
       edgeFlagChosen: Boolean(given[devSettings.edgeFlag.env]?.trim()),
       edgeRules: own.edgeRules,
       edgeReadsTable: own.edgeTable,
-      logLevel,
       environment: { name, prefix: variables[`LD_PREFIX_${name}`] ?? name, fromFile },
       variables: {
         ...variables,

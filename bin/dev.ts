@@ -14,7 +14,7 @@ import { startRelay } from '../relay-task/relay.ts';
 import type { FileReload } from '../relay-task/upstream/file.ts';
 import { LOCAL_STAGE, type LocalEdge, startLocalEdge } from './dev/edge.ts';
 import { LOCAL_ORIGINS, type LocalRouterSettings, readEdgeFile } from './dev/edge-file.ts';
-import { localCredentials, startEmbeddedDynamoDB } from './dev/embedded-dynamodb.ts';
+import { startEmbeddedDynamoDB, useLocalCredentials } from './dev/embedded-dynamodb.ts';
 import { type PropagationMeter, startPropagationMeter } from './dev/propagation.ts';
 import { startSampleOrigins } from './dev/sample-origins.ts';
 import { describeUnknownFlags, type KnownFlags } from './dev/unknown-flags.ts';
@@ -67,13 +67,7 @@ try {
 
 async function start(settings: DevSettings): Promise<void> {
   const { environment } = settings;
-  Object.assign(process.env, {
-    AWS_ACCESS_KEY_ID: localCredentials.accessKeyId,
-    AWS_SECRET_ACCESS_KEY: localCredentials.secretAccessKey,
-    AWS_SESSION_TOKEN: '',
-    // Hides the SDK's notice about its future releases.
-    AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: 'true',
-  });
+  useLocalCredentials();
   // Settings first, so that invalid ones are reported before anything is opened.
   parseConfig({ ...settings.variables, DYNAMODB_URL: 'http://127.0.0.1' });
   const router = readRouter(settings);
@@ -90,7 +84,7 @@ async function start(settings: DevSettings): Promise<void> {
     startRelay(
       { ...config, drainWindowMs: 0 },
       {
-        log: createPlainLog(config.logLevel),
+        log: createPlainLog(),
         version: packageJson.version,
         onReload: (name, reload) => void reportReload(settings, name, reload, meter),
       },
@@ -251,13 +245,11 @@ Ctrl-C stops everything.
 `;
 }
 
-/** Plain lines instead of JSON. */
-function createPlainLog(level: string): Log {
-  const levels = ['debug', 'info', 'warn', 'error', 'none'];
+/** Plain lines instead of JSON. The relay drops those below its log level and its environments' own. */
+function createPlainLog(): Log {
   const print =
     (name: keyof Log) =>
     (message: string, fields: Record<string, unknown> = {}) => {
-      if (levels.indexOf(name) < levels.indexOf(level)) return;
       const details = Object.entries(fields).map(
         ([key, value]) => `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`,
       );

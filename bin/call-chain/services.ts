@@ -6,13 +6,13 @@ import { createWorld, versions, type WorldOptions } from '../../examples/call-ch
 import type { Chain } from '../../lambda/edge-reader/chain.ts';
 import { close, listen } from '../dev/sample-origins.ts';
 
-export interface Services {
+interface Services {
   readonly helloUrl: string;
   readonly worldUrl: string;
   close(): Promise<void>;
 }
 
-export interface ServicesOptions {
+interface ServicesOptions {
   readonly hello: Chain;
   readonly world: Chain;
   /** Default: those of the example. */
@@ -25,7 +25,9 @@ export async function startServices(options: ServicesOptions): Promise<Services>
   return {
     helloUrl: hello.url,
     worldUrl: world.url,
-    close: async () => void (await Promise.all([hello.close(), world.close()])),
+    async close() {
+      await Promise.all([hello.close(), world.close()]);
+    },
   };
 }
 

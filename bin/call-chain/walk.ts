@@ -5,7 +5,7 @@ import type { ChainReport } from '../../lambda/edge-reader/chain.ts';
 import { sleep } from '../../relay-task/common/pause.ts';
 
 /** What became of the requests that one variation decided about. */
-export interface Outcome {
+interface Outcome {
   requests: number;
   errors: number;
   readonly times: number[];
@@ -40,7 +40,7 @@ export function createOutcomes() {
   };
 }
 
-export interface Traffic {
+interface Traffic {
   /** Requests whose two services disagreed, so far. */
   disagreements(): number;
   requests(): number;

@@ -18,7 +18,7 @@ export const COLOURS = [
 const TEXT = '#687078';
 const ALARM = '#d13212';
 
-export interface Size {
+interface Size {
   readonly width: number;
   readonly height: number;
 }

@@ -42,7 +42,7 @@ export interface LocalSiteSettings extends RouterSettings {
 }
 
 /** An origin's URL, and what a stage file says about it besides. */
-export interface LocalOrigin extends Pick<CustomOrigin, 'headers' | 'viewerHost' | 'fallback'> {
+interface LocalOrigin extends Pick<CustomOrigin, 'headers' | 'viewerHost' | 'fallback'> {
   readonly url: string;
 }
 

@@ -34,7 +34,7 @@ import { bytesOf, EdgeError, fetchOrigin } from './origin.ts';
 import { describeRefusal, matchesPath, toForwarded, toSent, withoutForeignCookies } from './origin-request.ts';
 import { close, listen } from './sample-origins.ts';
 
-export interface LocalEdgeOptions extends LocalSiteSettings {
+interface LocalEdgeOptions extends LocalSiteSettings {
   /** 0 picks a free one. */
   readonly port: number;
   readonly table: { readonly endpoint: string; readonly name: string; readonly prefix?: string };

@@ -11,7 +11,18 @@ export interface EmbeddedDynamoDB {
 }
 
 /** The embedded server accepts any credentials; these keep real ones from being used. */
-export const localCredentials = { accessKeyId: 'local', secretAccessKey: 'local' } as const;
+const localCredentials = { accessKeyId: 'local', secretAccessKey: 'local' } as const;
+
+/** For everything in this process that talks to AWS. */
+export function useLocalCredentials(): void {
+  Object.assign(process.env, {
+    AWS_ACCESS_KEY_ID: localCredentials.accessKeyId,
+    AWS_SECRET_ACCESS_KEY: localCredentials.secretAccessKey,
+    AWS_SESSION_TOKEN: '',
+    // Hides the SDK's notice about its future releases.
+    AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: 'true',
+  });
+}
 
 /** A DynamoDB server in this process, in memory, on 127.0.0.1, with the flag table. Rejects if the port is in use. */
 export async function startEmbeddedDynamoDB(options: { port: number; tableName: string }): Promise<EmbeddedDynamoDB> {

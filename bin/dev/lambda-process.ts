@@ -1,6 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process';
 
-export interface LambdaProcessOptions {
+interface LambdaProcessOptions {
   readonly name: string;
   /** The bundled edge-child. */
   readonly host: string;

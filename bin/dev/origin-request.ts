@@ -24,7 +24,7 @@ const HANDLED = /^(accept-encoding|cookie|host|user-agent)$/;
 /** "Add CloudFront request headers", those of AllViewerExceptHostHeader: viewers cannot supply them. */
 const ADDED = /^cloudfront-(forwarded-proto|is-.*-viewer|viewer-.*)$/;
 
-export interface Sending {
+interface Sending {
   readonly forwarding: Forwarding;
   /** Of the behavior's own origin: CloudFront's default for the Host header. */
   readonly originHost: string;

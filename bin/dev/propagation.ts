@@ -4,7 +4,7 @@ import { sleep } from '../../relay-task/common/pause.ts';
 import type { LocalEdge } from './edge.ts';
 import type { EmbeddedDynamoDB } from './embedded-dynamodb.ts';
 
-export interface Propagation {
+interface Propagation {
   /** Ms from the given time until the change was on a stream, in the table's head, in the edge's memory. */
   readonly streamMs: number | undefined;
   readonly tableMs: number | undefined;

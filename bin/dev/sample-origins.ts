@@ -14,7 +14,9 @@ export async function startSampleOrigins(): Promise<SampleOrigins> {
   return {
     stable: stable.url,
     canary: canary.url,
-    close: async () => void (await Promise.all([stable.close(), canary.close()])),
+    async close() {
+      await Promise.all([stable.close(), canary.close()]);
+    },
   };
 }
 

@@ -7,7 +7,7 @@ import {
   ssmParameters,
 } from '../../relay-task/environments/ssm-parameters.ts';
 
-export interface KeysOptions {
+interface KeysOptions {
   readonly region?: string;
   readonly endpoint?: string;
   /** Skip confirmation of changes that cannot be undone. */
@@ -21,8 +21,8 @@ export type KeysCommand = KeysOptions & { readonly stage: string } & (
     | { readonly verb: 'revoke'; readonly environment: string; readonly what: Revocable }
   );
 
-export const revocable = ['sdk-key', 'previous-sdk-key', 'mobile-key', 'client-side-id', 'environment'] as const;
-export type Revocable = (typeof revocable)[number];
+const revocable = ['sdk-key', 'previous-sdk-key', 'mobile-key', 'client-side-id', 'environment'] as const;
+type Revocable = (typeof revocable)[number];
 
 const names = Object.keys(ssmParameters).filter((name) => name !== 'revoked');
 

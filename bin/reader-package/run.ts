@@ -52,8 +52,14 @@ function build(path: string): void {
 function declare(outdir: string): void {
   const project = join(outdir, 'tsconfig.json');
   const compilerOptions = {
-    ...{ noEmit: false, declaration: true, emitDeclarationOnly: true, rewriteRelativeImportExtensions: true },
-    ...{ rootDir: root, outDir: outdir, types: ['node'], typeRoots: [join(root, 'node_modules/@types')] },
+    noEmit: false,
+    declaration: true,
+    emitDeclarationOnly: true,
+    rewriteRelativeImportExtensions: true,
+    rootDir: root,
+    outDir: outdir,
+    types: ['node'],
+    typeRoots: [join(root, 'node_modules/@types')],
   };
   const config = {
     extends: join(root, 'tsconfig.json'),

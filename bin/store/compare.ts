@@ -12,7 +12,7 @@ import { textOf } from '../../relay-task/store/dynamodb-client.ts';
 import { idOf, isWhole, sameItem } from '../../relay-task/store/same-item.ts';
 import type { Contents } from './contents.ts';
 
-export interface Difference {
+interface Difference {
   /** `features/KEY`, `segments/KEY`, or `$inited`. */
   readonly item: string;
   readonly problem: string;

@@ -15,7 +15,7 @@ import { type Comparison, compareLayouts } from './compare.ts';
 import { type Contents, isEmpty, readContents } from './contents.ts';
 import { examine, reportRows, usualLeaseWatchMs } from './show.ts';
 
-export interface StoreRun {
+interface StoreRun {
   readonly terminal: Terminal;
   /** May hold the relay's variables. */
   readonly env: Env;

@@ -17,7 +17,7 @@ import { compareLayouts } from './compare.ts';
 import type { Contents } from './contents.ts';
 
 /** What `show` reports about one environment; times are Unix ms, sizes bytes. */
-export interface Report {
+interface Report {
   readonly prefix: string;
   readonly head: Head | undefined;
   /** Why the head cannot be used. */

@@ -10,7 +10,7 @@ const MOST_REMEMBERED = 1_000;
 /** The answers that a call has loaded; only `BigSegments` looks inside. */
 export type Answers = Map<string, BigSegmentsAnswer>;
 
-export interface BigSegments {
+interface BigSegments {
   /**
    * The answer for a context key, if it was loaded for the call, or read within the last 5 s. `loaded` undefined: for a call that cannot load, to
    * which a read that failed within the last 5 s is an answer, too.

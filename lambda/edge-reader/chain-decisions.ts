@@ -5,7 +5,7 @@ import type { Chained } from './chain-seal.ts';
 import type { EvaluationContext } from './context.ts';
 import type { Asked } from './wrap.ts';
 
-export interface Decisions {
+interface Decisions {
   /** Undefined: the context is none, and nothing is decided for it. */
   readonly contextKey: string | undefined;
   /** By flag key. */

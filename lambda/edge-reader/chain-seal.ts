@@ -21,7 +21,7 @@ export interface Chained {
 /** Why a header is not used. `signature`: it is another environment's, too. */
 export type Refusal = 'malformed' | 'oversize' | 'unknown-key' | 'signature' | 'other-context' | 'expired';
 
-export interface Seal {
+interface Seal {
   /** As many of the decisions as fit, from the first on; undefined if none does. */
   close(contextKey: string, chained: Chained, mostBytes: number): string | undefined;
   /** Its age is for the caller to judge. Never throws. */

@@ -242,7 +242,9 @@ function createTurns() {
 
 function check({ keys, maxAgeMs = 1, waitMs = 0, header = 'a', member = 'a', ...others }: ChainOptions): void {
   const problems: string[] = [];
-  const must = (fine: boolean, problem: string) => void (fine || problems.push(problem));
+  const must = (fine: boolean, problem: string) => {
+    if (!fine) problems.push(problem);
+  };
   const unknown = Object.keys(others).filter((name) => !['reader', 'prefix', 'report', 'now'].includes(name));
   must(unknown.length === 0, `${unknown.join(', ')} is not an option`);
   must(Array.isArray(keys) && keys.length > 0, 'keys are missing: expected [{ id, secret }]');

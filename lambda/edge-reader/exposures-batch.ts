@@ -10,7 +10,7 @@ const FRAME_BYTES = 300;
 const COUNTER_BYTES = 100;
 
 /** What a summary says of an evaluation. */
-export interface Summarised {
+interface Summarised {
   readonly flagKey: string;
   /** Undefined: there is no such flag. */
   readonly version: number | undefined;
@@ -22,7 +22,7 @@ export interface Summarised {
   readonly at: number;
 }
 
-export interface Batch {
+interface Batch {
   /** Adds a full event. A full line is written at once. */
   send(event: object): void;
   /** Counts an evaluation, with the value and the fallback that come first. */

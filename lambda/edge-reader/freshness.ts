@@ -42,7 +42,7 @@ export interface Data {
 export type OnData = (before: Data, after: Data) => void;
 
 /** The data read from the table, and when it is refreshed. */
-export interface Freshness {
+interface Freshness {
   /** Undefined until data was read. */
   model(): Model | undefined;
   /** Set while the official layout is in use: a flag and its dependencies may then have to be fetched first. */

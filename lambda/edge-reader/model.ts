@@ -3,7 +3,7 @@ import type { Item, Kind } from '../../lib/flag-table/index.ts';
 import { edgeDialect } from './pattern.ts';
 
 /** Looks up an item; undefined if it does not exist. */
-export type Find = (kind: Kind, key: string) => Item | undefined;
+type Find = (kind: Kind, key: string) => Item | undefined;
 
 /** One state of the table. Each item is compiled when it is first needed. */
 export interface Model {

@@ -24,7 +24,7 @@ export interface Holding {
 /** Reading this many flags one by one costs about as much as querying a table that has three times as many. */
 const MOST_SINGLE = 100;
 
-export interface OfficialLayout {
+interface OfficialLayout {
   empty(): Holding;
   /** Adds flags and their dependencies, with one batch per level of dependencies. All or nothing. */
   add(holding: Holding, flagKeys: readonly string[], flight: Flight): Promise<void>;

@@ -20,7 +20,7 @@ export interface ReportOutput {
   extra?(): Extra;
 }
 
-export interface Extra {
+interface Extra {
   /** By name: the value, or at most 100 of them, and the unit. */
   readonly metrics: Readonly<Record<string, readonly [value: number | readonly number[], unit: string]>>;
   readonly fields: Readonly<Record<string, unknown>>;

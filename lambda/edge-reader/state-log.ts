@@ -9,7 +9,7 @@ export interface Logger {
   debug(...args: unknown[]): void;
 }
 
-export interface StateLine {
+interface StateLine {
   readonly level: 'error' | 'warn' | 'info';
   readonly message: string;
   /** Undefined if all is well. */

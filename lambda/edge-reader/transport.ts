@@ -5,7 +5,7 @@ import { type Credentials, signedHeaders } from './sign.ts';
 /** A DynamoDB response, in its JSON protocol. */
 export type Answer = Record<string, unknown>;
 
-export interface Answered {
+interface Answered {
   readonly answer: Answer;
   /** Unix ms: when it was asked for. */
   readonly askedAt: number;
@@ -26,7 +26,7 @@ export interface Transport {
   call(operation: string, body: unknown, timeoutMs: number): Promise<Answered>;
 }
 
-export interface TransportOptions {
+interface TransportOptions {
   readonly region: string;
   readonly endpoint: string | undefined;
   /** Read for each signature, since Lambda rotates credentials while an environment runs. */

@@ -12,7 +12,7 @@ export interface Asked {
   readonly type: 'boolean' | 'number' | 'string' | undefined;
 }
 
-export interface Around {
+interface Around {
   /** Answers in the reader's place; undefined: the reader answers. */
   before?(asked: Asked): Detail | undefined;
   /** Asks the reader, after what has to come before. `evaluate` never waits. */

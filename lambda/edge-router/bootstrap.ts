@@ -2,6 +2,7 @@
 
 import { compileFlag, compileSegment } from '../../lib/evaluation/index.ts';
 import type { HeldFlags } from '../edge-reader/index.ts';
+import { isObject } from './check-values.ts';
 
 /**
  * Of an environment as `GET /sdk/latest-all` gives it, the flags with these keys and all that they depend on. Throws an Error, without a subject,
@@ -32,8 +33,4 @@ export function bootstrapOf(environment: unknown, flagKeys: readonly string[]): 
 function shortened(names: readonly string[]): string {
   if (names.length === 0) return 'none';
   return names.length > 5 ? `${names.slice(0, 5).join(', ')} and ${names.length - 5} others` : names.join(', ');
-}
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -361,7 +361,9 @@ function nextOf({ choice, from, location }: Hop): Page {
   const [, host = from.host, uri = '/', query = ''] = /^(?:https?:\/\/([^/]+))?(\/[^?]*)\??(.*)$/.exec(location) ?? [];
   const becomesGet = (method: string) => (status === 303 ? method !== 'HEAD' : status < 303 && method === 'POST');
   return {
-    ...{ host, uri, query },
+    host,
+    uri,
+    query,
     isQueryKept: from.isQueryKept && kept === 'keep',
     methods: new Map([...from.methods].map(([first, method]) => [first, becomesGet(method) ? 'GET' : method])),
   };

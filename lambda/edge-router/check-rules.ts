@@ -47,7 +47,7 @@ interface Site {
   readonly originHeaders: ReadonlySet<string>;
 }
 
-export interface RulesConfig extends ContextSettings {
+interface RulesConfig extends ContextSettings {
   readonly rules?: readonly Rule[];
   readonly flagKey?: string;
   readonly variantHeader?: string;

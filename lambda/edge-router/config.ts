@@ -75,7 +75,7 @@ export interface ViewerSettings {
   readonly epoch?: string;
 }
 
-export type ViewerId = 'cookie' | { readonly cookie: string } | { readonly header: string };
+type ViewerId = 'cookie' | { readonly cookie: string } | { readonly header: string };
 
 export type Consent = ({ readonly cookie: string } | { readonly header: string }) & {
   /** A part of the value, decoded or not, such as `C0002:1`. Default: any value counts. */

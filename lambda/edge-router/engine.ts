@@ -27,7 +27,7 @@ export interface ReadyAction {
 }
 
 /** One flag of a request. */
-export interface Decided {
+interface Decided {
   readonly flagKey: string;
   /** The name of a variation; `none` if none was selected. */
   readonly variation: string;

@@ -17,7 +17,7 @@ import {
   readPreview,
 } from './preview-token.ts';
 
-export interface Previews {
+interface Previews {
   /** The answer to a request for a preview link; undefined for all other requests. */
   answer(request: CloudFrontRequest): CloudFrontResultResponse | undefined;
   /**

@@ -13,7 +13,7 @@ export interface Viewer {
   readonly store?: string;
 }
 
-export interface Identifying extends ViewerSettings {
+interface Identifying extends ViewerSettings {
   readonly cookieName: string;
 }
 

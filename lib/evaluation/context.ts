@@ -73,7 +73,7 @@ function isMember(member: unknown): member is Attributes {
 }
 
 /** Whether private attributes are absent or an array of strings. */
-export function areNames(names: unknown): boolean {
+function areNames(names: unknown): boolean {
   return !names || (Array.isArray(names) && names.every((name) => typeof name === 'string'));
 }
 

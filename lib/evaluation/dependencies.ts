@@ -5,14 +5,14 @@ type Kind = 'features' | 'segments';
 export type Uses = Pick<Segment, 'deleted' | 'segmentKeys'> & Partial<Pick<Flag, 'prerequisiteKeys'>>;
 
 /** Which items use which: flags use prerequisites and segments, segments use other segments. */
-export interface Dependencies {
+interface Dependencies {
   /** An item was replaced. */
   replaced(kind: Kind, key: string): void;
   /** Keys of the flags among these items and of all flags that use them, directly or not. */
   usersOf(items: Iterable<{ readonly kind: Kind; readonly key: string }>): Set<string>;
 }
 
-export interface DependenciesOptions {
+interface DependenciesOptions {
   /** The held keys, tombstones included; read once, at the first call of `usersOf`. */
   keys(kind: Kind): Iterable<string>;
   flag(key: string): Uses | undefined;

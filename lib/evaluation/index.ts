@@ -8,7 +8,7 @@ export { compileFlag } from './compile.ts';
 export { compileFlagInSteps, compileSegmentInSteps } from './compile-in-steps.ts';
 export { bigSegmentRef, compileSegment } from './compile-segment.ts';
 export { canonicalKey, isKind, parseContext, secureModeHash } from './context.ts';
-export { createDependencies, type Dependencies, type Uses } from './dependencies.ts';
+export { createDependencies, type Uses } from './dependencies.ts';
 export {
   describeFlagProblem,
   describeFlagProblemInSteps,
@@ -21,7 +21,7 @@ export { describeGoContextProblem, parseGoContext, withoutOverridden } from './g
 export { createGoDialect, type Pattern } from './go/dialect.ts';
 export { createMemo } from './memo.ts';
 export type * from './model.ts';
-export { type OpenFeatureErrorCode, openFeatureErrorCode, toLaunchDarkly } from './open-feature.ts';
+export { openFeatureErrorCode, toLaunchDarkly } from './open-feature.ts';
 export type { TextPattern } from './operators.ts';
 export { errorDetail } from './outcome.ts';
 export { createRedact, isPrivateReference, PRIVATE_REFERENCES, type RedactOptions } from './redact.ts';

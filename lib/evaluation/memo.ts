@@ -3,12 +3,12 @@ import type { CompiledSegment } from './compile-segment.ts';
 import type { BigSegmentsAnswer, Detail, Memo } from './model.ts';
 
 /** A result, and the worst status of the Big Segments that it depends on: an index into STATUSES. */
-export interface Known<Result> {
+interface Known<Result> {
   readonly result: Result;
   readonly status: number;
 }
 
-export interface KnownFlag extends Known<Detail> {
+interface KnownFlag extends Known<Detail> {
   readonly flag: CompiledFlag;
   readonly met: Met | undefined;
 }

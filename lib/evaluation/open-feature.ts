@@ -8,7 +8,7 @@ import type { ErrorKind } from './model.ts';
 type Fields = Readonly<Record<string, unknown>>;
 
 /** OpenFeature's error codes. Source: OpenFeature specification, "Types and data structures". */
-export type OpenFeatureErrorCode =
+type OpenFeatureErrorCode =
   | 'PROVIDER_NOT_READY'
   | 'FLAG_NOT_FOUND'
   | 'PARSE_ERROR'

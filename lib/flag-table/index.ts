@@ -19,7 +19,7 @@ export {
   SNAPSHOT_FORMAT,
 } from './head.ts';
 export type { Item, Kind } from './item.ts';
-export { filteredPrefix, inNamespace, type Namespaces, namespaces } from './namespaces.ts';
+export { filteredPrefix, inNamespace, namespaces } from './namespaces.ts';
 export {
   decodeOfficialItem,
   decodeStale,
@@ -38,6 +38,5 @@ export {
   createSnapshotReader,
   type Reading,
   type SnapshotQuery,
-  type SnapshotReader,
   type SnapshotReaderOptions,
 } from './snapshot-reader.ts';

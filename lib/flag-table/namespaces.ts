@@ -1,5 +1,5 @@
 /** The partition keys of one environment. */
-export interface Namespaces {
+interface Namespaces {
   readonly features: string;
   readonly segments: string;
   /** Partition and sort key of the marker that LaunchDarkly's layout is complete. */

@@ -25,7 +25,7 @@ export type Reading =
    */
   | { kind: 'refused'; reason: string; head?: HeadPointer; behind: boolean };
 
-export interface SnapshotReader {
+interface SnapshotReader {
   /** Reads the whole snapshot. Rejects only if `get` rejects. */
   cold(): Promise<Reading>;
   /**

@@ -16,7 +16,6 @@ test('npm start without settings serves the example file to the three local cred
     edgeFlagChosen: false,
     edgeRules: 'examples/rules.json',
     edgeReadsTable: true,
-    logLevel: 'warn',
     environment: { name: 'local', prefix: 'local', fromFile: true },
   });
   expect(variables).toMatchObject({

@@ -1,7 +1,7 @@
 /** What one well-behaved client got of the changing flag, and when. */
 import type { Published } from './site.ts';
 
-export interface Counts {
+interface Counts {
   /** Versions that came again on one stream. */
   repeated: number;
   /** Versions that one stream left out, without a whole set that stood for them. */

@@ -25,7 +25,7 @@ export interface HostileOutcome {
   failures: Record<string, number>;
 }
 
-export interface HostileSender {
+interface HostileSender {
   /** Rejects if the child ends before it has sent everything. */
   readonly finished: Promise<HostileOutcome>;
   /** Ends it, and resolves with what it has done. */

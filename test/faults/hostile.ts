@@ -8,7 +8,7 @@ import { RandomChoices, randomFrom } from '../support/random.ts';
 import { environmentId, mobileKey, sdkKey } from './site.ts';
 
 /** `hold`: reads, and keeps the connection open for `holdMs`; the other manners stop reading, or end it in their own way. */
-export type Manner = 'hold' | 'never read' | 'reset' | 'half close';
+type Manner = 'hold' | 'never read' | 'reset' | 'half close';
 
 export interface Attack {
   /** For counts and messages. */

@@ -5,7 +5,7 @@ import { eventually } from '../support/eventually.ts';
 import { residentMemory } from '../support/memory-limit.ts';
 import { listeningPort, type RelayProcess, type RunOptions, runRelay } from '../support/relay-process.ts';
 
-export const LIMIT_BYTES = 512 * 1024 * 1024;
+const LIMIT_BYTES = 512 * 1024 * 1024;
 
 export interface OneRelay extends RelayProcess {
   readonly port: number;
@@ -52,7 +52,7 @@ export async function startOneRelay(variables: Record<string, string>, options: 
   };
 }
 
-export interface RawAnswer {
+interface RawAnswer {
   /** Everything that has come so far. */
   text(): string;
   statuses(): readonly number[];

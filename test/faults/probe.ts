@@ -1,7 +1,7 @@
 /** Asks for one path again and again, and remembers how long it took. */
 import { Agent, get } from 'node:http';
 
-export interface Probe {
+interface Probe {
   /** In ms, since the start or the last `begin`; those that failed count as the whole patience. */
   readonly times: readonly number[];
   readonly failures: number;

@@ -8,7 +8,7 @@ import { root } from '../support/relay-process.ts';
 export type Row = Readonly<Record<string, string | number>>;
 
 /** Rows with the same columns in the same order. */
-export function markdownTable(rows: readonly Row[]): string {
+function markdownTable(rows: readonly Row[]): string {
   const columns = Object.keys(rows[0] ?? {});
   const line = (cells: readonly (string | number)[]) => `| ${cells.join(' | ')} |`;
   return [

@@ -2,7 +2,7 @@ import { createServer, type IncomingHttpHeaders } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { gunzipSync } from 'node:zlib';
 
-export interface ReceivedEvents {
+interface ReceivedEvents {
   readonly path: string;
   readonly headers: IncomingHttpHeaders;
   /** A diagnostic event is sent alone. */

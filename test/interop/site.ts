@@ -4,7 +4,7 @@ import { type FakeUpstream, type FlagData, startFakeUpstream } from '../support/
 import { startTestRelay, type TestRelay } from '../support/start-relay.ts';
 
 export const sdkKey = 'sdk-interop';
-export const mobileKey = 'mob-interop';
+const mobileKey = 'mob-interop';
 export const environmentId = '64a0interop';
 
 export interface Site {

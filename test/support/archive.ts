@@ -12,7 +12,7 @@ export interface ArchivedEnvironment {
   readonly data: unknown;
 }
 
-export interface PackOptions {
+interface PackOptions {
   readonly gzip?: boolean;
   /** Replaces the right checksum; undefined: none. */
   readonly checksum?: Uint8Array | string | undefined;

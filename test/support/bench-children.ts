@@ -2,7 +2,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
-export interface BenchChildren {
+interface BenchChildren {
   /** Runs the benchmark's own file again. */
   start(args: readonly string[]): ChildProcess;
   /** The next message of the child; rejects if none comes in time. */

@@ -5,23 +5,23 @@ import { RelayError } from '../../relay-task/errors.ts';
  * The same settings in two forms: lines of a file, each `Section: option = value`, and variables, each `NAME=value`.
  * Unless `whole` is set, one environment called production is added to both.
  */
-export interface Given {
+interface Given {
   readonly file: string;
   readonly variables: string;
   readonly whole?: boolean;
 }
 
-export const filePath = 'relay.conf';
+const filePath = 'relay.conf';
 
 const split = (text: string) => text.split('\n').filter((line) => line.trim() !== '');
 
-export function fileOf({ file, whole }: Given): string {
+function fileOf({ file, whole }: Given): string {
   const lines = [...split(file), ...(whole ? [] : ['Environment "production": sdkKey = sdk-1'])];
   // Each option follows its own section line, so option n is on line 2n.
   return lines.map((line) => line.trim().replace(/^([A-Za-z]+(?: "[^"]*")?): ?/, '[$1]\n')).join('\n');
 }
 
-export function variablesOf({ variables, whole }: Given): Variables {
+function variablesOf({ variables, whole }: Given): Variables {
   const pairs = split(variables).map((line) => {
     const [, name = '', value = ''] = /^\s*([^=]+)=(.*)$/.exec(line) ?? [];
     return [name, value];

@@ -12,7 +12,7 @@ import { keptConnections } from './kept-connections.ts';
 const valueLimitBytes = 512 * 1024;
 const operationsLimit = 64;
 
-export interface ConsulRequest {
+interface ConsulRequest {
   readonly method: string;
   /** Path and query, after `/v1`. */
   readonly path: string;

@@ -20,7 +20,7 @@ import dynalite from 'dynalite';
 import { keptConnections } from './kept-connections.ts';
 import { readBody } from './read-body.ts';
 
-export interface Consumed {
+interface Consumed {
   /** Read units of all requests since the last reset. */
   read: number;
   /** Write units of all requests since the last reset. */

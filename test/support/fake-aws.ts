@@ -6,7 +6,7 @@
 import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
-export interface FakeStack {
+interface FakeStack {
   readonly region: string;
   status?: string;
   reason?: string;
@@ -17,12 +17,12 @@ export interface FakeStack {
   template?: unknown;
 }
 
-export interface FakeTopic {
+interface FakeTopic {
   /** An endpoint, and its subscription's ARN or `PendingConfirmation`. */
   readonly subscriptions: readonly (readonly [string, string])[];
 }
 
-export interface FakeAlarm {
+interface FakeAlarm {
   readonly region: string;
   readonly state: string;
   readonly reason?: string;
@@ -39,7 +39,7 @@ export interface FakeRecord {
 }
 
 /** What there is; tests change it. */
-export interface FakeAccount {
+interface FakeAccount {
   account: string;
   /** By name. */
   stacks: Record<string, FakeStack>;

@@ -34,7 +34,7 @@ export type Answer =
   | 'cut'
   | { readonly status: number; readonly headers?: Record<string, string>; readonly body?: string };
 
-export interface SendOptions {
+interface SendOptions {
   /** Bytes per write; each write arrives on its own. Everything in one write by default. */
   readonly chunkBytes?: number;
   /** Only to the streams that this request opened; all by default. */

@@ -47,7 +47,7 @@ export function limited(
   };
 }
 
-export interface ResidentMemory {
+interface ResidentMemory {
   readonly bytes: number;
   /** The most since the start or `forgetPeak`. */
   readonly peakBytes: number;

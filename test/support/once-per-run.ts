@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { until } from './eventually.ts';
 
 /** The folder of this run, which jest's global set-up makes and its tear-down removes. */
-export const RUN_FOLDER = 'EDGE_FLAG_RELAY_TEST_RUN';
+const RUN_FOLDER = 'EDGE_FLAG_RELAY_TEST_RUN';
 
 /** The folder in which `make` has put it. Rejects if it cannot be made. */
 export async function oncePerRun(name: string, make: (folder: string) => Promise<unknown>): Promise<string> {

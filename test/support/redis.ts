@@ -28,7 +28,7 @@ export interface TestRedis {
   close(): Promise<void>;
 }
 
-export interface RedisServerOptions {
+interface RedisServerOptions {
   /** Further arguments, such as `['--requirepass', 'secret']`. */
   readonly args?: readonly string[];
   /** The credentials of the test's own connection. */
@@ -110,7 +110,7 @@ export async function startRedis(options: RedisServerOptions = {}): Promise<Test
   };
 }
 
-export interface TestSentinels {
+interface TestSentinels {
   readonly master: TestRedis;
   readonly replica: TestRedis;
   readonly sentinel: TestRedis;

@@ -7,7 +7,7 @@ import { until } from './eventually.ts';
 import { silentLog } from './logs.ts';
 import { readStream, type StreamReader } from './read-stream.ts';
 
-export interface LoadOptions {
+interface LoadOptions {
   readonly port: number;
   readonly mobileKey: string;
   readonly environmentId: string;
@@ -16,7 +16,7 @@ export interface LoadOptions {
   readonly flag: string;
 }
 
-export interface Load {
+interface Load {
   /** Requests so far. */
   readonly requests: number;
   /** Evaluations by official SDKs so far. */

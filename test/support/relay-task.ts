@@ -1,7 +1,7 @@
 /** The relay's container in a template. */
 import type { Template } from 'aws-cdk-lib/assertions';
 
-export interface Container {
+interface Container {
   readonly Command: readonly string[];
   readonly Environment: readonly { readonly Name: string; readonly Value: unknown }[];
   readonly HealthCheck: { readonly Command: readonly string[] };

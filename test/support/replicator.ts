@@ -10,7 +10,7 @@ import { startTable, type TestTable } from './dynalite.ts';
 import { keptConnections } from './kept-connections.ts';
 import { readBody } from './read-body.ts';
 
-export interface ReplicatedTables {
+interface ReplicatedTables {
   /** One table for each region; closing it closes the region. */
   readonly regions: readonly [TestTable, TestTable];
   /** Resolves when every write so far has arrived in the other region, or lost to a later one. */

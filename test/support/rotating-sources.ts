@@ -10,7 +10,7 @@ import { type FakeUpstream, type FlagData, startFakeUpstream } from './fake-upst
 import { type Doorkeeper, keepDoor } from './keyed-upstream.ts';
 import { startSsmServer } from './ssm-server.ts';
 
-export interface Keys {
+interface Keys {
   readonly sdkKey: string;
   /** In its grace period until `until`, Unix ms. */
   readonly previous?: { readonly sdkKey: string; readonly until: number };

@@ -7,7 +7,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { keptConnections } from './kept-connections.ts';
 
-export interface SsmCall {
+interface SsmCall {
   /** `GetParametersByPath`, … */
   readonly operation: string;
   /** Names asked for, or the path. */
@@ -18,7 +18,7 @@ export interface SsmCall {
   readonly continued: boolean;
 }
 
-export interface StoredParameter {
+interface StoredParameter {
   readonly name: string;
   readonly type: 'String' | 'StringList' | 'SecureString';
   readonly value: string;

@@ -2,7 +2,7 @@ import { type Config, type ConfigFile, parseConfig, type Variables } from '../..
 import type { Log } from '../../relay-task/ports.ts';
 import { type Relay, type RelayTimings, startRelay } from '../../relay-task/relay.ts';
 
-export interface LogLine {
+interface LogLine {
   readonly level: keyof Log;
   readonly message: string;
   readonly fields: Record<string, unknown>;
@@ -16,7 +16,7 @@ export interface TestRelay extends Relay {
   close(): Promise<void>;
 }
 
-export interface TestRelayOptions {
+interface TestRelayOptions {
   readonly timings?: RelayTimings;
   readonly file?: ConfigFile;
   /** HTTPS_PROXY and the like. */
@@ -70,7 +70,7 @@ export function expectSilence(secrets: readonly string[], ...texts: readonly str
 }
 
 /** Every secret in a configuration. A client-side ID is public. */
-export function secretsOf(config: Config): string[] {
+function secretsOf(config: Config): string[] {
   const { environments, autoConfig, ssm, statusToken, proxy, redis, consul } = config;
   return [
     ...environments.flatMap(({ sdkKey, mobileKey }) => [sdkKey, mobileKey]),

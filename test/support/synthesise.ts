@@ -9,7 +9,7 @@ import { RelayStage } from '../../lib/infrastructure/relay-stage.ts';
 import type { StageSettings } from '../../lib/infrastructure/stage-settings.ts';
 import { stages } from '../../lib/infrastructure/stages.ts';
 
-export const cdkContext: Record<string, unknown> = JSON.parse(
+const cdkContext: Record<string, unknown> = JSON.parse(
   readFileSync(join(import.meta.dirname, '../../cdk.json'), 'utf8'),
 ).context;
 
@@ -43,7 +43,7 @@ export interface Synthesised {
   readonly assets: (artifactId: string) => AssetManifest;
 }
 
-export interface AssetManifest {
+interface AssetManifest {
   readonly files: Readonly<Record<string, { readonly source: { readonly path: string } }>>;
   readonly dockerImages?: Readonly<Record<string, { readonly source: Readonly<Record<string, unknown>> }>>;
 }

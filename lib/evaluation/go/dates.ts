@@ -1,5 +1,5 @@
 /** A moment to the nanosecond. */
-export interface Moment {
+interface Moment {
   /** Since 1970-01-01T00:00:00Z. */
   readonly seconds: number;
   /** From 0 to 999,999,999. */

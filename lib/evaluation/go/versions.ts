@@ -1,5 +1,5 @@
 /** A version by Semantic Versioning 2.0.0, without the build, which comparisons ignore. */
-export interface GoVersion {
+interface GoVersion {
   /** Major, minor and patch. */
   readonly numbers: readonly bigint[];
   /** Undefined: a release. */

@@ -44,7 +44,7 @@ const refusals = {
   ],
 } as const;
 
-export interface Asked {
+interface Asked {
   readonly operation: string;
   readonly body: Record<string, unknown>;
   readonly headers: IncomingHttpHeaders;

@@ -14,7 +14,7 @@ export interface Report {
 }
 
 /** One difference, with everything needed to reproduce it. */
-export interface Difference {
+interface Difference {
   readonly seed: string;
   readonly case: number;
   readonly method: Method;

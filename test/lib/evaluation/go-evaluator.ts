@@ -2,17 +2,6 @@ import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import type { RandomEnvironment } from '../../support/random-environment.ts';
-
-/** An environment and what to ask, or patterns and texts. JSON is sent as it is. */
-export interface GoRequest {
-  readonly flags?: object;
-  readonly segments?: object;
-  readonly bigSegments?: RandomEnvironment['bigSegments'];
-  readonly cases?: readonly { readonly flag: string; readonly context: unknown }[];
-  readonly patterns?: readonly string[];
-  readonly texts?: readonly string[];
-}
 
 export interface GoAnswer {
   /** Why the context is invalid; then there is no answer. */

@@ -20,7 +20,7 @@ export interface Call {
   official(client: LDClient, context: never): Promise<unknown>;
 }
 
-export interface Verdict {
+interface Verdict {
   readonly label: string;
   readonly equal: boolean;
   readonly official?: unknown;

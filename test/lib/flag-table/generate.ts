@@ -82,7 +82,7 @@ function rollout(random: Random, variations: number) {
 }
 
 /** One flag; its version and salt come from `random`. */
-export function generateFlag(random: Random, key: string, flagKeys: readonly string[] = []): Item {
+function generateFlag(random: Random, key: string, flagKeys: readonly string[] = []): Item {
   const boolean = random() < 0.7;
   const variations = boolean ? [true, false] : times(3, () => `${pick(random, words)}-${hex(random, 4)}`);
   const version = 1 + Math.floor(random() * 400);
@@ -116,7 +116,7 @@ export function generateFlag(random: Random, key: string, flagKeys: readonly str
   return item('features', key, version, data);
 }
 
-export function generateSegment(random: Random, key: string): Item {
+function generateSegment(random: Random, key: string): Item {
   const version = 1 + Math.floor(random() * 40);
   const data = {
     key,

@@ -17,7 +17,7 @@ import {
   SNAPSHOT_FORMAT,
 } from '../../../lib/flag-table/index.ts';
 
-export interface Edit {
+interface Edit {
   slot: number;
   what: 'set' | 'delete' | 'revert' | 'vanish';
   text: string;
@@ -32,7 +32,7 @@ export type Operation =
   | { type: 'zombie' }
   | { type: 'renew' };
 
-export const limits = { dataBytes: 400, blockBytes: 512 };
+const limits = { dataBytes: 400, blockBytes: 512 };
 export const idOf = (item: { kind: Kind; key: string }) => `${item.kind}/${item.key}`;
 
 /** The slots' keys: any Unicode, the same key in both kinds, names of object properties. */
@@ -224,7 +224,7 @@ export function createModel(prefix: string): Model {
   };
 }
 
-export function sameContent(a: Content, b: Content): boolean {
+function sameContent(a: Content, b: Content): boolean {
   return a.size === b.size && [...a].every(([id, item]) => describe(b.get(id)) === describe(item));
 }
 
