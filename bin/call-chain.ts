@@ -1,6 +1,6 @@
 /**
- * `npm run example:chain`: examples/call-chain on this machine, with the relay and an embedded DynamoDB, while the flag walks from 0 to 100 %.
- * Behind it, `offline`: hard-coded values instead of a table; or other shares, in percent.
+ * `npm run example:chain`: runs examples/call-chain on this machine, with the relay and an embedded DynamoDB, while the flag's rollout grows from 0
+ * to 100 %. Arguments: `offline` for hard-coded values instead of a table, or other percentages.
  */
 import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -21,7 +21,7 @@ import { startEmbeddedDynamoDB, useLocalCredentials } from './dev/embedded-dynam
 
 const SHARES = [0, 10, 25, 50, 75, 100];
 const USERS = 16;
-/** Of each share, after every service has read it. */
+/** How long each share is measured, after every service has read it. */
 const STEP_MS = 1_500;
 const TABLE = 'call-chain';
 const PREFIX = 'example';
@@ -33,7 +33,7 @@ if (!shares.every((share) => Number.isInteger(share) && share >= 0 && share <= 1
   console.error('npm run example:chain [-- offline | -- <percent> <percent> …]');
   process.exit(2);
 }
-/** How often world, by itself, would have decided otherwise than the header said. */
+/** How often world's own decision would have differed from the one in the header. */
 let alone = 0;
 const opened: (() => Promise<void> | void)[] = [];
 try {
@@ -109,7 +109,7 @@ async function runWalk(): Promise<void> {
   }
   await traffic.stop();
   const [all, disagreed] = [traffic.requests(), traffic.disagreements()];
-  console.log(`\n${all} chains. Services that disagreed: ${disagreed}; if each had decided by itself: ${alone}.`);
+  console.log(`\n${all} chains. Services disagreed in ${disagreed}; had each decided by itself, in ${alone}.`);
 }
 
 /** The services, each with its own reader; the canary is slower and sometimes fails, so that there is something to see. */
@@ -125,7 +125,7 @@ async function start([first, second]: readonly Reader[], { report }: ReturnType<
       async canary(user) {
         await sleep(5);
         calls += 1;
-        if (calls % 100 === 0) throw new Error('the canary fails now and then');
+        if (calls % 100 === 0) throw new Error('the canary fails at times');
         return versions.canary?.(user) ?? '';
       },
     },

@@ -17,11 +17,13 @@ interface ServicesOptions {
   readonly world: Chain;
   /** Default: those of the example. */
   readonly versions?: WorldOptions['versions'];
+  /** How long `world` may take. Default: as in the example. */
+  readonly timeoutMs?: number;
 }
 
 export async function startServices(options: ServicesOptions): Promise<Services> {
   const world = await serve(createWorld({ chain: options.world, versions: options.versions ?? versions }));
-  const hello = await serve(createHello({ chain: options.hello, worldUrl: world.url }));
+  const hello = await serve(createHello({ chain: options.hello, worldUrl: world.url, timeoutMs: options.timeoutMs }));
   return {
     helloUrl: hello.url,
     worldUrl: world.url,

@@ -1,10 +1,10 @@
-/** Users who call `hello` all the time while the flag's share grows, and what is seen of it. */
+/** Users who call `hello` continuously while the flag's rollout grows, and the results. */
 import { get } from '../../examples/call-chain/call.ts';
 import { GREETING } from '../../examples/call-chain/hello.ts';
 import type { ChainReport } from '../../lambda/edge-reader/chain.ts';
 import { sleep } from '../../relay-task/common/pause.ts';
 
-/** What became of the requests that one variation decided about. */
+/** The results of requests with one variation. */
 interface Outcome {
   requests: number;
   errors: number;
@@ -44,14 +44,14 @@ interface Traffic {
   /** Requests whose two services disagreed, so far. */
   disagreements(): number;
   requests(): number;
-  /** Settles when each user has been answered what they asked from now on. */
+  /** Resolves when each user has had an answer to a request that began after this call. */
   everybody(): Promise<void>;
   /** The latest version of each user. */
   readonly versions: ReadonlyMap<string, string>;
   stop(): Promise<void>;
 }
 
-/** So many users, one request at a time each. */
+/** `users`: how many; each makes one request at a time. */
 export function startTraffic({ helloUrl, users }: { readonly helloUrl: string; readonly users: number }): Traffic {
   const versions = new Map<string, string>();
   const visited = new Map<string, number>();

@@ -1,6 +1,6 @@
 /**
- * `npx cdk deploy --app 'npx tsx examples/call-chain/app.ts' -c table=edge-flag-relay-dev -c region=eu-west-1 -c prefix=test`: the services in your
- * account, beside a flag table that exists.
+ * `npx cdk deploy --app 'npx tsx examples/call-chain/app.ts' -c table=edge-flag-relay-dev -c region=eu-west-1 -c prefix=test`: deploys the services to
+ * your account, next to an existing flag table.
  */
 import { App } from 'aws-cdk-lib';
 import { FlagTable } from '../../lib/infrastructure/flag-table.ts';

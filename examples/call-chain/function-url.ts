@@ -1,4 +1,4 @@
-/** What of a function URL's event and answer the services use. AWS: "Invoking Lambda function URLs", request and response payload formats. */
+/** The parts of a function URL's event and answer that the services use. AWS: "Invoking Lambda function URLs", request and response payload formats. */
 export interface UrlEvent {
   readonly headers?: Readonly<Record<string, string | undefined>>;
   readonly queryStringParameters?: Readonly<Record<string, string | undefined>>;

@@ -5,20 +5,26 @@ import { answer, type UrlHandler } from './function-url.ts';
 /** The flag that both services ask for: its variations are the versions of the greeting. */
 export const GREETING = 'canary-greeting';
 
-/** The first service: decides for the user in the query string and calls `world`, which gets the decision with the call. */
-export function createHello({ chain, worldUrl }: { readonly chain: Chain; readonly worldUrl: string }): UrlHandler {
+interface HelloOptions {
+  readonly chain: Chain;
+  readonly worldUrl: string;
+  /** How long `world` may take. Default 3,000. */
+  readonly timeoutMs?: number | undefined;
+}
+
+/** The first service: decides for the user in the query string and calls `world`, passing the decision along. */
+export function createHello({ chain, worldUrl, timeoutMs }: HelloOptions): UrlHandler {
   return async ({ headers = {}, queryStringParameters: { user: key } = {} }) => {
     const startedAt = performance.now();
     if (!key) return answer(400, { error: 'expected a user: ?user=alice' });
-    // The key decides, not the request: a user stays with a version, however often they come.
+    // Percentages apply to the key, not to the request, so a user keeps the same version.
     const user = { kind: 'user', key };
     const call = chain.join(headers, user);
     const version = await call.stringVariation(GREETING, user, 'stable');
-    const world = await get(`${worldUrl}?user=${encodeURIComponent(key)}`, call.headers()).catch(
-      (error: Error) => error,
-    );
+    const url = `${worldUrl}?user=${encodeURIComponent(key)}`;
+    const world = await get(url, call.headers(), timeoutMs).catch((error: Error) => error);
     const failed = world instanceof Error || world.statusCode >= 500;
-    // What world decided by itself holds for the rest of this request, too.
+    // Flags that world decided itself keep their values for the rest of this request.
     if (!(world instanceof Error)) call.learn(world.headers);
     call.done({ ms: performance.now() - startedAt, failed });
     const said = world instanceof Error ? { error: world.message } : world.body;

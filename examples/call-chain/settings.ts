@@ -2,7 +2,7 @@ import { type ChainKey, type ChainReport, createChain, createChainReport } from 
 import { createReader, type ReaderConfig } from '../../lambda/edge-reader/index.ts';
 import { GREETING } from './hello.ts';
 
-/** What the stack gives both functions, as JSON in the variable `SETTINGS`. */
+/** The settings of both functions, which the stack passes as JSON in the variable `SETTINGS`. */
 export interface ServiceSettings {
   readonly reader: ReaderConfig;
   readonly keys: readonly ChainKey[];

@@ -16,8 +16,8 @@ export interface CallChainStackProps extends StackProps {
 }
 
 /**
- * Both services with function URLs that anybody can call, to try it out; in earnest, let `world` require IAM. The secret's value is in the functions'
- * settings: whoever can read them can decide flags for others.
+ * Both services with function URLs that anybody can call. That is for trying it out: in production, let `world` require IAM authentication. The
+ * secret's value is in the functions' settings, and whoever can read it can sign decisions.
  */
 export class CallChainStack extends Stack {
   constructor(scope: Construct, id: string, { flagTable, prefix, ...props }: CallChainStackProps) {

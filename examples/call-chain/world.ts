@@ -2,7 +2,7 @@ import type { Chain } from '../../lambda/edge-reader/chain.ts';
 import { answer, type UrlHandler } from './function-url.ts';
 import { GREETING } from './hello.ts';
 
-/** A flag that only this service asks for: it waits for the revision that `hello` decided with. */
+/** A flag that only this service uses: it waits for the revision that `hello` decided with. */
 export const PUNCTUATION = 'world-punctuation';
 
 export interface WorldOptions {
@@ -16,7 +16,7 @@ export const versions: WorldOptions['versions'] = {
   canary: async (user) => `Good day, ${user}`,
 };
 
-/** The second service: decides as the first did, even if the flag has changed meanwhile. */
+/** The second service: decides as the first one did, even if the flag has changed in the meantime. */
 export function createWorld({ chain, versions }: WorldOptions): UrlHandler {
   return async ({ headers = {}, queryStringParameters: { user: key } = {} }) => {
     const startedAt = performance.now();

@@ -13,7 +13,7 @@ import { createReader } from '../../lambda/edge-reader/index.ts';
 import { FlagTable } from '../../lib/infrastructure/flag-table.ts';
 import { item, putDelta, putSnapshot } from '../lambda/edge-reader/table-writer.ts';
 import { startTable, type TestTable } from '../support/dynalite.ts';
-import { eventually } from '../support/eventually.ts';
+import { eventually, PATIENCE_MS } from '../support/eventually.ts';
 import { closeAfterEach } from '../support/opened.ts';
 import { createApp } from '../support/synthesise.ts';
 
@@ -55,7 +55,7 @@ async function start(prefix: string, report?: Pick<ChainReport, 'onDecision' | '
     const reader = createReader({ ...where, refreshMs, coldDeadlineMs: 60_000 }, { env });
     return createChain({ reader, prefix, keys, maxAgeMs: 600_000, report });
   };
-  const services = await startServices({ hello: service(10), world: service(50) });
+  const services = await startServices({ hello: service(10), world: service(50), timeoutMs: PATIENCE_MS });
   behind(() => services.close());
   return services;
 }
@@ -72,7 +72,7 @@ test(`${CHAINS} concurrent chains agree within themselves while a flag is flippe
   const heard: Said[] = [];
   const chain = async (user: string) => {
     while (flipping) {
-      const { statusCode, body } = await get(`${helloUrl}?user=${user}`, {});
+      const { statusCode, body } = await get(`${helloUrl}?user=${user}`, {}, PATIENCE_MS);
       expect(statusCode).toBe(200);
       heard.push(body as Said);
     }
@@ -98,7 +98,7 @@ test(`${CHAINS} concurrent chains agree within themselves while a flag is flippe
   expect(sockets.length).toBeGreaterThan(heard.length);
 });
 
-test('a request without a user is answered with what is expected, and a service that fails is said', async () => {
+test('a request without a user gets the expected format, and a failing service is reported', async () => {
   await putSnapshot(table, 'failing', [flag(2)], { epoch: 1, seq: 1 });
   const handled: unknown[] = [];
   const report = { onDecision() {}, chained() {}, handled: (what: object) => void handled.push(what) };
@@ -106,12 +106,15 @@ test('a request without a user is answered with what is expected, and a service 
   const where = { tableName, prefix: 'failing', endpoint, replicas: { default: ['eu-west-1'] } };
   const chain = createChain({ reader: createReader({ ...where, coldDeadlineMs: 60_000 }, { env }), keys, report });
   const versions = { stable: () => Promise.reject(new Error('broken')) };
-  const services = await startServices({ hello: chain, world: chain, versions });
+  const services = await startServices({ hello: chain, world: chain, versions, timeoutMs: PATIENCE_MS });
   behind(() => services.close());
   for (const url of [services.helloUrl, services.worldUrl]) {
-    expect(await get(url, {})).toMatchObject({ statusCode: 400, body: { error: 'expected a user: ?user=alice' } });
+    expect(await get(url, {}, PATIENCE_MS)).toMatchObject({
+      statusCode: 400,
+      body: { error: 'expected a user: ?user=alice' },
+    });
   }
-  expect(await get(`${services.helloUrl}?user=a%26b`, {})).toMatchObject({
+  expect(await get(`${services.helloUrl}?user=a%26b`, {}, PATIENCE_MS)).toMatchObject({
     statusCode: 502,
     body: { hello: 'stable' },
   });
@@ -121,7 +124,7 @@ test('a request without a user is answered with what is expected, and a service 
   );
 });
 
-test('the stack has both functions with all that they need @heavy', () => {
+test('the stack has both functions, with their permissions and settings @heavy', () => {
   const flagTable = FlagTable.fromExisting('flags', { homeRegion: 'eu-west-1', replicaRegions: [] });
   const stack = new CallChainStack(createApp(), 'CallChain', {
     ...{ env: { account: '123456789012', region: 'eu-west-1' }, flagTable, prefix: 'production' },
@@ -159,7 +162,7 @@ test('other arguments are answered with the usage @heavy', () => {
   });
 });
 
-test('the walk from 0 to 100 % moves nobody back, and no chain disagrees @heavy', () => {
+test('while the rollout grows from 0 to 100 %, no user goes back and no chain disagrees @heavy', () => {
   const shares = process.env.LONG ? [] : ['0', '100'];
   const { status, stdout, stderr } = run(...shares);
   expect([status, stderr]).toEqual([0, '']);
@@ -168,6 +171,6 @@ test('the walk from 0 to 100 % moves nobody back, and no chain disagrees @heavy'
   expect([...stdout.matchAll(/(\d+) of them back/g)].map(([, back]) => back)).toEqual(
     Array(shares.length || 6).fill('0'),
   );
-  expect(stdout).toMatch(/Services that disagreed: 0; /);
+  expect(stdout).toMatch(/Services disagreed in 0; /);
   expect(stdout).toMatch(/canary +\d+ requests, \d+ errors, p50 \d/);
 });
