@@ -29,8 +29,23 @@ export function checkStage(stage: Stage, given: StageSettings, problems: Problem
   checkEdge(stage, problems);
   checkNames(stage, problems);
   checkRecipients(stage, problems);
-  for (const name of ['application', 'stage']) {
-    if (Object.hasOwn(stage.tags, name)) problems.say(`tags.${name}`, `tags.${name} is set by the app: remove it`);
+  checkTags(stage, problems);
+}
+
+/** AWS: 50 tags of a resource. Subnets have three of the CDK's and the two of the app. */
+const MOST_TAGS = 45;
+
+/** IAM does not tell the case of tag names apart, and refuses a role with both. */
+function checkTags({ tags }: Stage, problems: Problems): void {
+  const names = Object.keys(tags);
+  if (names.length > MOST_TAGS)
+    problems.say('tags', `tags: ${names.length} are too many: expected at most ${MOST_TAGS}`);
+  for (const [index, name] of names.entries()) {
+    const isLike = (other: string) => other.toLowerCase() === name.toLowerCase();
+    if (['application', 'stage'].some(isLike))
+      problems.say(`tags.${name}`, `tags.${name} is set by the app: remove it`);
+    const twin = names.slice(0, index).find(isLike);
+    if (twin !== undefined) problems.say(`tags.${name}`, `tags.${name} is the same as tags.${twin} to IAM: remove one`);
   }
 }
 

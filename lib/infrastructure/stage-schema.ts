@@ -384,7 +384,7 @@ export const readSettings = group<StageSettings>(
     alarms,
     logRetentionDays: oneOf(...RETENTION_DAYS),
     tags: mapOf(
-      /^(?!aws:)[\w\s.:/=+@-]{1,128}$/,
+      /^(?!aws:)[\w\s.:/=+@-]{1,128}$/i,
       text(/^[\w\s.:/=+@-]{0,256}$/, 'a tag value'),
       'a map of tag names to values',
     ),

@@ -138,6 +138,19 @@ test.each<[string, object, string]>([
     'tags={"aws:x":"y"} is invalid: expected a map of tag names to values',
   ],
   ['a tag that the app sets', { tags: { stage: 'y' } }, 'tags.stage is set by the app: remove it'],
+  // IAM refuses a role with both.
+  ['a tag that only differs from the app’s in its case', { tags: { Stage: 'y' } }, 'tags.Stage is set by the app'],
+  [
+    'two tags that only differ in their case',
+    { tags: { Team: 'a', team: 'b' } },
+    'tags.team is the same as tags.Team to IAM: remove one',
+  ],
+  ['a tag of AWS in capitals', { tags: { 'AWS:x': 'y' } }, 'tags={"AWS:x":"y"} is invalid'],
+  [
+    'more tags than a subnet has room for',
+    { tags: Object.fromEntries(Array.from({ length: 46 }, (_, index) => [`tag-${index}`, 'y'])) },
+    'tags: 46 are too many: expected at most 45',
+  ],
   // Relays in other regions.
   ['a relay without a replica', { relayRegions: ['us-west-2'] }, 'us-west-2 must be one of replicaRegions'],
   [
