@@ -3,13 +3,18 @@ import { FUNCTION_ZONES } from './relay-network.ts';
 import { type StackTemplate, type Template, type TemplateResource, textOf } from './template.ts';
 import type { UpdateProblem } from './update-problem.ts';
 
-export function leftoverProblems(stack: StackTemplate, old: Template | undefined): UpdateProblem[] {
+export function leftoverProblems(
+  stack: StackTemplate,
+  old: Template | undefined,
+  next: readonly StackTemplate[],
+): UpdateProblem[] {
   if (!old) return [];
   return [
     ...graceProblems(stack, old),
     ...replicaProblems(stack, old),
     ...reservationProblems(stack, old),
     ...subnetProblems(stack, old),
+    ...policyProblems(stack, old, next),
   ];
 }
 
@@ -101,5 +106,33 @@ function subnetProblems({ stackName, region, template }: StackTemplate, old: Tem
         advice: `half an hour after the deployment delete what is left: aws ec2 describe-subnets --region ${region} --filters ${filters}, then aws ec2 delete-subnet --region ${region} --subnet-id …`,
       },
     ];
+  });
+}
+
+/** Policies that only distributions elsewhere use, which are deployed later (`edge.distributionId`). Those of the stage's own never change. */
+function policyProblems(
+  { stackName, template }: StackTemplate,
+  old: Template,
+  next: readonly StackTemplate[],
+): UpdateProblem[] {
+  const resourcesOf = ({ Resources = {} }: Template) => Object.entries(Resources);
+  const isDistribution = ([, { Type: type }]: [string, TemplateResource]) => type === 'AWS::CloudFront::Distribution';
+  if ([old, ...next.map((one) => one.template)].some((one) => resourcesOf(one).some(isDistribution))) return [];
+  return resourcesOf(old).flatMap(([id, was]): UpdateProblem[] => {
+    const [, kind] = /^AWS::CloudFront::(Cache|OriginRequest)Policy$/.exec(was.Type) ?? [];
+    const is = template.Resources?.[id];
+    if (kind === undefined || textOf(is?.Properties) === textOf(was.Properties)) return [];
+    const { Name: name } = (was.Properties?.[`${kind}PolicyConfig`] ?? {}) as { readonly Name?: unknown };
+    const told = is
+      ? {
+          what: `edge: the policy ${name} changes at once for distributions that use it, and these have the functions of before until they are deployed: answers may be cached by the wrong key in between`,
+          advice:
+            'deploy these distributions right afterwards; let them cache nothing in between if variants must not mix',
+        }
+      : {
+          what: `edge: the policy ${name} leaves the stage, and CloudFormation cannot delete it while a distribution uses it: it would stay, and its name be taken`,
+          advice: `deploy that distribution with the new values, then delete the policy: aws cloudfront delete-${kind === 'Cache' ? 'cache' : 'origin-request'}-policy --id … --if-match …`,
+        };
+    return [{ kind: is ? 'order' : 'leftover', refused: false, stackName, resource: id, ...told }];
   });
 }

@@ -40,7 +40,7 @@ export function describeUpdateProblems(
     problems.push(...listenerProblems(update), ...importProblems(update), ...taken, ...rangeProblems(update));
     problems.push(...homeProblems(update, next), ...moveProblems(update), ...lost, ...siteProblems(update));
     problems.push(...replicaProblems(update), ...addressProblems(update), ...fleetProblems(update));
-    problems.push(...leftoverProblems(stack, old?.template));
+    problems.push(...leftoverProblems(stack, old?.template, next));
     current.set(keyOf(stack), stack);
   }
   return [...tableProblems(deployed, next), ...problems];

@@ -351,6 +351,31 @@ describe('what AWS refuses or leaves behind', () => {
     expect(problemsOf(before, table(['eu-west-1'], kms))).toEqual([]);
   });
 
+  test('may be a policy of distributions elsewhere, which have other functions until they are deployed', () => {
+    const policy = (kind: 'Cache' | 'OriginRequest', headers: string[]) =>
+      one(`AWS::CloudFront::${kind}Policy`, { [`${kind}PolicyConfig`]: { Name: 'edge-flag-relay-s', headers } });
+    const before = resources({ C: policy('Cache', ['a']), O: policy('OriginRequest', ['a']) });
+    const after = resources({ C: policy('Cache', ['b']) });
+    expect(problemsOf(before, after)).toMatchObject([
+      {
+        kind: 'order',
+        refused: false,
+        resource: 'C',
+        what: expect.stringContaining('edge-flag-relay-s changes at once'),
+      },
+      {
+        ...{ kind: 'leftover', refused: false, resource: 'O' },
+        advice: expect.stringContaining('aws cloudfront delete-origin-request-policy'),
+      },
+    ]);
+    expect(problemsOf(before, before)).toEqual([]);
+    // With a distribution of its own, whose policies are others, nobody uses the router's.
+    const site = stack('edge', resources({ D: one('AWS::CloudFront::Distribution') }));
+    expect(describeUpdateProblems([stack('s', before)], [stack('s', after), site], rules)).toEqual([]);
+    const together = resources({ ...before.Resources, ...site.template.Resources });
+    expect(problemsOf(together, resources({}))).toMatchObject([{ kind: 'removed', resource: 'D' }]);
+  });
+
   test('may be reserved capacity whose property is gone', () => {
     const balancer = (units?: number) =>
       resources({
