@@ -375,6 +375,24 @@ test('a suspect with many bad events does not keep the others from having their 
   expect(queue.idle).toBe(true);
 });
 
+test.each([
+  ['doubted', (suspects: Suspects) => [suspects.accept('a'), suspects.add('a')]],
+  ['confirmed', (suspects: Suspects) => [suspects.judge('a', 'rejected')]],
+])('the payloads of a %s suspect are sent one after the other', async (_, suspect) => {
+  const { queue, suspects, requests, answer } = answeredQueue(1_000);
+  suspect(suspects);
+  for (let body = 0; body < 2; body += 1) {
+    queue.add(eventsOf('a', 1), 'a');
+    queue.flush();
+  }
+  expect(requests()).toBe(1);
+  await answer(1);
+  queue.flush();
+  expect(requests()).toBe(2);
+  await answer();
+  expect(queue.idle).toBe(true);
+});
+
 test('a sender of many diagnostic events leaves places for the others with its key @heavy', async () => {
   const launchDarkly = await startLaunchDarkly(() => 503);
   const { intake, measured } = startEnvironment(launchDarkly.uri);
