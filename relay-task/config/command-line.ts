@@ -1,14 +1,7 @@
 /** The arguments of the command, as ld-relay reads them with Go's `flag` package. */
-interface CommandLine {
+interface CommandLine extends Readonly<Record<(typeof SWITCHES)[keyof typeof SWITCHES], boolean>> {
   /** The first of these that exists is read; undefined without --config. */
   readonly configFiles: readonly string[] | undefined;
-  readonly allowMissingFile: boolean;
-  readonly fromEnv: boolean;
-  readonly check: boolean;
-  readonly healthcheck: boolean;
-  readonly readycheck: boolean;
-  readonly version: boolean;
-  readonly help: boolean;
 }
 
 export const USAGE = `Usage: ld-relay [options]

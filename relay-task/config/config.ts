@@ -1,4 +1,3 @@
-import { RelayError } from '../errors.ts';
 import { assemble, type Config, type Effective } from './assemble.ts';
 import { checkTogether } from './checks.ts';
 import { parseConfigFile } from './config-file.ts';
@@ -37,9 +36,8 @@ export function parseConfig(variables: Variables, file?: ConfigFile): ParsedConf
   const gathered = gather(variables, parsedFile, findings);
   const { config, effective, relay } = assemble(gathered, findings);
   checkTogether(config, gathered, relay, findings);
-  const { problems, warnings } = findings;
-  if (problems.length > 0) throw new RelayError('CONFIG_INVALID', problems.join('; '), { cause: problems });
-  return { config, warnings, effective };
+  findings.throwProblems();
+  return { config, warnings: findings.warnings, effective };
 }
 
 /** Where the relay can be asked. */
@@ -63,7 +61,6 @@ export function parseAddress(variables: Variables, file?: ConfigFile): Address {
     listenHost: read(settings.listenHost) as string | undefined,
     tls: read(settings.tls.enabled) as boolean,
   };
-  const { problems } = findings;
-  if (problems.length > 0) throw new RelayError('CONFIG_INVALID', problems.join('; '), { cause: problems });
+  findings.throwProblems();
   return address;
 }

@@ -1,14 +1,11 @@
+import { RelayError } from '../errors.ts';
+
 /** Collects what is wrong with a configuration, one line each. Nothing in them may be secret. */
 export interface Findings {
   /** The relay does not start. */
   problem(text: string): void;
   /** The relay starts; part of the configuration has no effect or could be better. */
   warning(text: string): void;
-}
-
-interface CollectedFindings extends Findings {
-  readonly problems: readonly string[];
-  readonly warnings: readonly string[];
 }
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: it replaces them
@@ -24,17 +21,24 @@ function lineOf(finding: string): string {
   return `${line.slice(0, MOST_CHARACTERS - LAST_CHARACTERS - 1)}…${line.slice(-LAST_CHARACTERS)}`;
 }
 
-export function createFindings(): CollectedFindings {
+export function createFindings() {
   const problems: string[] = [];
   const warnings: string[] = [];
   return {
-    problems,
     warnings,
-    problem(text) {
+    problem(text: string): void {
       problems.push(lineOf(text));
     },
-    warning(text) {
+    warning(text: string): void {
       warnings.push(lineOf(text));
     },
+    /** Throws CONFIG_INVALID if there is a problem. */
+    throwProblems(): void {
+      if (problems.length > 0) throw invalidConfig(problems);
+    },
   };
+}
+
+export function invalidConfig(problems: readonly string[]): RelayError {
+  return new RelayError('CONFIG_INVALID', problems.join('; '), { cause: problems });
 }

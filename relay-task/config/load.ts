@@ -1,8 +1,8 @@
 /** From the command line to the configuration: which file and which variables to read, and what to do then. */
 import { readFileSync } from 'node:fs';
-import { RelayError } from '../errors.ts';
 import { parseCommandLine, USAGE } from './command-line.ts';
 import { type Address, type Config, type ConfigFile, parseAddress, parseConfig, type Variables } from './config.ts';
+import { invalidConfig } from './findings.ts';
 import { locateVariable } from './names.ts';
 import { describeConfig } from './print.ts';
 import { type Setting, settings } from './settings.ts';
@@ -53,7 +53,7 @@ export function loadConfig(
       ? 'Pass --config FILE, or set LD_ENV_<name>.'
       : `Create ${candidates.length === 1 ? 'it' : 'one'}, or pass --allow-missing-file.`;
     const what = candidates.length === 1 ? 'File not found' : 'None of these files exists';
-    invalid(`${what}: ${candidates.join(', ')}. ${remedy}`);
+    throw invalidConfig([`${what}: ${candidates.join(', ')}. ${remedy}`]);
   }
   const withVariables = line.fromEnv || variablesInstead;
   const counting = withVariables ? variables : {};
@@ -79,14 +79,10 @@ function firstThatExists(candidates: readonly string[], readFile: ReadFile): Con
       const text = readFile(path);
       if (text !== undefined) return { path, text };
     } catch (error) {
-      invalid(`Cannot read ${path}: ${(error as Error).message}`);
+      throw invalidConfig([`Cannot read ${path}: ${(error as Error).message}`]);
     }
   }
   return undefined;
-}
-
-function invalid(problem: string): never {
-  throw new RelayError('CONFIG_INVALID', problem, { cause: [problem] });
 }
 
 /** The variables that say what to relay. */
