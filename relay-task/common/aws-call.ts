@@ -48,7 +48,7 @@ export async function callAws<T>(send: (abortSignal: AbortSignal) => Promise<T>,
   }
 }
 
-/** Settles in time whatever the SDK does: its promise can stay open when it is aborted in the middle of an answer. */
+/** Settles in time whatever the SDK does: its promise can stay pending when it is aborted in the middle of an answer. */
 export function callAwsOnce<T>(
   send: (abortSignal: AbortSignal) => Promise<T>,
   { service, timeoutMs, signal }: Pick<AwsCallOptions, 'service' | 'timeoutMs' | 'signal'>,
@@ -68,7 +68,7 @@ export function callAwsOnce<T>(
     const timer = setTimeout(() => giveUp(new Error(`no answer from ${service} within ${timeoutMs} ms`)), timeoutMs);
     if (signal?.aborted) return cancel();
     if (signal) {
-      // Each request in progress listens; Node would take more than ten for a leak.
+      // Every request in progress adds a listener; above ten, Node would warn of a leak.
       setMaxListeners(0, signal);
       signal.addEventListener('abort', cancel);
     }
@@ -120,7 +120,7 @@ export function awsStatusOf(error: unknown): number {
   return (error as { $metadata?: { httpStatusCode?: number } } | undefined)?.$metadata?.httpStatusCode ?? 0;
 }
 
-/** The error's name, such as `ConditionalCheckFailedException`; '' for what is no error. */
+/** The error's name, such as `ConditionalCheckFailedException`; '' if it is not an error. */
 export function awsNameOf(error: unknown): string {
   return error instanceof Error ? error.name : '';
 }

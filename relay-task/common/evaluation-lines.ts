@@ -34,7 +34,7 @@ export interface EvaluationPlace {
 }
 
 interface EvaluationLinesOptions {
-  /** So much of the event loop's time makes an evaluation a long one, and is a turn of a long one. */
+  /** An evaluation that takes more of the event loop's time is a long one; also the length of a long one's turn. */
   readonly longMs?: number;
 }
 

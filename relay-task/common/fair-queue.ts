@@ -1,4 +1,4 @@
-/** Whom something waits for: first by this, and among those with the same by that, such as environment and address. */
+/** Who waits, on two levels, such as environment and address. */
 export type Lanes = readonly [string, string];
 
 /**

@@ -29,7 +29,7 @@ interface FairTurnsOptions {
   readonly now?: () => number;
 }
 
-/** So many turns with new connections pass between two slices of work at most. */
+/** At most this many turns with new connections pass between two slices of work. */
 const SHORT_TURNS = 8;
 
 export function createFairTurns({ maxWaiting, now = () => performance.now() }: FairTurnsOptions): FairTurns {
@@ -41,7 +41,7 @@ export function createFairTurns({ maxWaiting, now = () => performance.now() }: F
   let connections = false;
   let shortTurns = 0;
 
-  /** Whether this turn of the event loop has. */
+  /** Whether this turn of the event loop has one. */
   const hasTime = () => {
     schedule();
     return now() - began < SLICE_MS && !(connections && shortTurns < SHORT_TURNS);

@@ -15,7 +15,7 @@ interface AnswerLimits {
 
 interface HttpRequestOptions {
   readonly url: URL;
-  /** GET unless told. */
+  /** Default: GET. */
   readonly method?: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: Buffer | string | undefined;
@@ -23,7 +23,7 @@ interface HttpRequestOptions {
   readonly agent?: http.Agent | false | undefined;
   /** For everything, from the connection to the end of the answer. */
   readonly timeoutMs: number;
-  /** A longer answer fails the request. Absent: the head is the answer, and the body is thrown away. */
+  /** A longer answer fails the request. Absent: only the head is read, and the body is thrown away. */
   readonly maxAnswerBytes?: number;
   /** Further limits, which need `maxAnswerBytes`. */
   readonly answer?: Omit<AnswerLimits, 'maxBytes'>;

@@ -5,7 +5,7 @@ import { resultOf } from './slices.ts';
 
 /** Each item is hashed once, so that a change costs one item and not the whole environment. */
 const hashes = new WeakMap<Item, bigint>();
-/** So much is hashed between two yields: less than a millisecond's work. */
+/** Characters hashed between two yields: less than a millisecond of work. */
 const CHARACTERS_AT_ONCE = 64 * 1024;
 
 /** 128 bits of a SHA-256 of the item's normal form, since LaunchDarkly and stores may write the same item in different ways. */

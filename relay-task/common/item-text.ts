@@ -152,7 +152,7 @@ function normalObject(members: Map<string, string>, fields: readonly Field[]): s
   return `{${parts.join(',')}}`;
 }
 
-/** In characters: so many are joined between two yields. */
+/** Characters joined between two yields. */
 const JOINED_AT_ONCE = 16 * 1024;
 
 /** The same for a large object, with a yield after each part of its unknown fields. */

@@ -16,7 +16,7 @@ export interface ElementRange {
   readonly to: number;
 }
 
-/** So many bytes are looked at between two pauses: what is done with the elements in them takes some tenths of a millisecond. */
+/** Bytes scanned between two yields: handling the elements in them takes some tenths of a millisecond. */
 export const BYTES_AT_ONCE = 2 * 1024;
 
 /**
@@ -61,7 +61,7 @@ export function* elementsIn(bytes: Buffer): Generator<ElementRange | undefined, 
   return at === stop;
 }
 
-/** What is left of these bytes without the white space around it, which may be megabytes: yields when other work should run. */
+/** The bytes without the white space around them, which may be megabytes: yields when other work should run. */
 export function* trimmed(bytes: Buffer, from: number, to: number): Generator<undefined, ElementRange> {
   let start = from;
   let end = to;

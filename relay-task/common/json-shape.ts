@@ -13,16 +13,16 @@ interface JsonShape {
 
 /** Nothing real nests deeper; unbounded depth could exhaust the stack. */
 export const MAX_DEPTH = 100;
-/** So many values are parsed and worked on within a few milliseconds. */
+/** Parsing this many values and working on them takes a few milliseconds. */
 export const MAX_VALUES = 10_000;
-/** What is too deep for the stack costs its flag the value, elsewhere. What is deeper than this takes too long in many places. */
+/** Deeper JSON takes too long in many places. JSON that is only too deep for the stack costs its flag the value, elsewhere. */
 const MOST_LEVELS = 110_000;
 /**
- * In characters: of a text or a number, with its name and the space around them. Each is passed, parsed and written in one turn of the event
- * loop. To within two of the parts in which a text is looked at, since looking at each character for this would cost all JSON a fifth more.
+ * Of a string or a number, with its name and the space around them, in characters: each is scanned, parsed and written in one turn of the
+ * event loop. Enforced to within twice `CHARACTERS_AT_ONCE`: checking every character would make all JSON a fifth slower.
  */
 export const LONGEST_MEMBER = 1024 * 1024;
-/** So much of a text is looked at between two looks whether it is too much already. */
+/** Characters counted between two checks of the limits. */
 const CHARACTERS_AT_ONCE = 64 * 1024;
 
 /** What was counted so far. */
@@ -36,8 +36,8 @@ interface JsonCounts {
 }
 
 /**
- * Returns a function that takes JSON as UTF-8, in pieces, and returns the counts so far. It need not be valid. Without recursion, which
- * deep enough JSON would break.
+ * Returns a function that takes JSON as UTF-8, in pieces, and returns the counts so far. The JSON need not be valid. Not recursive: deep
+ * JSON would exhaust the stack.
  */
 function createJsonCounter(): (piece: Uint8Array) => JsonCounts {
   let open = 0;
@@ -83,8 +83,8 @@ export function shapeOf(bytes: Uint8Array): JsonShape {
 }
 
 /**
- * Why a text of JSON should not be parsed: how deep its values nest, how many there are, or how long one of them is. Undefined: nothing is
- * wrong with it. Yields after each part of the text.
+ * Why a text of JSON should not be parsed: how deep its values nest, how many there are, or how long one of them is. Undefined: it can
+ * be. Yields after each part of the text.
  */
 export function* describeExcessInSlices(
   text: string,
@@ -95,7 +95,7 @@ export function* describeExcessInSlices(
   if (text.length < Math.min(mostLevels, mostValues, LONGEST_MEMBER)) return undefined;
   const count = createJsonCounter();
   let partsBefore = 0;
-  /** A comma or an opening bracket is in the part of the text that ends here. */
+  /** The end of the last part of the text with a comma or an opening bracket. */
   let partAt = 0;
   for (let at = 0; at < text.length; at += CHARACTERS_AT_ONCE) {
     const { depth, parts } = count(Buffer.from(text.slice(at, at + CHARACTERS_AT_ONCE)));

@@ -85,7 +85,7 @@ interface Member {
   readonly from: number;
 }
 
-/** So much is read between two yields if no value in it is long: fewer than 2,000 members. */
+/** Characters read between two yields if no value in them is long: fewer than 2,000 members. */
 const SHORT_CHARACTERS_AT_ONCE = 8 * 1024;
 
 /** As `readMembersInSlices`, without reading the names. */
@@ -212,7 +212,7 @@ function isEscaped(text: string, at: number): boolean {
   return (at - before) % 2 === 0;
 }
 
-/** So much of a value is passed between two yields: less than a millisecond's work. */
+/** Characters of a value scanned between two yields: less than a millisecond of work. */
 const CHARACTERS_AT_ONCE = 64 * 1024;
 
 /** Where the value that begins at `start` ends. Without recursion: the sender decides how deep a value nests. */

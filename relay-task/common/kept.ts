@@ -1,11 +1,11 @@
 import { type Budget, createBudget } from './budget.ts';
 
-/** Where something is kept that can be made again. Its owner makes it again once it is gone. */
+/** Where a value is kept that can be made again. Its owner makes it again once it is gone. */
 export class Place<T> {
   value: T | undefined = undefined;
 }
 
-/** What can be made again when it is needed again: as much is kept as fits into a budget. Once that is full, everything is forgotten. */
+/** A cache of values that can be made again. It keeps as much as fits into a budget; once that is full, it forgets everything. */
 export interface Kept {
   /** `bytes`: what the value takes in memory, estimated. False: there is no room for it, and it is not kept. */
   keep<T>(place: Place<T>, value: T, bytes: number): boolean;
@@ -17,7 +17,7 @@ const DEFAULT_BYTES = 8 * 1024 * 1024;
 
 /** By default with a small budget of its own. */
 export function createKept(budget: Budget = createBudget(DEFAULT_BYTES)): Kept {
-  // Places alone, not their owners: what is not needed any more is collected, and counts until all is forgotten.
+  // Places alone, not their owners, so that these can be garbage-collected. Their values count until everything is forgotten.
   let places: Place<unknown>[] = [];
   let keptBytes = 0;
 

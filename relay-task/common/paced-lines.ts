@@ -1,5 +1,5 @@
 /**
- * Writes a line unless one with the same key was written a moment ago. Returns whether it did. `more` belongs into the
+ * Writes a line unless one with the same key was written a moment ago. Returns whether it did. `more` belongs in the
  * line: how many with its key were suppressed since the last one, if any.
  */
 export type PacedLines = (key: string, write: (more: { readonly suppressed?: number }) => void) => boolean;
@@ -8,7 +8,7 @@ const SAME_LINE_MS = 60_000;
 const MOST_KEYS = 20;
 const MOST_CHARACTERS = 200;
 
-/** Of all keys for which there is no place. */
+/** Stands for all keys that have no place of their own. */
 const OTHERS = Symbol('others');
 
 /**

@@ -6,7 +6,7 @@ import type { Pattern } from '../../lib/evaluation/index.ts';
  * looked at. So a search takes less than 25 ms.
  */
 const MAX_SEARCH_STEPS = 2 ** 21;
-/** A step of a large program takes longer: what is found out about its states does not fit into the library's memory of them. */
+/** A step of a large program takes longer, because its states do not fit into the library's cache. */
 const ORDINARY = { instructions: 500, stepNs: 5, characters: 10_000 };
 const LARGE_STEP_NS = 11;
 

@@ -1,4 +1,4 @@
-/** How keys of LaunchDarkly are hidden in logs, messages and `/status`. */
+/** How LaunchDarkly's keys are hidden in logs, messages and `/status`. */
 
 /** How LaunchDarkly's secret keys begin, and what they are. The only list of them; client-side IDs are not secret. */
 const KEY_KINDS = {
@@ -12,7 +12,7 @@ export type KeyKind = (typeof KEY_KINDS)[keyof typeof KEY_KINDS];
 
 const PREFIX = Object.keys(KEY_KINDS).join('|');
 
-/** The names of parameters in SSM, `sdk-key` and `previous-sdk-key-until`, are no keys: messages are about them. */
+/** Names of SSM parameters, such as `sdk-key` and `previous-sdk-key-until`, are not keys: messages name them. */
 const NAMES = 'key(?:-until)?(?![0-9a-z_-])';
 
 const KEYS = new RegExp(`\\b(${PREFIX})-(?!${NAMES})[0-9a-z]{2}[0-9a-z_-]*`, 'gi');

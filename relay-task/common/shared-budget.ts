@@ -13,7 +13,7 @@ export interface SharedBudget {
   release(lanes: Lanes, bytes: number): void;
 }
 
-/** `times`: so many times what is free each of the lanes may hold, in their order. */
+/** `times`: what each lane may hold, as a multiple of what is free; in the lanes' order. */
 export function createSharedBudget(budget: Budget, times: readonly [number, number]): SharedBudget {
   const shares = createShares(() => budget.freeBytes, times);
   return {

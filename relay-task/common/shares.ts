@@ -1,12 +1,12 @@
 /**
- * Places, or bytes, that lanes share: a lane takes one only while it holds no more than are free, or than so many times of them, so a
- * flood on one lane always leaves some to the others. (Choudhury and Hahne, "Dynamic queue length thresholds", 1998)
+ * Places, or bytes, that lanes share: a lane takes one only while it holds no more than are free, or than a multiple of those, so that
+ * a flood on one lane always leaves some to the others. (Choudhury and Hahne, "Dynamic queue length thresholds", 1998)
  */
 interface Shares {
   /** Places that are taken. */
   readonly taken: number;
   heldBy(lane: string): number;
-  /** Whether something that belongs to all these lanes may take a place, or so many of them. */
+  /** Whether something that belongs to all these lanes may take a place, or several. */
   fits(lanes: readonly string[], amount?: number): boolean;
   take(lanes: readonly string[], amount?: number): void;
   giveBack(lanes: readonly string[], amount?: number): void;

@@ -12,7 +12,7 @@ import {
 } from './json-codes.ts';
 import { MAX_DEPTH } from './json-shape.ts';
 
-/** So many values are parsed between two yields: less than a millisecond's work. */
+/** Values parsed between two yields: less than a millisecond of work. */
 export const VALUES_AT_ONCE = 1_000;
 
 /** One buffer of many. Copying hundreds of MB takes too long for one turn, too. */
@@ -29,7 +29,7 @@ export function* joinInSlices(chunks: readonly Buffer[]): Generator<void, Buffer
 interface ParseOptions {
   /** Of an object, only the members with these names are returned, and arrays in them are empty; the others are checked and take no memory. */
   readonly only?: readonly string[];
-  /** More of them are a SyntaxError. */
+  /** More values are a SyntaxError. */
   readonly mostValues?: number;
 }
 
@@ -55,7 +55,7 @@ export function* parseInSlices(
     skipSpace();
     return bytes[at] ?? fail();
   }
-  /** Whether it is the next byte, which is then passed. */
+  /** Consumes the next byte if it is this one; returns whether it was. */
   function takes(byte: number): boolean {
     if (peek() !== byte) return false;
     at += 1;
@@ -123,7 +123,7 @@ export function* parseInSlices(
   return at === bytes.length ? parsed : fail();
 }
 
-/** The end is one, too. */
+/** The end of the bytes counts as one. */
 function isDelimiter(byte: number | undefined): boolean {
   if (byte === undefined || isSpace(byte)) return true;
   return byte === COMMA || byte === CLOSE_BRACKET || byte === CLOSE_BRACE || byte === COLON;

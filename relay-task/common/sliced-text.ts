@@ -4,7 +4,7 @@ import { setMember } from './json.ts';
 import { CLOSE_BRACE, CLOSE_BRACKET, COMMA, OPEN_BRACE, OPEN_BRACKET, QUOTE } from './json-codes.ts';
 import { skipSpace, skipString } from './json-text.ts';
 
-/** In characters. Parsing so many takes some milliseconds at most, even if every object in them has names of its own. */
+/** Parsing this many takes a few milliseconds at most, even if every object in them has names of its own. */
 export const PIECE_CHARACTERS = 8 * 1024;
 
 /** An array or object that has begun. */
@@ -12,19 +12,19 @@ interface Open {
   readonly isArray: boolean;
   /** Of its bracket. */
   readonly at: number;
-  /** Where the element or member begins that was reached. */
+  /** Where the current element or member begins. */
   last: number;
-  /** What was made of it so far. Undefined as long as it may become part of a piece. */
+  /** What was parsed of it so far. Undefined as long as it may become part of a piece. */
   holder: unknown[] | Record<string, unknown> | undefined;
-  /** Where that begins which was not parsed yet. */
+  /** Where the part begins that is not parsed yet. */
   rest: number;
-  /** A comma or its end has to come before anything else. */
+  /** Next must come a comma or its end. */
   isSeparate: boolean;
 }
 
 /**
- * Returns what `JSON.parse` returns, or throws a SyntaxError where it does. Yields after each piece of a long text. As deep as memory
- * allows.
+ * Returns what `JSON.parse` returns, or throws a SyntaxError where it does. Yields after each piece of a long text. Nesting is
+ * limited by memory alone.
  *
  * Where things end is found without looking at what they are, and `JSON.parse` gets the pieces between. That is enough: a list
  * is valid exactly if its pieces are, at whatever commas it was cut. What has not ended at the end of a piece is taken apart itself.
@@ -138,7 +138,7 @@ function add({ holder }: Open, piece: string, at: number): void {
   }
 }
 
-/** As JSON has space: less than what `skipSpace` skips. */
+/** White space of JSON, which is less than what `skipSpace` skips. */
 function isSpaceOnly(text: string): boolean {
   return /^[ \t\n\r]*$/.test(text);
 }
@@ -147,7 +147,7 @@ function unexpected(at: number): SyntaxError {
   return new SyntaxError(`Unexpected token at ${at} of JSON`);
 }
 
-/** So much is decoded within a few milliseconds, in whatever language. */
+/** Decoding this many takes a few milliseconds, in any language. */
 const BYTES_AT_ONCE = 256 * 1024;
 
 /** Returns what `bytes.toString('utf8')` returns. Yields after each piece. */
@@ -163,7 +163,7 @@ export function* decodeInSlices(bytes: Buffer): Generator<void, string> {
   return pieces.join('');
 }
 
-/** Where the character begins that has a byte here, which is the fourth at most; here if there is none. */
+/** Where the character begins that the byte here is part of, at most three bytes before; here if it is not valid UTF-8. */
 function beginningAt(bytes: Buffer, at: number): number {
   for (let from = at; from > at - 4; from -= 1) if (!isContinuation(bytes[from])) return from;
   return at;

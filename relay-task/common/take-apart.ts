@@ -12,7 +12,7 @@ import {
 } from './json-text.ts';
 import { parseTextInSlices } from './sliced-text.ts';
 
-/** A part of a text, its name and its entry in a map take about as much as so many values. */
+/** In values: what a part of a text, its name and its entry in a map take. */
 const PART_VALUES = 4;
 /** Besides the parts. */
 const MOST_FRAME_VALUES = 10_000;
@@ -45,10 +45,10 @@ export function* takeApart(
 ): Generator<void, TakenApart> {
   const parts = new Map<string, Map<string, string>>();
   const frame: string[] = [];
-  /** Where that begins which is not in the frame yet. */
+  /** Where the part begins that is not in the frame yet. */
   let rest = 0;
   let taken = 0;
-  /** Members of the frame that are no parts. */
+  /** Members of the frame that are not parts. */
   let left = 0;
   const mostLeft = () => (mostValues === Number.POSITIVE_INFINITY ? mostValues : taken + MOST_FRAME_VALUES);
 

@@ -1,7 +1,7 @@
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
 import { normalText } from './item-text.ts';
 
-/** Stand in the patterns for a key and a version: no other text of theirs has them. */
+/** Stand for a key and a version in the patterns, which contain them nowhere else. */
 const KEY = '"\\u0001"';
 const VERSION = '1234567890123';
 

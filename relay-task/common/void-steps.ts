@@ -1,4 +1,4 @@
-/** The same work, which ends early with undefined if it is void after one of its steps. */
+/** The same work, but it ends early with undefined once it is void. */
 export function* unlessVoid<T>(steps: Generator<void, T>, isVoid: () => boolean): Generator<void, T | undefined> {
   for (;;) {
     const { done, value } = steps.next();

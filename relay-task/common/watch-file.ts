@@ -7,16 +7,16 @@ interface WatchOptions {
   readonly path: string;
   /** The file's state, from `fileStateOf`, before it was last read. */
   readonly seen: string;
-  /** How often the file is looked at even if the operating system reports nothing. */
+  /** How often the file is checked even if the operating system reports nothing. */
   readonly pollIntervalMs: number;
   /** A change is read only after the file's state has stayed the same for this long. */
   readonly settleMs: number;
   /**
    * Called for each change, never twice at the same time. Must not reject. Resolves with false when the change could not
-   * be taken: it is then reported again at the next look.
+   * be applied: it is then reported again at the next check.
    */
   onChange(): Promise<boolean>;
-  /** Called when a look finds the file as it was last read. */
+  /** Called when a check finds the file as it was last read. */
   onUnchanged?(): void;
 }
 

@@ -7,7 +7,7 @@ import { valueText } from './large-values.ts';
 interface Shared {
   readonly key: string;
   readonly version: number;
-  /** The members about them. */
+  /** The members that state it. */
   readonly versions: string;
   readonly trackEvents: boolean;
   readonly debugging: string;
@@ -23,8 +23,8 @@ interface Said {
 }
 
 /**
- * A value may be long and be the answer of thousands of rules: then an answer refers to it, and its own text is only the rest. That text is
- * made again if the memory for such texts was needed for others.
+ * A long value may be the answer of thousands of rules, so an answer only refers to it, and its own text is the rest. That text is made
+ * again if its memory was needed for others.
  */
 class Answer implements EvaluatedFlag {
   readonly value: ValueText;
@@ -111,8 +111,8 @@ export class Answers {
   /** Of those that name prerequisites: by such a result, then by the reason's presence and the names. */
   private listed: Map<Detail, Map<string, Answer>> | undefined = undefined;
   /**
-   * Other ones, by their own texts; the value is that of the variation. As many as the flag can have, and not forgotten: whoever holds an
-   * answer would keep it beside the next one that says the same.
+   * Other ones, by their own texts; the value is that of the variation. Never forgotten, though as many as the flag can have: what holds an
+   * answer would keep it beside an equal one that is made later.
    */
   private byText: Map<string, Answer> | undefined = undefined;
 
@@ -173,7 +173,7 @@ export class Answers {
     return answer;
   }
 
-  /** The one answer that says this. */
+  /** Of equal answers, the first. */
   private oneOf(answer: Answer, text: string): Answer {
     this.byText ??= new Map();
     const known = this.byText.get(text);

@@ -52,7 +52,7 @@ export function* parseAutoConfigMessage(event: string | undefined, text: string)
   const ignored: AutoConfigMessage = { kind: 'ignored', why: `a ${event} for the path ${showJson(path)}` };
   if (event === 'put') return path === '' || path === '/' ? readPut(body) : ignored;
   const [, table, id] = /^\/(environments|filters)\/(.+)$/s.exec(String(path)) ?? [];
-  // What has such an ID is never held.
+  // Nothing with such an ID is ever held.
   if (id === undefined || id.length > LONGEST_ID) return ignored;
   return event === 'patch' ? readPatch(table as Table, id, body) : readDelete(table as Table, id, body);
 }
@@ -80,7 +80,7 @@ function* readEntries<T extends object>(
   parse: (data: unknown, id: string) => T | { readonly problem: string },
 ): Generator<void, Entries<T>> {
   const entries = new Map<string, T | string>();
-  // Pairs of all members would take much longer to be made.
+  // Object.entries would take much longer.
   for (const id of Object.keys(members)) {
     const data = members[id];
     const record = parse(data, id);
@@ -118,7 +118,7 @@ export function parseFilterRecord(data: unknown): FilterRecord | { readonly prob
   return { problem: 'must have a projKey, a key and a version' };
 }
 
-/** It becomes part of addresses. */
+/** Filter keys become part of URLs. */
 function isName(key: unknown): key is string {
   return typeof key === 'string' && key !== '' && key.isWellFormed();
 }

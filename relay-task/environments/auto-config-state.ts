@@ -20,7 +20,7 @@ import { createVersionedTable } from './versioned-table.ts';
 interface HeldEnvironment {
   readonly record: EnvironmentRecord;
   readonly keys: HeldKeys;
-  /** The last description, as long as nothing that it was made of changes. */
+  /** The last description, while nothing changes that it was made from. */
   described?: {
     readonly filters: readonly string[];
     readonly until: number;
@@ -142,7 +142,7 @@ export function createAutoConfigState() {
 /** The payload filters, and their keys by project. */
 function createFilters() {
   const table = createVersionedTable<FilterRecord>();
-  /** By project, sorted. A project whose filters did not change keeps its list. Undefined: to be made again. */
+  /** By project, sorted. A project whose filters did not change keeps its list. Undefined: out of date. */
   let keys: ReadonlyMap<string, readonly string[]> | undefined;
   let before: ReadonlyMap<string, readonly string[]> = new Map();
 

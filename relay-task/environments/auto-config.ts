@@ -96,7 +96,7 @@ export function startAutoConfig(options: AutoConfigOptions): EnvironmentSource {
     return undefined;
   }
 
-  /** In their order. A put of thousands of environments takes several turns of the event loop, and what follows it waits. */
+  /** In order of arrival. A put of thousands of environments takes several turns of the event loop; later messages wait. */
   function* applyArrived(): Generator<void, void> {
     for (let message = arrived.shift(); message && !closing.signal.aborted; message = arrived.shift()) {
       const change = message.kind === 'put' ? { kind: 'put' as const, ...(yield* readPut(message)) } : message;

@@ -13,7 +13,7 @@ interface RememberedOptions {
   readonly log: Log;
   /** The first delay between attempts while the store does not answer; 2 s, doubled up to 60 s. */
   readonly retryMs?: number;
-  /** The time between two writes, so that many changes cost few of them; 1 s. */
+  /** The time between two writes, so that many changes cost few writes; 1 s. */
   readonly pauseMs?: number;
 }
 
@@ -99,7 +99,7 @@ export function createRemembered(options: RememberedOptions) {
       });
     },
 
-    /** Waits for a write in progress, and writes what waits for its pause. */
+    /** Waits for a write in progress, and writes what is not written yet. */
     async close(): Promise<void> {
       closing.abort();
       await writing;

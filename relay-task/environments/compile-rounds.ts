@@ -1,4 +1,4 @@
-/** Compiling in slices, once for all callers that wait. */
+/** Compiles in slices, once for all callers that wait. */
 import { inSlices } from '../common/slices.ts';
 import { MOST_ROUNDS } from './compilers.ts';
 

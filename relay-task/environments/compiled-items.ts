@@ -8,7 +8,7 @@ import { createFailedItems } from './failed-items.ts';
 import { withLargeValues } from './large-values.ts';
 import { createRefusedPatterns, noRefusals } from './refused-patterns.ts';
 
-/** What people are told of items. */
+/** Problems with items, for the log. */
 export interface ItemReports {
   /** Called once for each version of an item that has such patterns, with the first one and the number of the others. */
   onRefused(pattern: RefusedPattern, more: number): void;
@@ -64,8 +64,8 @@ export function createCompiledItems(
   }
 
   /**
-   * The same, unless it is needed meanwhile by someone who cannot wait, or replaced: what is replaced again and again is compiled to its
-   * end all the same.
+   * The same in steps. Stops if something that cannot wait compiles the item meanwhile, or if it is replaced; an item that is replaced
+   * again and again is compiled to its end all the same.
    */
   function* compileInSteps(kind: Kind, item: Item): Generator<void, void> {
     const { key } = item;
@@ -128,7 +128,7 @@ export function createCompiledItems(
       },
     }),
     evaluationFailed: (key: string, error: unknown) => failed.fail('features', key, error),
-    /** Those in the items that were compiled so far: at most 10 of an item and 100 in all. */
+    /** Patterns in the items that were compiled so far: at most 10 of an item and 100 in all. */
     refusedPatterns: patterns.list,
     /** Those whose compilation or evaluation threw, in their present version. */
     failedItems: failed.list,

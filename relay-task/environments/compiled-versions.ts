@@ -19,9 +19,9 @@ export function createCompiledVersions(onMoved: (kind: Kind, key: string) => voi
   const earlier: Tables = { features: new Map(), segments: new Map() };
   /** Items whose present version is not compiled. */
   const uncompiled = { features: new Map<string, Item>(), segments: new Map<string, Item>() };
-  /** How often an item was replaced while it was compiled, since it was last compiled to its end in time. */
+  /** How often in a row an item was replaced before it was compiled. */
   const overtaken = new Map<string, number>();
-  /** Those that have only just been replaced: evaluations wait for them, and listeners get the change itself. */
+  /** Items that have only just been replaced: evaluations wait for them, and listeners get the change itself. */
   const fresh = new Set<string>();
   /** What listeners have not been told yet. */
   const late = new Map<string, Name>();
@@ -82,7 +82,7 @@ export function createCompiledVersions(onMoved: (kind: Kind, key: string) => voi
       uncompiled[kind].set(key, item);
       present[kind].delete(key);
     },
-    /** Replaces items by a whole set, which may be another environment's: earlier versions count no more. */
+    /** Replaces items by a whole set, which may be another environment's: earlier versions no longer count. */
     replacingAll<T>(replace: () => T): T {
       wholeSets += 1;
       overtaken.clear();

@@ -25,7 +25,7 @@ export const compilers: {
   segments: { whole: compileSegment, inSteps: compileSegmentInSteps },
 };
 
-/** Of JSON, in characters: so much is compiled in one turn within a few milliseconds, even if it is full of patterns. */
+/** Characters of JSON that are compiled in one turn: a few milliseconds, even if they are full of patterns. */
 export const LITTLE = 4 * 1024;
 
 /** Whether it is compiled in slices. */
@@ -39,5 +39,5 @@ export function isLong({ deleted, json }: Item): boolean {
  */
 export const MOST_ROUNDS = 3;
 
-/** Of a pattern, or of an error's message, which have no limit. */
+/** Of a pattern or of an error's message, which can be of any length. */
 export const SHOWN_CHARACTERS = 300;

@@ -18,16 +18,16 @@ interface EnvironmentOptions {
   /** Where memberships of Big Segments are looked up; without it, Big Segments are not configured. */
   readonly bigSegments?: BigSegments | undefined;
   /**
-   * For the items of all environments. A change that finds none is skipped and named; a whole set is held even so, since it has a limit of its
-   * own. Without it, there is no limit.
+   * Memory for the items of all environments. A change that does not fit is skipped and logged. A whole set is always held, since it has a
+   * limit of its own. Default: no limit.
    */
   readonly room?: Budget | undefined;
   /**
    * Called with the keys of flags whose results may differ although no item changed, so that streams of evaluated flags evaluate
-   * them again: by `bigSegmentsChanged`, and when a flag or segment that changed faster than it was compiled is. Must not throw.
+   * them again: by `bigSegmentsChanged`, and when a flag or segment is compiled that changed faster than it was. Must not throw.
    */
   onRefresh?(flagKeys: readonly string[]): void;
-  /** Where the texts of answers to clients are kept; in a small memory of its own by default. */
+  /** The cache for the texts of answers to clients; by default a small one of its own. */
   readonly kept?: Kept | undefined;
 }
 
@@ -38,7 +38,7 @@ export interface Environment
     Readable,
     Pick<States, 'digest' | 'fdv2' | 'hashed' | 'state'> {
   readonly name: string;
-  /** Finds for items of a store what `boot` and `follow` need, with a yield after each and within large ones. */
+  /** Does for items of a store what `boot` and `follow` would have to do at once; yields after each and within large ones. */
   prepare(items: readonly Item[]): Generator<void, void>;
   /**
    * Items of a store, served until upstream delivers. Ignored (returns false) once there is data. Invalid items are left

@@ -32,7 +32,7 @@ interface ClientViewOptions {
   /** Evaluating the flag, or writing its value, threw. */
   onFailed(flagKey: string, error: unknown): void;
   readonly bigSegments?: BigSegments | undefined;
-  /** Where the texts of answers are kept. */
+  /** The cache for the texts of answers. */
   readonly kept: Kept;
   /** The context kinds of the Big Segments; empty without Big Segments. */
   bigSegmentKinds(): ReadonlySet<string>;
@@ -46,7 +46,7 @@ export function mayBeSeen(flag: Flag, audience: CredentialKind): boolean {
   return audience === 'environmentId' ? usingEnvironmentId : usingMobileKey;
 }
 
-/** What it takes to write a character of JSON, in nanoseconds. */
+/** Writing a character of JSON, in nanoseconds. */
 const PER_CHARACTER = 2;
 
 /** An environment's flags as client-side SDKs get them. Equal results of one state of a flag are the same object. */
@@ -134,7 +134,7 @@ export function createClientView(options: ClientViewOptions): ClientView {
       const answers: EvaluatedFlag[] = [];
       for (const flag of flags) {
         answers.push(evaluate(flag, context, wanted, memberships, memo));
-        // It is held while others have their turns, and most flags are no prerequisites.
+        // The memo is held while others have their turns, and most flags are not prerequisites.
         if (!needed.has(flag)) forget(memo, flag);
         if (isDue()) yield;
       }

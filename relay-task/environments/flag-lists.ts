@@ -3,13 +3,13 @@ import { byCodeUnits } from '../common/sliced-sort.ts';
 import type { CredentialKind } from '../ports.ts';
 
 interface FlagListsOptions {
-  /** All keys that there are, tombstones included: more and more, never fewer. */
+  /** All keys, tombstones included; keys are added and never removed. */
   keys(): Iterable<string>;
   flag(key: string): Flag | undefined;
   mayBeSeen(flag: Flag, audience: CredentialKind): boolean;
 }
 
-/** So many flags are looked at between two yields: some tenths of a millisecond's work. */
+/** Flags visited between two yields: some tenths of a millisecond of work. */
 const FLAGS_AT_ONCE = 100;
 
 /** An environment's flags in lists that are made when they are first needed, and then follow changes at the cost of what changed. */
@@ -28,7 +28,7 @@ export function createFlagLists({ keys, flag, mayBeSeen }: FlagListsOptions) {
     return prerequisites;
   }
 
-  /** Up to so many of the changes that a list does not include yet. */
+  /** Applies up to `most` of the changes that the list does not include yet. */
   function followSome(list: SortedList, audience: CredentialKind, most: number): void {
     const changes = new Map<string, Flag | undefined>();
     // Looking a flag up may compile it, which changes it: then it is visited twice.
@@ -47,7 +47,7 @@ export function createFlagLists({ keys, flag, mayBeSeen }: FlagListsOptions) {
       for (const { changed } of lists.values()) changed.add(key);
       prerequisites?.changed.add(key);
     },
-    /** Those that the audience may see, sorted by key. A list that was returned does not change. */
+    /** The flags that the audience may see, sorted by key. A returned list does not change. */
     flags(audience: CredentialKind): readonly Flag[] {
       const list = listFor(audience);
       while (list.changed.size > 0) followSome(list, audience, Infinity);
@@ -64,7 +64,7 @@ export function createFlagLists({ keys, flag, mayBeSeen }: FlagListsOptions) {
         yield;
       }
     },
-    /** Those that others name as prerequisites, for any audience. Follows later changes. */
+    /** The flags that others name as prerequisites, for any audience. The set follows later changes. */
     prerequisites(): ReadonlySet<Flag> {
       const named = allPrerequisites();
       while (named.changed.size > 0) named.follow(Infinity);
@@ -73,9 +73,9 @@ export function createFlagLists({ keys, flag, mayBeSeen }: FlagListsOptions) {
   };
 }
 
-/** Flags by key. */
+/** Flags, sorted by key. */
 class SortedList {
-  /** Keys whose flags it may not have as they are now. */
+  /** Keys whose flags may be out of date here. */
   readonly changed: Set<string>;
   /** Replaced, never changed: evaluations in progress keep using it in later turns. */
   flags: readonly Flag[] = [];
@@ -129,7 +129,7 @@ class SortedList {
 
 /** Flags that others name. */
 class Prerequisites {
-  /** Keys whose flags it may not have as they are now. */
+  /** Keys whose flags may be out of date here. */
   readonly changed: Set<string>;
   readonly flags = new Set<Flag>();
   private readonly flag: (key: string) => Flag | undefined;

@@ -21,7 +21,7 @@ interface Table {
   readonly floors: Map<string, number>;
 }
 
-/** Of an item beside its text: its place in maps, its fingerprint, and what it is compiled to at least. */
+/** What an item takes beside its text: its place in maps, its fingerprint, and the least that it is compiled to. */
 const ITEM_BYTES = 500;
 
 const bytesOf = ({ key, json }: Item): number => ITEM_BYTES + key.length + json.length;
@@ -142,7 +142,7 @@ function createHolding(room: Budget | undefined) {
   let heldBytes = 0;
   const bytesMore = (item: Item, held: Item | undefined) => bytesOf(item) - (held ? bytesOf(held) : 0);
   return {
-    /** What makes room, or takes none, always fits. */
+    /** An item that is no larger than the one it replaces always fits. */
     fits(item: Item, held: Item | undefined): boolean {
       const more = bytesMore(item, held);
       return room === undefined || more <= 0 || more <= room.freeBytes;

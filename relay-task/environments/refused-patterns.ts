@@ -9,7 +9,7 @@ import { SHOWN_CHARACTERS } from './compilers.ts';
 const MOST_PATTERNS_OF_ITEM = 10;
 const MOST_PATTERNS = 100;
 
-/** Of an item: the first ones, and how many there are. */
+/** An item's first refused patterns, and how many there are. */
 interface Refusals {
   readonly first: string[];
   count: number;
@@ -32,11 +32,11 @@ export function createRefusedPatterns(onRefused: (pattern: RefusedPattern, more:
       }
       return pattern;
     }),
-    /** An item is being compiled from now on, whose refusals these are: compiling may pause for others. */
+    /** The refusals of the item that is compiled from now on. Called after each pause, since other items are compiled in it. */
     collectIn(own: Refusals): void {
       refusals = own;
     },
-    /** The item is in force in which the last patterns were collected. */
+    /** The item whose refusals were collected last is in force. */
     inForce(kind: Kind, key: string): void {
       const [pattern] = refusals.first;
       if (pattern === undefined) return;

@@ -139,7 +139,7 @@ function holdBack(draft: Draft, known: readonly Credential[] = []): number {
   if (hasNamedKey(draft)) return 0;
   const hadFlags = known.some(({ kind }) => kind === 'sdkKey') || draft.parameters.has('flags-file');
   const isUnknown = isUnread(draft.parameters.get('sdk-key'));
-  // An environment that is new is served with an earlier key to all: it is unknown which credential came with which key.
+  // A new environment with an earlier key is served to all: it is unknown which credential came with which key.
   if (!hadFlags && (!isUnknown || claims.some(({ parameter }) => parameter === 'previous-sdk-key'))) return 0;
   const ids = new Set(known.map(credentialId));
   const held = claims.filter((claim) => !ids.has(credentialId(claim)));
@@ -176,16 +176,16 @@ function lingering(
     const change = `${id} ${credentialId(credential)}`;
     const isConfirmed = replacements.isConfirmed(change, moment);
     if (isConfirmed && !isRefused(draft, kind, last)) return [];
-    // One whose successor is another environment's is held up.
+    // A credential whose successor is another environment's is held up.
     replacements.wait(change, now, isConfirmed);
     return [claimOf(id, `a ${kind} that was replaced`, credential)];
   });
 }
 
-/** Whether the environment did not get what replaced it, since another one owns that: the value before stays in force. */
+/** Whether the environment did not get the replacement, because another one owns it: the previous value stays in force. */
 function isRefused(draft: Draft, kind: CredentialKind, last: readonly Credential[]): boolean {
   const successor = draft.parameters.get(parameterOf[kind])?.text;
-  // One that is only held back for the SDK key still replaces it.
+  // A replacement that is only held back for the SDK key still counts.
   if (successor === undefined || !hasNamedKey(draft)) return false;
   return !last.some(({ value }) => value === successor);
 }
@@ -212,11 +212,11 @@ function describe(
   }: { place: ChosenPlace; since: ReadonlyMap<string, number>; now: number; isKnown: boolean },
 ): EnvironmentDescription {
   const { isSettled, ...placed } = place;
-  // That a known one is being read again is over in a moment, and no news.
+  // Reading a known key again takes a moment and is not worth reporting.
   const isPassing = isKnown && isAwaited(parameters.get('sdk-key'));
   const awaitsKey = !isSettled && !isPassing && !parameters.has('flags-file');
   const standing = (parameter: SsmParameterName) => claims.find((claim) => claim.parameter === parameter)?.value;
-  // While the new one waits, the one before still says whose the mobile keys are.
+  // While the new ID waits, the previous one still says whose the mobile keys are.
   const environmentId = standing('client-side-id') ?? claims.find(({ kind }) => kind === 'environmentId')?.value;
   return {
     id,
@@ -269,7 +269,7 @@ function isConfirmed({ standing, parameter, expiresAt }: Claim, parameters: Held
   return held.trouble === undefined || (held.trouble.kind === 'awaited' && isAwaited(parameters.get('sdk-key')));
 }
 
-/** What is deleted was not corrected: the ID still says whose the mobile keys are, even if it opens another environment now. */
+/** A deleted ID was not corrected: it still says whose the mobile keys are, even if it opens another environment now. */
 function formerIdIn(parameters: HeldParameters, present: string | undefined): string | undefined {
   const held = parameters.get('client-side-id');
   return present === undefined && held?.trouble?.kind === 'missing' ? held.text : undefined;

@@ -38,8 +38,8 @@ export interface Moment {
 }
 
 /**
- * Whether the flags are those of the SDK key, or of the file, that SSM names now. To be asked once the claims are settled. A file
- * that is no longer named gives way later.
+ * Whether the flags are those of the SDK key, or of the file, that SSM names now. Ask once the claims are settled. A file
+ * that is no longer named is dropped later.
  */
 export function hasNamedKey({ parameters, claims }: Draft): boolean {
   const file = parameters.get('flags-file');

@@ -36,7 +36,7 @@ export const writtenAtOf = ({ writtenAt, modifiedAt }: Held): number => writtenA
 
 export type HeldParameters = ReadonlyMap<SsmParameterName, Held>;
 
-/** The last accepted value of every parameter; missing ones count for a time. */
+/** The last accepted value of every parameter; missing ones count for a while. */
 export interface SsmMemory {
   /** The parameters whose values have to be read before the listing can be applied. */
   wanted(listed: readonly Listed[]): readonly string[];

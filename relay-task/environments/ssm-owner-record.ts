@@ -55,7 +55,7 @@ export function createOwnerRecord({
     }
   }
 
-  /** Of what is undecided here, what the store holds stays. */
+  /** The store's entries stay for what is undecided here. */
   async function write(disputes: Disputes, undecided: ReadonlySet<string>): Promise<void> {
     const before = await load();
     const others = Object.entries(before).filter(([print]) => undecided.has(print));
@@ -74,7 +74,7 @@ export function createOwnerRecord({
   }
 
   return {
-    /** Adopts what earlier tasks and other relays know, if it is still to be learnt or something is undecided. Never rejects. */
+    /** Adopts what earlier tasks and other relays know, if that has not been read yet or something is undecided. Never rejects. */
     async learn(now: number): Promise<void> {
       if (isLearnt && owners.undecided().size === 0) return;
       const disputes = await read();
@@ -85,7 +85,7 @@ export function createOwnerRecord({
 
     /** Stores what is known here, in the background. Never throws. */
     keep(): void {
-      // What was not learnt must not be overwritten.
+      // A record that was not read must not be overwritten.
       const disputes = owners.disputes();
       if (keeper === undefined || !isLearnt || writing !== undefined || textOf(disputes) === stored) return;
       writing = attempt('store', () => write(disputes, owners.undecided())).finally(() => {

@@ -125,7 +125,7 @@ function nextDispute(
   const present = own.filter(({ standing }) => standing === 'present');
   if (present.length > 0) {
     const parameters = drafts.get(owner)?.parameters;
-    // An environment that names it while the owner's value cannot be read may have got it from there.
+    // An environment that names it while the owner's value cannot be read may have got it from the owner.
     const isUncertain = present.every(({ parameter }) => isUnread(parameters?.get(parameter as SsmParameterName)));
     return ownedBy(owner, isUncertain ? named.filter((one) => isNamed(one, before)) : named, before);
   }
@@ -133,7 +133,7 @@ function nextDispute(
     const moved = holders.find(({ environment, standing }) => standing === 'present' && !isNamed(environment, before));
     return ownedBy(moved?.environment ?? owner, named, before, moved ? undefined : own[0]?.missingSince);
   }
-  // One whose parameter is missing gave it up before its owner did.
+  // An environment whose parameter is missing gave it up before its owner did.
   const [first, ...others] = holders.filter(({ standing }) => standing === 'present');
   const heirs: Holders = first ? [first, ...others] : holders;
   const heir = heirOf(before, heirs, drafts);
@@ -185,7 +185,7 @@ function refusalOf(
   return `${name} has the same value as ${theirs?.environment}/${theirs?.parameter}, and which had it first is not known: it opens neither; ${advice}`;
 }
 
-/** The environment that gets the credential, since its owner has certainly given it up; undefined: none yet. */
+/** The environment that gets the credential because its owner has certainly given it up; undefined: none yet. */
 function heirOf(
   { owner, key, later }: Dispute,
   holders: Holders,

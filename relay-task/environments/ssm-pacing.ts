@@ -64,7 +64,7 @@ export function createRequestPace(
     /** How long the next request has to wait: not at all for a burst, then `spacingMs`, or more after throttling. */
     next(): number {
       const at = now();
-      // Its own pace counts as burst only while nothing was throttled.
+      // Bursts are allowed only while nothing is throttled.
       const burst = currentMs > spacingMs ? 0 : BURST * spacingMs;
       free = Math.max(free, at - burst) + currentMs * (0.5 + random());
       if (currentMs > spacingMs) currentMs = Math.max(spacingMs, 1 / (1 / currentMs + 1 / (spacingMs * STEPS)));
@@ -77,5 +77,5 @@ export function createRequestPace(
   };
 }
 
-/** So many requests in a row without throttling bring the rate back from nothing to the full one. */
+/** How many requests in a row without throttling bring the rate back from nothing to the full one. */
 const STEPS = 100;

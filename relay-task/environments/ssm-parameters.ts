@@ -1,5 +1,5 @@
 /**
- * How environments lie in SSM's Parameter Store, for the relay that reads them and the commands that write them:
+ * How environments are stored in SSM's Parameter Store, for the relay that reads them and the commands that write them:
  * `/edge-flag-relay/<stage>/environments/<environment>/<parameter>`.
  */
 import { createHash } from 'node:crypto';
@@ -12,13 +12,13 @@ export function environmentsPath(stage: string): string {
   return `/edge-flag-relay/${stage}/environments`;
 }
 
-/** Characters that SSM admits in one level of a name; https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html */
+/** Characters that SSM allows in one level of a name; https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html */
 export const levelPattern = /^[\w.-]+$/;
 
 interface SsmParameter {
   /** To be kept as a SecureString and never shown. */
   readonly secret: boolean;
-  /** Its absence is never taken for an intention: what it said keeps working for a grace time. */
+  /** Its absence is never taken as intended: its last value keeps working for a grace time. */
   readonly key: boolean;
   readonly read: Reader<unknown>;
   readonly says: string;
@@ -26,12 +26,12 @@ interface SsmParameter {
 
 type Kind = KeyKind | 'a client-side ID';
 
-/** Client-side IDs are known by their whole form. */
+/** The form of a whole client-side ID. */
 const CLIENT_SIDE_ID = /^[0-9a-f]{24}$/;
 
 /**
- * What could be sent in an Authorization header, unless it is evidently of another kind: as client-side ID a secret key would
- * be sent to every browser, and as SDK key what apps and browsers contain would open the flags with all their rules.
+ * Anything that can be sent in an Authorization header, unless it is evidently of another kind: as a client-side ID, a secret key would
+ * be sent to every browser; as an SDK key, what apps and browsers contain would open the flags with all their rules.
  */
 const credential =
   (own: Kind): Reader<string> =>
@@ -41,7 +41,7 @@ const credential =
     return kind === own ? { value: text } : { wanted: `${own}, not ${kind}` };
   };
 
-/** RFC 3339, section 5.6: a date, a time and a zone. Answers Unix ms. */
+/** RFC 3339, section 5.6: a date, a time and a zone. Returns Unix ms. */
 export const dateTime: Reader<number> = (text) => {
   const wanted = { wanted: 'a date and time with its zone, such as 2026-11-22T08:00:00Z' };
   const [, year, month, day] =
@@ -61,7 +61,7 @@ const plain = (read: Reader<unknown>, says: string): SsmParameter => ({
   read: (text) => (holdsKey(text) ? { wanted: 'a setting, not a secret key' } : read(text)),
 });
 
-/** Every parameter that an environment may have. `docs/keys.md` is held against this table by a test. */
+/** Every parameter that an environment may have. A test compares `docs/keys.md` with this table. */
 export const ssmParameters = {
   'sdk-key': key('an SDK key', 'the SDK key: of server SDKs, and with which the relay asks LaunchDarkly'),
   'previous-sdk-key': key('an SDK key', 'the SDK key before that, still accepted until `previous-sdk-key-until`'),
@@ -121,7 +121,7 @@ export function unlikely(name: SsmParameterName, value: string): string | undefi
   return undefined;
 }
 
-/** What to say of a secret that is no SecureString. SSM cannot change the type of a parameter that exists. */
+/** The message for a secret that is not a SecureString. SSM cannot change the type of a parameter that exists. */
 export function storedPlainly(name: string): string {
   return (
     `${name} is stored unencrypted, as a String: everyone who may list parameters can read the key. ` +
@@ -151,7 +151,7 @@ export function parseRevoked(text: string | undefined): Revoked {
   return { everything: entries.has(everything), has: (value) => entries.size > 0 && entries.has(fingerprintOf(value)) };
 }
 
-/** `revoked` with more in it; the newest hundred, since SSM admits 4 KB. */
+/** `revoked` with more in it; the newest hundred, since SSM allows 4 KB. */
 export function addRevoked(text: string | undefined, values: readonly string[], all: boolean): string {
   const entries = words(text ?? '').filter((entry) => entry !== everything);
   const kept = [...new Set([...entries, ...values.map(fingerprintOf)])].slice(-100);

@@ -1,11 +1,11 @@
-/** Two environments cannot share a place in a store. */
+/** Gives each environment its own place in the stores. */
 import { filteredPrefix } from '../../lib/flag-table/index.ts';
 import { createConfirmations } from './ssm-confirmations.ts';
 import { type Draft, hasNamedKey, type Moment } from './ssm-drafts.ts';
 import { settingOf } from './ssm-settings.ts';
 
 interface PlacesOptions {
-  /** Of environments without a table of their own. */
+  /** The table of environments without one of their own. */
   readonly tableName: string | undefined;
   /** Whether environments with the same prefix and different tables are apart in every store. */
   readonly tablesSeparate: boolean;
@@ -35,7 +35,7 @@ export interface ChosenPlace {
   readonly tableName: string | undefined;
   /** Whether no data of another key than the one that SSM names can get there; see `EnvironmentDescription.awaitsKey`. */
   readonly isSettled: boolean;
-  /** Those that have a place. */
+  /** The payload filters that have a place. */
   readonly filters: readonly string[];
 }
 
@@ -153,7 +153,7 @@ function settlePlaces(
     const { prefix, tableName = everyones } = wish;
     return { draft, wish, place: { prefix, tableName, filters: [], isSettled: isSettled(draft) } };
   });
-  // A filter comes behind its environment, whose prefix is part of its own.
+  // A filter is settled after its environment, whose prefix is part of the filter's.
   const requests = placings.flatMap((placing) => {
     const { draft, wish } = placing;
     return [

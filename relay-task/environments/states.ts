@@ -31,7 +31,7 @@ export function createStates(view: Pick<ItemView, 'get' | 'items'>, hasData: () 
   function state(): string {
     if (!hasData()) return '';
     remembers = true;
-    // Bytes may have been replaced by equivalent ones, of which readers are not told.
+    // Bytes may have been replaced by equivalent ones, which readers are not told.
     return remember('patch', []);
   }
 

@@ -15,7 +15,7 @@ const known = new WeakMap<Item, Read>();
 
 /**
  * A stored item, completed, or why it is invalid. Others write to stores, too, so their items are checked and completed like
- * upstream's. In one turn of the event loop, unless `prepareStored` has read it before.
+ * upstream's. Takes one turn of the event loop, unless `prepareStored` has read it before.
  */
 export function readStored(item: Item): Read {
   return known.get(item) ?? resultOf(readInSlices(item));

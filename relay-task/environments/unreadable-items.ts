@@ -3,7 +3,7 @@ import { showJson } from '../common/json.ts';
 import type { UnreadableItem } from '../ports.ts';
 import { readStored } from './stored.ts';
 
-/** Changes that cannot be read are remembered up to so many; a whole set has a limit of its own. */
+/** How many unreadable changes are remembered; a whole set has a limit of its own. */
 const MOST_UNREADABLE = 10_000;
 
 const nameOf = ({ kind, key }: { readonly kind: Kind; readonly key: string }) => `${kind}/${key}`;
@@ -21,7 +21,7 @@ export function createUnreadableItems(onSkipped: (problems: readonly string[]) =
     has: (kind: Kind, key: string) => unreadable.has(nameOf({ kind, key })),
     delete: (item: Item) => unreadable.delete(nameOf(item)),
     list: () => [...unreadable.values()],
-    /** Those of a whole set, and no others. */
+    /** Forgets all others: these are a whole set's. */
     replace(items: readonly UnreadableItem[]): void {
       unreadable = new Map(items.map((item) => [nameOf(item), item]));
     },
