@@ -85,7 +85,7 @@ describe('fair turns', () => {
     expect(done.map((name) => Number(name.split('@')[1])).slice(3)).toEqual([19, 19]);
   });
 
-  test('turn nobody away whose number is limited elsewhere', async () => {
+  test('never turn away work that is limited elsewhere', async () => {
     const { turns: busy } = start(0);
     void busy.await(['a', '1']);
     busy.connected();

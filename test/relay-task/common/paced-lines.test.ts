@@ -18,7 +18,7 @@ test('a line is written at most once in its time, and says how many like it were
   ]);
 });
 
-test('endless keys are one from the twenty-first in that time on, and later ones find room again', () => {
+test('keys beyond the twentieth in that time count as one, and later ones find room again', () => {
   let nowMs = 0;
   const written: string[] = [];
   const lines = createPacedLines(60_000, () => nowMs);

@@ -32,7 +32,7 @@ describe('with fake timers,', () => {
     expect(jest.getTimerCount()).toBe(0);
   });
 
-  test('a limit in time gives what the work gives, or nothing once it is over, and leaves no timer', async () => {
+  test('work with a time limit gives its result, or undefined once the time is up, and leaves no timer', async () => {
     expect(await within(1_000, Promise.resolve('done'))).toBe('done');
     await expect(within(1_000, Promise.reject(new Error('failed')))).rejects.toThrow('failed');
     expect(jest.getTimerCount()).toBe(0);

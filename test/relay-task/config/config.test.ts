@@ -87,7 +87,7 @@ describe('the file sets options of something that is not switched on:', () => {
     ]);
   });
 
-  test('nothing is said of what is switched off expressly, or left empty', () => {
+  test('there is no warning about what is switched off explicitly or left empty', () => {
     expect(parse(`${environment}\n[DynamoDB]\nenabled = false\ntableName = t`).warnings).toEqual([]);
     expect(parse(`${environment}\n[DynamoDB]\ntableName = t`, { USE_DYNAMODB: 'false' }).warnings).toEqual([]);
     expect(parse(`${environment}\n[DynamoDB]\ntableName =`).warnings).toEqual([]);

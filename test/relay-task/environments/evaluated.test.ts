@@ -226,7 +226,7 @@ describe('Big Segments in an evaluation', () => {
     expect(clientView.isPrepared(both, await clientView.prepare(both))).toBe(true);
   });
 
-  test('are not used any more once the flags come from another environment, whose members are others', async () => {
+  test('are no longer used once the flags come from another environment, which has other members', async () => {
     let source = 'first';
     const sources = new WeakMap<object, string>();
     const moving: BigSegments = {

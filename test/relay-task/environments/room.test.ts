@@ -37,14 +37,14 @@ test('a change without room is skipped, named and logged, and the previous versi
   expect(environment.unreadable().map(({ key }) => key)).toEqual(['e', 'b']);
 });
 
-test('deletions of what is unknown take room, too', () => {
+test('deletions of unknown items take room, too', () => {
   const { environment, room } = start(10_000);
   for (let i = 0; i < 1_000; i++) environment.upsert(tombstone('features', `f${i}`, 1), 0);
   expect(room.usedBytes).toBeLessThanOrEqual(10_000);
   expect([...environment.items('features')].length).toBeLessThan(20);
 });
 
-test('a whole set is held even so, and changes of others find no room then', () => {
+test('a whole set is held even without room, and then changes of other environments find none', () => {
   const { environment, room } = start(30_000);
   environment.put(
     ['b', 'c', 'd', 'e'].map((key) => large(key, 1)),

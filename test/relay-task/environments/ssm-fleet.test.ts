@@ -54,7 +54,7 @@ async function serverOf(count: number): Promise<SsmServer> {
 const pagesOf = (server: SsmServer) => server.calls.filter(({ operation }) => operation === 'GetParametersByPath');
 const decryptions = (server: SsmServer) => server.calls.filter(({ decrypted }) => decrypted);
 
-test('a listing larger than any that makes sense is given up, and says so @heavy', async () => {
+test('an unreasonably large listing is abandoned with an error @heavy', async () => {
   const server = await serverOf(1);
   for (let i = 0; i < 300; i++) server.put(`${path}/f${i}/prefix`, 'x'.repeat(64 * 1024), { type: 'String' });
   const { source, lists } = start(server);
@@ -145,7 +145,7 @@ describe('the sealed last good keys', () => {
     expect(lists).toHaveLength(1);
   });
 
-  test('give way to what SSM says: revocations, changed keys, and environments that are new @heavy', async () => {
+  test('give way to what SSM says: revocations, changed keys and new environments @heavy', async () => {
     const { server, keeper } = await learnt();
     server.put(`${path}/e001/revoked`, '*');
     server.put(`${path}/e002/sdk-key`, 'sdk-changed');

@@ -291,7 +291,7 @@ test('a folder that is copied under a new name and then deleted continues under 
   });
 });
 
-test('a folder that gets another name is no environment any more, and its place in the store is free', async () => {
+test('a folder that is renamed is no longer an environment, and its place in the store is free', async () => {
   for (const one of kinds) put(`production/${one}`, values[one]);
   const relay = await startRelay();
   for (const one of kinds) remove(`production/${one}`);
