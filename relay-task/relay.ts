@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
-import { createEvaluationLines, type EvaluationLines } from './common/evaluation-lines.ts';
-import type { FairTurns } from './common/fair-turns.ts';
+import { createEvaluationLines } from './common/evaluation-lines.ts';
 import { createKept } from './common/kept.ts';
 import { sleep } from './common/pause.ts';
 import { processLimits } from './common/process-limits.ts';
@@ -19,7 +18,7 @@ import { createMetrics, type Metrics } from './status/metrics.ts';
 import { type MetricsServer, startMetricsServer } from './status/metrics-server.ts';
 import type { Output } from './status/output.ts';
 import { tellVersion } from './status/version-metric.ts';
-import { createHub } from './streams/hub.ts';
+import { createHub, type HubOptions } from './streams/hub.ts';
 import type { FileReload } from './upstream/file.ts';
 import { createGoals } from './upstream/goals.ts';
 import { createOutbound } from './upstream/outbound.ts';
@@ -111,12 +110,11 @@ export async function startRelay(config: Config, options: RelayOptions): Promise
   try {
     const ports = (options.listen ?? true) ? await listen(parts, config, running) : { port: 0, metricsPort: undefined };
     if (config.metrics.emf) {
-      const { namespace, emfIntervalMs } = config.metrics;
+      const { namespace, emfIntervalMs: intervalMs } = config.metrics;
       const { registry } = metrics;
       const write = options.output?.write;
       const properties = { host: hostname() };
-      const interval = { intervalMs: emfIntervalMs };
-      running.emf = startEmf({ registry, namespace, ...interval, properties, log, ...(write && { write }) });
+      running.emf = startEmf({ registry, namespace, intervalMs, properties, log, ...(write && { write }) });
     }
     await source.start(tenants);
     // Where the configuration itself names the environments, a flags file that cannot be read is a mistake in it.
@@ -175,8 +173,7 @@ function createParts(config: Config, options: RelayOptions, log: Log, metrics: M
   const kept = createKept(memory.answerTexts);
   const turns = createRequestTurns();
   const evaluations = createEvaluationLines();
-  const work = { turns: turns.others, evaluations };
-  const hub = createRelayHub(config, metrics, memory, work, log);
+  const hub = createRelayHub(config, metrics, memory, { turns: turns.others, evaluations }, log);
   const source = createSource({
     config,
     outbound,
@@ -274,12 +271,13 @@ function createRelayEvents(
   return createEventForwarding({ ...parts, eventsUri: uri, flushIntervalMs, capacity, discard: offline });
 }
 
-interface HubWork {
-  readonly turns: FairTurns;
-  readonly evaluations: EvaluationLines;
-}
-
-function createRelayHub(config: Config, { streams }: Metrics, memory: Memory, work: HubWork, log: Log) {
+function createRelayHub(
+  config: Config,
+  { streams }: Metrics,
+  memory: Memory,
+  work: Pick<HubOptions, 'turns' | 'evaluations'>,
+  log: Log,
+) {
   const { initMaxConcurrent, initMaxQueued } = config;
   return createHub({
     heartbeatMs: config.heartbeatIntervalMs,

@@ -157,9 +157,9 @@ function answerUpgrades(server: Server, options: AnsweringOptions): void {
   });
 }
 
-/** Reasons for clients whose stream is turned away. */
+/** Messages for clients whose stream is refused. */
 const turnedAway = {
-  memory: 'open streams hold all the memory that they may; retry later',
+  memory: 'open streams use all the memory that they may use; retry later',
   queue: 'too many streams are being opened; retry later',
   closing: 'the relay is shutting down, or the environment is being removed',
 };

@@ -28,14 +28,6 @@ interface OfrepOptions {
   readonly kept?: Kept | undefined;
 }
 
-interface OfrepHandlers {
-  /** One flag, `{key}` in the path. */
-  readonly single: Handler;
-  /** Every flag that the credential's kind may see. */
-  readonly bulk: Handler;
-  readonly configuration: Handler;
-}
-
 const CONFIGURATION = JSON.stringify({
   name: 'edge-flag-relay',
   capabilities: {
@@ -47,7 +39,7 @@ const CONFIGURATION = JSON.stringify({
 
 const BULK_ROUTE = '/ofrep/v1/evaluate/flags';
 
-export function createOfrep({ maxContextBytes, log, kept }: OfrepOptions): OfrepHandlers {
+export function createOfrep({ maxContextBytes, log, kept }: OfrepOptions) {
   const resultOf = createOpenFeatureResults(kept);
   const logFailure = createFailureLog(log);
   /** A flag that cannot be converted costs only itself. */
@@ -89,6 +81,7 @@ export function createOfrep({ maxContextBytes, log, kept }: OfrepOptions): Ofrep
     };
 
   return {
+    /** One flag, `{key}` in the path. */
     single: evaluating(async (request, { context }) => {
       const { environment, credentialKind: audience, headers } = request;
       const prepared = await prepare(request, context);
@@ -105,6 +98,7 @@ export function createOfrep({ maxContextBytes, log, kept }: OfrepOptions): Ofrep
       return represent(request, { digest: digestOf(json), headers: privately, body: () => bodyOf(json) });
     }),
 
+    /** Every flag that the credential's kind may see. */
     bulk: evaluating((request, read) => {
       const { view, environmentId } = request.environment;
       const reasons = reasonsFor(request.headers);
@@ -118,7 +112,7 @@ export function createOfrep({ maxContextBytes, log, kept }: OfrepOptions): Ofrep
       });
     }),
 
-    configuration: (request) =>
+    configuration: (request: EnvironmentRequest) =>
       represent(request, {
         digest: digestOf(CONFIGURATION),
         headers: privately,

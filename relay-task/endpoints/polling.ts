@@ -3,21 +3,14 @@ import type { Kind } from '../../lib/flag-table/index.ts';
 import { type Bodies, digestOfWhole, type Whole } from './bodies.ts';
 import { messageReply } from './reply.ts';
 import { represent, withoutData } from './represent.ts';
-import type { Handler } from './request.ts';
-
-interface Polling {
-  whole(what: Listed): Handler;
-  /** All flags for PHP, cacheable for the environment's TTL. */
-  flagsForPhp: Handler;
-  one(kind: Kind): Handler;
-}
+import type { EnvironmentRequest, Handler } from './request.ts';
 
 type Listed = Extract<Whole, 'all' | 'flags' | 'segments'>;
 
 /** How ld-relay's tags begin. */
 const OF_OTHERS = 'relay-';
 
-export function createPolling(bodies: Bodies): Polling {
+export function createPolling(bodies: Bodies) {
   const whole =
     (what: Listed, headers: (ttlMs: number) => Record<string, string> = () => ({})): Handler =>
     async (request) => {
@@ -37,9 +30,10 @@ export function createPolling(bodies: Bodies): Polling {
       });
     };
   return {
-    whole: (what) => whole(what),
+    whole: (what: Listed) => whole(what),
+    /** All flags for PHP, cacheable for the environment's TTL. */
     flagsForPhp: whole('flags', freshness),
-    one: (kind) => async (request) => {
+    one: (kind: Kind) => async (request: EnvironmentRequest) => {
       const { environment } = request;
       const { view } = environment;
       if (!view.initialized) return withoutData(environment);

@@ -2,7 +2,7 @@
 import { type Budget, createBudget } from '../common/budget.ts';
 import { createFairLine } from '../common/fair-line.ts';
 import type { Lanes } from '../common/fair-queue.ts';
-import { type Answer, createAnswers } from './answers.ts';
+import { createAnswers } from './answers.ts';
 import type { Selected } from './credentials.ts';
 import { createHoldings } from './holdings.ts';
 import type { BodyMemory } from './request-body.ts';
@@ -38,13 +38,7 @@ export function openLanes(address: string): MemoryLanes {
 
 type MemoryLanes = Omit<RequestLanes, 'work'>;
 
-export interface RequestRoom {
-  /** For its head, its body, and what it holds besides, without its answer. A body is unpacked when it is its turn. */
-  open(lanes: MemoryLanes): BodyMemory;
-  answer(lanes: MemoryLanes): Answer;
-  /** Requests that wait for memory are answered at once. */
-  close(): void;
-}
+export type RequestRoom = ReturnType<typeof createRequestRoom>;
 
 /** Of the memory for bodies, for those of client-side SDKs, so that all of them together leave some to server SDKs. */
 const PART_FOR_CLIENTS = 3 / 4;
@@ -55,7 +49,7 @@ const MAX_UNPACKING = 8;
 export function createRequestRoom(
   { bodies, answers: forAnswers }: RoomOptions,
   waiting: { readonly waitMs: number | undefined },
-): RequestRoom {
+) {
   const ofClients = createBudget(Math.floor(bodies.maxBytes * PART_FOR_CLIENTS), { parent: bodies });
   const holdings = { server: createHoldings(bodies, waiting), client: createHoldings(ofClients, waiting) };
   const answers = createAnswers(forAnswers);
@@ -64,10 +58,12 @@ export function createRequestRoom(
     client: createFairLine({ maxInside: MAX_UNPACKING }),
   };
   return {
-    open({ kind, memory: lanes }) {
+    /** For its head, its body, and what it holds besides, without its answer. A body is unpacked when it is its turn. */
+    open({ kind, memory: lanes }: MemoryLanes): BodyMemory {
       return { ...holdings[kind].open(lanes), inTurn: (job) => unpacking[kind].run(lanes, job) };
     },
-    answer: ({ kind, memory }) => answers.open(kind, memory),
+    answer: ({ kind, memory }: MemoryLanes) => answers.open(kind, memory),
+    /** Requests that wait for memory are answered at once. */
     close() {
       holdings.server.close();
       holdings.client.close();

@@ -44,11 +44,6 @@ export interface RelayServerOptions extends Services, Omit<RoutesOptions, 'healt
   readonly headersTimeoutMs?: number;
   /** How long it may take to send the whole request: 30,000 ms. */
   readonly requestTimeoutMs?: number;
-  /**
-   * How long an idle connection stays open: 4,010,000 ms. It must exceed the load balancer's idle timeout (at most 4,000 s on
-   * an ALB), or a request sent just as the relay closes becomes a 502. An idle socket costs a few KB.
-   */
-  readonly keepAliveTimeoutMs?: number;
   /** How long a large body may wait for memory, unread: 7,000 ms. */
   readonly bodyWaitMs?: number;
   /** Unlimited by default. */
@@ -59,8 +54,6 @@ export interface RelayServerOptions extends Services, Omit<RoutesOptions, 'healt
   readonly evaluations?: EvaluationLines;
   /** How slowly a client may read an answer: 64 KiB in 30,000 ms, and all of it at 16 KiB/s. Streams have limits of their own. */
   readonly patience?: Patience;
-  /** The largest head of a request: 64 KiB, an ALB's limit. */
-  readonly maxHeaderBytes?: number;
   /** More are closed unanswered, each with a call of `refused`, as are those for which there is no memory; any number by default. */
   readonly maxConnections?: number | undefined;
   refused?(because: 'files' | 'memory'): void;
@@ -93,6 +86,13 @@ export interface RelayServer {
 }
 
 const HANDSHAKE_MS = 10_000;
+/**
+ * It must exceed the load balancer's idle timeout (at most 4,000 s on an ALB), or a request sent just as the relay closes becomes a 502. An
+ * idle socket costs a few KB.
+ */
+const KEEP_ALIVE_MS = 4_010_000;
+/** An ALB's limit. */
+const MAX_HEAD_BYTES = 64 * 1024;
 const MAX_WAITING = 4_096;
 const DEFAULT_PATIENCE: Patience = { stalledMs: 30_000, minBytesPerSecond: 16 * 1024 };
 
@@ -188,11 +188,11 @@ function listenerOptions(options: RelayServerOptions, { asksForStream }: Dispatc
   return {
     IncomingMessage: Request as unknown as typeof IncomingMessage,
     headersTimeout: headersTimeoutMs,
-    keepAliveTimeout: options.keepAliveTimeoutMs ?? 4_010_000,
+    keepAliveTimeout: KEEP_ALIVE_MS,
     connectionsCheckingInterval: Math.min(5_000, headersTimeoutMs),
     // It is checked with everything else that node:http accepts, for streams as well.
     requireHostHeader: false,
-    maxHeaderSize: options.maxHeaderBytes ?? 64 * 1024,
+    maxHeaderSize: MAX_HEAD_BYTES,
     noDelay: true,
     keepAlive: true,
     keepAliveInitialDelay: 60_000,

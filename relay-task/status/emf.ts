@@ -14,7 +14,7 @@ interface EmfOptions {
   /** Added to each line for searches; not dimensions. */
   readonly properties?: Readonly<Record<string, string>>;
   readonly rows?: readonly PublishedMetric[];
-  /** Is told which environments CloudWatch is not told of. */
+  /** Names the environments without metrics of their own. */
   readonly log?: Log;
   /** Receives each line with its line feed; stdout by default. */
   write?(line: string): void;
@@ -39,7 +39,7 @@ interface Line {
 }
 
 const MAX_VALUES = 100;
-/** Each environment's metrics are billed. The others count in those of the whole relay. */
+/** Each environment's metrics are billed. The others are included in those of the whole relay. */
 const MAX_ENVIRONMENTS = 200;
 const NAMED_IN_LOG = 10;
 const UNTOLD = 'relay_environments_untold';
@@ -60,7 +60,7 @@ export function startEmf(options: EmfOptions): Emf {
   async function emitOnce(): Promise<void> {
     const read = (await registry.getMetricsAsJSON()) as (MetricObject & Measure)[];
     const measures = new Map<string, Measure>(read.map((measure) => [measure.name, measure]));
-    // By name, so that all relays tell of the same environments and their sums are right.
+    // By name, so that all relays publish the same environments and their sums are right.
     const untold = environmentsIn(measures, rows).sort().slice(MAX_ENVIRONMENTS);
     warn(untold);
     untoldGauge.set(untold.length);
@@ -95,11 +95,14 @@ function createUntoldWarning(log: Log | undefined): (untold: readonly string[]) 
   return (untold) => {
     const names = untold.join();
     if (names !== '' && names !== before) {
-      log?.warn('CloudWatch gets no metrics of some environments; they count in those of the whole relay', {
-        environments: untold.slice(0, NAMED_IN_LOG),
-        ...(untold.length > NAMED_IN_LOG && { more: untold.length - NAMED_IN_LOG }),
-        limit: MAX_ENVIRONMENTS,
-      });
+      log?.warn(
+        'Some environments have no metrics of their own in CloudWatch; they are included in those of the whole relay',
+        {
+          environments: untold.slice(0, NAMED_IN_LOG),
+          ...(untold.length > NAMED_IN_LOG && { more: untold.length - NAMED_IN_LOG }),
+          limit: MAX_ENVIRONMENTS,
+        },
+      );
     }
     before = names;
   };

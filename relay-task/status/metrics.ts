@@ -5,26 +5,7 @@ import type { Watched } from './health.ts';
 import { prometheusText } from './prometheus-text.ts';
 import { watchHealth } from './watch-health.ts';
 
-export interface Metrics {
-  readonly registry: Registry;
-  /** `text/plain; version=0.0.4` … */
-  text(): Promise<{ readonly contentType: string; readonly body: string }>;
-  /** Adds gauges that are computed from these whenever metrics are read. */
-  watch(watched: Watched): void;
-  /** Called by the streams. */
-  readonly streams: {
-    opened(environment: string, kind: string, family: string, credential?: CredentialKind): void;
-    closed(environment: string, kind: string, family: string, reason: string, credential?: CredentialKind): void;
-    refused(environment: string, reason: string): void;
-    failed(environment: string, kind: string): void;
-    wrote(bytes: number): void;
-    broadcast(durationMs: number): void;
-    snapshot(environment: string, kind: string, bytes: number): void;
-  };
-  /** Called by the endpoints. */
-  answered(answer: Answered): void;
-  close(): void;
-}
+export type Metrics = ReturnType<typeof createMetrics>;
 
 const platforms: Readonly<Record<CredentialKind, string>> = {
   sdkKey: 'server',
@@ -34,7 +15,7 @@ const platforms: Readonly<Record<CredentialKind, string>> = {
 const METHODS = new Set(['GET', 'HEAD', 'POST', 'REPORT', 'OPTIONS']);
 
 /** `prefix`: of ld-relay's three metrics. */
-export function createMetrics({ prefix = 'launchdarkly_relay' }: { prefix?: string | undefined } = {}): Metrics {
+export function createMetrics({ prefix = 'launchdarkly_relay' }: { prefix?: string | undefined } = {}) {
   const registry = new Registry();
   // Memory, CPU, garbage collection, and the delay of the event loop (nodejs_eventloop_lag_p99_seconds).
   collectDefaultMetrics({ register: registry });
@@ -42,27 +23,31 @@ export function createMetrics({ prefix = 'launchdarkly_relay' }: { prefix?: stri
   const own = createOwnMetrics(registry);
   return {
     registry,
-    watch: (watched) => watchHealth(registry, watched),
+    /** Adds gauges that are computed from these whenever metrics are read. */
+    watch: (watched: Watched) => watchHealth(registry, watched),
+    /** `text/plain; version=0.0.4` … */
     text: async () => ({ contentType: registry.contentType, body: await prometheusText(registry) }),
+    /** Called by the streams. */
     streams: {
-      opened(environment, kind, family, credential) {
+      opened(environment: string, kind: string, family: string, credential?: CredentialKind) {
         ldRelay.connections.inc(clientLabels(environment, family, credential));
         ldRelay.newConnections.inc(clientLabels(environment, family, credential));
         own.streamsOpened.inc({ env: environment });
         own.streamsOpen.inc({ env: environment, kind });
       },
-      closed(environment, kind, family, reason, credential) {
+      closed(environment: string, kind: string, family: string, reason: string, credential?: CredentialKind) {
         ldRelay.connections.dec(clientLabels(environment, family, credential));
         own.streamsOpen.dec({ env: environment, kind });
         own.streamsClosed.inc({ env: environment, reason });
       },
-      refused: (environment, reason) => own.streamsRefused.inc({ env: environment, reason }),
-      failed: (environment, kind) => own.streamFailures.inc({ env: environment, kind }),
-      wrote: (bytes) => own.streamBytes.inc(bytes),
-      broadcast: (durationMs) => own.broadcast.observe(durationMs / 1_000),
-      snapshot: (environment, kind) => own.snapshots.inc({ env: environment, kind }),
+      refused: (environment: string, reason: string) => own.streamsRefused.inc({ env: environment, reason }),
+      failed: (environment: string, kind: string) => own.streamFailures.inc({ env: environment, kind }),
+      wrote: (bytes: number) => own.streamBytes.inc(bytes),
+      broadcast: (durationMs: number) => own.broadcast.observe(durationMs / 1_000),
+      snapshot: (environment: string, kind: string) => own.snapshots.inc({ env: environment, kind }),
     },
-    answered({ route, method, status, environment, credential, family, durationMs }) {
+    /** Called by the endpoints. */
+    answered({ route, method, status, environment, credential, family, durationMs }: Answered) {
       const known = METHODS.has(method) ? method : 'other';
       own.answers.inc({ route, method: known, status: String(status) });
       if (status >= 500) own.failures.inc();

@@ -116,14 +116,14 @@ export function createAdmission(
 
   const sourceWith = (hash: string | undefined) => sourcesOf(description).find((one) => markOf(one) === hash);
 
-  /** Whether LaunchDarkly's word speaks against it. */
+  /** Whether LaunchDarkly says that the credential belongs to another environment than the data. */
   function isForeign(kind: CredentialKind, value: string, left: Leaving | undefined): boolean {
     const present = environment();
     if (present === undefined) return false;
     if (kind === 'sdkKey') return (heard.get(sourceOf(description, value)) ?? present) !== present;
     if (kind === 'environmentId') return value !== present;
-    // It is unknown whose a mobile key is. While the SDK key and the client-side ID disagree, it may be either's, and one that was
-    // replaced before that was corrected still may.
+    // LaunchDarkly does not say which environment a mobile key belongs to. While the SDK key and the client-side ID disagree, it may be
+    // either's; so may one that was replaced before that was corrected.
     return [...clientIdsOf(description), ...(left?.clientIds ?? [])].some((clientId) => clientId !== present);
   }
 
@@ -151,7 +151,7 @@ export function createAdmission(
       const id = credentialId({ kind, value });
       if (held !== sourceOf(description) && credentials.isNew(id)) return false;
       const left = credentials.left(id);
-      // What it was a part of is no longer there.
+      // The data that it belonged to was replaced.
       if (left && mayDiffer(left.source, held)) return false;
       return !isForeign(kind, value, left);
     },
@@ -177,9 +177,9 @@ export function createAdmission(
     },
     owns(mark) {
       const [hash, said] = mark?.split('.') ?? [];
-      // As LaunchDarkly told the writer, also of a key that is not known here yet.
+      // The writer had this from LaunchDarkly; it counts even for a key that this relay does not know yet.
       if (said !== undefined && said === environment()) return true;
-      // What says nothing counts as data of the key that this task starts with.
+      // Data without a mark counts as that of the key that this task started with.
       const source = mark === undefined ? started : sourceWith(hash);
       return source !== undefined && !mayDiffer(source, held);
     },

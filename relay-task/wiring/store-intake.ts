@@ -83,7 +83,7 @@ export function createStoreIntake(options: StoreIntakeOptions) {
 
   /** Takes what is newer in a store, if it is data of the same source. Returns how many items were. */
   function follow(set: StoredSet, store: Store): number {
-    // What says nothing of its source counts as this environment's only in the place that the task started with.
+    // Data without a mark counts as this environment's only in the place that the task started with.
     if (set.source === undefined && storage.place !== firstPlace) return 0;
     if (!memory.initialized) return takeFirst(set, store);
     const items = admission.owns(set.source) ? memory.follow(set.items) : 0;

@@ -211,7 +211,7 @@ export function createTenant(
   });
   // Stores first, upstream second: with LaunchDarkly down, a filled store is enough to serve.
   const started = intake.boot().then(upstream.start);
-  // Some callers wait for it and hear of a failure; the others need not.
+  // A failure is retried, so callers that do not wait for it need not handle it.
   started.catch(() => {});
 
   return Object.assign(tenant, {

@@ -142,7 +142,7 @@ describe('with more environments than CloudWatch is told of', () => {
     const environments = first(210).slice(200).map(nameOf);
     expect(logged).toEqual([
       [
-        'CloudWatch gets no metrics of some environments; they count in those of the whole relay',
+        'Some environments have no metrics of their own in CloudWatch; they are included in those of the whole relay',
         { environments, more: 40, limit: 200 },
       ],
     ]);
