@@ -85,13 +85,6 @@ export function createTenants(options: TenantsOptions): Tenants {
     }
   }
 
-  function revoke({ id, credentials }: EnvironmentDescription): void {
-    if (!tenants.has(id)) return;
-    const held = registry.credentials(id);
-    const kept = held.filter((one) => credentials.some(({ kind, value }) => kind === one.kind && value === one.value));
-    if (kept.length < held.length) registry.apply({ type: 'set-credentials', name: id, credentials: kept });
-  }
-
   function setUp(id: string): void {
     const description = named.get(id);
     if (!description) return;
@@ -134,7 +127,7 @@ export function createTenants(options: TenantsOptions): Tenants {
       removeUnnamed();
       const changed = descriptions.filter((description) => !isSame(before.get(description.id), description));
       // Every revocation comes before every grant, since a credential may move from one environment to another.
-      changed.forEach(revoke);
+      for (const description of changed) revoke(registry, description);
       const ids = new Set(changed.map(({ id }) => id));
       backlog.addWaiting(descriptions.map(({ id }) => id).filter((id) => ids.has(id) || refusals.has(id)));
       backlog.work();
@@ -153,6 +146,13 @@ export function createTenants(options: TenantsOptions): Tenants {
       await Promise.all([...all().map((tenant) => tenant.close()), removed.ended()]);
     },
   };
+}
+
+/** Takes away the credentials that the description does not name. */
+function revoke(registry: TenantsOptions['registry'], { id: name, credentials }: EnvironmentDescription): void {
+  const held = registry.credentials(name);
+  const kept = held.filter((one) => credentials.some(({ kind, value }) => kind === one.kind && value === one.value));
+  if (kept.length < held.length) registry.apply({ type: 'set-credentials', name, credentials: kept });
 }
 
 /** The tenants of one environment, by filter. */
