@@ -5,7 +5,7 @@ import { createSteps, PermissionLostError, type StepOptions } from './engine-ste
 import { retryTimes } from './timings.ts';
 import { createWaitingItems } from './waiting.ts';
 
-/** Keeps one database at what memory holds, written behind. */
+/** Keeps one database equal to memory, with writes behind the changes. */
 export interface Engine {
   notify(change: Change): void;
   /** The permission changed: everything believed of the database is void. */

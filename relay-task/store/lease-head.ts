@@ -106,7 +106,7 @@ export function releaseOf(term: TermId & { readonly beat: number }): Update {
   };
 }
 
-/** Tells a holder that would rather be relieved that a task is ready; each claim has a text of its own. */
+/** Tells a holder that wants to be relieved that a task is ready. Each claim has a different text. */
 export function claimOn(head: Head, text: string): Update {
   return { set: { [claimName]: { S: text } }, condition: both(holdsStill(head), stillYielding), retry: false };
 }

@@ -28,7 +28,7 @@ interface ReadItemsOptions {
 
 /**
  * What a table holds of one environment: the snapshot, else LaunchDarkly's own layout if it is complete, else undefined.
- * That layout cannot say whose data it is. Reads are strongly consistent. Invalid items are left out and told. Rejects as
+ * That layout cannot say whose data it is. Reads are strongly consistent. Invalid items are skipped and logged. Rejects as
  * `table` does.
  */
 export async function readItems(options: ReadItemsOptions): Promise<StoredSet | undefined> {

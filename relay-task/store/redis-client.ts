@@ -50,7 +50,7 @@ export interface RedisClient {
 }
 
 const longestPauseMs = 2_000;
-/** A server that takes no writes at present, or not from us: another connection may find the one that does. */
+/** The server accepts no writes at present, or none from this client. A new connection may reach one that does. */
 const wrongServer = /\b(READONLY|MASTERDOWN)\b/;
 
 /** Connects at the first command. Nothing is thrown when the server is unreachable: it is retried without end, with jitter. */
@@ -182,7 +182,7 @@ export function createScript(text: string) {
   };
 }
 
-/** Errors in which the client speaks of its own queue. */
+/** Errors about the client's own queue. */
 function isAboutTheConnection({ name, message }: Error): boolean {
   return (
     name === 'MaxRetriesPerRequestError' || name === 'ClusterAllFailedError' || message === 'Connection is closed.'

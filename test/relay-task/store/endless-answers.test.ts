@@ -83,7 +83,7 @@ test.each([
   expect(server.sentBytes).toBeLessThan(limit + 16 * MiB);
 });
 
-test.each(Object.keys(stores))('%s whose answer drips is left at the deadline', async (name) => {
+test.each(Object.keys(stores))('%s whose answer arrives byte by byte is abandoned at the deadline', async (name) => {
   const server = await startServer(dripping);
   // On a busy machine the deadline can pass before the request has left, so the server has no answer to be cut off.
   await eventually(async () => {
@@ -104,7 +104,7 @@ test.each(
   await expect(stores[name]!(server.uri, 60_000)).rejects.toThrow(reason);
 });
 
-test('DynamoDB whose pages never end is left once they are larger than any environment @heavy', async () => {
+test('a read of DynamoDB whose pages never end stops once they are larger than any environment @heavy', async () => {
   let pages = 0;
   const server = await startServer((response) => {
     pages += 1;
@@ -139,7 +139,7 @@ test('answers that are read at the same time share a memory, and what they leave
   expect(memory.usedBytes).toBe(0);
 });
 
-test('an answer of a service of AWS is complete, above the limit, or broken off', async () => {
+test('an answer of an AWS service is complete, above the limit, or cut short', async () => {
   let answer: (response: ServerResponse) => void = (response) => void response.end('{"Item":{}}');
   const server = await startServer((response) => answer(response));
   const collect = limitAnswers({ service: 'SSM', maxBytes: 1_000, maxBytesOfAll: 2_000 });

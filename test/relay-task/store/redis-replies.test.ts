@@ -56,7 +56,7 @@ async function startServer(answer: (socket: Socket, bytes: Buffer) => void) {
 const quick = { connectTimeoutMs: 1_000, commandTimeoutMs: 1_000 };
 
 test.each(Object.keys(hostile))(
-  'a server that answers with %s is told as the reason, left, and asked again',
+  'a server that answers with %s is disconnected and asked again, and the status says why',
   async (name) => {
     const { answer, reason } = hostile[name]!;
     const server = await startServer((socket) => void socket.write(answer));
@@ -92,7 +92,7 @@ test('an error that no command asked for is reported unchanged', async () => {
   await expect(client.call((redis) => redis.get('a'))).rejects.toThrow('ERR max number of clients reached');
 });
 
-test('a connection whose answers drip is closed, so that no commands pile up on it', async () => {
+test('a connection whose answers arrive byte by byte is closed, so that no commands pile up on it', async () => {
   const server = await startServer((socket) => {
     socket.write('+');
     const dripping = setInterval(() => socket.write('x'), 5);
@@ -104,7 +104,7 @@ test('a connection whose answers drip is closed, so that no commands pile up on 
   await eventually(() => expect(server.ended).toBe(1));
 });
 
-test('a scan that never ends is left once it is larger than any environment @heavy', async () => {
+test('a scan that never ends stops once it is larger than any environment @heavy', async () => {
   const value = 'x'.repeat(8 * 1024 * 1024);
   let pages = 0;
   const server = await startServer((socket, bytes) => {

@@ -215,7 +215,7 @@ describe('serialisation in the hub', () => {
     expect(after.body()).not.toContain('foreign');
   });
 
-  test('is repeated after a renewal even if no change was worth telling: the bytes of other data may mean the same', async () => {
+  test('is repeated after a renewal even if no change was sent: other bytes may mean the same', async () => {
     const view = createMemory(flag('a', 1, { from: 'foreign' }));
     const { read, streams } = await start(view);
     await (await read()).next();
