@@ -31,7 +31,7 @@ export const LOCAL_ORIGINS = ['stable', 'canary'] as const;
 
 /**
  * Reads and checks a file: a list of rules, or an object of settings. Throws an Error that says what is wrong, where in the file if
- * it is no JSON, and each problem on a line of its own. `flagKey` is left out if it was not `chosen` by anybody and rules decide everything.
+ * it is not JSON, and each problem on a line of its own. `flagKey` is left out if nobody has chosen it and rules cover every request.
  */
 export function readEdgeFile(
   file: string,

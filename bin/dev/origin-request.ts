@@ -95,7 +95,7 @@ function exceptOf(headers: Forwarding['originRequest']['headers']): readonly str
   return headers === 'all-but-host' ? ['host'] : isExcept(headers) ? headers.except : undefined;
 }
 
-/** By the table, methods whose answers are not cached keep it. OPTIONS is cached by none of our behaviors. */
+/** By the table, methods whose answers are not cached keep it. None of our behaviors caches OPTIONS. */
 function keepsAuthorization(name: string, method: string): boolean {
   return name === 'authorization' && method !== 'GET' && method !== 'HEAD';
 }
@@ -162,7 +162,7 @@ export function toSent(request: CloudFrontRequest, requestId: string): CloudFron
   };
 }
 
-/** "Cache content based on cookies": without cookies for the origin, viewers get none of it either. */
+/** "Cache content based on cookies": without cookies for the origin, viewers get none from it either. */
 export function withoutForeignCookies(answer: CloudFrontResponse, forwarding: Forwarding): CloudFrontResponse {
   if (forwardsCookies(forwarding)) return answer;
   const { 'set-cookie': _, ...headers } = answer.headers;

@@ -12,7 +12,7 @@ export class EdgeError extends Error {
   }
 }
 
-/** The response of the request's custom origin, which is at `hostname`. Rejects with an EdgeError if there is none. */
+/** The response of the request's custom origin, which is at `hostname`. Rejects with an EdgeError if it does not answer. */
 export function fetchOrigin(
   request: CloudFrontRequest,
   body: Buffer,

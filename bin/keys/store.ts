@@ -42,7 +42,7 @@ export function otherRegionsOf(stage: string, region: string, stages?: Readonly<
   return parsed ? [parsed.homeRegion, ...parsed.relayRegions].filter((one) => one !== region) : [];
 }
 
-/** The KMS key with which the stage wants the parameters of a region to be encrypted; undefined: AWS's. */
+/** The KMS key that the stage sets for the parameters of a region; undefined: AWS's own. */
 export function kmsKeyOf(
   stage: string,
   region: string,

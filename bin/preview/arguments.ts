@@ -23,7 +23,7 @@ export const usage = `Makes links by which testers see values of flags of their 
   npm run preview -- link <stage> <flag>=<value>... --site <address> --key <file> [--for 2h] [--to /path]
 
 new-key writes a new private key to <file>, and prints the public key for edge.preview.publicKeys of the stage file.
-link prints a link. Whoever opens it has these values in this browser; <value> is read as JSON if it is JSON, otherwise as text.
+link prints a link. A browser that opens it gets these values; <value> is read as JSON if it is valid JSON, otherwise as text.
 
   --site <address>  of the site, such as https://shop.example.com: the link works there alone
   --key <file>      the private key; - reads it from standard input

@@ -5,7 +5,7 @@ export type IncomingHeaders =
   | { get(name: string): string | null }
   | Readonly<Record<string, string | readonly string[] | undefined>>;
 
-/** "Limits": at least so many bytes must be passed on. */
+/** "Limits": the least number of bytes that must be passed on. */
 export const MOST_BAGGAGE_BYTES = 8_192;
 
 /** A header by its name in lower case; empty if there is none. Never throws. */
@@ -36,7 +36,7 @@ export function withMember(baggage: string, name: string, value: string | undefi
 }
 
 function members(baggage: string): string[] {
-  // What is no header value cannot be sent, and must not become a second header.
+  // An invalid header value cannot be sent, and must not be able to start a second header.
   return baggage.split(',').flatMap((member) => {
     const text = member.trim();
     return /^[\t -~]+$/.test(text) ? [text] : [];

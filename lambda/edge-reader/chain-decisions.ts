@@ -6,7 +6,7 @@ import type { EvaluationContext } from './context.ts';
 import type { Asked } from './wrap.ts';
 
 interface Decisions {
-  /** Undefined: the context is none, and nothing is decided for it. */
+  /** Undefined: the context is invalid, so nothing is decided for it. */
   readonly contextKey: string | undefined;
   /** By flag key. */
   readonly all: ReadonlyMap<string, Detail>;
@@ -94,7 +94,7 @@ function withDecisions(whole: FlagsState, decisions: ReadonlyMap<string, Detail>
   };
 }
 
-/** What only says that the question was wrong is no decision. */
+/** An answer that only says that the question was invalid is not a decision. */
 function travels({ reason }: Detail): boolean {
   return reason.kind !== 'ERROR' || !['WRONG_TYPE', 'EXCEPTION', 'USER_NOT_SPECIFIED'].includes(reason.errorKind ?? '');
 }
@@ -108,7 +108,7 @@ function ofType(detail: Detail, { type, fallback }: Asked): Detail {
 }
 
 /**
- * Identifies a context; undefined for what is none. Not its canonical key, which a user named `organization:acme` shares with that
+ * Identifies a context; undefined for an invalid one. Not its canonical key, which a user named `organization:acme` shares with that
  * organization.
  */
 function keyOf(context: unknown): string | undefined {

@@ -41,7 +41,7 @@ type Packed = readonly [number | null, unknown, string | Detail['reason']];
 export function createSeal(prefix: string, keys: readonly ChainKey[]): Seal {
   const sign = ({ secret }: ChainKey, text: string) =>
     createHmac('sha256', secret).update(`edge-flags 1\n${prefix}\n${text}`).digest('base64url');
-  // Keyed, so that whoever sees it cannot guess the context's key.
+  // Keyed, so that nobody who sees it can guess the context's key.
   const hashOf = ({ secret }: ChainKey, contextKey: string) =>
     createHmac('sha256', secret).update(`edge-flags context\n${contextKey}`).digest('base64url').slice(0, 16);
 

@@ -1,6 +1,6 @@
 /**
- * Call chains: what one service decided for a user travels with its calls in one small signed header, so that the services behind it decide alike, also
- * while a flag changes.
+ * Call chains: what one service decided for a user travels with its calls in one small signed header, so that the services behind it make the same
+ * decisions, even while a flag changes.
  */
 import type { Detail } from '../../lib/evaluation/index.ts';
 import { compareRev, parseRev } from '../../lib/flag-table/index.ts';
@@ -29,8 +29,8 @@ export interface ChainOptions {
   /** How old decisions may be, counted from the first in the chain. Default 30,000. */
   readonly maxAgeMs?: number;
   /**
-   * How long a flag that was not decided yet waits, once for each revision that comes with the request or with an answer, for the revision of
-   * those that were. Default 50; 0: not at all.
+   * How long a flag that has not been decided yet waits for the revision of those that have, once for each revision that comes with the request or
+   * with an answer. Default 50; 0: not at all.
    */
   readonly waitMs?: number;
   /** In lower case. A header of your own has the same form. Default `baggage`. */
@@ -48,15 +48,15 @@ export interface Chain {
   join(headers: IncomingHeaders | null | undefined, context: EvaluationContext): Call;
 }
 
-/** One request. A flag has one answer in it, for the context that it is for; for others it is the reader alone. */
+/** One request. Within it, each flag has one answer for the request's context; for other contexts it is just the reader. */
 export interface Call extends Reader {
   /**
-   * What a call to another service needs: the header, with the other members of the baggage that came in, or of these headers if they are
-   * given. Without decisions that fit, it has only those.
+   * The headers for a call to another service: the header, with the other members of the incoming baggage, or of `outgoing` if that is
+   * given. If no decisions fit, it has only those members.
    */
   headers(outgoing?: IncomingHeaders): Record<string, string>;
   /**
-   * Takes over what the service that was called has decided, if it sends `headers()` with its answer. Flags that are asked for afterwards wait
+   * Adopts the decisions of the called service, if it sends `headers()` with its answer. Flags that are requested afterwards wait
    * for its revision.
    */
   learn(headers: IncomingHeaders | null | undefined): void;
@@ -72,13 +72,13 @@ export interface ChainState {
   /** The age of the first decision in the chain, in ms. */
   readonly ageMs?: number | undefined;
   /**
-   * Whether the reader has the chain's revision. `missed`: it has not read it, or had not when a flag was decided. `unknown`: there is none, or
-   * the reader has LaunchDarkly's own layout or no table.
+   * Whether the reader has the chain's revision. `missed`: it has not read it, or had not when a flag was decided. `unknown`: the
+   * chain has no revision, or the reader uses LaunchDarkly's own layout or no table.
    */
   readonly revision: 'held' | 'missed' | 'unknown';
 }
 
-/** How far the clocks of two services may be apart. */
+/** By how much the clocks of two services may differ. */
 const SKEW_MS = 5_000;
 /** After a revision could not be reached, others do not wait for it. */
 const MISSED_MS = 1_000;
@@ -177,7 +177,7 @@ export function createChain(options: ChainOptions): Chain {
           await caughtUp();
           return before(asked) ?? after(asked, await own());
         };
-        // What observes the reader must not see an evaluation that is not used.
+        // An observer of the reader must not see an evaluation whose result is not used.
         return decisions.areFor(asked.context) ? inTurn(asked.flagKey, work) : work();
       },
       after,

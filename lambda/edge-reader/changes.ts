@@ -14,14 +14,14 @@ export interface Changes {
   /** For a reader. */
   readonly onData: OnData;
   /**
-   * Tells the keys of flags whose answers may differ, with the refresh that finds them and before the evaluation that waited for it is
+   * Passes on the keys of flags whose answers may have changed, when a refresh finds them and before the evaluation that waited for it is
    * answered: those that LaunchDarkly's Node SDK emits as `update`, flags that changed and those that use a changed flag or segment, directly or
-   * not. The first data is no change. Listeners must not throw.
+   * not. The first data does not count as a change. Listeners must not throw.
    */
   onChange(listener: (flagKeys: readonly string[]) => void): void;
 }
 
-/** Of LaunchDarkly's own layout only what is held on both sides can be compared, and with a snapshot only by version. */
+/** In LaunchDarkly's own layout, only items that are held on both sides can be compared, and with a snapshot only by version. */
 export function createChanges(): Changes {
   const listeners: ((flagKeys: readonly string[]) => void)[] = [];
   /** Follows snapshots from change to change; of the other layout, more is held from evaluation to evaluation. */
@@ -40,7 +40,7 @@ export function createChanges(): Changes {
 
   return {
     onData(before, after) {
-      // What nobody wants to know costs nothing. Who listens later gets what changes from then on.
+      // Without listeners there is nothing to compare. A later listener gets the changes from then on.
       const flagKeys = listeners.length > 0 ? compare(before, after) : [];
       if (flagKeys.length > 0) for (const listener of listeners) listener(flagKeys);
     },

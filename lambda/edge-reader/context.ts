@@ -1,6 +1,6 @@
 /**
- * What a flag is evaluated for, as callers write it. LaunchDarkly's `LDContext` can be given wherever one of these is wanted. What is no
- * context all the same, from JavaScript for example, gets the fallback with the reason `USER_NOT_SPECIFIED`.
+ * What a flag is evaluated for, as callers write it. LaunchDarkly's `LDContext` can be given wherever one of these is wanted. A value that is not a
+ * valid context, for example from JavaScript, gets the fallback with the reason `USER_NOT_SPECIFIED`.
  */
 export type EvaluationContext = SingleContext | MultiContext | LegacyUser;
 

@@ -2,7 +2,7 @@
 import { EXPOSURES_MARK } from './exposures-line.ts';
 import { jsonOf } from './json-of.ts';
 
-/** A line has at most so many bytes; as a text inside JSON, which Lambda makes of it with the JSON log format, still less than 256 KB. */
+/** The most bytes in a line: with the JSON log format, Lambda puts it into JSON as a string, which is still below 256 KB. */
 const MOST_BYTES = 120_000;
 /** Of a line besides events and counters. */
 const FRAME_BYTES = 300;

@@ -49,8 +49,8 @@ interface Freshness {
   official(): Holding | undefined;
   snapshot(): Snapshot | undefined;
   /**
-   * Starts a read if one is due. If the caller should wait for it, returns a promise, which never rejects: `patient` callers wait up to
-   * `coldDeadlineMs`, as all do without data, the others no longer than newer data is worth.
+   * Starts a read if one is due. If the caller should wait for it, returns a promise, which never rejects. `patient` callers wait up to
+   * `coldDeadlineMs`, as all callers do without data; others wait for a few round trips.
    */
   look(how?: 'behind' | 'patient'): Promise<unknown> | undefined;
   /** Official layout: fetches the flag (undefined: all flags) with its dependencies; false if it could not be read in time. */
@@ -92,9 +92,9 @@ export function createFreshness(
   let looksBehind = 0;
   let probeAt = 0;
   let lastError: ReaderStatus['lastError'];
-  /** How often calls have waited in vain since the last read. */
+  /** How many calls have waited in vain since the last read. */
   let inVain = 0;
-  /** Until then calls do not wait, since one has waited in vain as long as it may. */
+  /** Calls do not wait until then, because one has waited in vain for the longest time allowed. */
   let hurryUntil = 0;
 
   const fail = (problem: unknown) => {
@@ -176,9 +176,9 @@ export function createFreshness(
 
   const isFresh = (at: number) => model !== undefined && at >= readAt && at - readAt < refreshMs;
 
-  /** What a process that freezes between calls reads behind them never arrives, so calls wait. False: in vain. */
+  /** In a process that freezes between calls, background reads never complete, so calls wait. False: it waited in vain. */
   async function waitUntil(deadlineAt: number): Promise<boolean> {
-    // What was asked for before a freeze may arrive after it, and is old by then.
+    // The answer to a request from before a freeze may arrive after it, and is old by then.
     for (let turn = 0; turn < 2 && !isFresh(now()); turn += 1) {
       const isRead = await within(reads.join(null, read).done, deadlineAt - now());
       if (!isRead) return isRead === false;
@@ -187,7 +187,7 @@ export function createFreshness(
   }
 
   async function waitABit(at: number): Promise<void> {
-    // A replica may be further away than it was.
+    // The distance to the replica may have grown.
     const enoughMs = table.enoughMs() * 2 ** inVain;
     if (await waitUntil(at + Math.min(maxWaitMs, enoughMs))) return;
     inVain += 1;
@@ -268,7 +268,7 @@ function createReads(now: () => number, limitMs: number, fail: (problem: unknown
       }
       return mine;
     },
-    /** A read whose time is over while it goes on: the process was frozen. That is no evidence against a replica, so it gets its time again. */
+    /** A read that is past its deadline and still in progress was frozen with the process. The replica is not to blame, so it gets its full time again. */
     thaw(at: number) {
       for (const { flight } of joined.values()) {
         if (at > flight.deadlineAt) flight.deadlineAt = at + limitMs;

@@ -1,6 +1,6 @@
 import type { Logger } from './state-log.ts';
 
-/** The same function, except that what it throws, or rejects with, is written to the log with its name and harms no answer. */
+/** The same function, except that anything it throws or rejects with is logged with its name, and no answer is affected. */
 export function harmless<A extends unknown[]>(
   name: string,
   call: (...all: A) => unknown,

@@ -1,4 +1,4 @@
-/** Flags that a program holds itself: in tests, without a network, or until the table has been read. */
+/** Flags that are part of a program: for tests, without a network, or until the table has been read. */
 import { createHmac, hash } from 'node:crypto';
 import {
   bucketByHex,
@@ -19,7 +19,7 @@ import { type Asked, wrap } from './wrap.ts';
 
 /**
  * The file format of LaunchDarkly's SDKs. `flags` and `segments` are as LaunchDarkly sends them (`GET /sdk/latest-all`), `flagValues` are
- * flags with one value for everybody.
+ * flags that have one value for everybody.
  */
 export interface HeldFlags {
   readonly flags?: Readonly<Record<string, unknown>>;
@@ -58,8 +58,8 @@ export function createOfflineReader(held: HeldFlags): WatchedReader {
 }
 
 /**
- * Answers these flags with these values whatever the table says, as a test wants it: as LaunchDarkly's Node SDK does with its test data
- * source, variation 0 and `FALLTHROUGH`.
+ * For tests: these flags have these values whatever the table contains, with variation 0 and `FALLTHROUGH`, as in LaunchDarkly's Node SDK with
+ * its test data source.
  */
 export function withOverrides<R extends Reader>(reader: R, flagValues: Readonly<Record<string, unknown>>): R {
   const { evaluator } = evaluatorOf({ flagValues });
@@ -77,8 +77,8 @@ export function withOverrides<R extends Reader>(reader: R, flagValues: Readonly<
 }
 
 /**
- * Answers from these flags while the table could not be read yet. `status()` goes on to say that and why, with the source `held`. Once
- * something was read, they are not used again. A function that gives them is called when they are first needed.
+ * Answers from these flags until the table has been read for the first time. Meanwhile `status()` still reports why it could not be read, with
+ * the source `held`. If a function is given, it is called when the flags are first needed.
  */
 export function withBootstrap<R extends Reader>(reader: R, held: HeldFlags | (() => HeldFlags)): R {
   let made = typeof held === 'function' ? undefined : evaluatorOf(held);
@@ -106,7 +106,7 @@ export function withBootstrap<R extends Reader>(reader: R, held: HeldFlags | (()
   };
 }
 
-/** The hash for a browser SDK in secure mode, as LaunchDarkly's `secureModeHash`. Undefined for what is no context. */
+/** The hash for a browser SDK in secure mode, as LaunchDarkly's `secureModeHash`. Undefined for an invalid context. */
 export function secureModeHash(sdkKey: string, context: EvaluationContext): string | undefined {
   const parsed = parseContext(context);
   const hmac = (key: string, message: string) => createHmac('sha256', key).update(message).digest('hex');
@@ -114,8 +114,8 @@ export function secureModeHash(sdkKey: string, context: EvaluationContext): stri
 }
 
 /**
- * JSON that can stand inside a script element of an HTML page: `<script>window.flags = ${jsonForHtml(state)}</script>`. Neither a flag's
- * value nor a key in it can end the element. Source: HTML Standard, "Restrictions for contents of script elements".
+ * JSON that can be put inside a script element of an HTML page: `<script>window.flags = ${jsonForHtml(state)}</script>`. Neither a flag's
+ * value nor a key in it can close the element. Source: HTML Standard, "Restrictions for contents of script elements".
  */
 export function jsonForHtml(value: unknown): string {
   const escaped = (character: string) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;

@@ -11,13 +11,13 @@ export interface Decision {
   readonly context: EvaluationContext;
   readonly fallback: unknown;
   readonly detail: Detail;
-  /** How long it took, including what it waited for data. */
+  /** How long it took, including the wait for data. */
   readonly ms: number;
   /** Another service of a call chain decided it, with data of its own. */
   readonly elsewhere?: boolean;
 }
 
-/** What a hook throws is written to the log and harms no answer. */
+/** If a hook throws, the error is logged and no answer is affected. */
 export interface ReaderHooks {
   /** Called after each evaluation of a single flag. */
   onDecision?(decision: Decision): void;

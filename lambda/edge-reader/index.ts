@@ -51,7 +51,7 @@ export interface ReaderOptions extends ReaderHooks, Partial<Surroundings> {
   readonly overrides?: Readonly<Record<string, unknown>> | undefined;
   /** Flags to answer from until the table has been read. */
   readonly bootstrap?: HeldFlags | undefined;
-  /** Tells LaunchDarkly what was evaluated: `createExposures()`. Answers of `overrides` and `bootstrap` are not among it. */
+  /** Reports evaluations to LaunchDarkly: `createExposures()`. Answers of `overrides` and `bootstrap` are not reported. */
   readonly exposures?: Pick<Exposures, 'evaluated'> | undefined;
 }
 

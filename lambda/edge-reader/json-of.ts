@@ -1,4 +1,4 @@
-/** Undefined for what has no JSON: undefined, and from JavaScript a BigInt, an object inside itself, or what throws when it is asked. */
+/** Undefined if there is no JSON: for undefined and, from JavaScript, a BigInt, a cyclic object, or an object whose members throw. */
 export function jsonOf(value: unknown): string | undefined {
   try {
     return JSON.stringify(value);

@@ -19,14 +19,14 @@ import type { Logger } from './state-log.ts';
 
 /**
  * Answers are those of LaunchDarkly's OpenFeature provider for Node on the same flags. Beyond it, the provider is `STALE` while the reader's
- * data is out of date and `ERROR` while there is none; such changes, and changes of flags, are told with the evaluation that finds
- * them, since nothing runs in a frozen process between two calls.
+ * data is out of date and `ERROR` while there is none. It emits events about such changes, and about changed flags, during an evaluation,
+ * because nothing runs in a frozen process between two calls.
  */
 export function createOpenFeatureProvider(
   reader: Reader & Partial<Pick<WatchedReader, 'onChange'>>,
 ): Provider & { readonly events: ProviderEventEmitter<AnyProviderEvent> } {
   const events = createEmitter();
-  /** What the SDK knows: it says itself that the provider is ready, or failed, when `initialize` ends. */
+  /** The state that the SDK knows. When `initialize` ends, it reports by itself that the provider is ready or has failed. */
   let known: State = 'ready';
 
   function tell(status: ReaderStatus) {
@@ -58,7 +58,7 @@ export function createOpenFeatureProvider(
       const state = stateOf(status);
       if (state === 'error') throw new Error(status.message || 'the flag table could not be read in time');
       known = 'ready';
-      // Later, since the SDK takes the provider for ready when this ends.
+      // Later, because the SDK considers the provider ready when this ends.
       if (state === 'stale') setImmediate(tell, status);
     },
     resolveBooleanEvaluation: (flagKey, fallback, context) =>
@@ -84,7 +84,7 @@ const EVENTS = {
 const CHANGED = 'PROVIDER_CONFIGURATION_CHANGED' as Event;
 const WRONG_TYPE = { reason: 'ERROR', errorCode: 'TYPE_MISMATCH' as ErrorCode };
 
-/** Flags of the program itself are an answer, too. */
+/** Flags of the program itself are answers, too. */
 function stateOf({ state, source }: ReaderStatus): State {
   if (state === 'ready' || state === 'stale') return state;
   return source === 'held' ? 'stale' : 'error';
@@ -106,7 +106,7 @@ function createEmitter(): ProviderEventEmitter<AnyProviderEvent> {
   const emitter: ProviderEventEmitter<AnyProviderEvent> = {
     emit(event, details) {
       for (const handler of of(event)) {
-        // A handler must not harm the evaluation that told it.
+        // A handler must not affect the evaluation that called it.
         void Promise.resolve()
           .then(() => handler(details as Parameters<EventHandler>[0]))
           .catch((error) => log.error(`edge reader: a handler of ${event} failed`, error));

@@ -1,5 +1,5 @@
 /**
- * Regular expressions with the answers of `RegExp`, in bounded time: texts come from strangers, and the backtracking engine takes
+ * Regular expressions with the answers of `RegExp`, in bounded time: anybody can send the texts, and the backtracking engine takes
  * seconds for `(a+)+$` and 30 characters.
  */
 import { createContext, runInContext } from 'node:vm';
@@ -12,7 +12,7 @@ const MAX_STEPS = 1_000_000;
  * function may run for 5,000.
  */
 const MAX_MS = 1_000;
-/** After a search, the time that it took is given back within so many times as long: such searches take at most 2 of any 5 s. */
+/** The time that a search took is given back over this many times as long, so such searches take at most 2 of any 5 s. */
 const GIVEN_BACK = 5;
 
 /** When all of the time is given back, in ms of `performance.now()`. All patterns share it, since requests ask for several flags. */
@@ -86,5 +86,5 @@ function withinTime(pattern: RegExp): TextPattern {
   };
 }
 
-/** LaunchDarkly's Node SDK, with patterns that strangers cannot stop it with. */
+/** LaunchDarkly's Node SDK, with bounded patterns. */
 export const edgeDialect = createNodeDialect(compilePattern);

@@ -17,7 +17,7 @@ import { createFreshness, type OnData, type ReaderStatus } from './freshness.ts'
 import type { Surroundings } from './surroundings.ts';
 import { createTable } from './table.ts';
 
-/** False in a bundle whose configuration switches Big Segments off: it has no code for them. Elsewhere there is no such name. */
+/** False in a bundle whose configuration switches Big Segments off, so that it has no code for them. Not defined elsewhere. */
 declare const __EDGE_BIG_SEGMENTS__: boolean;
 
 export interface AllFlagsStateOptions {
@@ -39,8 +39,8 @@ export interface Reader {
   ready(): Promise<void>;
   /**
    * Synchronous, from memory only. Answers `CLIENT_NOT_READY` until data was loaded. It also does so for flags of the
-   * official layout that no asynchronous call has fetched, and if the answer needs a Big Segment membership that none has
-   * asked for within the last 5 s. If it could not be read then, the answer is the one that the asynchronous call gave.
+   * official layout that no asynchronous call has fetched, and if the answer needs a Big Segment membership that no asynchronous
+   * call has looked up within the last 5 s. If that call could not read it, this one gives the same answer.
    */
   evaluate(flagKey: string, context: EvaluationContext, fallback: unknown): Detail;
   /** As in LaunchDarkly's SDK, the type is not checked: the others give their fallback, with `WRONG_TYPE`, for a value of another type. */
@@ -62,7 +62,7 @@ export interface Reader {
   status(): ReaderStatus;
 }
 
-/** A reader that says what changes. */
+/** A reader that reports changes. */
 export interface WatchedReader extends Reader, Pick<Changes, 'onChange'> {}
 
 /** An evaluation of a single flag that had data. */
@@ -84,7 +84,7 @@ export interface Observation {
 export type Observe = (one: Observation) => void;
 
 export interface StartedReader extends Reader {
-  /** The same reader, whose evaluations of single flags are told to an observer. */
+  /** The same reader, with an observer of its evaluations of single flags. */
   observed(observe: Observe): Reader;
 }
 
@@ -120,7 +120,7 @@ export function startReader(settings: Settings, { onData, ...surroundings }: Sta
       bigSegments && {
         bigSegments: (contextKey: string) => {
           const answer = bigSegments.answer(contextKey, answers);
-          // The evaluation does not count then.
+          // The result of this evaluation is then discarded.
           if (!answer) missing.add(contextKey);
           return answer;
         },
@@ -153,7 +153,7 @@ export function startReader(settings: Settings, { onData, ...surroundings }: Sta
     try {
       const known: Answers = new Map();
       await fresh.look();
-      // Each turn fetches what the last one lacked. A few suffice: contexts have few kinds, and refreshes seldom interfere.
+      // Each turn fetches what was missing in the last one. A few are enough: contexts have few kinds, and refreshes seldom interfere.
       for (let turn = 0; turn < 8 && fresh.model(); turn += 1) {
         const result = attempt(flagKey, known, work);
         if (result !== undefined) {

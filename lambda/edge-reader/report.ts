@@ -59,7 +59,7 @@ export const reportUnits = {
 } as const;
 
 const EVERY_MS = 60_000;
-/** A line has at most so many variations, and so many characters of each name. */
+/** The most variations in a line, and the most characters of each name. */
 export const MOST_VARIATIONS = 50;
 const MOST_CHARACTERS = 64;
 /** Counts the variations for which a line has no room. */
@@ -107,7 +107,7 @@ export function createReport(
   });
 
   function count({ flagKey, variation, why: reason, ms }: Decided, { source, state }: MadeWith) {
-    // An offline reader's flags are no bootstrap.
+    // An offline reader's flags are not a bootstrap.
     const isBootstrap = reason === undefined && source === 'held' && state !== 'ready';
     const why = isBootstrap ? BOOTSTRAP : reason;
     minute.decisions += 1;

@@ -1,4 +1,4 @@
-/** Says in a log when the state of a reader's data changes. */
+/** Logs changes of the state of a reader's data. */
 import type { ReaderStatus } from './freshness.ts';
 
 /** As LaunchDarkly's `LDLogger`. */

@@ -6,9 +6,9 @@ import { pause } from './within.ts';
 
 /** One read of the table, and its deadline. */
 export interface Flight {
-  /** Unix ms: when the first of the requests was made that were answered. What was read is as old as that. */
+  /** Unix ms: when the first request that was answered was made. The data is as old as that. */
   askedAt: number;
-  /** Unix ms. Later after a freeze, during which nothing could go on. */
+  /** Unix ms. Moved back after a freeze, during which nothing could run. */
   deadlineAt: number;
 }
 
@@ -20,13 +20,13 @@ export interface Table {
   query(query: SnapshotQuery, flight: Flight): Promise<Attributes[]>;
   /** The region that answered last. */
   replica(): string | undefined;
-  /** How long an answer of its is worth waiting for; 0 if none has answered. */
+  /** How long to wait for an answer of that region; 0 if none has answered. */
   enoughMs(): number;
 }
 
 const REST_FIRST_MS = 500;
 const REST_MOST_MS = 10_000;
-/** How often a read is tried, at all replicas that may answer, as AWS's SDK does; and the first pause between. */
+/** How often a read is tried at all usable replicas, as AWS's SDK does, and the first pause in between. */
 const MOST_ROUNDS = 4;
 const FIRST_PAUSE_MS = 25;
 /** DynamoDB: BatchGetItem takes 100 keys. */
@@ -43,7 +43,7 @@ export function createTable(settings: Settings, { env, now, random }: Surroundin
   });
   let answered: Transport | undefined;
 
-  /** Tries the replicas from the nearest on, without those that failed recently, and again while there is time. */
+  /** Tries the replicas, nearest first, except those that failed recently, and repeats that while there is time. */
   async function anywhere<T>(flight: Flight, work: (call: Call) => Promise<T>): Promise<T> {
     let able = candidates.filter(({ restUntil }) => restUntil <= now());
     for (let round = 0; round < MOST_ROUNDS; round += 1) {
@@ -61,7 +61,7 @@ export function createTable(settings: Settings, { env, now, random }: Surroundin
             firstAt = Math.min(firstAt, askedAt);
             return answer;
           });
-          // An answer that was of no use makes nothing older.
+          // A useless answer does not make the data older.
           flight.askedAt = Math.min(flight.askedAt, firstAt);
           candidate.failures = candidate.restUntil = 0;
           answered = transport;

@@ -11,7 +11,7 @@ interface Answered {
   readonly askedAt: number;
 }
 
-/** A response that says what is wrong. `isLasting`: trying again at once cannot help. `isOurs`: it is the request's fault. */
+/** An error response. `isLasting`: trying again at once cannot help. `isOurs`: the request was wrong. */
 export interface Problem extends Error {
   readonly isLasting?: boolean;
   readonly isOurs?: boolean;
@@ -20,7 +20,7 @@ export interface Problem extends Error {
 /** DynamoDB in one region, over keep-alive connections. */
 export interface Transport {
   readonly region: string;
-  /** How long an answer is worth waiting for, by the time that the last one took; Infinity before the first. */
+  /** How long to wait for an answer, from the time that the last one took; Infinity before the first. */
   enoughMs(): number;
   /** Rejects with a Problem that names the cause: connection failure, timeout, or an HTTP status with AWS's message. */
   call(operation: string, body: unknown, timeoutMs: number): Promise<Answered>;
@@ -38,18 +38,18 @@ interface TransportOptions {
 const IDLE_MS = 5_000;
 /** A connection that was idle for longer is not used again. */
 const MOST_IDLE_MS = 600_000;
-/** The shortest time in which an answer may be missed. */
+/** The shortest time after which an answer counts as missing. */
 const LEAST_PATIENCE_MS = 50;
 /**
- * Three trips to read a large change, three to notice that the connection is dead, and two to open another one; what the processor takes;
- * and the least.
+ * Three trips to read a large change, three to notice that the connection is dead, and two to open another one; the processor time; and the
+ * minimum.
  */
 const MOST_TRIPS = 8;
 const SPARE_MS = 50;
 const LEAST_WAIT_MS = 100;
-/** DynamoDB answers with 16 MB at most, of which base64 makes a third more. Source: "BatchGetItem", API reference. */
+/** DynamoDB answers with at most 16 MB, which base64 enlarges by a third. Source: "BatchGetItem", API reference. */
 const MOST_BYTES = 32 * 1024 * 1024;
-/** A timer that fires later than this: the process was frozen, as Lambda does between invocations. */
+/** If a timer fires this late, the process was frozen, as Lambda does between invocations. */
 const LATE_MS = 100;
 
 /**
@@ -87,7 +87,7 @@ export function createTransport({ region, endpoint, env, now }: TransportOptions
       };
       const wait = (ms: number, leftMs: number) => {
         dueAt = now() + ms;
-        // After a freeze timers fire before sockets are read, and the answer may lie in the socket.
+        // After a freeze, timers fire before sockets are read, and the answer may be waiting in the socket.
         timer = setTimeout(() => setImmediate(expire, dueAt, leftMs), ms);
       };
       const expire = (dueAt: number, leftMs: number) => {

@@ -1,4 +1,4 @@
-/** Puts something around each evaluation of a reader. It is done from outside, so that a bundle without it does not carry it. */
+/** Adds behaviour around each evaluation of a reader. It is separate, so that bundles that do not use it do not contain it. */
 import type { Detail } from '../../lib/evaluation/index.ts';
 import type { EvaluationContext } from './context.ts';
 import type { Reader } from './reader.ts';
@@ -8,14 +8,14 @@ export interface Asked {
   readonly flagKey: string;
   readonly context: EvaluationContext;
   readonly fallback: unknown;
-  /** The only type that the caller takes; undefined: any. */
+  /** The only type that the caller accepts; undefined: any. */
   readonly type: 'boolean' | 'number' | 'string' | undefined;
 }
 
 interface Around {
   /** Answers in the reader's place; undefined: the reader answers. */
   before?(asked: Asked): Detail | undefined;
-  /** Asks the reader, after what has to come before. `evaluate` never waits. */
+  /** Asks the reader, after doing whatever must come first. Not used by `evaluate`, which never waits. */
   ask?(asked: Asked, reader: () => Promise<Detail>): Promise<Detail>;
   /** May give another answer than the reader's. `startedAt`: Unix ms. */
   after?(asked: Asked, detail: Detail, startedAt: number): Detail;

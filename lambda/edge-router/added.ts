@@ -3,7 +3,7 @@ import type { Added } from './context.ts';
 import { valueIn } from './match.ts';
 import type { Attributes, ContextSettings, From } from './rules.ts';
 
-/** Longer values are no attributes: what a flag's patterns cost grows with them. */
+/** Longer values do not become attributes, because the cost of a flag's patterns grows with them. */
 const MAX_CHARACTERS = 1_024;
 
 /** Returns what the settings find in a request. */

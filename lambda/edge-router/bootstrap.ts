@@ -1,12 +1,11 @@
-/** The flags that a router answers from while it could not read any: chosen when it is built. */
-
+/** The flags that a router uses until it has read the table, chosen when it is built. */
 import { compileFlag, compileSegment } from '../../lib/evaluation/index.ts';
 import type { HeldFlags } from '../edge-reader/index.ts';
 import { isObject } from './check-values.ts';
 
 /**
- * Of an environment as `GET /sdk/latest-all` gives it, the flags with these keys and all that they depend on. Throws an Error, without a subject,
- * for what is no such environment.
+ * Of an environment as `GET /sdk/latest-all` gives it, the flags with these keys and all that they depend on. Throws an Error whose message lacks a
+ * subject if it is not such an environment.
  */
 export function bootstrapOf(environment: unknown, flagKeys: readonly string[]): HeldFlags {
   const { flags, segments = {} } = Object(environment) as Record<string, unknown>;

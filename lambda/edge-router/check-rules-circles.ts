@@ -26,7 +26,7 @@ import type { Redirect, Rule } from './rules.ts';
 /** Fetch Standard, "HTTP-redirect fetch": browsers follow no more. */
 const MOST_REDIRECTS = 20;
 
-/** How much is compared at most, for about a second: enough for any site, and bounded for what is none. */
+/** The most comparisons, which take about a second: enough for any real site, and a bound for anything else. */
 const MOST_STEPS = { pages: 2_000_000, samples: 1_000_000, hosts: 300_000 };
 
 /** What a part of the work may use of what is left, so that there is some for each: a page or a rule, and a round of pages. */
@@ -52,7 +52,7 @@ interface Page {
   readonly uri: string;
   /** What targets wrote into the query. */
   readonly query: string;
-  /** Whether the viewer's own query is behind it. */
+  /** Whether the viewer's own query follows it. */
   readonly isQueryKept: boolean;
   /** The method, by that of the viewer's first request. */
   readonly methods: ReadonlyMap<string, string>;
@@ -496,14 +496,14 @@ function targetsOf(rule: Rule, rest: string): string[] {
   });
 }
 
-/** Patterns for the hosts that are known to be this site's. One for every host says nothing of them. */
+/** Patterns for the hosts that are known to belong to this site. A pattern for every host does not tell which they are. */
 function siteHosts(rules: readonly Rule[], domainNames: readonly string[]): string[] {
   return [...domainNames, ...rules.flatMap(({ when }) => patternsOf(when?.host) ?? [])].filter((one) =>
     /[^*?]/.test(one),
   );
 }
 
-/** By rule: hosts that it is for and that make a difference to rules. At most so many. */
+/** By rule: the hosts that it matches and that make a difference to rules, up to a limit. */
 function hostsOf(
   rules: readonly Rule[],
   domainNames: readonly string[],

@@ -3,7 +3,7 @@ import { isMatched, type Steps } from './check-patterns.ts';
 import type { Headers, Presence } from './rules.ts';
 
 interface Kept {
-  /** `false`: there is none. Undefined: unknown. */
+  /** `false`: it is absent. Undefined: unknown. */
   readonly value: string | false | undefined;
   /** For which it was set, with those below it; without one, for the host that set it alone. */
   readonly domain?: string | undefined;
@@ -63,7 +63,7 @@ export function onHost(cookies: Cookies, host: string | undefined): Cookies {
   );
 }
 
-/** Whether a cookie that answers may have changed is as a rule wants it; undefined if that is unknown. */
+/** Whether a cookie that answers may have changed fulfils a rule's condition; undefined if that is unknown. */
 export function isAsWanted({ value }: Kept, wanted: Presence, steps: Steps): boolean | undefined {
   if (value === undefined) return undefined;
   if (typeof wanted === 'boolean') return wanted === (value !== false);

@@ -35,7 +35,7 @@ const ANSWER_BYTES = 40 * 1024;
 const OWN_BYTES = 1_024;
 
 /**
- * How much is compared at most, for a second or two: enough for any site, and bounded for what is none. Patterns that could not be compared
+ * How much is compared at most, for a second or two: enough for any real site, and a bound for anything else. Patterns that could not be compared
  * count as if a request matched both; of sets that were not looked at, none counts.
  */
 const MOST_STEPS = { patterns: 20_000_000, sets: 2_000_000 };

@@ -7,7 +7,7 @@ import { compileWildcards } from './wildcards.ts';
 /** Those that CloudFront accepts. */
 export const METHODS = ['GET', 'HEAD', 'OPTIONS', 'PUT', 'POST', 'PATCH', 'DELETE'] as const;
 
-/** A variation of a rule. Without a name: that none of them counts. */
+/** A variation of a rule. Without a name: none of them applies. */
 export interface Choice {
   /** The index of its rule. */
   readonly rule: number;

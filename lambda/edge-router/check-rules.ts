@@ -93,7 +93,9 @@ export function contextProblems({
     ...Object.entries(contexts).flatMap(([kind, context]) => {
       const at = `contexts.${kind}`;
       if (!NAME.test(kind) || ['kind', 'multi', 'user'].includes(kind))
-        return [remark(at, 'is no kind: expected 1 to 64 characters from a-z A-Z 0-9 _ - . (user is the viewer)')];
+        return [
+          remark(at, 'is not a valid kind: expected 1 to 64 characters from a-z A-Z 0-9 _ - . (user is the viewer)'),
+        ];
       if (!isObject(context) || context.key === undefined)
         return [problem(at, context, 'expected { key: { cookie: name } } or another place for the key')];
       return [
@@ -116,7 +118,7 @@ function attributesProblems(at: string, attributes: unknown, variantHeader: unkn
       return [
         remark(
           `${at}.${name}`,
-          'is no name: expected 1 to 64 characters from a-z A-Z 0-9 _ - . (not key, kind, anonymous, _meta)',
+          'is not a valid name: expected 1 to 64 characters from a-z A-Z 0-9 _ - . (not key, kind, anonymous, _meta)',
         ),
       ];
     return placeProblems(`${at}.${name}`, attributes[name], PLACES, variantHeader);
@@ -323,7 +325,7 @@ function headersProblems(at: string, headers: unknown, check: (name: string) => 
 /** What a rule can decide for once and all; headers add up. */
 type Kind = 'origin' | 'rewrite' | 'headers' | 'end';
 
-/** How much is compared at most, for less than a second: enough for any site, and bounded for what is none. */
+/** The most comparisons, which take less than a second: enough for any real site, and a bound for anything else. */
 const MOST_STEPS = 4_000_000;
 
 /** Rules that could never do anything, or that contradict each other. */

@@ -103,7 +103,7 @@ export function placeProblems(
   ];
 }
 
-/** A property that nobody knows. */
+/** An unknown property. */
 export function unknownProblems(at: string, value: object, known: readonly string[]): ConfigProblem[] {
   const unknown = Object.keys(value).filter((name) => !known.includes(name));
   const path = (name: string) => (at === '' ? name : `${at}.${name}`);

@@ -75,7 +75,7 @@ export interface Given {
 
 const NO_VIEWER: Given = { value: undefined, variationIndex: null, reason: { kind: 'NO_VIEWER_ID' } };
 
-/** The flag's value is none of the rule's variations. */
+/** The flag's value is not one of the rule's variations. */
 const UNKNOWN = 'UNKNOWN_VARIANT';
 
 /**

@@ -37,7 +37,7 @@ export function createShownExposures(evaluated: Observe): ShownExposures {
 
 /**
  * Whether somebody gets to see what is decided for this request. HEAD and OPTIONS show nothing, and what a browser fetches in advance may
- * never be shown; nobody waits for shadow traffic. Source: "Sec-Purpose" in the Fetch Standard, and the headers that browsers sent before it.
+ * never be shown; no user sees shadow traffic. Source: "Sec-Purpose" in the Fetch Standard, and the headers that browsers sent before it.
  */
 function isShown({ method, headers }: Pick<CloudFrontRequest, 'method' | 'headers'>): boolean {
   if (method === 'HEAD' || method === 'OPTIONS') return false;

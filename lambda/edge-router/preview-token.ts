@@ -3,7 +3,7 @@
 export interface PreviewSettings {
   /**
    * Links are accepted if they are signed with one of these keys: one, or two while a key is being replaced. As
-   * `npm run preview -- new-key` prints them (RFC 8037: 32 bytes in base64url). Whoever has the private key can make links.
+   * `npm run preview -- new-key` prints them (RFC 8037: 32 bytes in base64url). Anyone who has the private key can make links.
    */
   readonly publicKeys: readonly string[];
   /** The longest time for which a link may be valid: 1 to 720. Default 24. */
@@ -60,7 +60,7 @@ export function unsignedPreview({ flags, issuedAt, expiresAt, stage, host }: Pre
   return { message: signedText(claims), token: (signature) => `${VERSION}${claims}.${base64url(signature)}` };
 }
 
-/** Undefined: it is no token of this format, or `isSigned` says that its signature is not right. */
+/** Undefined: it is not a token of this format, or `isSigned` says that its signature is wrong. */
 export function readPreview(
   token: string,
   isSigned: (message: Uint8Array, signature: Uint8Array) => boolean,
@@ -84,7 +84,7 @@ export function readPreview(
   }
 }
 
-/** So that a signature made for something else is none of a preview. */
+/** Prevents a signature made for another purpose from being valid for a preview. */
 function signedText(claims: string): Uint8Array {
   return Buffer.from(`edge-flag-relay preview ${VERSION}${claims}`);
 }

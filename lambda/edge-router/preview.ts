@@ -27,7 +27,7 @@ interface Previews {
   overrides(request: CloudFrontRequest): Readonly<Record<string, unknown>> | undefined;
 }
 
-/** Clocks of whoever makes links may be so far ahead. */
+/** How far ahead the clock of the person who makes a link may be. */
 const SKEW_SECONDS = 300;
 
 /** Never throws: a token that is not accepted means no preview, and a link with one is answered with the reason. */

@@ -44,7 +44,7 @@ function redirected(
   const location = escaped(filled(to, rest) + kept);
   const here = escaped(querystring ? `${uri}?${querystring}` : uri);
   const host = headerValue(headersOf(request), 'host');
-  // The same page again would go on for ever.
+  // A redirect to the same page would never end.
   if (location.length >= MAX_URL || location === here || location === `https://${host}${here}`) return undefined;
   return { status: String(status), headers: headersFrom({ location, ...NOT_KEPT }) };
 }
@@ -58,7 +58,7 @@ function answered({ status, body }: Answer): CloudFrontResultResponse {
   };
 }
 
-/** What a flag decides for one viewer now is for nobody else, and not for later. */
+/** A decision is for one viewer and one moment, so it must not be cached. */
 const NOT_KEPT = { 'cache-control': 'no-store' };
 
 function headersFrom(headers: Headers): CloudFrontHeaders {

@@ -7,7 +7,7 @@ export interface ShadowSettings {
   /** The header that makes a request shadow traffic, in lower case: a name that nothing else uses. No origin gets it. */
   readonly header: string;
   /**
-   * Its value: a secret of at least 16 characters, so that viewers cannot have requests marked. Whoever can read the stack or
+   * Its value: a secret of at least 16 characters, so that viewers cannot mark requests. Anyone who can read the stack or
    * the function's code can read it.
    */
   readonly value: string;

@@ -37,7 +37,7 @@ export interface ViewerRequestOptions {
  * A viewer can still choose a variant by trying ids in the cookie, but not by sending a header.
  *
  * While a flag cannot be evaluated, or without an id to evaluate it for, its default counts; the decision header says why. An id
- * under which nothing could be evaluated is not stored. Never rejects: a request that nobody expected goes on to the default
+ * under which nothing could be evaluated is not stored. Never rejects: an unexpected request goes on to the default
  * variant. AWS: "Lambda@Edge event structure"; Node.js 24 supports async handlers only.
  */
 export function createViewerRequestHandler(

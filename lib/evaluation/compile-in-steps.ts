@@ -1,6 +1,6 @@
 /**
  * Compilation of items that are too large for one turn of an event loop: parts of them are compiled as small items of their own and
- * put together. Edge bundles do without it: an edge function has nothing else to do meanwhile.
+ * put together. Edge bundles do not contain it: an edge function has nothing else to do meanwhile.
  */
 import { type CompiledFlag, compileFlag } from './compile.ts';
 import { type CompiledSegment, compileSegment } from './compile-segment.ts';
@@ -12,13 +12,13 @@ import type { Test } from './operators.ts';
 import { countingTargets } from './targets.ts';
 import { effortOf } from './work.ts';
 
-/** So many rules, clauses and values together take a millisecond or two. */
+/** How many rules, clauses and values in total are compiled at once; that takes a millisecond or two. */
 const AT_ONCE = 500;
 /** What a rule or a clause takes besides its values, in values. */
 const OVERHEAD = 3;
 
 /**
- * What `compileFlag` returns, or a flag that evaluates alike; yields after every part, and after every regular expression. The caller
+ * What `compileFlag` returns, or a flag with the same answers; yields after every part, and after every regular expression. The caller
  * must not change the data until the end either. `atOnce`: the size of parts, for tests.
  */
 export function* compileFlagInSteps(

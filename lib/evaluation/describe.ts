@@ -46,7 +46,7 @@ const SCALARS = {
   any: { words: 'anything', fits: () => true },
 };
 
-/** So many elements of a list are looked at between two yields, or one that is a list or an object itself. */
+/** How many elements of a list are checked between two yields; of lists and objects inside it, one. */
 const ELEMENTS_AT_ONCE = 1_000;
 
 function* find(value: unknown, shape: Shape): Generator<void, Problem | undefined> {

@@ -14,7 +14,7 @@ export const STATUSES = ['', 'HEALTHY', 'STALE', 'STORE_ERROR', 'NOT_CONFIGURED'
 
 /** Levels of prerequisites, or of segments in segments, on the stack at once. Deeper items are evaluated first, by themselves. */
 const MAX_DEPTH = 100;
-/** What it takes to look at a prerequisite or a segment, in nanoseconds: one evaluation may look at 20,000 of them. */
+/** The cost of a prerequisite or a segment, in nanoseconds: one evaluation may visit 20,000 of them. */
 const PER_ITEM = 1_250;
 /** Without segments of its own, a segment with fewer rules is evaluated again as fast as it is looked up. */
 const FEW_RULES = 8;

@@ -114,7 +114,7 @@ export interface Flag {
   readonly trackEventsFallthrough: boolean;
   /** Unix ms. */
   readonly debugEventsUntilDate: number | undefined;
-  /** One in so many full events is sent; undefined: all. */
+  /** One of this many full events is sent; undefined: all. */
   readonly samplingRatio: number | undefined;
   readonly excludeFromSummaries: boolean;
 }

@@ -28,7 +28,7 @@ const KEPT: readonly PropertyKey[] = ['key', 'kind', '_meta', 'anonymous'];
 
 /**
  * Returns a function that makes the JSON of a caller's context for events: without private attributes, whose names it lists, and if
- * `withoutAnonymous`, without any attributes of anonymous contexts. Undefined for what is no context. Source: LaunchDarkly's Node SDK
+ * `withoutAnonymous`, without any attributes of anonymous contexts. Undefined for an invalid context. Source: LaunchDarkly's Node SDK
  * 9.13, whose events have the same.
  */
 export function createRedact({

@@ -21,7 +21,7 @@ function* same(a: unknown, b: unknown, complete: (data: Fields) => Generator<voi
   return yield* equal(yield* complete(a), yield* complete(b));
 }
 
-/** So many values are compared between two yields. */
+/** How many values are compared between two yields. */
 const AT_ONCE = 1_000;
 
 /** Deep equality of JSON values; ignores the order of an object's fields. Without recursion: values nest as deep as their sender likes. */

@@ -28,7 +28,7 @@ export interface Effort {
   readonly perCharacter: number;
 }
 
-/** As measured, for a clause with so many values. */
+/** As measured, for a clause with this many values. */
 export function effortOf(op: unknown, values: number): Effort {
   const effort = (perValue: number, perCharacter: number) => ({ perValue, perCharacter });
   const compared = 50 * values;

@@ -91,7 +91,7 @@ export function openBlock(block: Block, known: Known = []): BlockItems | undefin
   return items;
 }
 
-/** All items of some blocks, none of which is kept inflated for it. What cannot be read is left out. */
+/** All items of some blocks, without keeping the blocks inflated. Unreadable items are left out. */
 export function readAside(blocks: readonly Block[]): ItemsByKind {
   const all = noItems();
   for (const block of blocks) {

@@ -7,7 +7,7 @@ import { blockIndex } from './snapshot-format.ts';
 export interface ItemChange {
   readonly kind: Kind;
   readonly key: string;
-  /** Undefined if there is none any more. */
+  /** Undefined if it no longer exists. */
   readonly item: Item | undefined;
 }
 

@@ -39,7 +39,7 @@ const PROBLEMS = {
   version: '`version` is missing',
 };
 
-/** The same without words for what is wrong, which a reader at the edge has nobody to tell. */
+/** The same without a description of the problem, which a reader at the edge cannot report to anybody. */
 export function readOfficialItem(kind: Kind, attributes: Attributes): Item | keyof typeof PROBLEMS {
   const key = readText(attributes, 'key');
   if (!key) return 'key';

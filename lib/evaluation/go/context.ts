@@ -9,7 +9,7 @@ export const SECONDARY = /* @__PURE__ */ Symbol('secondary');
 /** The user of a context of several kinds. No context has this kind, since a kind has no space. */
 export const USER_AMONG_OTHERS = 'user among others';
 
-/** From so many kinds on, looking them up one after another takes longer than an index. */
+/** With this many kinds or more, searching them one by one takes longer than an index. */
 const MANY_KINDS = 16;
 
 class MultiKindContext extends ParsedContext {
