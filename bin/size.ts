@@ -1,7 +1,7 @@
 /**
  * Prints the sizes of the edge bundles in bytes, and exits with 1 if one exceeds its limit.
- * `reader` has all that a reader can do, `withoutBigSegments` what is left when they are switched off.
- * `router` is its viewer-request function, which carries the reader, for a single flag, and `rules` the same for rules; it runs on every
+ * `reader` is the complete reader, `withoutBigSegments` the reader with Big Segments switched off.
+ * `router` is the router's viewer-request function, which contains the reader, for a single flag, and `rules` is the same for rules; it runs on every
  * request, in the smallest container.
  */
 import { mkdtempSync, rmSync } from 'node:fs';

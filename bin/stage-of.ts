@@ -9,7 +9,7 @@ export function cdkContext(): Readonly<Record<string, unknown>> {
   return context;
 }
 
-/** The arguments of a command name no stage: a usage error. */
+/** The arguments of a command do not name a stage: a usage error. */
 export class UnknownStageArgument extends Error {
   override readonly name = 'UnknownStageArgument';
 }

@@ -87,11 +87,11 @@ function lineSeries({ axis, values }: Line, index: number, stacked: boolean | un
     const data = values.map((value) => value ?? 0);
     return { ...series, stack: 'all', data, lineStyle: { width: 0 }, areaStyle: { opacity: 0.75 } };
   }
-  // Where lines cover each other, the first one is on top.
+  // Where lines overlap, the first one is on top.
   return { ...series, data: dataOf(values), z: 100 - index, lineStyle: { width: 1.6 } };
 }
 
-/** A value between two missing ones would be no line at all: it gets a dot. */
+/** A value between two missing ones would not be visible as a line, so it gets a dot. */
 function dataOf(values: Line['values']): LineSeriesOption['data'] {
   return values.map((value, minute) => {
     const isAlone = value !== null && (values[minute - 1] ?? null) === null && (values[minute + 1] ?? null) === null;
@@ -125,13 +125,13 @@ function valueAxis(position: 'left' | 'right', axis: Axis | undefined, splitNumb
   return {
     type: 'value',
     position,
-    // Zero is where the library begins anyway; told so, it picks worse steps.
+    // The library starts at zero anyway; if told to, it picks worse steps.
     min: min === 0 ? undefined : min,
     max,
     // A ratio close to its maximum would be a flat line if the axis began at zero.
     scale: max !== undefined && min === undefined,
     splitNumber,
-    // Steps of the library's own would not end at a fixed maximum.
+    // The library's own steps would not end at a fixed maximum.
     ...(min !== undefined && max !== undefined && { interval: (max - min) / splitNumber }),
     splitLine: { show: position === 'left', lineStyle: { color: '#eaeded' } },
     axisLabel: { color: TEXT, fontSize: 11, formatter: short },

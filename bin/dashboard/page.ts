@@ -125,7 +125,7 @@ const SAMPLE_LOG: readonly Readonly<Record<string, string>>[] = [
   })),
 ];
 
-/** The little of Markdown that our text widgets use: headings, paragraphs, links. */
+/** The parts of Markdown that our text widgets use: headings, paragraphs, links. */
 function markdown(text: string): string {
   return text
     .split('\n')

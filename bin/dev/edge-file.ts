@@ -1,4 +1,4 @@
-/** The file of `EDGE_RULES`: what a stage file would say of its router, as JSON. */
+/** The file of `EDGE_RULES`: the settings of a stage's router, as JSON. */
 import { readFileSync } from 'node:fs';
 import { inLines } from '../../lambda/edge-router/check-config.ts';
 import { nearest } from '../../relay-task/common/edit-distance.ts';

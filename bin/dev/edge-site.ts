@@ -27,7 +27,7 @@ type RouterSettings = Pick<
   | 'cookieHttpOnly'
 >;
 
-/** What a stage file would say about its distribution; origins are URLs. */
+/** The settings of a stage's distribution; origins are URLs. */
 export interface LocalSiteSettings extends RouterSettings {
   readonly flagKey?: string;
   readonly rules?: readonly Rule[];
@@ -41,7 +41,7 @@ export interface LocalSiteSettings extends RouterSettings {
   readonly behaviors?: readonly PathBehaviorSettings[];
 }
 
-/** An origin's URL, and what a stage file says about it besides. */
+/** An origin's URL, and its other settings in a stage file. */
 interface LocalOrigin extends Pick<CustomOrigin, 'headers' | 'viewerHost' | 'fallback'> {
   readonly url: string;
 }
@@ -66,7 +66,7 @@ export interface LocalBehavior {
 export interface LocalSite {
   /** In the order in which they are tried; the last one has no path. */
   readonly behaviors: readonly LocalBehavior[];
-  /** What the stage file would say of the edge, with names for origins. */
+  /** The `edge` of a stage file, with names for origins. */
   readonly edge: Omit<EdgeSettings, 'prefix'>;
   hostname(domainName: string): string;
 }
@@ -91,7 +91,7 @@ function toEdge({ origins, otherOrigins, defaultVariant, ...others }: LocalSiteS
   return { edge, variants, others: rest };
 }
 
-/** The distribution that a stage file with these settings would have. Throws an Error for what it must not say. */
+/** The distribution that a stage file with these settings would have. Throws an Error for invalid settings. */
 export function createSite(options: LocalSiteSettings): LocalSite {
   const { edge, variants, others } = toEdge(options);
   const problems = edgeProblems(edge);

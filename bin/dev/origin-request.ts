@@ -74,7 +74,7 @@ function toForwardedHeaders(
   put('cookie', cookies(request.headers, [cache?.cookies ?? 'none', originRequest.cookies]));
   put('x-forwarded-for', [sent('x-forwarded-for'), request.clientIp].filter(Boolean).join(', '));
   put('via', [sent('via'), via].filter(Boolean).join(', '));
-  // Its headers about places, devices and TLS are not known here.
+  // Headers about location, device and TLS cannot be known here.
   const known = {
     'cloudfront-forwarded-proto': 'http',
     'cloudfront-viewer-address': `${request.clientIp}:${viewer.port}`,
@@ -89,7 +89,7 @@ function toForwardedHeaders(
   return headers;
 }
 
-/** The headers that are not sent, if all others are. */
+/** The headers that are not sent, if all others are sent. */
 function exceptOf(headers: Forwarding['originRequest']['headers']): readonly string[] | undefined {
   if (headers === 'all') return [];
   return headers === 'all-but-host' ? ['host'] : isExcept(headers) ? headers.except : undefined;

@@ -12,7 +12,7 @@ interface Propagation {
 }
 
 export interface PropagationMeter {
-  /** How long a change made at `since` (Unix ms) takes; undefined for what did not happen in time. */
+  /** How long a change made at `since` (Unix ms) takes; undefined where it did not arrive in time. */
   measure(since: number): Promise<Propagation>;
   close(): void;
 }

@@ -4,7 +4,7 @@ import type { LocalRouterSettings } from './edge-file.ts';
 /** Of flags as `GET /sdk/latest-all` gives them. */
 export type KnownFlags = Readonly<Record<string, { readonly variations?: readonly unknown[] }>>;
 
-/** What a router asks of flags that they do not have: one sentence for each flag, value or origin. */
+/** Flags, values and origins that a router names and that do not exist: one sentence for each. */
 export function describeUnknownFlags(
   { rules = [], flagKey }: LocalRouterSettings,
   flags: KnownFlags,

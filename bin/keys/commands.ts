@@ -117,7 +117,7 @@ export async function rotate(store: KeyStore, command: Of<'rotate'>, terminal: T
   );
 }
 
-/** Writes `revoked` first, so that no relay takes the missing parameter for an accident. */
+/** Writes `revoked` first, so that no relay mistakes the missing parameter for an accident. */
 export async function revoke(store: KeyStore, command: Of<'revoke'>, terminal: Terminal): Promise<void> {
   const { environment, what, yes } = command;
   const all = what === 'environment';

@@ -41,9 +41,9 @@ export interface ViewerRequestConfig extends ContextSettings {
   readonly cookieName?: string;
   /** The CloudWatch namespace of the metrics that the function writes to its log. Default: it writes none. */
   readonly metricsNamespace?: string;
-  /** Flags to answer from while the table could not be read: the router's, with all that they depend on. Default: none. */
+  /** Flags to use until the table has been read: the router's, with everything that they depend on. Default: none. */
   readonly bootstrap?: HeldFlags;
-  /** Writes what was decided to the log, for LaunchDarkly's experiments and flag statuses. Default: it does not, and has no code for it. */
+  /** Logs decisions for LaunchDarkly's experiments and flag statuses. Default: off, and not in the bundle. */
   readonly exposures?: ExposuresOptions;
   /** Who a viewer is to the flag. Default: the id in the cookie, which new viewers get. */
   readonly viewer?: ViewerSettings;
@@ -59,7 +59,7 @@ export interface ViewerRequestConfig extends ContextSettings {
 export interface ViewerSettings {
   /**
    * Where ids are looked for, in this order: in the router's own cookie, or in a cookie or header of the site, whose value is
-   * used as it is (up to 256 visible ASCII characters). Default `['cookie']`.
+   * used unchanged (up to 256 visible ASCII characters). Default `['cookie']`.
    */
   readonly ids?: readonly ViewerId[];
   /**
@@ -78,7 +78,7 @@ export interface ViewerSettings {
 type ViewerId = 'cookie' | { readonly cookie: string } | { readonly header: string };
 
 export type Consent = ({ readonly cookie: string } | { readonly header: string }) & {
-  /** A part of the value, decoded or not, such as `C0002:1`. Default: any value counts. */
+  /** A part of the value, decoded or not, such as `C0002:1`. Default: any value. */
   readonly includes?: string;
 };
 
@@ -99,8 +99,8 @@ export interface CustomOrigin {
   /** 1 to 120. Default 5. */
   readonly keepaliveTimeoutSeconds?: number;
   /**
-   * How often CloudFront tries to connect, 1 to 3, and how long each time, 1 to 10. For all variants, those of the default
-   * variant count, since functions cannot change them. Default 3 and 10.
+   * How often CloudFront tries to connect, 1 to 3, and how long each time, 1 to 10. The default variant's values
+   * apply to all variants, because functions cannot change them. Default 3 and 10.
    */
   readonly connectionAttempts?: number;
   readonly connectionTimeoutSeconds?: number;
@@ -109,7 +109,7 @@ export interface CustomOrigin {
   /** Sends the viewer's own Host header, which the behavior must forward: `forward: 'all'`. Default false. */
   readonly viewerHost?: boolean;
   /**
-   * Additional headers of each request to this origin, in lower case, such as one by which it recognises CloudFront. Whoever
+   * Additional headers of each request to this origin, in lower case, such as one by which it recognises CloudFront. Anyone who
    * can read the stack or the function's code can read them.
    */
   readonly headers?: Headers;

@@ -1,6 +1,6 @@
 /**
- * The one way in which the router decides, for a single flag as for many rules. It knows neither how rules match nor how answers are made:
- * a router that does not need that does not carry it.
+ * How the router decides, for a single flag as well as for many rules. It does not know how rules match or how answers are made, so a
+ * router that does not need those has no code for them.
  */
 import type { CloudFrontRequest, CloudFrontResultResponse } from 'aws-lambda';
 import type { Detail, Reader } from '../edge-reader/index.ts';
@@ -9,14 +9,14 @@ import type { Headers } from './rules.ts';
 /** A rule, ready to run. */
 export interface ReadyRule {
   readonly flagKey: string;
-  /** What its `*` stands for; undefined: the rule is not for this request. */
+  /** What its `*` stands for; undefined: the rule does not match this request. */
   matches(request: CloudFrontRequest): string | undefined;
   readonly variations: ReadonlyMap<string, ReadyAction>;
   /** The name of a variation. */
   readonly otherwise: string | undefined;
 }
 
-/** Of the three functions, each returns undefined if this request cannot be treated that way; the action is then as if it did not say it. */
+/** Each of the three functions returns undefined if it cannot be applied to this request; that part of the action is then skipped. */
 export interface ReadyAction {
   readonly origin?: string;
   rewrite?(request: CloudFrontRequest, rest: string): string | undefined;
@@ -35,14 +35,14 @@ interface Decided {
   readonly reason: string;
   /** Why it is `otherwise`. */
   readonly why: string | undefined;
-  /** Whether the flag's value was looked at for a viewer: neither an error nor an override. */
+  /** Whether the flag was evaluated for a viewer: neither an error nor an override. */
   readonly kind: 'evaluated' | 'failed' | 'overridden';
 }
 
 /** What is to be done with a request. */
 export interface Outcome {
   readonly decided: Decided[];
-  /** What it was decided by: the reader's details, or overrides, by flag key. */
+  /** The details that decided it, from the reader or from overrides, by flag key. */
   readonly given: Map<string, Given>;
   origin: string | undefined;
   uri: string | undefined;
@@ -56,7 +56,7 @@ export interface Outcome {
 
 export type Overrides = Readonly<Record<string, unknown>>;
 
-/** `status` and `evaluate` are needed when several flags are asked for. */
+/** `status` and `evaluate` are needed for several flags. */
 export type Asking = Pick<Reader, 'variationDetail'> & Partial<Pick<Reader, 'evaluate' | 'status'>>;
 
 type Context = Parameters<Reader['variationDetail']>[1];
@@ -79,11 +79,11 @@ const NO_VIEWER: Given = { value: undefined, variationIndex: null, reason: { kin
 const UNKNOWN = 'UNKNOWN_VARIANT';
 
 /**
- * Returns what decides a request. Without a context no flag is evaluated, and each rule's `otherwise` counts. `overrides` are values by
- * flag key that come before the reader.
+ * Returns the function that decides a request. Without a context no flag is evaluated, and each rule's `otherwise` applies. `overrides` are values by
+ * flag key that take precedence over the reader.
  *
- * All flags of a request are of one revision: if another one arrived while they were being evaluated, they are all evaluated again,
- * from memory and in one turn; what that lacks is read before.
+ * All flags of a request are evaluated from one revision: if another one arrives meanwhile, they are all evaluated again,
+ * from memory and in one turn; missing data is read before that.
  */
 export function createEngine(rules: readonly ReadyRule[]) {
   const kinds = new Map(rules.map((rule) => [rule, kindsOf(rule)]));
@@ -96,7 +96,7 @@ export function createEngine(rules: readonly ReadyRule[]) {
   ): Promise<Outcome> => {
     const turns = decideAll(rules, kinds, request, overrides);
     let turn = turns.next();
-    // The bootstrap has none, and LaunchDarkly's own layout neither.
+    // Neither the bootstrap nor LaunchDarkly's own layout has one.
     const revision = () => {
       const { source, rev } = Object(reader.status?.());
       return source + rev;
@@ -127,7 +127,7 @@ export function createEngine(rules: readonly ReadyRule[]) {
           if (reason.kind === 'ERROR' && reason.errorKind === 'CLIENT_NOT_READY') lacking ??= turn.value;
           turn = turns.next(detail);
         }
-        // What could not be read is not waited for again.
+        // Do not wait again for data that could not be read.
         if (!lacking || tried.has(lacking.flagKey)) return turn.value;
         // Such as Big Segments that only the newer flags use.
         tried.add(lacking.flagKey);
@@ -151,7 +151,7 @@ function kindsOf({ variations }: ReadyRule): ReadonlySet<Kind> {
   return kinds;
 }
 
-/** Asks for one flag after the other, each once, and for none that could change nothing any more. */
+/** Evaluates one flag after the other, each once, and none that could no longer change anything. */
 function* decideAll(
   rules: readonly ReadyRule[],
   kinds: ReadonlyMap<ReadyRule, ReadonlySet<Kind>>,
@@ -194,7 +194,7 @@ export function newOutcome(): Outcome {
 function choose({ variations, otherwise }: ReadyRule, { value, variationIndex, reason }: Given) {
   const failed = reason.kind === 'ERROR';
   const overridden = reason.kind === 'OVERRIDE';
-  // Without a variation, such as of a flag that is off, the value is the fallback that was asked with: another rule's, perhaps.
+  // Without a variation, as for a flag that is off, the value is the fallback of the evaluation, which may be another rule's.
   const isOurs = failed || variationIndex === null;
   const known = !isOurs && variations.has(String(value));
   const why = failed ? reason.errorKind : known || isOurs || overridden ? undefined : UNKNOWN;

@@ -2,8 +2,8 @@ import type { CloudFrontHeaders } from 'aws-lambda';
 import { setHeader } from './headers.ts';
 
 /**
- * A page that shows a preview is for the tester alone, and no search engine should list it. CloudFront's cache keeps what it
- * received from the origin, which is what any viewer of the variant gets.
+ * A page that shows a preview is for the tester alone, and no search engine should list it. CloudFront's cache keeps the
+ * origin's answer, which is the one for any viewer of the variant.
  */
 export function markPreviewed(headers: CloudFrontHeaders, decision: string | undefined): void {
   if (!decision || !/reason=OVERRIDE\b/.test(decision)) return;

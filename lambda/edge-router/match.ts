@@ -5,7 +5,7 @@ import { compileWildcards } from './wildcards.ts';
 
 /**
  * Returns what the last `*` of the path that matched stands for; without a path, the path without its first slash. Undefined: the rule
- * is not for this request.
+ * does not match this request.
  */
 export function compileWhen({
   path,

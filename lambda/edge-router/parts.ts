@@ -7,7 +7,7 @@ import type { Outcome, ReadyRule } from './engine.ts';
 import { addResponseHeader, DEFAULT_COOKIE_NAME, merged } from './headers.ts';
 import { readyRules } from './ready-rules.ts';
 
-/** What viewer-request needs for rules and attributes. The bundle of a router without them does not carry it. */
+/** What viewer-request needs for rules and attributes. The bundle of a router without them does not contain it. */
 export interface Parts {
   readonly rules: readonly ReadyRule[];
   added(request: CloudFrontRequest): Added;

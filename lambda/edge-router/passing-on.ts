@@ -7,8 +7,8 @@ interface Wrapped<Cf> {
 const TELL_MS = 60_000;
 
 /**
- * Makes a handler that never rejects: CloudFront would answer 502. If `work` throws, `instead` is done; if that throws as well, what
- * CloudFront sent goes on as it is.
+ * Makes a handler that never rejects, because CloudFront would answer 502. If `work` throws, `instead` is called; if that throws as well,
+ * the event is passed on unchanged.
  */
 export function passingOn<Cf extends { readonly request: unknown }, Result>(
   work: (cf: Cf) => Result | Promise<Result>,

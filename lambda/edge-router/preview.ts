@@ -1,4 +1,4 @@
-/** Previews: a tester with a signed link sees the values of flags that it names. */
+/** Previews: a tester with a signed link gets the flag values that it names. */
 import { createPublicKey, type KeyObject, verify } from 'node:crypto';
 import type {
   CloudFrontHeaders,
@@ -21,8 +21,8 @@ interface Previews {
   /** The answer to a request for a preview link; undefined for all other requests. */
   answer(request: CloudFrontRequest): CloudFrontResultResponse | undefined;
   /**
-   * The values of the previewed flags by key; undefined without a preview. Takes the cookie out of the request: no origin
-   * needs the token, and with it a tester would not share the cache with viewers of the same variant. The same again for the same request.
+   * The values of the previewed flags by key; undefined without a preview. Removes the cookie from the request: no origin
+   * needs the token, and with it a tester would not share the cache with viewers of the same variant. Repeatable for the same request.
    */
   overrides(request: CloudFrontRequest): Readonly<Record<string, unknown>> | undefined;
 }
@@ -45,7 +45,7 @@ export function createPreviews(config: PreviewConfig, now: () => number = Date.n
     return keys.some((key) => verify(null, message, key, signature));
   }
 
-  /** The token if it counts, or else why it does not. */
+  /** The token if it is valid, or else why it is not. */
   function check(token: string, host: string | undefined): PreviewToken | string {
     const read = known?.token === token ? known.read : readPreview(token, signed);
     if (!read) return 'is not valid: it is incomplete, or signed with a key that this site does not accept';
@@ -146,7 +146,7 @@ function page(status: string, text: string): CloudFrontResultResponse {
   return made(status, `${text}\n`, { 'content-type': 'text/plain; charset=utf-8' });
 }
 
-/** The address has the token in it, so it is sent to no other site. */
+/** The address contains the token, so it must not be sent to any other site. */
 function made(status: string, body: string, own: Readonly<Record<string, string>>): CloudFrontResultResponse {
   const headers: CloudFrontHeaders = {};
   const always = { 'cache-control': 'no-store', 'referrer-policy': 'no-referrer', 'x-robots-tag': 'noindex' };

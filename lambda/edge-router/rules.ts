@@ -1,15 +1,15 @@
 /**
- * What the router does with a request, by flags. Types only, and what the functions must agree upon; `check-rules.ts` says what
+ * What the router does with a request, by flags: types, and what the functions must agree on. `check-rules.ts` defines what
  * is accepted.
  */
 import { createHash } from 'node:crypto';
 
 /**
- * A flag, which requests it is for, and what each of its variations does. Rules are tried in order. Of each kind of choice (an origin,
- * a path, an answer or redirect) the first one counts, while headers of several rules add up.
+ * A flag, the requests that it applies to, and what each of its variations does. Rules are tried in order. The first origin, the first
+ * path, and the first answer or redirect are used, while headers of several rules accumulate.
  */
 export interface Rule {
-  /** All that is named must match. Default: every request. */
+  /** All conditions must match. Default: every request. */
   readonly when?: When;
   readonly flagKey: string;
   /** By the flag's value: a string, or `true`, `false` or a number in quotes. */
@@ -21,7 +21,7 @@ export interface Rule {
 /** `*` stands for any text, `?` for one character; of several patterns one must match. */
 export type Patterns = string | readonly string[];
 
-/** For a header, cookie or query parameter also: whether it is there at all. */
+/** For a header, cookie or query parameter, `true` and `false` test whether it is present. */
 export type Presence = Patterns | boolean;
 
 /** The request as the viewer sent it. */

@@ -1,4 +1,4 @@
-/** Shadow traffic: requests that a site or a load tester sends a second time, to see how a variant bears it. */
+/** Shadow traffic: requests that a site or a load tester sends a second time, to test a variant with real traffic. */
 import type { CloudFrontRequest, CloudFrontRequestEvent } from 'aws-lambda';
 import { headersOf, SHADOW_HEADER, setHeader } from './headers.ts';
 
@@ -15,7 +15,7 @@ export interface ShadowSettings {
 
 /**
  * Shadow traffic is decided by `uncounted`, all other requests by `counted`. The origin gets `x-flag-shadow: 1` with shadow traffic, and
- * the header that has the secret with no request, whatever is in it. Viewers cannot set either.
+ * never the header that has the secret, whatever its value. Viewers cannot set either.
  */
 export function withShadow<R>(
   { header, value }: ShadowSettings,
@@ -26,7 +26,7 @@ export function withShadow<R>(
     const headers = headersOf(request);
     const sent: unknown = headers[header];
     const isShadow = Array.isArray(sent) && sent.some((one) => one?.value === value);
-    // Also what is nearly the secret, or has it somewhere.
+    // Also values that resemble or contain the secret.
     delete headers[header];
     delete headers[SHADOW_HEADER];
     if (isShadow) setHeader(headers, SHADOW_HEADER, '1');

@@ -1,4 +1,4 @@
-/** What testers use: previews and shadow traffic. A router without either does not carry it. */
+/** What testers use: previews and shadow traffic. A router without either has no code for them. */
 import type { CloudFrontRequest, CloudFrontRequestEvent, CloudFrontResultResponse } from 'aws-lambda';
 import type { Report } from '../edge-reader/index.ts';
 import type { ViewerRequestConfig } from './config.ts';

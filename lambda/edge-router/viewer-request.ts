@@ -24,9 +24,9 @@ type Handler<Result> = (event: CloudFrontRequestEvent) => Promise<Result>;
 export interface ViewerRequestOptions {
   /** The values, by flag key, that this request gets whatever the flags say. */
   overrides?(request: CloudFrontRequest): Overrides | undefined;
-  /** Whether it is for shadow traffic, which has the mark of it. Others cannot send that. */
+  /** Whether it is for shadow traffic, and so sets that header. Viewers cannot send it. */
   readonly isShadow?: boolean;
-  /** Counts what was decided as exposures. The reader must be one whose evaluations `observe` is told. */
+  /** Counts decisions as exposures. The reader must report its evaluations to `observe`. */
   readonly exposures?: ShownExposures | undefined;
 }
 
@@ -36,7 +36,7 @@ export interface ViewerRequestOptions {
  *
  * A viewer can still choose a variant by trying ids in the cookie, but not by sending a header.
  *
- * While a flag cannot be evaluated, or without an id to evaluate it for, its default counts; the decision header says why. An id
+ * While a flag cannot be evaluated, or without an id to evaluate it for, its default applies; the decision header says why. An id
  * under which nothing could be evaluated is not stored. Never rejects: an unexpected request goes on to the default
  * variant. AWS: "Lambda@Edge event structure"; Node.js 24 supports async handlers only.
  */
@@ -85,7 +85,7 @@ export function createRouter(
       ({ flagKey, variation, reason, kind }) =>
         `${flagKey}=${variation}; reason=${reason}${kind === 'evaluated' ? source : ''}`,
     );
-    // Without a flag too, so that one can see that the router is there.
+    // Also without a flag, to show that the router is in place.
     const decision = decided.join(', ') || otherwise;
     put(variantHeader, [outcome.origin ?? defaultVariant, ...outcome.requestHeaders].join(','));
     put(DECISION_HEADER, decision);

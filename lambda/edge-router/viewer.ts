@@ -3,9 +3,9 @@ import type { CloudFrontHeaders, CloudFrontRequest } from 'aws-lambda';
 import type { Consent, ViewerSettings } from './config.ts';
 import { cookieValue, headerValue, isSiteId, storedId } from './headers.ts';
 
-/** Who a request comes from, as the flag sees it. */
+/** The viewer of a request, as the flag sees it. */
 export interface Viewer {
-  /** The context's key, to which percentages are applied. Absent: the flag is not asked, and the default variant is served. */
+  /** The context's key, to which percentages are applied. Absent: the flag is not evaluated, and the default variant is served. */
   readonly key?: string;
   /** Whether the key is ours, so that it says nothing about a person. */
   readonly anonymous: boolean;
@@ -37,7 +37,7 @@ export function createIdentify(settings: Identifying): (request: CloudFrontReque
     if (without === 'per-request') return { key: randomUUID(), anonymous: true };
     const address = without === 'address' ? addressId(clientIp, epoch) : undefined;
     const store = mayStore ? (address ?? randomUUID()) : undefined;
-    // An id that cannot be stored would be another one for each request.
+    // If the id cannot be stored, each request would get a new one.
     const key = address ?? (without === 'new-id' ? store : undefined);
     return { anonymous: true, ...(key !== undefined && { key }), ...(store !== undefined && { store }) };
   };

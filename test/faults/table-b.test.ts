@@ -96,7 +96,7 @@ async function openWitness({ upstream, relay }: Running) {
 
 const attribute = (bytes: number) => gzipSync(`{"kind":"user","key":"k","a":[${'{},'.repeat(bytes / 3)}{}]}`);
 
-test('B1: eight streams whose contexts unpack to 5 MiB cost 503 with Retry-After, and nobody else anything @heavy', async () => {
+test('B1: eight streams whose contexts unpack to 5 MiB get 503 with Retry-After, and others are not affected @heavy', async () => {
   const running = await common();
   const { relay } = running;
   const changed = await openWitness(running);
@@ -121,7 +121,7 @@ test.each(
         ['50 times 60 MB of one string', Buffer.from(`[{"kind":"custom","key":"${'x'.repeat(60_000_000)}"}]`), 50],
       ]
     : [['66 MB of empty objects', Buffer.from(`[${'{},'.repeat(22_000_000)}{}]`), 1]],
-)('B2: events that unpack to %s end nothing @heavy', async (_what, events, times) => {
+)('B2: events that unpack to %s do not end the relay @heavy', async (_what, events, times) => {
   const running = await common();
   const { relay } = running;
   const changed = await openWitness(running);
@@ -196,7 +196,7 @@ fully('B5: browsers that open streams and never read do not keep a server SDK fr
   await relay.expectWell();
 });
 
-test('B6: a value that nests 3,900 levels deep costs its flag, and the process nothing', async () => {
+test('B6: a value that nests 3,900 levels deep affects its flag alone, not the process', async () => {
   const running = await common();
   const { relay, upstream } = running;
   const stream = await readStream({ port: relay.port, path: `/eval/${environmentId}/${user}` });
@@ -218,7 +218,7 @@ test('B6: a value that nests 3,900 levels deep costs its flag, and the process n
 const logged = (relay: OneRelay, pattern: RegExp) =>
   eventually(() => expect(relay.output().stdout + relay.output().stderr).toMatch(pattern));
 
-test('B7: a certificate whose key is another one is refused at start, by its name @heavy', async () => {
+test('B7: a certificate that does not match its key is refused at start, by its name @heavy', async () => {
   const certificate = opened(await createAuthority('relay.example'));
   const other = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey;
   const key = join(certificate.file, '../other-key.pem');
@@ -359,7 +359,7 @@ fully("B16: the image's health check passes for a relay with TLS", async () => {
   expect({ code: await check.exited, ...check.output() }).toMatchObject({ code: 0 });
 });
 
-test('B18: a request for events that LaunchDarkly does not answer holds back no others @heavy', async () => {
+test('B18: a request with events that LaunchDarkly does not answer delays no others @heavy', async () => {
   const received = new Set<string>();
   let hung = 0;
   const launchDarkly = createServer((request, response) => {
@@ -405,7 +405,7 @@ test('B19: on SIGHUP a relay drains as on SIGTERM, or goes on', async () => {
   }
 });
 
-test('B20: lastError in /status says what the matter is', async () => {
+test('B20: lastError in /status gives the reason', async () => {
   const { upstream, relay } = await common();
   const { answer } = upstream;
   behind(() => {

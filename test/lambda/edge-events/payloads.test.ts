@@ -84,7 +84,7 @@ describe('of a flag with many fallbacks', () => {
   });
   const gone = (value: unknown) => withFallback(value, { value, unknown: true, count: 1 });
 
-  test('100 are told apart, and all evaluations are counted', () => {
+  test('100 different fallbacks of a flag are distinguished, and all evaluations are counted', () => {
     const values = Array.from({ length: 150 }, (_, index) => ({ index }));
     const { summaries, folded } = mergeSummaries([...values, ...values].map(gone));
     expect(folded).toBe(100);

@@ -182,7 +182,7 @@ test('summaries of several lines are added up, those with another fallback apart
   expect(analytics(launchDarkly)).toEqual([{ ...summary(12), endDate: at + 5 }, summary(2, 'new', 'other')]);
 });
 
-test('a hundred fallbacks of a flag are told apart, and how many evaluations had another one is said', async () => {
+test('a hundred fallbacks of a flag are distinguished, and the log says how many evaluations had another one', async () => {
   const { collect, launchDarkly, said } = await start();
   const summaries = Array.from({ length: 102 }, (_, index) => summary(3, 'new', `fallback ${index}`));
   await collect(subscription([line(...summaries)]));
@@ -233,7 +233,7 @@ test('lines that cannot be used are counted and named, and cost the others nothi
   });
 });
 
-test('what a viewer can have a function log is no line of the reader', async () => {
+test('text that a viewer makes a function log is not taken for a line of the reader', async () => {
   const { collect, launchDarkly, said } = await start();
   const forged = line(summary(1_000));
   const inJson = (message: unknown, more: object = {}) =>
@@ -296,7 +296,7 @@ test('a line is read that was written while the module was loaded, without a req
   await eventually(() => expect(count(analytics(launchDarkly))).toBe(7));
 });
 
-test('what functions could not write is said', async () => {
+test('the log says how much the functions could not write', async () => {
   const { collect, said } = await start();
   const lost = { evaluations: 2, events: 3 };
   await collect(subscription([JSON.stringify({ edgeFlagExposures: 1, events: [], lost })]));

@@ -132,7 +132,7 @@ test.each(['beta', 7, { a: 1 }, null])(
   },
 );
 
-test('the cookie leaves every request before anything looks at it, also one that cannot be handled', async () => {
+test('the cookie is removed from every request before anything else reads it, also from one that cannot be handled', async () => {
   const token = tokenOf();
   const event = requestEvent('viewer-request', { Host: host });
   const { request } = event.Records[0]!.cf;
@@ -323,7 +323,7 @@ test('whatever a link or a cookie has in it, the answer is one that CloudFront a
 describe('shadow traffic', () => {
   const shadow = { header: 'x-shadow-key', value: 'a-secret-of-the-load-tester' };
 
-  test('is decided like any request and marked for the origin, but not counted', async () => {
+  test('shadow traffic is decided like any request and marked for the origin, but not counted', async () => {
     const { open, asked, counted } = siteOf({ shadow, value: 'canary' });
     const request = await open({ 'X-Shadow-Key': shadow.value });
     expect(header(request, 'x-flag-decision')).toBe('checkout=canary; reason=FALLTHROUGH');
@@ -358,7 +358,7 @@ describe('shadow traffic', () => {
     expect(JSON.stringify(got)).not.toContain(shadow.value);
   });
 
-  test('is not what a viewer says it is', async () => {
+  test('a request is not shadow traffic because a viewer says so', async () => {
     const { open, counted } = siteOf({ shadow });
     const guesses: Record<string, string>[] = [{ 'X-Shadow-Key': 'guess' }, { 'X-Flag-Shadow': '1' }, {}];
     for (const sent of guesses) expect(header(await open(sent), 'x-flag-shadow')).toBeUndefined();
@@ -369,7 +369,7 @@ describe('shadow traffic', () => {
     expect(without.counted).toHaveLength(1);
   });
 
-  test('may have a preview', async () => {
+  test('shadow traffic may have a preview', async () => {
     const { open, counted } = siteOf({ shadow });
     const request = await open({ 'X-Shadow-Key': shadow.value, ...cookieWith(tokenOf()) });
     expect([header(request, 'x-flag-variant'), header(request, 'x-flag-shadow')]).toEqual(['canary', '1']);

@@ -716,7 +716,7 @@ const ofVariations = (rules: number, variations: number, to: (n: number, i: numb
     }),
   );
 
-test('of very many circles, ten are told @heavy', () => {
+test('of very many circles, ten are reported @heavy', () => {
   const said = messageOf({ rules: ofVariations(15, 20, (n, i) => `/p${(n + i + 1) % 15}/*?k=${i}`) });
   expect(said.split('\n')[0]).toBe('10 problems:');
 });
@@ -883,7 +883,7 @@ test('rules may stand beside the flag of the simple form, or alone, but not deci
   expect(messageOf({ rules: Array.from({ length: 101 }, () => rule({})) })).toContain('rules: 101 are too many');
 });
 
-test('all problems of all rules are told at once, one in a line', () => {
+test('all problems of all rules are reported at once, each on a line of its own', () => {
   const rules = [rule({ flagKey: '' }), rule({ variations: { on: { origin: 'beta', rewrite: 'a' } } })];
   const [first, ...others] = messageOf({ rules }).split('\n');
   expect(first).toBe('3 problems:');

@@ -58,7 +58,7 @@ describe('wildcards', () => {
   });
 });
 
-describe('a rule is for requests', () => {
+describe('a rule matches requests', () => {
   const isFor = async (when: Rule['when'], sent: Parameters<typeof serve>[2]) => {
     const rules: Rule[] = [{ ...(when && { when }), flagKey: 'f', variations: { on: { origin: 'canary' } } }];
     return (await serve({ rules }, { f: 'on' }, sent)).origin === 'canary.example.com';
@@ -112,7 +112,7 @@ describe('an action', () => {
     rules: [{ ...(when && { when }), flagKey: 'f', variations: { on: variation, off: {} } }],
   });
 
-  test('chooses an origin', async () => {
+  test('an action chooses an origin', async () => {
     expect(await serve(action({ origin: 'canary' }), { f: 'on' })).toMatchObject({
       origin: 'canary.example.com',
       key: { variant: 'canary' },
@@ -125,7 +125,7 @@ describe('an action', () => {
     });
   });
 
-  test('chooses an origin with a second one, for when CloudFront calls again because the first has failed', async () => {
+  test('an action chooses an origin and its fallback, which is used when CloudFront calls again because the first has failed', async () => {
     const again = { fallbacks: ['sorry.example.com'] };
     expect(await serve(action({ origin: 'beta' }), { f: 'on' }, {}, again)).toMatchObject({
       origin: 'stable.example.com',
@@ -174,7 +174,7 @@ describe('an action', () => {
     expect([values(answer.headers, 'location'), decision]).toEqual([[location], 'f=on; reason=FALLTHROUGH']);
   });
 
-  test('redirects no page to itself, and none to an address that is too long', async () => {
+  test('an action redirects no page to itself, and none to an address that is too long', async () => {
     const settings = action({ redirect: { to: '/sorry', status: 307 } });
     expect(await serve(settings, { f: 'on' }, { uri: '/a' })).toMatchObject({ answer: { status: '307' } });
     expect(await serve(settings, { f: 'on' }, { uri: '/sorry' })).toMatchObject({ origin: 'stable.example.com' });
@@ -186,7 +186,7 @@ describe('an action', () => {
     expect(await serve(long, { f: 'on' }, { uri })).toMatchObject({ origin: 'stable.example.com' });
   });
 
-  test('answers', async () => {
+  test('an action answers without an origin', async () => {
     const answer = action({ answer: { status: 503, body: 'Back soon.' }, responseHeaders: { 'retry-after': '60' } });
     expect((await serve(answer, { f: 'on' })).answer).toMatchObject({
       status: '503',
@@ -210,7 +210,7 @@ describe('an action', () => {
     expect(empty).not.toHaveProperty('body');
   });
 
-  test('that answers or redirects gives a new viewer the cookie itself, since viewer-response does not run', async () => {
+  test('an action that answers or redirects sets the cookie of a new viewer itself, because viewer-response does not run', async () => {
     const settings = {
       ...action({ redirect: { to: '/new' }, responseHeaders: { 'set-cookie': 'seen=1' } }),
       viewer: { epoch: '2' },
@@ -227,7 +227,7 @@ describe('an action', () => {
     expect(values(known.answer.headers, 'set-cookie')).toEqual(['seen=1']);
   });
 
-  test('sends origins headers that viewers cannot, with a cache key of their own', async () => {
+  test('an action sends origins headers that viewers cannot send, with a cache key of their own', async () => {
     const settings = action({ requestHeaders: { 'x-new-search': 'yes', 'x-mode': 'fast' } });
     const sent = { headers: { 'X-New-Search': 'guessed', 'X-Mode': 'guessed', 'X-Other': 'kept' } };
     const on = await serve(settings, { f: 'on' }, sent);
@@ -241,7 +241,7 @@ describe('an action', () => {
     expect(later.key?.variant).not.toBe(on.key?.variant);
   });
 
-  test('sets headers of the response, which are in no cache key', async () => {
+  test('an action sets headers of the response, which are not in the cache key', async () => {
     const settings = action({ responseHeaders: { 'x-powered-by': 'us', 'x-new': '1', 'set-cookie': 'ab=on' } });
     const on = await serve(settings, { f: 'on' });
     const off = await serve(settings, { f: 'off' }, { headers: { 'x-flag-response': Object.keys(on)[0]! } });
@@ -252,7 +252,7 @@ describe('an action', () => {
     expect(on.key).toEqual(off.key);
   });
 
-  test('of a flag whose value is true, a number or a text is found under that value', async () => {
+  test('the action of a flag whose value is true, a number or a text is found under that value', async () => {
     const rules = (name: string): Settings => ({
       rules: [{ flagKey: 'f', variations: { [name]: { origin: 'canary' } } }],
     });
@@ -280,7 +280,7 @@ describe('several rules', () => {
     },
   ];
 
-  test('may all apply: the first choice of an origin counts, headers add up, and the first of a name counts', async () => {
+  test('several rules may apply: the first origin is used, headers accumulate, and of one name the first is used', async () => {
     const { origin, answer, forwarded, decision, key } = await serve(
       { rules: both },
       { checkout: 'new', search: true },
@@ -293,7 +293,7 @@ describe('several rules', () => {
     expect(key?.variant).toMatch(/^canary,[0-9a-f]{8}$/);
   });
 
-  test('that add the same header to requests: the first one counts, whichever it is', async () => {
+  test('of several rules that add the same header to requests, the first one is used', async () => {
     const adding = (flagKey: string): Rule => ({
       flagKey,
       variations: { on: { requestHeaders: { 'x-by': flagKey } } },
@@ -307,12 +307,12 @@ describe('several rules', () => {
     }
   });
 
-  test('leave the origin to the next one if a variation chooses none', async () => {
+  test('a rule leaves the origin to the next one if its variation chooses none', async () => {
     const flags = { checkout: 'old', search: true };
     expect((await serve({ rules: both }, flags, { uri: '/checkout/1' })).origin).toBe('beta.example.com');
   });
 
-  test('come before the flag of the simple form, which is not asked when its choice is made', async () => {
+  test('rules come before the flag of the simple form, which is not evaluated when they have made its choice', async () => {
     const settings = { rules: both, flagKey: 'site' };
     const decided = await serve(settings, { checkout: 'new', site: 'beta' }, { uri: '/checkout/1' });
     expect([decided.origin, decided.asked]).toEqual(['canary.example.com', ['checkout', 'search']]);
@@ -321,7 +321,7 @@ describe('several rules', () => {
     expect(other.decision).toBe('search=false; reason=ERROR FLAG_NOT_FOUND, site=canary; reason=FALLTHROUGH');
   });
 
-  test('end with the first answer or redirect; none after it is looked at', async () => {
+  test('no rule after the first answer or redirect is evaluated', async () => {
     const rules: Rule[] = [
       { flagKey: 'one', variations: { on: { origin: 'canary', responseHeaders: { 'x-one': '1' } } } },
       { flagKey: 'two', variations: { on: { answer: { status: 200, body: 'two' } }, off: {} } },
@@ -334,7 +334,7 @@ describe('several rules', () => {
     expect(values(next.answer.headers, 'location')).toEqual(['/three']);
   });
 
-  test('of one flag ask for it once', async () => {
+  test('a flag of several rules is evaluated once', async () => {
     const rules: Rule[] = [
       { when: { path: '/a/*' }, flagKey: 'f', variations: { on: { origin: 'canary' } } },
       { flagKey: 'f', variations: { on: { responseHeaders: { 'x-on': '1' } } } },
@@ -371,7 +371,7 @@ describe('several rules', () => {
     expect([asked, decision]).toEqual([[], 'f=old; reason=NO_VIEWER_ID']);
   });
 
-  test('store no id when no rule is for the request, or no flag could be evaluated', async () => {
+  test('no id is stored when no rule matches the request, or no flag could be evaluated', async () => {
     const stored = async (flags: Flags, uri: string) =>
       values((await serve({ rules: both.slice(0, 1) }, flags, { uri })).answer.headers, 'set-cookie')?.length;
     expect(await stored({ checkout: 'new' }, '/checkout/1')).toBe(2);
@@ -381,7 +381,7 @@ describe('several rules', () => {
     expect([decision, asked]).toEqual(['none', []]);
   });
 
-  test('are all decided from one revision, however often another one arrives', async () => {
+  test('all rules of a request are decided from one revision, however often another one arrives', async () => {
     const rules: Rule[] = ['one', 'two', 'three'].map((flagKey) => ({
       flagKey,
       variations: { 1: { responseHeaders: { [`x-${flagKey}`]: '1' } }, 2: {}, 3: {}, 4: {} },
@@ -410,7 +410,7 @@ describe('several rules', () => {
     }
   });
 
-  test('whose newer revision cannot be read are not waited for again', async () => {
+  test('a request does not wait again for a newer revision that could not be read', async () => {
     const rules: Rule[] = ['one', 'two', 'three'].map((flagKey) => ({ flagKey, variations: { 1: {} } }));
     let asked = 0;
     const notReady: Detail = {
@@ -433,7 +433,7 @@ describe('several rules', () => {
     expect(asked).toBe(4);
   });
 
-  test('take the values of overrides before the reader is asked, and say so', async () => {
+  test('rules use the values of overrides instead of the reader, and the decision header says so', async () => {
     const overrides = { checkout: 'new', unknown: 1 };
     const { asked, decision, origin, answer } = await serve(
       { rules: both.slice(0, 1) },
@@ -548,7 +548,7 @@ describe('the context', () => {
   const contextOf = async (settings: Settings, sent: Parameters<typeof serve>[2]) =>
     (await serve({ rules, ...settings }, { f: 'on' }, sent)).contexts[0];
 
-  test('has the attributes of the request, those that settings name, and further kinds', async () => {
+  test('the context has the attributes of the request, those named in settings, and further kinds', async () => {
     const settings: Settings = {
       attributes: { plan: { cookie: 'plan' }, beta: { query: 'beta' }, locale: { header: 'accept-language' } },
       contexts: { organization: { key: { header: 'x-org' }, attributes: { tier: { cookie: 'tier' } } } },
@@ -583,7 +583,7 @@ describe('the context', () => {
     });
   });
 
-  test('lacks what the request lacks, and what is too long', async () => {
+  test('the context lacks what the request lacks, and what is too long', async () => {
     const settings: Settings = { attributes: { plan: { cookie: 'plan' }, beta: { query: 'beta' } } };
     const sent = { querystring: `beta=${'x'.repeat(1_025)}` };
     const context = await contextOf(settings, sent);
@@ -593,7 +593,7 @@ describe('the context', () => {
   });
 });
 
-describe('an event that nobody expects', () => {
+describe('an unexpected event', () => {
   const rules: Rule[] = [
     {
       when: { path: '/a/*', host: '*', cookie: { a: '*' }, query: { b: '*' }, header: { c: '*' } },
@@ -682,7 +682,7 @@ describe('an event that nobody expects', () => {
     }
   });
 
-  test('of the documented kind is served without a word in the log', async () => {
+  test('an event of the documented kind is served without a line in the log', async () => {
     const event = requestEvent('viewer-request', { Cookie: 'a=1', C: '1' });
     Object.assign(event.Records[0]!.cf.request, {
       uri: '/a/b',

@@ -41,7 +41,7 @@ describe('no problem is found in', () => {
     ['a flag with unknown fields', { ...flag, fromTheFuture: { any: 'thing' } }],
   ])('%s', (_, data) => void expect(describeFlagProblem(data)).toBeUndefined());
 
-  test('a segment', () => {
+  test('no problem is found in a complete segment', () => {
     const rules = [{ id: '', clauses: [clause], weight: 5.5, bucketBy: 'key', rolloutContextKind: 'org' }];
     expect(describeSegmentProblem({ key: 's', version: 1, included: ['a'], rules, generation: null })).toBeUndefined();
   });
@@ -69,7 +69,7 @@ describe('the problem of an item names the path, the value and what is expected'
     [{ ...flag, salt: ['x'.repeat(200)] }, `salt must be a string, not ["${'x'.repeat(78)}…`],
   ])('%j', (data, problem) => void expect(describeFlagProblem(data)).toBe(problem));
 
-  test('for a segment, too', () => {
+  test('the problem of a segment names the path, the value and what is expected, too', () => {
     expect(describeSegmentProblem({ key: 's', version: 1, includedContexts: [{ values: 'a' }] })).toBe(
       'includedContexts[0].values must be an array, not "a"',
     );

@@ -87,7 +87,7 @@ test('the evaluator gives the Node SDK’s answers in the recorded random cases 
 
 describe('the vectors of typed methods', () => {
   const vectors = load<Vector & { valueType: 'bool' | 'int' | 'double' | 'string' | 'any' }>('typed-variation.json');
-  test('are 47', () => void expect(vectors).toHaveLength(47));
+  test('there are 47 vectors of typed methods', () => void expect(vectors).toHaveLength(47));
   test.each(vectors)('give the recorded answer: $id', ({ valueType, expect: expected, ...vector }) => {
     const evaluator = evaluatorOf(vector.flags, vector.segments);
     const args = [vector.flagKey, vector.context, vector.default as never] as const;
@@ -104,7 +104,7 @@ describe('the vectors of typed methods', () => {
 
 describe('the vectors of all flags', () => {
   const vectors = load<Vector & { options: object }>('all-flags.json');
-  test('are 26', () => void expect(vectors).toHaveLength(26));
+  test('there are 26 vectors of all flags', () => void expect(vectors).toHaveLength(26));
   test.each(vectors)(
     'give the recorded state: $id $options',
     ({ flags, segments, context, options, expect: expected }) => {
@@ -126,7 +126,7 @@ describe('the vectors of contexts', () => {
   }
   const vectors = load<ContextVector>('contexts.json');
   const hmac = (key: string, message: string) => createHmac('sha256', key).update(message).digest('hex');
-  test('are 35', () => void expect(vectors).toHaveLength(35));
+  test('there are 35 vectors of contexts', () => void expect(vectors).toHaveLength(35));
   test.each(vectors)('give the recorded kinds, key and hash: %j', (vector) => {
     const context = parseContext(vector.context);
     expect(context !== undefined).toBe(vector.valid);
@@ -139,7 +139,7 @@ describe('the vectors of contexts', () => {
 
 describe('the vectors of attribute references', () => {
   const vectors = load<{ ref: string; literal: boolean; nodeComponents: string[] | null }>('attribute-references.json');
-  test('are 78', () => void expect(vectors).toHaveLength(78));
+  test('there are 78 vectors of attribute references', () => void expect(vectors).toHaveLength(78));
   test.each(vectors)('give the recorded components: $ref literal: $literal', ({ ref, literal, nodeComponents }) => {
     expect(parseReference(ref, literal) ?? null).toEqual(nodeComponents);
   });
@@ -156,7 +156,7 @@ describe('the vectors of buckets', () => {
     readonly bucket: number;
   }
   const vectors = load<BucketVector>('bucket-values.json');
-  test('are 40', () => void expect(vectors).toHaveLength(40));
+  test('there are 40 vectors of buckets', () => void expect(vectors).toHaveLength(40));
   test.each(vectors)(
     'give the recorded bucket: $hashInput',
     ({ keyOfFlagOrSegment, salt, seed, bucketByValue, hashInput, sha1, bucket }) => {

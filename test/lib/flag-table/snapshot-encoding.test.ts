@@ -132,7 +132,7 @@ describe('an encoded body', () => {
     }
   });
 
-  it('may be empty', async () => {
+  it('an empty body can be encoded and decoded', async () => {
     const snapshot = await snapshotOf(await encodeBody({ prefix: '', items: [], rev, bank: 0 }));
     expect([...snapshot.items()]).toEqual([]);
     expect(snapshot.get('features', 'a')).toBeUndefined();
