@@ -24,20 +24,15 @@ export function jitter(ms: number, random: Random = Math.random): number {
 }
 
 /** Counts the failures of one thing. */
-interface Backoff {
-  /** Counts a failure and returns the delay before the next attempt, in ms. */
-  next(): number;
-  reset(): void;
-}
-
-export function createBackoff(times: BackoffTimes, random?: Random): Backoff {
+export function createBackoff(times: BackoffTimes, random?: Random) {
   let failures = 0;
   return {
-    next() {
+    /** Counts a failure and returns the delay before the next attempt, in ms. */
+    next(): number {
       failures += 1;
       return backoffMs(failures, times, random);
     },
-    reset() {
+    reset(): void {
       failures = 0;
     },
   };

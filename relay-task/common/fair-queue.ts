@@ -5,22 +5,14 @@ export type Lanes = readonly [string, string];
  * A queue whose lanes take turns, on both levels: however many wait in one lane, the first of another lane is next but one. In
  * a lane, the first comes first.
  */
-interface FairQueue<T> {
-  readonly size: number;
-  push(lanes: Lanes, item: T): void;
-  shift(): T | undefined;
-  /** False: it does not wait. */
-  remove(lanes: Lanes, item: T): boolean;
-}
-
-export function createFairQueue<T>(): FairQueue<T> {
+export function createFairQueue<T>() {
   const outer = new Map<string, Map<string, T[]>>();
   let size = 0;
   return {
-    get size() {
+    get size(): number {
       return size;
     },
-    push([first, second], item) {
+    push([first, second]: Lanes, item: T): void {
       size++;
       const inner = outer.get(first) ?? new Map<string, T[]>();
       outer.set(first, inner);
@@ -28,7 +20,7 @@ export function createFairQueue<T>(): FairQueue<T> {
       if (items) items.push(item);
       else inner.set(second, [item]);
     },
-    shift() {
+    shift(): T | undefined {
       for (const [first, inner] of outer) {
         outer.delete(first);
         for (const [second, items] of inner) {
@@ -42,7 +34,8 @@ export function createFairQueue<T>(): FairQueue<T> {
       }
       return undefined;
     },
-    remove([first, second], item) {
+    /** False: it does not wait. */
+    remove([first, second]: Lanes, item: T): boolean {
       const inner = outer.get(first);
       const items = inner?.get(second) ?? [];
       const index = items.indexOf(item);

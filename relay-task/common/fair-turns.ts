@@ -41,7 +41,7 @@ export function createFairTurns({ maxWaiting, now = () => performance.now() }: F
   let connections = false;
   let shortTurns = 0;
 
-  /** Whether this turn of the event loop has one. */
+  /** Whether this turn of the event loop has time left. */
   const hasTime = () => {
     schedule();
     return now() - began < SLICE_MS && !(connections && shortTurns < SHORT_TURNS);

@@ -28,18 +28,12 @@ export async function within<T>(ms: number, work: Promise<T>): Promise<T | undef
 }
 
 /** A loop's pause: one sleeper that others can wake. */
-interface Pause {
-  /** Resolves after `ms` (Infinity: only when woken). */
-  wait(ms: number): Promise<void>;
-  /** Ends the wait. Without one, the next wait ends at once, so that a call just before it is not lost. */
-  wake(): void;
-}
-
-export function createPause(): Pause {
+export function createPause() {
   let woken = false;
   let end: (() => void) | undefined;
   return {
-    wait(ms) {
+    /** Resolves after `ms` (Infinity: only when woken). */
+    wait(ms: number): Promise<void> {
       return new Promise((resolve) => {
         let timer: NodeJS.Timeout | undefined;
         end = () => {
@@ -52,7 +46,8 @@ export function createPause(): Pause {
         else if (ms !== Infinity) timer = setTimeout(end, Math.max(0, ms));
       });
     },
-    wake() {
+    /** Ends the wait. Without one, the next wait ends at once, so that a call just before it is not lost. */
+    wake(): void {
       woken = true;
       end?.();
     },

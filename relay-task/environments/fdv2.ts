@@ -2,29 +2,22 @@
 import type { Item } from '../../lib/flag-table/index.ts';
 import { type FDv2Event, intentEvent, itemEvent, transferredEvent } from '../common/fdv2-events.ts';
 
-export interface FDv2 {
-  /** Everything. `named`: whether the client named a state, which is not remembered. */
-  full(named: boolean): FDv2Event[];
-  /** What leads from that state to the present one. Undefined when it is not remembered: send `full`. */
-  since(basis: string): FDv2Event[] | undefined;
-  /** A change, for a client that has everything before it. */
-  update(items: readonly Item[]): FDv2Event[];
-}
-
 export function createFDv2(view: {
   items(): Iterable<Item>;
   state(): string;
   /** The items, tombstones included, that lead from that state to the present one, in sending order. */
   changesSince(state: string): readonly Item[] | undefined;
-}): FDv2 {
+}) {
   return {
-    full(named) {
+    /** Everything. `named`: whether the client named a state, which is not remembered. */
+    full(named: boolean): FDv2Event[] {
       const events = [intentEvent({ code: 'xfer-full', reason: named ? 'cant-catchup' : 'payload-missing' })];
       for (const item of view.items()) if (!item.deleted) events.push(itemEvent(item));
       events.push(transferredEvent(view.state()));
       return events;
     },
-    since(basis) {
+    /** What leads from that state to the present one. Undefined when it is not remembered: send `full`. */
+    since(basis: string): FDv2Event[] | undefined {
       const items = view.changesSince(basis);
       if (items === undefined) return undefined;
       const state = view.state();
@@ -32,6 +25,7 @@ export function createFDv2(view: {
       const intent = intentEvent({ code: 'xfer-changes', reason: 'stale' });
       return [intent, ...items.map(itemEvent), transferredEvent(state)];
     },
-    update: (items) => [...items.map(itemEvent), transferredEvent(view.state())],
+    /** A change, for a client that has everything before it. */
+    update: (items: readonly Item[]): FDv2Event[] => [...items.map(itemEvent), transferredEvent(view.state())],
   };
 }

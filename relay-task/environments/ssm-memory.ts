@@ -36,25 +36,6 @@ export const writtenAtOf = ({ writtenAt, modifiedAt }: Held): number => writtenA
 
 export type HeldParameters = ReadonlyMap<SsmParameterName, Held>;
 
-/** The last accepted value of every parameter; missing ones count for a while. */
-export interface SsmMemory {
-  /** The parameters whose values have to be read before the listing can be applied. */
-  wanted(listed: readonly Listed[]): readonly string[];
-  /**
-   * Parameters that were readable before, to be read again where nothing could be read: they tell whether one parameter
-   * is out of reach or all are.
-   */
-  controls(listed: readonly Listed[], decrypted: Decrypted): readonly string[];
-  apply(listed: readonly Listed[], values: ReadValues, now: number): void;
-  /** Everything that is held, as JSON, keys in plain text. Yields between two environments. */
-  save(): Generator<void, string>;
-  /** Loads the result of `save` into an empty memory. False: it is not what `save` makes. Never throws. */
-  restore(text: string): boolean;
-  environments(): ReadonlyMap<string, HeldParameters>;
-  /** Parameters that the relay does not know; each is returned once. */
-  takeUnknown(): readonly string[];
-}
-
 /**
  * Whether its present value could not be read, so that the held one, if any, is the one before. A value that only by itself
  * cannot be decrypted counts if that began after `since`, Unix ms.
@@ -90,7 +71,10 @@ export interface MemoryOptions {
   readonly settleMs: number;
 }
 
-export function createSsmMemory(options: MemoryOptions): SsmMemory {
+export type SsmMemory = ReturnType<typeof createSsmMemory>;
+
+/** The last accepted value of every parameter; missing ones count for a while. */
+export function createSsmMemory(options: MemoryOptions) {
   const environments = new Map<string, Map<SsmParameterName, Held>>();
   /** When settings were first missing, by path. */
   const gone = new Map<string, number>();
@@ -105,13 +89,18 @@ export function createSsmMemory(options: MemoryOptions): SsmMemory {
   }
 
   return {
-    wanted: (listed) =>
+    /** The parameters whose values have to be read before the listing can be applied. */
+    wanted: (listed: readonly Listed[]): readonly string[] =>
       listed.flatMap((one) => {
         const place = placeOf(one.name);
         return place !== undefined && one.text === undefined && !isUnchanged(heldOf(place), one) ? [one.name] : [];
       }),
 
-    controls(listed, decrypted) {
+    /**
+     * Parameters that were readable before, to be read again where nothing could be read: they tell whether one parameter
+     * is out of reach or all are.
+     */
+    controls(listed: readonly Listed[], decrypted: Decrypted): readonly string[] {
       const reachable = reachableIn(decrypted);
       const silent = new Set([...decrypted.keys()].map(environmentOf).filter((name) => !reachable.has(name)));
       if (silent.size === 0) return [];
@@ -124,7 +113,7 @@ export function createSsmMemory(options: MemoryOptions): SsmMemory {
       return [...own, ...(reachable.size === 0 ? others : [])].map(({ name }) => name);
     },
 
-    apply(listed, { decrypted, controls, awaited }, now) {
+    apply(listed: readonly Listed[], { decrypted, controls, awaited }: ReadValues, now: number): void {
       const reachable = new Set([...reachableIn(decrypted), ...reachableIn(controls)]);
       const present = new Set<string>();
       for (const one of keysFirst(listed)) {
@@ -153,9 +142,10 @@ export function createSsmMemory(options: MemoryOptions): SsmMemory {
       }
     },
 
-    environments: () => environments,
+    environments: (): ReadonlyMap<string, HeldParameters> => environments,
 
-    *save() {
+    /** Everything that is held, as JSON, keys in plain text. Yields between two environments. */
+    *save(): Generator<void, string> {
       const rows: string[] = [];
       for (const [environment, parameters] of environments) {
         rows.push(JSON.stringify([environment, [...parameters]]));
@@ -164,13 +154,15 @@ export function createSsmMemory(options: MemoryOptions): SsmMemory {
       return `[${rows.join(',')}]`;
     },
 
-    restore(text) {
+    /** Loads the result of `save` into an empty memory. False: it is not what `save` makes. Never throws. */
+    restore(text: string): boolean {
       const rows = parseSaved(text);
       for (const [environment, parameters] of rows ?? []) environments.set(environment, new Map(parameters));
       return rows !== undefined;
     },
 
-    takeUnknown() {
+    /** Parameters that the relay does not know; each is returned once. */
+    takeUnknown(): readonly string[] {
       const taken = unknown;
       unknown = [];
       return taken;

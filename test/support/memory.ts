@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
-import { createFDv2, type FDv2 } from '../../relay-task/environments/fdv2.ts';
+import { createFDv2 } from '../../relay-task/environments/fdv2.ts';
 import type { Change, ItemView, Store } from '../../relay-task/ports.ts';
 
 /** An environment's memory that a test changes by hand. It tells stores of changes, and returns them for streams. */
@@ -19,7 +19,7 @@ export interface Memory extends ItemView {
   digest(scope: Kind | 'all'): string;
   state(): string;
   /** Remembers no state. */
-  readonly fdv2: FDv2;
+  readonly fdv2: ReturnType<typeof createFDv2>;
   /** How often all items of a kind were read, which serialising needs. */
   readonly walks: number;
 }
