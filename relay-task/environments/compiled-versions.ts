@@ -1,10 +1,7 @@
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
 import { type CompiledItem, isLong, LITTLE, MOST_ROUNDS } from './compilers.ts';
 
-export interface Name {
-  readonly kind: Kind;
-  readonly key: string;
-}
+export type Name = Pick<Item, 'kind' | 'key'>;
 
 type Tables = { readonly [K in Kind]: Map<string, CompiledItem[K]> };
 

@@ -13,6 +13,7 @@ import type { Item, Kind } from '../../lib/flag-table/index.ts';
 import type { Kept } from '../common/kept.ts';
 import type { BigSegments, Memberships } from '../ports.ts';
 import { createCompiledItems, type ItemReports } from './compiled-items.ts';
+import type { Name } from './compiled-versions.ts';
 import { createClientView, mayBeSeen } from './evaluated.ts';
 import { createFlagLists } from './flag-lists.ts';
 import { createUnbounded } from './unbounded.ts';
@@ -69,7 +70,7 @@ export function createCompiled(
   const usersOfBigSegments = () =>
     dependencies.usersOf(unbounded.segments().map(({ key }) => ({ kind: 'segments', key })));
 
-  function affected(changes: readonly { readonly kind: Kind; readonly key: string }[]): Affected {
+  function affected(changes: readonly Name[]): Affected {
     const flagKeys = [...dependencies.usersOf(changes)];
     if (!bigSegments || unbounded.segments().length === 0) return { flagKeys, bigSegments: false };
     const users = usersOfBigSegments();

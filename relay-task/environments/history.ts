@@ -1,10 +1,7 @@
-import type { Item, Kind } from '../../lib/flag-table/index.ts';
+import type { Item } from '../../lib/flag-table/index.ts';
 
 /** The name of an item without its content, since the present content is always the one to send. */
-interface Name {
-  readonly kind: Kind;
-  readonly key: string;
-}
+type Name = Pick<Item, 'kind' | 'key'>;
 
 interface Step {
   readonly state: string;

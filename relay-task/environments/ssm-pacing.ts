@@ -50,8 +50,8 @@ const BURST = 10;
 const WIDEST_MS = 2_000;
 
 /**
- * The time between requests, in ms, for relays that share an account's limit and do not know of one another. Additive increase, multiplicative decrease of the rate, as in TCP: relays that are throttled alike arrive at the same share
- * of what SSM allows.
+ * The time between requests, in ms, for relays that share an account's limit and do not know of one another. Additive increase,
+ * multiplicative decrease of the rate, as in TCP: relays that are throttled alike arrive at the same share of what SSM allows.
  */
 export function createRequestPace(
   spacingMs: number,

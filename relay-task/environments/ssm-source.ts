@@ -47,9 +47,9 @@ export interface SsmSourceOptions {
 
 export interface SsmSource extends EnvironmentSource {
   /**
-   * How many keys exist in SSM that this process could never read, or whose environment it does not know. While there are any, an unknown credential may be one
-   * of them, so it is answered with 503 and not with 401. One that only by itself cannot be decrypted counts for the
-   * grace time at most.
+   * How many keys exist in SSM that this process could never read, or whose environment it does not know. While there are any, an
+   * unknown credential may be one of them, so it is answered with 503 and not with 401. A key that cannot be decrypted although others
+   * can counts for the grace time at most.
    */
   unread(): number;
 }

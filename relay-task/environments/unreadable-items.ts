@@ -6,7 +6,7 @@ import { readStored } from './stored.ts';
 /** How many unreadable changes are remembered; a whole set has a limit of its own. */
 const MOST_UNREADABLE = 10_000;
 
-const nameOf = ({ kind, key }: { readonly kind: Kind; readonly key: string }) => `${kind}/${key}`;
+const nameOf = ({ kind, key }: Pick<Item, 'kind' | 'key'>) => `${kind}/${key}`;
 
 /** The items that were invalid when they last arrived. `onSkipped` gets the problems of a store's items that are new. */
 export function createUnreadableItems(onSkipped: (problems: readonly string[]) => void) {
