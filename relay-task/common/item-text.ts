@@ -112,7 +112,7 @@ function readLittle(text: string, from: number, shape: Shape | undefined): Part 
 export function describeKeyProblem(key: string): string | undefined {
   if (key === '') return 'key must not be empty';
   // In UTF-8, as in stores, two such keys would be one.
-  return key.isWellFormed() ? undefined : 'key must be well-formed text, and has half of a surrogate pair';
+  return key.isWellFormed() ? undefined : 'key must be well-formed text, but contains half of a surrogate pair';
 }
 
 /**

@@ -25,7 +25,7 @@ export async function readArchiveFile(path: string, limits: ArchiveLimits = {}):
   const checksum = files.get(CHECKSUM);
   files.delete(CHECKSUM);
   if (!checksum) throw new Error(`it has no ${CHECKSUM}`);
-  if (!matches(checksum, files)) throw new Error(`its files are not those of its ${CHECKSUM}`);
+  if (!matches(checksum, files)) throw new Error(`its files do not match its ${CHECKSUM}`);
   return files;
 }
 
@@ -43,7 +43,7 @@ async function unpack(path: string, limits: ArchiveLimits): Promise<Map<string, 
     }
     // The reader enforces the size that the header states.
     totalBytes += size;
-    if (size >= maxFileBytes) throw new Error(`its file ${file} has ${size} bytes, ${maxFileBytes} are too many`);
+    if (size >= maxFileBytes) throw new Error(`its file ${file} has ${size} bytes and must have fewer than ${maxFileBytes}`);
     if (totalBytes > maxTotalBytes) throw new Error(`its files have more than ${maxTotalBytes} bytes`);
     files.set(file, await collect(entry));
   }

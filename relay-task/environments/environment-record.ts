@@ -65,9 +65,9 @@ export function parseEnvironmentRecord(data: unknown, id: string): EnvironmentRe
   const problems: string[] = [];
   const { text, count, flag, keys } = readersOf(data, problems);
   const innerId = text('envId');
-  if (!id.isWellFormed()) problems.push('the ID must be well-formed text, and has half of a surrogate pair');
+  if (!id.isWellFormed()) problems.push('the ID must be well-formed text, but contains half of a surrogate pair');
   if (id.length > LONGEST_ID) problems.push(`the ID must have at most ${LONGEST_ID} characters, not ${id.length}`);
-  if (innerId !== id) problems.push(`envId must be ${showJson(id)} as outside, not ${showJson(innerId)}`);
+  if (innerId !== id) problems.push(`envId must be the ID ${showJson(id)}, not ${showJson(innerId)}`);
   const statement: KeyStatement = {
     ...readSdkKey(data, problems),
     sdkKeys: keys('sdkKeys'),

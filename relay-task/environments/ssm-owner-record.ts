@@ -110,7 +110,7 @@ function parseDisputes(text: string): Disputes {
   if (text.length > LIMIT_CHARACTERS)
     throw new Error(`it has ${text.length} characters, more than ${LIMIT_CHARACTERS}`);
   const value: unknown = JSON.parse(text);
-  if (!isObject(value)) throw new Error('it is no JSON object');
+  if (!isObject(value)) throw new Error('it is not a JSON object');
   return Object.fromEntries(
     Object.entries(value).flatMap(([print, dispute]) => {
       const parsed = disputeOf(dispute);

@@ -44,7 +44,7 @@ function* readInSlices(item: Item): Generator<void, Read> {
   if (keyProblem !== undefined) return { reason: keyProblem };
   const { key: ownKey } = (data ?? {}) as { key?: unknown };
   if (ownKey !== key) {
-    return { reason: `key must be ${JSON.stringify(key)} as in the table, not ${showJson(ownKey)}` };
+    return { reason: `key must be ${JSON.stringify(key)} as in the store, not ${showJson(ownKey)}` };
   }
   const describe = kind === 'features' ? describeFlagProblemInSteps : describeSegmentProblemInSteps;
   const reason = yield* describe(data);

@@ -123,13 +123,13 @@ describe('an archive that is', () => {
     [
       'not what its checksum says',
       () => packArchive({ e1: environment('e1', 1, 'd1') }, { checksum: Buffer.alloc(16) }),
-      /are not those/,
+      /do not match its checksum/,
       {},
     ],
     ['cut short', async () => (await whole()).subarray(0, -20), /unexpected end/, {}],
     ['not an archive', async () => Buffer.alloc(2_000, 'x'), /header/i, {}],
     ['empty', async () => Buffer.alloc(0), /has no checksum/, {}],
-    ['too large in one file', whole, /its file e1\.json has \d+ bytes, 100 are too many/, { maxFileBytes: 100 }],
+    ['too large in one file', whole, /its file e1\.json has \d+ bytes and must have fewer than 100/, { maxFileBytes: 100 }],
     ['too large in total', whole, /more than 600 bytes/, { maxTotalBytes: 600 }],
   ])('%s is rejected at startup', async (_, bytes, message, limits) => {
     await expect(start(await bytes(), limits)).rejects.toMatchObject({

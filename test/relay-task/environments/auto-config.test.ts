@@ -280,7 +280,7 @@ const filterPatch = (key: string) => ({ path: '/filters/f1', data: { key, projKe
 
 describe('an invalid auto-configuration message', () => {
   test.each([
-    ['an inner ID of another environment', { envId: 'e9' }, /envId must be .*e1.* as outside/],
+    ['an inner ID of another environment', { envId: 'e9' }, /envId must be the ID .*e1.*, not .*e9/],
     ['text as the version', { version: 'secret-sdk' }, /version must be a whole number/],
     [
       'a key in use that is not listed',

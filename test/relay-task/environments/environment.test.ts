@@ -302,7 +302,7 @@ describe('data from a store', () => {
     expect([...environment.items('features')].map(({ key }) => key)).toEqual(['d']);
     expect(environment.unreadable().map(({ key, reason }) => [key, reason])).toEqual([
       ['a', 'is not JSON'],
-      ['c', 'key must be "c" as in the table, not "b"'],
+      ['c', 'key must be "c" as in the store, not "b"'],
     ]);
     expect(lines).toEqual([expect.stringContaining('"items":2')]);
   });
