@@ -82,7 +82,7 @@ test('a closed pipe costs log lines, and the relay keeps serving @heavy', async 
   await relay.endsInOrder();
 });
 
-/** Writes a hundred megabytes, then tells on stderr by how many bytes it has grown, and writes on. */
+/** Writes a hundred megabytes, then tells on stderr by how many bytes it has grown, and writes on, less than a starved reader takes. */
 const FLOOD = `
   import { createOutput } from ${JSON.stringify(join(root, 'relay-task/status/output.ts'))};
   const line = JSON.stringify({ text: 'x'.repeat(1_000) }) + '\\n';
@@ -91,7 +91,7 @@ const FLOOD = `
   const wasAtStart = process.memoryUsage.rss();
   while (output.lost() < 100_000) output.write(line);
   process.stderr.write(String(process.memoryUsage.rss() - wasAtStart));
-  setInterval(() => output.write(line), 5);`;
+  setInterval(() => output.write(line), 250);`;
 
 /** Reads what FLOOD's reader gets at last: whole lines, and one that says how many were lost. */
 async function expectRecovery(stdout: Readable, why: string): Promise<void> {
