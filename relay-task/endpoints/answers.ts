@@ -25,11 +25,6 @@ export type Compress = (
   job: () => Promise<Buffer>,
 ) => Promise<Buffer> | undefined;
 
-interface Answers {
-  /** `lanes`: the credential and the address that must not take the room of all others. */
-  open(kind: 'server' | 'client', lanes: Lanes): Answer;
-}
-
 /** Smaller answers count as part of their connection. */
 const LARGE_BYTES = 8 * 1024;
 /**
@@ -41,14 +36,15 @@ const CLIENTS_AT_ONCE = Math.max(1, Math.min(2, availableParallelism() - 1));
 /** What waits for its compression takes memory, so beyond this answers are sent as they are. */
 const MAX_COMPRESSING_BYTES = 8 * 1024 * 1024;
 
-export function createAnswers(budget: Budget): Answers {
+export function createAnswers(budget: Budget) {
   const holdings = createHoldings(budget);
   const lines = {
     server: createFairLine({ maxInside: SERVERS_AT_ONCE, maxSize: MAX_COMPRESSING_BYTES }),
     client: createFairLine({ maxInside: CLIENTS_AT_ONCE, maxSize: MAX_COMPRESSING_BYTES }),
   };
   return {
-    open(kind, lanes) {
+    /** `lanes`: the credential and the address that must not take the room of all others. */
+    open(kind: 'server' | 'client', lanes: Lanes): Answer {
       const holding = holdings.open(lanes);
       const line = lines[kind];
       let countedBytes = 0;

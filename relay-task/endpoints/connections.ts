@@ -12,21 +12,6 @@ import { createShares } from '../common/shares.ts';
 import { TLS_BYTES } from '../common/tls-bytes.ts';
 import { clientAddress } from './client-address.ts';
 
-export interface Connections {
-  /** A request has arrived on it, or its body as well. */
-  begin(socket: Socket): void;
-  /** The body of its request is awaited. */
-  read(socket: Socket): void;
-  /** Everything on it is answered. */
-  end(socket: Socket): void;
-  /** Whether it must end with its present answer. */
-  isLast(socket: Socket): boolean;
-  /** It has become a stream. */
-  leave(socket: Socket): void;
-  /** Closes those on which nothing has arrived: browsers open some in advance, and node:http does not count them as idle. */
-  closeUnused(): void;
-}
-
 /** What one takes in memory, estimated: sockets, parser, buffers. */
 const CONNECTION_BYTES = 16 * 1024;
 /** Of the places that are free, for one address: not less, since behind a load balancer its few addresses are all there are. */
@@ -60,10 +45,12 @@ interface Ends {
   last: Entry | undefined;
 }
 
+export type Connections = ReturnType<typeof trackConnections>;
+
 export function trackConnections(
   server: Server,
   { budget, tls, refused }: { readonly budget: Budget; readonly tls: boolean; refused(): void },
-): Connections {
+) {
   const bytes = CONNECTION_BYTES + (tls ? TLS_BYTES : 0);
   /** Those that were used last are at the end. */
   const entries = new Map<string, Entry>();
@@ -136,18 +123,24 @@ export function trackConnections(
   };
 
   return {
-    begin: (socket) => set(socket, 'busy'),
-    read: (socket) => set(socket, 'reading'),
-    end: (socket) => set(socket, 'idle'),
-    isLast: (socket) => entryOf(socket)?.isLast === true,
-    leave(socket) {
+    /** A request has arrived on it, or its body as well. */
+    begin: (socket: Socket) => set(socket, 'busy'),
+    /** The body of its request is awaited. */
+    read: (socket: Socket) => set(socket, 'reading'),
+    /** Everything on it is answered. */
+    end: (socket: Socket) => set(socket, 'idle'),
+    /** Whether it must end with its present answer. */
+    isLast: (socket: Socket) => entryOf(socket)?.isLast === true,
+    /** It has become a stream. */
+    leave(socket: Socket): void {
       const entry = entryOf(socket);
       if (!entry) return;
       forget(entry.name);
       // Streams hold nothing that they do not need.
       entry.socket.off('close', onClose);
     },
-    closeUnused() {
+    /** Closes those on which nothing has arrived: browsers open some in advance, and node:http does not count them as idle. */
+    closeUnused(): void {
       for (const { socket, state } of [...entries.values()]) {
         // With TLS, some bytes always arrive.
         if (state === 'unused' && (tls || socket.bytesRead === 0)) socket.destroy();

@@ -14,17 +14,7 @@ const MIN_RESERVE = 64;
 const MORE_FILES = 'raise the limit of open files (ulimit -n), or run more relays';
 const MORE_MEMORY = 'give the relay more memory, or run more relays; see memory in /status';
 
-interface Descriptors {
-  /** How many connections clients may have; undefined where the limit is not known. */
-  readonly maxConnections: number | undefined;
-  /** A connection was closed unanswered. `files`: because `maxConnections` are open; `memory`: all that they may take is in use. */
-  refused(because: 'files' | 'memory'): void;
-  /** Looks once a second whether anything can be opened, until closed. */
-  watch(): void;
-  close(): void;
-}
-
-export function createDescriptors({ log, registry }: { log: Log; registry: Registry }): Descriptors {
+export function createDescriptors({ log, registry }: { log: Log; registry: Registry }) {
   const limit = limitOf(readLimits());
   const maxConnections = limit && maxConnectionsOf(limit);
   const registers = [registry];
@@ -62,14 +52,17 @@ export function createDescriptors({ log, registry }: { log: Log; registry: Regis
 
   let timer: NodeJS.Timeout | undefined;
   return {
+    /** How many connections clients may have; undefined where the limit is not known. */
     maxConnections,
-    refused(because) {
+    /** A connection was closed unanswered. `files`: because `maxConnections` are open; `memory`: all that they may take is in use. */
+    refused(because: 'files' | 'memory'): void {
       refusals.inc({ reason: because });
       if (because === 'memory')
         note('requests are being answered on as many connections as memory allows', MORE_MEMORY);
       else note(`${maxConnections} connections are open, the most that the limit of open files allows`, MORE_FILES);
     },
-    watch() {
+    /** Looks once a second whether anything can be opened, until closed. */
+    watch(): void {
       timer = setInterval(() => void look(), LOOK_MS);
       timer.unref();
     },

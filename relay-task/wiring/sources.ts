@@ -13,7 +13,6 @@ import type {
   EnvironmentDescription,
   EnvironmentSink,
   EnvironmentSource,
-  EnvironmentSourceStatus,
   Keeper,
   Log,
   Outbound,
@@ -44,32 +43,25 @@ export interface SourceTimings {
   readonly upstream?: UpstreamTimes;
 }
 
-/** The one source that the configuration names; it can be asked before it has started and after it has ended. */
-interface Source {
-  /** Rejects with RelayError ARCHIVE_INVALID. */
-  start(sink: EnvironmentSink): Promise<void>;
-  /** Undefined before it has started. */
-  status(): EnvironmentSourceStatus | undefined;
-  /** Whether an unknown credential cannot be one that exists but could not be read yet. */
-  knowsAllKeys(): boolean;
-  /** Nothing is delivered afterwards. */
-  close(): Promise<void>;
-}
-
 interface RunningSource extends EnvironmentSource {
   /** Keys that are known to exist and could not be read yet. */
   unread?(): number;
 }
 
-export function createSource(options: SourceOptions): Source {
+/** The one source that the configuration names; it can be asked before it has started and after it has ended. */
+export function createSource(options: SourceOptions) {
   let running: RunningSource | undefined;
   return {
-    async start(sink) {
+    /** Rejects with RelayError ARCHIVE_INVALID. */
+    async start(sink: EnvironmentSink): Promise<void> {
       running = await startSource(options, sink);
     },
+    /** Undefined before it has started. */
     status: () => running?.status(),
+    /** Whether an unknown credential cannot be one that exists but could not be read yet. */
     knowsAllKeys: () => running?.status().state === 'VALID' && (running.unread?.() ?? 0) === 0,
-    async close() {
+    /** Nothing is delivered afterwards. */
+    async close(): Promise<void> {
       await running?.close();
     },
   };

@@ -12,18 +12,6 @@ export interface TenantUpstream extends Upstream {
 /** Where data of this source goes, see `sourceOf`. */
 export type SinkOf = (source: string) => UpstreamSink;
 
-interface FollowingUpstream {
-  /** Undefined while there is none: before the first start, or without a key. */
-  present(): TenantUpstream | undefined;
-  /** Rejects when the upstream cannot be started; it is tried again then. */
-  start(): Promise<void>;
-  /** The description has changed. */
-  follow(): void;
-  /** Set while another source cannot be started, so that the one before it stays in use. */
-  problem(): EnvironmentDescription['keyProblem'];
-  close(): Promise<void>;
-}
-
 const RETRY_MS = 5_000;
 const STILL = 'the source before it stays in use';
 
@@ -47,7 +35,7 @@ export function createFollowingUpstream(options: {
   open(sinkOf: SinkOf, closing: AbortSignal): Promise<TenantUpstream | undefined>;
   readonly sinkOf: SinkOf;
   onStarted(): void;
-}): FollowingUpstream {
+}) {
   const { name, log, description } = options;
   const background = createBackground();
   let starting = true;
@@ -113,16 +101,20 @@ export function createFollowingUpstream(options: {
   }
 
   return {
+    /** Undefined while there is none: before the first start, or without a key. */
     present: () => members.active?.upstream,
+    /** Rejects when the upstream cannot be started; it is tried again then. */
     start,
+    /** The description has changed. */
     follow,
-    problem() {
+    /** Set while another source cannot be started, so that the one before it stays in use. */
+    problem(): EnvironmentDescription['keyProblem'] {
       const { active, next } = members;
       if (!active || !next?.upstream) return problem;
       const reason = next.upstream.status().lastError?.message ?? 'no answer so far';
       return { since: next.since, message: `the new source has delivered no flags yet (${reason}); ${STILL}` };
     },
-    async close() {
+    async close(): Promise<void> {
       closing.abort();
       clearTimeout(retry);
       members.leaveNext();
