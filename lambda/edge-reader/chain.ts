@@ -10,6 +10,7 @@ import type { ChainReport } from './chain-report.ts';
 import { type Chained, type ChainKey, createSeal, type Refusal } from './chain-seal.ts';
 import type { EvaluationContext } from './context.ts';
 import { harmless } from './harmless.ts';
+import { createChecks } from './options.ts';
 import type { Reader } from './reader.ts';
 import { pause, within } from './within.ts';
 import { type Asked, wrap } from './wrap.ts';
@@ -240,32 +241,24 @@ function createTurns() {
   };
 }
 
-function check({ keys, maxAgeMs = 1, waitMs = 0, header = 'a', member = 'a', ...others }: ChainOptions): void {
-  const problems: string[] = [];
-  const must = (fine: boolean, problem: string) => {
-    if (!fine) problems.push(problem);
-  };
-  const unknown = Object.keys(others).filter((name) => !['reader', 'prefix', 'report', 'now'].includes(name));
-  must(unknown.length === 0, `${unknown.join(', ')} is not an option`);
-  must(Array.isArray(keys) && keys.length > 0, 'keys are missing: expected [{ id, secret }]');
-  for (const [index, key] of (Array.isArray(keys) ? keys : []).entries()) {
+function check(options: ChainOptions): void {
+  const { keys, maxAgeMs = 1, waitMs = 0, header = 'a', member = 'a' } = options;
+  const { add, must, only, end } = createChecks('edge reader: call chain');
+  only(options, ['reader', 'prefix', 'keys', 'maxAgeMs', 'waitMs', 'header', 'member', 'report', 'now']);
+  const list = Array.isArray(keys) ? keys : [];
+  if (list.length === 0) add('keys are missing: expected [{ id, secret }]');
+  // A secret is never shown, and an id might be one.
+  for (const [index, key] of list.entries()) {
     const { id, secret } = Object(key);
-    must(
-      /^[\w-]{1,32}$/.test(String(id)),
-      `keys[${index}].id is invalid: expected 1 to 32 characters from a-z A-Z 0-9 _ -`,
-    );
-    must(
-      typeof secret === 'string' && secret.length >= 32,
-      `keys[${index}].secret is invalid: expected at least 32 characters`,
-    );
+    if (!/^[\w-]{1,32}$/.test(String(id)))
+      add(`keys[${index}].id is invalid: expected 1 to 32 characters from a-z A-Z 0-9 _ -`);
+    if (typeof secret !== 'string' || secret.length < 32)
+      add(`keys[${index}].secret is invalid: expected at least 32 characters`);
   }
-  must(
-    Number.isInteger(maxAgeMs) && maxAgeMs > 0,
-    `maxAgeMs=${maxAgeMs} is invalid: expected an integer of at least 1`,
-  );
-  must(Number.isInteger(waitMs) && waitMs >= 0, `waitMs=${waitMs} is invalid: expected an integer of at least 0`);
+  must('maxAgeMs', maxAgeMs, Number.isInteger(maxAgeMs) && maxAgeMs > 0, 'an integer of at least 1');
+  must('waitMs', waitMs, Number.isInteger(waitMs) && waitMs >= 0, 'an integer of at least 0');
   const token = /^[a-z0-9!#$%&'*+.^_`|~-]{1,64}$/;
-  must(token.test(header), `header=${header} is invalid: expected the name of a header in lower case`);
-  must(token.test(member), `member=${member} is invalid: expected 1 to 64 characters of a token in lower case`);
-  if (problems.length > 0) throw new Error(`edge reader: call chain: ${problems.join('; ')}`);
+  must('header', header, token.test(header), 'the name of a header in lower case');
+  must('member', member, token.test(member), '1 to 64 characters of a token in lower case');
+  end();
 }

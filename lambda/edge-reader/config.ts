@@ -1,3 +1,5 @@
+import { createChecks } from './options.ts';
+
 /**
  * The reader's configuration. At the edge it is compiled into the bundle, since Lambda@Edge allows neither environment
  * variables nor layers (AWS: "Restrictions on Lambda@Edge").
@@ -43,11 +45,8 @@ export interface Settings {
 
 /** Fills in the defaults. Throws one Error that lists every problem: the setting, its value and what is expected. */
 export function parseReaderConfig(config: ReaderConfig): Settings {
-  const problems: string[] = [];
+  const { must, only, end } = createChecks('edge reader');
   const given = Object(config) as Record<string, unknown>;
-  const must = (name: string, value: unknown, fine: boolean, wanted: string) => {
-    if (!fine) problems.push(`${name}=${JSON.stringify(value)} is invalid: expected ${wanted}`);
-  };
   const integer = (name: string, fallback: number, least: number): number => {
     const value = given[name] ?? fallback;
     must(name, value, Number.isInteger(value) && (value as number) >= least, `an integer of at least ${least} (ms)`);
@@ -82,8 +81,7 @@ export function parseReaderConfig(config: ReaderConfig): Settings {
     bigSegments,
   } as Settings;
   // At the end, when the names of all settings are known.
-  for (const name of Object.keys(given))
-    if (!(name in settings)) problems.push(`${name} is not an option: expected ${Object.keys(settings).join(', ')}`);
-  if (problems.length > 0) throw new Error(`edge reader: ${problems.join('; ')}`);
+  only(given, Object.keys(settings));
+  end();
   return settings;
 }

@@ -18,6 +18,7 @@ import {
 } from '../../lib/evaluation/index.ts';
 import { createBatch } from './exposures-batch.ts';
 import { isItemKey } from './item-key.ts';
+import { createChecks } from './options.ts';
 import type { Observation, Observe } from './reader.ts';
 import type { Surroundings } from './surroundings.ts';
 
@@ -63,20 +64,16 @@ interface Call {
 
 /** One Error that lists every problem: a private attribute that is misspelt would be sent. */
 function check(options: ExposuresOptions, surroundings: object): void {
-  const { everyMs = 0, indexEvents = true, privateAttributes = [], allAttributesPrivate = false, ...others } = options;
-  const known = Object.keys({ everyMs, indexEvents, privateAttributes, allAttributesPrivate }).join(', ');
-  const problems = Object.keys({ ...others, ...surroundings }).map(
-    (name) => `${name} is not an option: expected ${known}`,
-  );
-  const must = (name: string, value: unknown, isFine: boolean, wanted: string) => {
-    if (!isFine) problems.push(`${name}=${JSON.stringify(value)} is invalid: expected ${wanted}`);
-  };
+  const { everyMs = 0, indexEvents = true, privateAttributes = [], allAttributesPrivate = false } = options;
+  const { must, only, end } = createChecks('edge reader: exposures');
+  const known = Object.keys({ everyMs, indexEvents, privateAttributes, allAttributesPrivate });
+  only({ ...options, ...surroundings }, known);
   must('everyMs', everyMs, Number.isFinite(everyMs) && everyMs >= 0, 'a number of ms');
   must('indexEvents', indexEvents, typeof indexEvents === 'boolean', 'true or false');
   must('allAttributesPrivate', allAttributesPrivate, typeof allAttributesPrivate === 'boolean', 'true or false');
   const arePrivate = Array.isArray(privateAttributes) && privateAttributes.every(isPrivateReference);
   must('privateAttributes', privateAttributes, arePrivate, `a list of ${PRIVATE_REFERENCES}`);
-  if (problems.length > 0) throw new Error(`edge reader: exposures: ${problems.join('; ')}`);
+  end();
 }
 
 /**

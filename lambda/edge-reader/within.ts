@@ -1,3 +1,4 @@
+/** The relay's pause can be cut short, and has more code than a bundle that is loaded in every cold start should carry. */
 export function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }

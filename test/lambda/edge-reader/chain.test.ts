@@ -396,10 +396,10 @@ test('every problem of the options is said at once', () => {
     prefx: '',
   };
   expect(() => chainOf({}, odd as Partial<ChainOptions>)).toThrow(
-    'edge reader: call chain: prefx is not an option; keys[0].id is invalid: expected 1 to 32 characters from a-z A-Z 0-9 _ -; ' +
+    'edge reader: call chain: prefx is not an option: expected reader, prefix, keys, maxAgeMs, waitMs, header, member, report, now; keys[0].id is invalid: expected 1 to 32 characters from a-z A-Z 0-9 _ -; ' +
       'keys[0].secret is invalid: expected at least 32 characters; maxAgeMs=0 is invalid: expected an integer of at least 1; ' +
-      'waitMs=-1 is invalid: expected an integer of at least 0; header=Baggage is invalid: expected the name of a header in lower case; ' +
-      'member=a=b is invalid: expected 1 to 64 characters of a token in lower case',
+      'waitMs=-1 is invalid: expected an integer of at least 0; header="Baggage" is invalid: expected the name of a header in lower case; ' +
+      'member="a=b" is invalid: expected 1 to 64 characters of a token in lower case',
   );
   expect(() => chainOf({}, { keys: [] })).toThrow('keys are missing');
 });
