@@ -246,8 +246,11 @@ describe('npm start', () => {
     const shadow = { header: 'x-load-test', value: 'a secret of 16 characters' };
     const misspelt = { flagKey: 'serch-backend', variations: { vector: { origin: 'canary' } }, otherwise: 'vector' };
     writeFileSync(rules, JSON.stringify({ rules: [misspelt], shadow }));
-    const started = start({ EDGE_RULES: rules, EDGE_TABLE: 'off' });
+    const started = start({ EDGE_RULES: rules, EDGE_TABLE: 'off', LD_LOG_LEVEL_local: 'info' });
     const { edge } = await addressesOf(started);
+    // The environment's own level, while the relay's is warn.
+    expect(started.output()).toMatch(/^info: .*environment=local/m);
+    expect(started.output()).not.toMatch(/^info: Relay listening/m);
     expect(started.output()).toMatch(/^warning: EDGE_TABLE=off: the edge cannot read the table$/m);
     expect(started.output()).toMatch(
       /^warning: rules\[0\]\.flagKey=serch-backend: there is no such flag; did you mean search-backend\? Until there is one, the variation vector counts$/m,
