@@ -2,6 +2,7 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { endChild } from '../support/end-child.ts';
 
 /**
  * An official SDK of another language in its own process. It gets its options as one JSON argument and answers each line of
@@ -74,12 +75,6 @@ export async function startDriver(
     ready: ready === true,
     ask,
     evaluate: (flag, context, fallback) => ask({ flag, context, fallback }),
-    async close() {
-      const ended = new Promise((resolve) => child.once('exit', resolve));
-      child.stdin?.end();
-      const impatience = setTimeout(() => child.kill('SIGKILL'), 3000);
-      await ended;
-      clearTimeout(impatience);
-    },
+    close: () => endChild(child),
   };
 }

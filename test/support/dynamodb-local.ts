@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { createTable, type TestTable } from './dynalite.ts';
+import { endChild } from './end-child.ts';
 
 const folder = join(import.meta.dirname, '../../.cache/interop/dynamodb-local');
 const hasDynamoDBLocal = existsSync(join(folder, 'Loopback.class'));
@@ -53,11 +54,6 @@ async function startDynamoDBLocal(): Promise<{ readonly port: number; close(): P
   });
   return {
     port,
-    async close() {
-      child.stdin.end();
-      const late = setTimeout(() => child.kill('SIGKILL'), 3_000);
-      await ended;
-      clearTimeout(late);
-    },
+    close: () => endChild(child),
   };
 }

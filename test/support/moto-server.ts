@@ -2,6 +2,7 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { endChild } from './end-child.ts';
 
 const python = join(import.meta.dirname, '../../.cache/interop/python/bin/python');
 
@@ -38,11 +39,6 @@ export async function startMoto(): Promise<{ readonly endpoint: string; close():
   });
   return {
     endpoint,
-    async close() {
-      child.stdin.end();
-      const late = setTimeout(() => child.kill('SIGKILL'), 3_000);
-      await exited;
-      clearTimeout(late);
-    },
+    close: () => endChild(child),
   };
 }
