@@ -60,6 +60,15 @@ function tableUpdateRefusal({ properties }: Physical, next: Properties): string 
   return removed.length + added.length > 1 ? 'only one replica may be added or removed per update' : undefined;
 }
 
+/** aws-cloudformation/cloudformation-coverage-roadmap#1313. */
+function serviceUpdateRefusal({ properties }: Physical, next: Properties): string | undefined {
+  const balancers = ({ LoadBalancers: all = [] }: Properties) => (all as readonly unknown[]).length;
+  const first = balancers(properties) === 0 && balancers(next) > 0;
+  return first && next.HealthCheckGracePeriodSeconds !== undefined
+    ? 'Health check grace period is only valid for services configured to use load balancers'
+    : undefined;
+}
+
 const replicated: Kind['refusal'] = (one, around) =>
   around.isReplicated(one)
     ? 'it is a replicated function: try again when CloudFront has removed its copies'
@@ -108,7 +117,7 @@ export const kinds: Readonly<Record<string, Kind>> = {
   'AWS::EC2::VPCEndpoint': {},
   'AWS::EC2::VPCGatewayAttachment': {},
   'AWS::ECS::Cluster': { name: 'ClusterName', heldByUsers: true },
-  'AWS::ECS::Service': { name: 'ServiceName', within: 'Cluster' },
+  'AWS::ECS::Service': { name: 'ServiceName', within: 'Cluster', updateRefusal: serviceUpdateRefusal },
   // A family has revisions.
   'AWS::ECS::TaskDefinition': {},
   'AWS::ElastiCache::ServerlessCache': { name: 'ServerlessCacheName' },

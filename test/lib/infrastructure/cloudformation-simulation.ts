@@ -1,9 +1,9 @@
 /**
  * An AWS account in memory: creates, updates, rolls back and deletes stacks from their templates, as `cdk deploy` and CloudFormation do. It
- * knows names that are taken, deletion policies, what cannot be deleted, exports in use and termination protection. It knows nothing of what
+ * knows names that are taken, deletion policies, what cannot be deleted, exports in use, termination protection and updates that it ignores. It knows nothing of what
  * resources do, nor of properties whose change replaces a resource, except names.
  *
- * Sources: AWS CloudFormation User Guide ("DeletionPolicy attribute", "Stack failure options", "Protect stacks from being deleted"); for the
+ * Sources: AWS CloudFormation User Guide ("DeletionPolicy attribute", "Modify a stack template", "Stack failure options", "Protect stacks from being deleted"); for the
  * order of calls, `deployStack` in the CDK's command line, aws-cdk 2.1148.
  */
 import { type Around, givenName, kindOf, logBucketOf, type Physical, type Properties } from './cloudformation-kinds.ts';
@@ -90,7 +90,7 @@ export class Account implements Around {
     }
     if (/FAILED$/.test(before.status)) throw new StackError(`${stack.name}: is in ${before.status}`);
     this.#stacks.set(keyOf(stack), { ...before, protected: stack.terminationProtection });
-    this.#update(stack, fault);
+    if (!changesPoliciesAlone(before.stack.template, stack.template)) this.#update(stack, fault);
   }
 
   /** As `cdk destroy --exclusively`, in the reverse order of their dependencies. */
@@ -445,6 +445,15 @@ export class Account implements Around {
       (other) => other.stack.region === stack.region && other.stack.name !== stack.name && other.imports.has(name),
     )?.stack.name;
   }
+}
+
+/** You cannot update deletion policies by themselves: CloudFormation finds no changes then, and keeps the former template. */
+function changesPoliciesAlone(before: Template, after: Template): boolean {
+  const policies = ['DeletionPolicy', 'UpdateReplacePolicy'];
+  const without = (name: string, value: unknown) => (policies.includes(name) ? undefined : value);
+  const texts = (replacer?: typeof without) => [before, after].map((one) => JSON.stringify(one, replacer));
+  const areEqual = ([one, other]: string[]) => one === other;
+  return before !== after && areEqual(texts(without)) && !areEqual(texts());
 }
 
 /** Stacks in the order in which they are deployed. */

@@ -140,6 +140,28 @@ test('a deployment that adds such parts and fails is rolled back, and can be rep
   expect(failure(() => guarded.deployStack(relay))).toMatch(/UPDATE_ROLLBACK_FAILED/);
 });
 
+const small: StageSettings = { ...shipped.dev, edge: undefined, environments: [], readerLayer: false };
+const withSmall = (settings: Partial<StageSettings>) => stackTemplates(synthesise('small', { ...small, ...settings }));
+
+test('a stage that comes to be for production keeps its table when its stack is deleted @heavy', () => {
+  const one = new Account();
+  const dataOf = (stacks: readonly StackTemplate[]) => stacks.filter(({ id }) => id === 'Data');
+  one.deploy(dataOf(withSmall({})));
+  const production = dataOf(withSmall({ production: true, relay: { loadBalancer: false } }));
+  one.deploy(production);
+  one.destroy(production);
+  expect(orphansOf(one)).toEqual(['AWS::DynamoDB::GlobalTable eu-west-1 edge-flag-relay-dev']);
+});
+
+test('a load balancer can be taken away, and comes back in two deployments, not in one @heavy', () => {
+  const one = new Account();
+  one.deploy(withSmall({}));
+  expectWorks(one, withSmall({ relay: { loadBalancer: false } }));
+  expect(failure(() => one.copy().deploy(withSmall({})))).toMatch(/grace period is only valid/);
+  expectWorks(one, withSmall({ relay: { healthCheckGraceSeconds: 0 } }));
+  expectWorks(one, withSmall({}));
+});
+
 describe('a whole stage', () => {
   test('of development leaves versions of the layer, goes in two steps some hours apart, and can be deployed again', () => {
     const one = new Account();
