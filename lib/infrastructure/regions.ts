@@ -106,6 +106,7 @@ function distance(from: string, to: string): number {
 const ZONE_LETTERS: Readonly<Record<string, string>> = {
   'ap-northeast-1': 'acd',
   'ca-central-1': 'abd',
+  'cn-north-1': 'abd',
   'us-west-1': 'ac',
 };
 

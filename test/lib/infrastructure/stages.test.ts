@@ -541,11 +541,17 @@ describe('a stage with defaults', () => {
   });
 
   test('gets three zones that its region offers, or two where it has no more, in production too', () => {
-    const zones = (homeRegion: string) =>
-      parseStage('x', { x: { ...good, homeRegion, relay: { certificates: { [homeRegion]: arn(homeRegion) } } } })
-        .networks[homeRegion]?.zones;
+    const zones = (homeRegion: string) => {
+      const settings = {
+        relay: { certificates: { [homeRegion]: arn(homeRegion) } },
+        replicaRegions: [],
+        edge: undefined,
+      };
+      return parseStage('x', { x: { ...good, ...settings, homeRegion } }).networks[homeRegion]?.zones;
+    };
     expect(zones('us-west-1')).toEqual(['us-west-1a', 'us-west-1c']);
     expect(zones('eu-west-1')).toEqual(['eu-west-1a', 'eu-west-1b', 'eu-west-1c']);
     expect(zones('ap-northeast-1')).toEqual(['ap-northeast-1a', 'ap-northeast-1c', 'ap-northeast-1d']);
+    expect(zones('cn-north-1')).toEqual(['cn-north-1a', 'cn-north-1b', 'cn-north-1d']);
   });
 });
