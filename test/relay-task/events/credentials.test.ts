@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { CredentialKind } from '../../../relay-task/ports.ts';
 import { eventually } from '../../support/eventually.ts';
 import { custom, FROM, NEVER_MS, type Reaction, startForwarding, startLaunchDarkly } from './support.ts';
@@ -126,23 +125,43 @@ test('events with a refused key are sent at once with the key that is its succes
 });
 
 test('a payload ID is remembered for the key that it came with, until that was not used for long', async () => {
-  const { add, taken, measured } = await start({ timings: { idleQueueMs: 100 } });
+  const { add, intake, taken, measured } = await start({
+    flushIntervalMs: NEVER_MS,
+    timings: { idleQueueMs: 600_000 },
+  });
   const headers = { 'x-launchdarkly-payload-id': '11111111-2222-3333-4444-555555555555' };
-  for (const key of ['a', 'b', 'a', 'b']) add('sdkKey', key, custom(1), headers);
-  await eventually(() => expect(taken()).toHaveLength(2));
-  expect(
-    taken()
-      .map(([, key]) => key)
-      .sort(),
-  ).toEqual(['a', 'b']);
-  expect(await measured('relay_event_payloads_repeated_total')).toBe(2);
-  // Each attempt is a use.
-  for (let pauseMs = 150; taken().length < 3 && pauseMs < 10_000; pauseMs *= 2) {
-    await sleep(pauseMs);
-    add('sdkKey', 'a', custom(1), headers);
-    await sleep(pauseMs / 4);
+  const { now } = performance;
+  let aheadMs = 0;
+  const clock = jest.spyOn(performance, 'now').mockImplementation(() => now.call(performance) + aheadMs);
+  const later = (ms: number) => {
+    aheadMs += ms;
+    intake.flush();
+  };
+  const repeated = () => measured('relay_event_payloads_repeated_total');
+  try {
+    for (const key of ['a', 'b', 'a', 'b']) await add('sdkKey', key, custom(1), headers);
+    intake.flush();
+    await eventually(async () => expect([taken().length, await measured('relay_events_queue_bytes')]).toEqual([2, 0]));
+    expect(
+      taken()
+        .map(([, key]) => key)
+        .sort(),
+    ).toEqual(['a', 'b']);
+    expect(await repeated()).toBe(2);
+    later(500_000);
+    await add('sdkKey', 'a', custom(1), headers);
+    // Each attempt is a use.
+    later(500_000);
+    await add('sdkKey', 'a', custom(1), headers);
+    expect(await repeated()).toBe(4);
+    later(600_000);
+    await add('sdkKey', 'a', custom(1), headers);
+    intake.flush();
+    await eventually(() => expect(taken()).toHaveLength(3));
+    expect(await repeated()).toBe(4);
+  } finally {
+    clock.mockRestore();
   }
-  expect(taken()).toHaveLength(3);
 });
 
 test('closing waits for the events of every key', async () => {
