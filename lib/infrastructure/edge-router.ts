@@ -16,6 +16,7 @@ import { type BehaviorSettings, exposuresOptions } from './edge-settings.ts';
 import type { IFlagTable } from './flag-table.ts';
 import { edgeNamespace } from './observability/observed.ts';
 import { nearestReplicas } from './regions.ts';
+import { checkStageName } from './relay-contract.ts';
 import type { EdgeSettings } from './stage-settings.ts';
 
 /** What a stage file says of a distribution, of its names and of what watches it. Here these are your own constructs, and `monitoring`. */
@@ -72,6 +73,7 @@ export class EdgeRouter extends Construct {
   constructor(scope: Construct, id: string, props: EdgeRouterProps) {
     super(scope, id);
     const { stage, flagTable, edge, retain, monitoring = {} } = props;
+    checkStageName(this, stage);
     const problems = edgeProblems(edge);
     if (problems.length > 0) throw new Error(`edge router: ${inLines(problems)}`);
     this.edge = edge;

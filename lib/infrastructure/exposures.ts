@@ -13,7 +13,8 @@ import { bundledOnce } from './bundle-cache.ts';
 import { buildFunction } from './function-bundle.ts';
 import { mayRunInVpc, ownFunction } from './own-function.ts';
 import { portOf } from './relay-addresses.ts';
-import { environmentsPath } from './relay-contract.ts';
+import type { IRelayService } from './relay-base.ts';
+import { checkStageName, environmentsPath } from './relay-contract.ts';
 
 const sources = join(import.meta.dirname, '../../lambda/edge-events');
 
@@ -27,16 +28,20 @@ function directoryOf(which: 'collector' | 'sender'): string {
 }
 
 export interface ExposureSenderProps {
-  readonly stage: string;
-  /** The relay's origin, reachable from the VPC: `https://…`. */
-  readonly relayUrl: string;
-  /** The name in the relay's certificate. @default only the certificate's issuer is checked, not its name */
+  /** The relay that gets the exposures: the properties from here to `subnets` come from it. @default they are given */
+  readonly relay?: IRelayService;
+  /** @default that of `relay` */
+  readonly stage?: string;
+  /** The relay's origin, reachable from the VPC: `https://…`. @default that of `relay` */
+  readonly relayUrl?: string;
+  /** The name in the relay's certificate. @default that of `relay`, or only the certificate's issuer is checked, not its name */
   readonly serverName?: string | undefined;
-  /** @default none: the relay accepts connections from the VPC */
+  /** @default `relay`, or none: it accepts connections from the VPC */
   readonly loadBalancer?: ec2.IConnectable;
-  readonly vpc: ec2.IVpc;
-  /** Subnets that reach the relay; nothing else is needed. */
-  readonly subnets: ec2.SubnetSelection;
+  /** @default that of `relay` */
+  readonly vpc?: ec2.IVpc;
+  /** Subnets that reach the relay; nothing else is needed. @default those of the relay's tasks, or the private ones with a way out */
+  readonly subnets?: ec2.SubnetSelection;
   /** @default two weeks */
   readonly logRetention?: RetentionDays;
 }
@@ -49,7 +54,10 @@ export class ExposureSender extends Construct implements ec2.IConnectable, IGran
 
   constructor(scope: Construct, id: string, props: ExposureSenderProps) {
     super(scope, id);
-    const { stage, relayUrl, serverName, loadBalancer, vpc, subnets } = props;
+    const { relay } = props;
+    const { stage, relayUrl, vpc } = this.complete(props);
+    checkStageName(this, stage);
+    const { serverName = relay?.domainName, loadBalancer = relay, subnets = relay?.taskSubnets } = props;
     const { logRetention: logRetentionDays = RetentionDays.TWO_WEEKS } = props;
     const securityGroup = new ec2.SecurityGroup(this, 'SecurityGroup', {
       vpc,
@@ -68,12 +76,23 @@ export class ExposureSender extends Construct implements ec2.IConnectable, IGran
       timeout: Duration.seconds(15),
       memorySize: 256,
       vpc,
-      vpcSubnets: subnets,
+      vpcSubnets: subnets ?? { subnetType: ec2.SubnetType.PRIVATE_WITH_EGRESS },
+      // It needs no way out.
+      allowPublicSubnet: true,
       securityGroups: [securityGroup],
       environment: { RELAY_URL: relayUrl, ...(serverName !== undefined && { RELAY_SERVER_NAME: serverName }) },
     });
     this.grantPrincipal = this.function.grantPrincipal;
     mayRunInVpc(this, this.function);
+  }
+
+  private complete({ relay, ...given }: ExposureSenderProps) {
+    const { stage = relay?.stage, relayUrl = relay?.url, vpc = relay?.vpc } = given;
+    const lacks = (name: string) => new Error(`${this.node.path}: ${name} is missing: give it, or a relay that has it`);
+    if (stage === undefined) throw lacks('stage');
+    if (relayUrl === undefined) throw lacks('relayUrl');
+    if (!vpc) throw lacks('vpc');
+    return { stage, relayUrl, vpc };
   }
 }
 
@@ -101,6 +120,7 @@ export class ExposureCollector extends Construct implements IGrantable {
 
   constructor(scope: Construct, id: string, props: ExposureCollectorProps) {
     super(scope, id);
+    checkStageName(this, props.stage);
     const { stage, environment, homeRegion, logGroups, encryptionKey } = props;
     const { logRetention: logRetentionDays = RetentionDays.TWO_WEEKS } = props;
     const parameters = `${environmentsPath(stage)}${environment}`;

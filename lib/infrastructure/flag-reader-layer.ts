@@ -4,6 +4,7 @@ import { StringParameter } from 'aws-cdk-lib/aws-ssm';
 import { Construct } from 'constructs';
 import { bundledOnce } from './bundle-cache.ts';
 import { buildLayer } from './layer-bundle.ts';
+import { checkStageName } from './relay-contract.ts';
 
 export interface FlagReaderLayerProps {
   /** Part of the name of its SSM parameter. */
@@ -27,6 +28,7 @@ export class FlagReaderLayer extends Construct {
 
   constructor(scope: Construct, id: string, { stage, layerVersionName }: FlagReaderLayerProps) {
     super(scope, id);
+    checkStageName(this, stage);
     this.layer = new lambda.LayerVersion(this, 'Layer', {
       ...(layerVersionName !== undefined && { layerVersionName }),
       description: 'LaunchDarkly flags from the flag table',

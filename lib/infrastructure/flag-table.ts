@@ -1,4 +1,4 @@
-import { Aws, Token } from 'aws-cdk-lib';
+import { Aws, Stack, Token } from 'aws-cdk-lib';
 import {
   AttributeType,
   Billing,
@@ -109,7 +109,7 @@ export class FlagTable extends Construct implements IFlagTable {
     if (Token.isUnresolved(homeRegion)) {
       throw new Error(`${table.node.path}: its region is unknown: give homeRegion, or its stack an env.region`);
     }
-    const reference = { tableName: table.tableName, homeRegion, replicaRegions };
+    const reference = { tableName: table.tableName, homeRegion, replicaRegions, account: table.env.account };
     const { encryptionKey } = table;
     return {
       ...reference,
@@ -164,15 +164,22 @@ export class FlagTable extends Construct implements IFlagTable {
   }
 
   grantRead(grantee: IGrantable, options?: GrantReadOptions): Grant {
-    return grantRead(this, grantee, options);
+    return grantRead(this.reference, grantee, options);
   }
 
   grantWrite(grantee: IGrantable): Grant {
-    return grantWrite(this, grantee);
+    return grantWrite(this.reference, grantee);
+  }
+
+  private get reference(): Reference {
+    const { tableName, homeRegion, replicaRegions, encryptionKeys } = this;
+    return { tableName, homeRegion, replicaRegions, encryptionKeys, account: this.table.env.account };
   }
 }
 
 type Reference = Pick<IFlagTable, 'tableName' | 'homeRegion' | 'replicaRegions'> & {
+  /** @default that of the stack in which it is used */
+  readonly account?: string | undefined;
   readonly encryptionKeys?: KeysByRegion | undefined;
 };
 
@@ -210,7 +217,30 @@ function withKeys(
   return keyed.reduce((all, one) => all.combine(one), grant);
 }
 
+/**
+ * Throws an Error for a principal of another account: it would get a permission on a table of that account, or none. DynamoDB lets others in by
+ * a policy of each replica, and its readers would have to name the table by its ARN.
+ */
+function checkAccount({ tableName, account }: Reference, grantee: IGrantable): void {
+  const { grantPrincipal } = grantee;
+  const scope = [grantPrincipal, grantee].find((one) => Construct.isConstruct(one));
+  const here = account ?? (scope && Stack.of(scope).account);
+  const accounts = [
+    grantPrincipal.principalAccount,
+    account === undefined || !scope ? undefined : Stack.of(scope).account,
+  ];
+  const other = accounts.find((one) => isLiteral(one) && isLiteral(here) && one !== here);
+  if (other === undefined) return;
+  const who = scope ? scope.node.path : String(grantPrincipal);
+  throw new Error(`${who} is of account ${other}, flag table ${tableName} of ${here}: only its own account may use it`);
+}
+
+function isLiteral(account: string | undefined): account is string {
+  return account !== undefined && !Token.isUnresolved(account);
+}
+
 function grantRead(table: Reference, grantee: IGrantable, { regions, prefix }: GrantReadOptions = {}): Grant {
+  checkAccount(table, grantee);
   const wanted = regions ?? [table.homeRegion, ...table.replicaRegions];
   const unknown = wanted.filter((region) => region !== table.homeRegion && !table.replicaRegions.includes(region));
   if (unknown.length > 0) throw new Error(`flag table ${table.tableName} has no replica in ${unknown.join(', ')}`);
@@ -224,6 +254,7 @@ function grantRead(table: Reference, grantee: IGrantable, { regions, prefix }: G
 }
 
 function grantWrite(table: Reference, grantee: IGrantable): Grant {
+  checkAccount(table, grantee);
   const grant = Grant.addToPrincipal({
     grantee,
     actions: [...READ, ...WRITE],

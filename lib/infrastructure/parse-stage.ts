@@ -3,7 +3,7 @@ import { holdsKey } from '../../relay-task/common/secrets.ts';
 import { checkStage } from './check-stage.ts';
 import { certifies } from './hosted-zone.ts';
 import { defaultZones } from './regions.ts';
-import { METRICS_PORT } from './relay-contract.ts';
+import { describeStageName, METRICS_PORT } from './relay-contract.ts';
 import type { Network, Relay, Stage } from './stage.ts';
 import { isRecord, Problems, textsIn } from './stage-readers.ts';
 import { readSettings } from './stage-schema.ts';
@@ -19,18 +19,8 @@ export function readStage(name: string, raw: unknown): Stage {
     if (holdsKey(text))
       problems.say(at, `${at || 'a name'} contains a key: store keys in SSM with npm run keys -- put`);
   }
-  if (!/^[a-z][a-z0-9-]{0,23}$/.test(name)) {
-    problems.say(
-      'stage',
-      'its name must be 1 to 24 characters from a-z 0-9 -, starting with a letter: resource names contain it',
-    );
-  }
-  if (name.endsWith('-edge')) {
-    problems.say(
-      'stage',
-      `its name must not end with -edge: alarms of the edge of stage ${name.slice(0, -5)} have the same names`,
-    );
-  }
+  const wrong = describeStageName(name);
+  if (wrong !== undefined) problems.say('stage', `its name ${wrong}`);
   const settings = readSettings(raw, '', problems);
   const required = settings && [settings.homeRegion, settings.replicaRegions, settings.tableName, settings.production];
   if (settings && required?.every((value) => value !== undefined)) {

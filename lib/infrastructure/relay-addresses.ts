@@ -18,6 +18,8 @@ export interface LoadBalancerAddress {
 
 /** The port of an origin such as `https://…` or `http://…:8030`. */
 export function portOf(url: string): Port {
+  if (!/^https?:\/\//.test(url))
+    throw new Error(`relayUrl=${url} is invalid: expected http:// or https://, and a host`);
   const given = /:(\d+)\/?$/.exec(url)?.[1];
   return Port.tcp(Number(given ?? (url.startsWith('https:') ? 443 : 80)));
 }

@@ -8,7 +8,7 @@ import { agentImages, agentOf } from './relay-contract.ts';
 import type { AgentSettings, DatadogSettings, OtelSettings } from './stage-settings.ts';
 
 export interface RelayAgentProps {
-  readonly agent: AgentSettings;
+  readonly agent: AgentSettings<SecretSource>;
   readonly stage: string;
   readonly task: ecs.FargateTaskDefinition;
   readonly relay: ecs.ContainerDefinition;
@@ -47,16 +47,19 @@ export class RelayAgent extends Construct {
   }
 }
 
+/** An SSM parameter's name, the ARN of a secret, or a secret of the CDK's. */
+export type SecretSource = string | ecs.Secret;
+
 interface AgentParts {
   readonly container: Pick<ecs.ContainerDefinitionOptions, 'image' | 'environment'>;
-  /** Variables, each with an SSM parameter's name or the ARN of a secret. */
-  readonly secrets: Readonly<Record<string, string>>;
+  /** Variables, each with where its value is. */
+  readonly secrets: Readonly<Record<string, SecretSource>>;
   /** Of the relay's container. */
   readonly labels: Readonly<Record<string, string>>;
 }
 
 /** Datadog: "Amazon ECS on AWS Fargate"; "Docker integrations autodiscovery", for the label. */
-function datadog(settings: DatadogSettings, stage: string, address: string): AgentParts {
+function datadog(settings: DatadogSettings<SecretSource>, stage: string, address: string): AgentParts {
   const { image = agentImages.datadog, site = 'datadoghq.com', tags = [], apiKey } = settings;
   const instance = { openmetrics_endpoint: `http://${address}/metrics`, namespace: 'edge_flag_relay', metrics: ['.+'] };
   return {
@@ -77,7 +80,7 @@ function datadog(settings: DatadogSettings, stage: string, address: string): Age
 }
 
 /** AWS's distribution reads its configuration, YAML or JSON, from AOT_CONFIG_CONTENT. AWS: "Setting up ADOT on Amazon ECS". */
-function otel(settings: OtelSettings, stage: string, address: string): AgentParts {
+function otel(settings: OtelSettings<SecretSource>, stage: string, address: string): AgentParts {
   const { image = agentImages.otel, endpoint, headers = {}, secrets = {}, config } = settings;
   const variableOf = (name: string) => `HEADER_${name.toUpperCase().replaceAll('-', '_')}`;
   const names = Object.keys(headers);
@@ -121,7 +124,8 @@ function otel(settings: OtelSettings, stage: string, address: string): AgentPart
 }
 
 /** The value of an SSM parameter, by its name, or of Secrets Manager, by ARN with or without a field of its JSON. */
-export function secretFrom(scope: Construct, id: string, source: string): ecs.Secret {
+export function secretFrom(scope: Construct, id: string, source: SecretSource): ecs.Secret {
+  if (typeof source !== 'string') return source;
   const [, arn, field] = /^(arn:[^:]+:secretsmanager:[^:]+:[^:]+:secret:[^:]+)(?::(.+))?$/.exec(source) ?? [];
   if (arn !== undefined) {
     return ecs.Secret.fromSecretsManager(StoredSecret.fromSecretCompleteArn(scope, `Secret${id}`, arn), field);

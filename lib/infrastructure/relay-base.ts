@@ -1,21 +1,31 @@
 import { Stack } from 'aws-cdk-lib';
 import type { Metric, MetricOptions } from 'aws-cdk-lib/aws-cloudwatch';
 import type * as ec2 from 'aws-cdk-lib/aws-ec2';
+import { Grant, type IGrantable } from 'aws-cdk-lib/aws-iam';
 import { Construct, type IConstruct } from 'constructs';
 import type { IFlagTable } from './flag-table.ts';
 import { type RelayMetricName, relayMetricBy, type Statistic, serviceMetric } from './observability/metrics.ts';
 import { type IObservedRelay, type Observed, type ObserveOptions, seenFrom } from './observability/observed.ts';
-import { metricsNamespace, STREAMS_METRIC } from './relay-contract.ts';
+import { environmentsPath, metricsNamespace, STREAMS_METRIC } from './relay-contract.ts';
 
 /** A relay of this app, or of another one in the same region. */
 export interface IRelayService extends IConstruct, IObservedRelay, ec2.IConnectable {
   readonly stage: string;
   readonly flagTable: IFlagTable;
   readonly vpc: ec2.IVpc | undefined;
+  /** Where its tasks run, and what calls it can. Undefined if only the relay's stage knows. */
+  readonly taskSubnets: ec2.SubnetSelection | undefined;
   /** The relay's origin for SDKs in its VPC. Undefined without a load balancer. */
   readonly url: string | undefined;
   /** The name in its certificate. */
   readonly domainName: string | undefined;
+  /**
+   * Allows to read the keys of an environment, or of all, from SSM in the relay's region: with its SDK key an application connects. Keys that
+   * are not encrypted with the AWS managed key for SSM need a grant of theirs.
+   */
+  grantReadKeys(grantee: IGrantable, options?: GrantKeysOptions): Grant;
+  /** Allows to put, list and delete the keys and settings of environments, as `npm run keys` does. */
+  grantManageKeys(grantee: IGrantable, options?: GrantKeysOptions): Grant;
   /**
    * A metric that relays report, of all tasks. `dimensionsMap` chooses a part of it, such as an `Environment`; an Error says by what relays
    * report it. @default the sum of a minute
@@ -35,6 +45,11 @@ export interface IRelayService extends IConstruct, IObservedRelay, ec2.IConnecta
   metricMemoryUtilization(options?: MetricOptions): Metric;
 }
 
+export interface GrantKeysOptions {
+  /** By its name below the stage's path in SSM. @default every environment of the stage */
+  readonly environment?: string;
+}
+
 /** What the relay itself knows of what is watched. */
 export type OwnObserved = Omit<Observed, 'environments' | 'otherEnvironments' | 'canary' | 'edge' | 'namespace'>;
 
@@ -42,6 +57,7 @@ export abstract class RelayServiceBase extends Construct implements IRelayServic
   abstract readonly stage: string;
   abstract readonly flagTable: IFlagTable;
   abstract readonly vpc: ec2.IVpc | undefined;
+  abstract readonly taskSubnets: ec2.SubnetSelection | undefined;
   abstract readonly connections: ec2.Connections;
   abstract readonly url: string | undefined;
   abstract readonly domainName: string | undefined;
@@ -58,6 +74,22 @@ export abstract class RelayServiceBase extends Construct implements IRelayServic
       canary: canary !== undefined,
       ...(canary?.every && { canaryEvery: canary.every }),
     };
+  }
+
+  grantReadKeys(grantee: IGrantable, options?: GrantKeysOptions): Grant {
+    return this.grantKeys(grantee, ['ssm:GetParameter', 'ssm:GetParameters', 'ssm:GetParametersByPath'], options);
+  }
+
+  grantManageKeys(grantee: IGrantable, options?: GrantKeysOptions): Grant {
+    const actions = ['ssm:GetParametersByPath', 'ssm:GetParameters', 'ssm:PutParameter', 'ssm:DeleteParameters'];
+    return this.grantKeys(grantee, actions, options);
+  }
+
+  private grantKeys(grantee: IGrantable, actions: string[], { environment }: GrantKeysOptions = {}): Grant {
+    const region = this.ownObserved().region ?? Stack.of(this).region;
+    const name = `${environmentsPath(this.stage)}${environment ?? ''}`.replace(/^\/|\/$/g, '');
+    const arn = Stack.of(this).formatArn({ service: 'ssm', region, resource: 'parameter', resourceName: name });
+    return Grant.addToPrincipal({ grantee, actions, resourceArns: [arn, `${arn}/*`] });
   }
 
   metric(name: RelayMetricName, options?: MetricOptions): Metric {

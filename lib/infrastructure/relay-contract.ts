@@ -2,6 +2,7 @@
  * The contract between the relay's image and the infrastructure. Setting names are those of `docs/configuration.md`; a test
  * compares them with the relay's own table.
  */
+import type { IConstruct } from 'constructs';
 import type { AgentSettings } from './stage-settings.ts';
 
 /** The port on which every relay image listens. */
@@ -46,6 +47,22 @@ export const LEAST_TASKS = 3;
  */
 export function maximumPercent(tasks: number, production: boolean): number {
   return production && tasks >= LEAST_TASKS ? Math.ceil((100 * (LEAST_TASKS + 1)) / LEAST_TASKS) : 200;
+}
+
+/** What is wrong with a stage's name, as the end of a sentence, else undefined. Names of resources, metrics and parameters contain it. */
+export function describeStageName(name: string): string | undefined {
+  if (!/^[a-z][a-z0-9-]{0,23}$/.test(name)) {
+    return 'must be 1 to 24 characters from a-z 0-9 -, starting with a letter: resource names contain it';
+  }
+  return name.endsWith('-edge')
+    ? `must not end with -edge: alarms of the edge of stage ${name.slice(0, -5)} have the same names`
+    : undefined;
+}
+
+/** Throws an Error if a construct's stage cannot be one. */
+export function checkStageName({ node }: IConstruct, stage: string): void {
+  const problem = describeStageName(stage);
+  if (problem !== undefined) throw new Error(`${node.path}: stage ${JSON.stringify(stage)} ${problem}`);
 }
 
 /** The SSM path of the keys and settings of a stage's environments. */
@@ -142,7 +159,7 @@ export const agentImages = {
 } as const;
 
 /** What every agent has, with its defaults. */
-export function agentOf(agent: AgentSettings): { readonly memoryMiB: number } {
+export function agentOf(agent: AgentSettings<unknown>): { readonly memoryMiB: number } {
   const { memoryMiB = 256 } = 'datadog' in agent ? agent.datadog : agent.otel;
   return { memoryMiB };
 }
@@ -153,7 +170,7 @@ export function relayMemoryMiB({
   agent,
 }: {
   readonly memoryMiB: number;
-  readonly agent?: AgentSettings | undefined;
+  readonly agent?: AgentSettings<unknown> | undefined;
 }): number {
   return agent ? memoryMiB - agentOf(agent).memoryMiB : memoryMiB;
 }
@@ -164,7 +181,7 @@ const LEAST_MEMORY_MIB = 512;
 /** Which memory is needed if an agent leaves the relay too little, else undefined. */
 export function describeAgentProblem(size: {
   readonly memoryMiB: number;
-  readonly agent?: AgentSettings | undefined;
+  readonly agent?: AgentSettings<unknown> | undefined;
 }): string | undefined {
   const { agent } = size;
   if (!agent || relayMemoryMiB(size) >= LEAST_MEMORY_MIB) return undefined;

@@ -133,7 +133,8 @@ export class RelayLoadBalancer extends Construct {
       });
     const made = new elb.ApplicationLoadBalancer(this, 'LoadBalancer', {
       vpc,
-      vpcSubnets: props.subnets,
+      // It takes one of each zone, and a VPC may have several groups of a type.
+      vpcSubnets: { onePerAz: true, ...props.subnets },
       internetFacing: clientSide !== undefined,
       securityGroup,
       idleTimeout: Duration.seconds(relay.idleTimeoutSeconds),

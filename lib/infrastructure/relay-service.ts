@@ -3,7 +3,7 @@ import type { ICertificate } from 'aws-cdk-lib/aws-certificatemanager';
 import { type Alarm, Metric, Stats } from 'aws-cdk-lib/aws-cloudwatch';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as ecs from 'aws-cdk-lib/aws-ecs';
-import type { IGrantable, IPrincipal, IRole } from 'aws-cdk-lib/aws-iam';
+import type { Grant, IGrantable, IPrincipal, IRole } from 'aws-cdk-lib/aws-iam';
 import type { IKey } from 'aws-cdk-lib/aws-kms';
 import { RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { type IHostedZone, PrivateHostedZone } from 'aws-cdk-lib/aws-route53';
@@ -11,16 +11,16 @@ import { LoadBalancerTarget } from 'aws-cdk-lib/aws-route53-targets';
 import * as s3 from 'aws-cdk-lib/aws-s3';
 import { DnsRecordType, PrivateDnsNamespace } from 'aws-cdk-lib/aws-servicediscovery';
 import { Construct } from 'constructs';
+import { checkRelayService } from './check-relay-service.ts';
 import type { IFlagTable } from './flag-table.ts';
 import { literalRegion } from './literal-region.ts';
 import { NamesInZone } from './names-in-zone.ts';
 import { rollBackOnFailures } from './observability/deployment-alarm.ts';
 import type { ObservedLoadBalancer } from './observability/observed.ts';
 import { fillRelay } from './parse-stage.ts';
-import { type IRelayService, type OwnObserved, RelayServiceBase } from './relay-base.ts';
+import { type GrantKeysOptions, type IRelayService, type OwnObserved, RelayServiceBase } from './relay-base.ts';
 import {
-  describeAgentProblem,
-  describeFargateProblem,
+  checkStageName,
   maximumPercent,
   metricsNamespace,
   RELAY_PORT,
@@ -29,11 +29,11 @@ import {
   STREAMS_METRIC,
 } from './relay-contract.ts';
 import { type ExistingLoadBalancer, RelayLoadBalancer } from './relay-load-balancer.ts';
-import { RelayTaskDefinition } from './relay-task-definition.ts';
+import { type RelayRedis, RelayTaskDefinition } from './relay-task-definition.ts';
 import { RelayWebAcl } from './relay-web-acl.ts';
 import type { Relay } from './stage.ts';
 import { StageRelay, type StageRelayAttributes } from './stage-relay.ts';
-import type { RelaySettings } from './stage-settings.ts';
+import type { AgentSettings, RelaySettings } from './stage-settings.ts';
 import { UpdatableService } from './updatable-service.ts';
 
 /** The public load balancer. */
@@ -47,6 +47,8 @@ export interface PublicAccess {
   readonly requestsPerFiveMinutes?: number;
   /** Additional path patterns. @default none */
   readonly paths?: readonly string[];
+  /** One for each zone. @default the VPC's public subnets */
+  readonly subnets?: ec2.SubnetSelection;
   /** A load balancer of yours, in public subnets: its web ACL is yours too. @default a new one, with a web ACL */
   readonly existingLoadBalancer?: ExistingLoadBalancer;
 }
@@ -59,6 +61,7 @@ type Converted =
   | 'encryptionKeys'
   | 'publicAccess'
   | 'image'
+  | 'agent'
   | 'secrets'
   | 'heartbeatSeconds'
   | 'idleTimeoutSeconds';
@@ -111,8 +114,10 @@ export interface RelayServiceProps extends Omit<RelaySettings, Converted>, Relay
   readonly heartbeat?: Duration;
   /** Of new load balancers: more than two heartbeats, less than the relay's keep-alive of 4,010 s. @default 2 minutes */
   readonly idleTimeout?: Duration;
-  /** An additional store that the relay in the home region fills. @default none */
-  readonly redis?: { readonly url: string; readonly cluster: boolean };
+  /** An additional store that the relay in the home region fills; let `relay.service` reach it. @default none */
+  readonly redis?: RelayRedis;
+  /** A metrics agent beside the relay in each task. @default none */
+  readonly agent?: AgentSettings<string | ecs.Secret>;
   /** The share of requests answered with 5xx above which ECS rolls a deployment back. @default 10 */
   readonly deploymentFailedPercent?: number | undefined;
   /** Production sizes, and Container Insights in a new cluster. @default true */
@@ -144,6 +149,7 @@ export class RelayService extends RelayServiceBase implements IGrantable {
   readonly stage: string;
   readonly flagTable: IFlagTable;
   readonly vpc: ec2.IVpc;
+  readonly taskSubnets: ec2.SubnetSelection;
   readonly connections: ec2.Connections;
   /** The task role. */
   readonly grantPrincipal: IPrincipal;
@@ -162,6 +168,7 @@ export class RelayService extends RelayServiceBase implements IGrantable {
   readonly streamsPerTask: Metric;
   private readonly own: Pick<OwnObserved, 'tasks' | 'containerInsights'>;
   private readonly certificates: ICertificate[] = [];
+  private readonly encryptionKey: IKey | undefined;
 
   constructor(scope: Construct, id: string, props: RelayServiceProps) {
     super(scope, id);
@@ -169,9 +176,12 @@ export class RelayService extends RelayServiceBase implements IGrantable {
     const relay = relayOf(props, production);
     const region = literalRegion(this, 'a relay');
     const { path } = this.node;
-    const size = describeFargateProblem(relay.cpu, relay.memoryMiB) ?? describeAgentProblem(relay);
-    if (size !== undefined) throw new Error(`${path}: memoryMiB=${relay.memoryMiB} is invalid: expected ${size}`);
+    checkStageName(this, stage);
+    checkRelayService(path, props, relay);
     if (!vpc) throw new Error(`${path}: vpc is missing: give vpc, or cluster, whose VPC is used then`);
+    if (cluster && vpc !== cluster.vpc && vpc.vpcId !== cluster.vpc.vpcId) {
+      throw new Error(`${path}: vpc is not that of cluster, in which tasks run: leave vpc out`);
+    }
     this.stage = stage;
     this.flagTable = flagTable;
     this.vpc = vpc;
@@ -180,7 +190,16 @@ export class RelayService extends RelayServiceBase implements IGrantable {
     this.own = { tasks: relay.tasks, containerInsights };
 
     this.taskDefinition = new RelayTaskDefinition(this, 'Relay', {
-      ...only(props, ['family', 'logGroupName', 'redis', 'encryptionKey', 'image', 'taskRole', 'executionRole']),
+      ...only(props, [
+        'family',
+        'logGroupName',
+        'redis',
+        'agent',
+        'encryptionKey',
+        'image',
+        'taskRole',
+        'executionRole',
+      ]),
       ...{ stage, region, flagTable, relay, secrets: props.secrets ?? {} },
       logRetention: props.logRetention ?? RetentionDays.THREE_MONTHS,
     });
@@ -193,6 +212,8 @@ export class RelayService extends RelayServiceBase implements IGrantable {
         containerInsightsV2: containerInsights ? ecs.ContainerInsights.ENHANCED : ecs.ContainerInsights.DISABLED,
       });
     const taskSubnets = props.taskSubnets ?? { subnetType: ec2.SubnetType.PRIVATE_WITH_EGRESS };
+    this.taskSubnets = taskSubnets;
+    this.encryptionKey = props.encryptionKey;
     this.service = this.createService(relay, { ...props, production, taskSubnets });
     // In a network of the same stack, tasks need the way out before they start, and for as long as they run.
     this.service.node.addDependency(vpc.selectSubnets(taskSubnets).internetConnectivityEstablished);
@@ -231,6 +252,16 @@ export class RelayService extends RelayServiceBase implements IGrantable {
     });
     this.scaling = this.service.autoScaleTaskCount({ minCapacity: relay.tasks, maxCapacity: relay.maxTasks });
     this.scale(relay);
+  }
+
+  override grantReadKeys(grantee: IGrantable, options?: GrantKeysOptions): Grant {
+    const grant = super.grantReadKeys(grantee, options);
+    return this.encryptionKey ? grant.combine(this.encryptionKey.grantDecrypt(grantee)) : grant;
+  }
+
+  override grantManageKeys(grantee: IGrantable, options?: GrantKeysOptions): Grant {
+    const grant = super.grantManageKeys(grantee, options);
+    return this.encryptionKey ? grant.combine(this.encryptionKey.grantEncryptDecrypt(grantee)) : grant;
   }
 
   get url(): string | undefined {
@@ -312,7 +343,7 @@ export class RelayService extends RelayServiceBase implements IGrantable {
     const publicCertificate = publicAccess.certificate ?? publicNames?.certificate ?? certificate;
     const open = new RelayLoadBalancer(this, 'Public', {
       ...shared,
-      subnets: { subnetType: ec2.SubnetType.PUBLIC },
+      subnets: publicAccess.subnets ?? { subnetType: ec2.SubnetType.PUBLIC },
       certificate: publicCertificate,
       clientSide: { paths: publicAccess.paths ?? [] },
       existing: publicAccess.existingLoadBalancer,
@@ -390,7 +421,7 @@ export class RelayService extends RelayServiceBase implements IGrantable {
 
 /** The settings with their defaults. */
 function relayOf(props: RelayServiceProps, production: boolean): Relay {
-  const { publicAccess: _, image: __, secrets: ___, heartbeat, idleTimeout, ...rest } = props;
+  const { publicAccess: _, image: __, secrets: ___, agent: ____, heartbeat, idleTimeout, ...rest } = props;
   return fillRelay(
     {
       ...rest,

@@ -8,7 +8,7 @@ import type { IKey } from 'aws-cdk-lib/aws-kms';
 import { LogGroup, type RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { Construct } from 'constructs';
 import type { IFlagTable } from './flag-table.ts';
-import { RelayAgent } from './relay-agent.ts';
+import { RelayAgent, type SecretSource } from './relay-agent.ts';
 import {
   DRAIN_WINDOW_SECONDS,
   drains,
@@ -24,14 +24,23 @@ import {
   STOP_TIMEOUT_SECONDS,
 } from './relay-contract.ts';
 import type { Relay } from './stage.ts';
+import type { AgentSettings } from './stage-settings.ts';
+
+/** ElastiCache or any other Redis. */
+export interface RelayRedis {
+  /** `redis://…` or `rediss://…`; a secret, if a password is in it. */
+  readonly url: string | ecs.Secret;
+  /** Whether it is a node of a Redis Cluster, or its configuration endpoint. @default false */
+  readonly cluster?: boolean;
+}
 
 export interface RelayTaskDefinitionProps extends Pick<RelayNames, 'family' | 'logGroupName'> {
   readonly stage: string;
   readonly region: string;
   readonly flagTable: IFlagTable;
-  readonly relay: Relay;
-  /** ElastiCache or any other Redis. */
-  readonly redis?: { readonly url: string; readonly cluster: boolean } | undefined;
+  readonly relay: Omit<Relay, 'agent'>;
+  readonly redis?: RelayRedis | undefined;
+  readonly agent?: AgentSettings<SecretSource> | undefined;
   /** @default built from `relay-task/Dockerfile` */
   readonly image?: ecs.ContainerImage | undefined;
   /** Variables whose values are secret. */
@@ -57,7 +66,7 @@ export class RelayTaskDefinition extends Construct implements IGrantable {
 
   constructor(scope: Construct, id: string, props: RelayTaskDefinitionProps) {
     super(scope, id);
-    const { relay, stage, flagTable, region } = props;
+    const { relay, stage, flagTable, region, agent, redis } = props;
     const arm = relay.architecture === 'arm64';
     const home = region === flagTable.homeRegion;
     this.logGroup = new LogGroup(this, 'Log', {
@@ -78,7 +87,7 @@ export class RelayTaskDefinition extends Construct implements IGrantable {
     });
     const linuxParameters = new ecs.LinuxParameters(this, 'Linux');
     linuxParameters.dropCapabilities(ecs.Capability.ALL);
-    const metricsPort = metricsPortOf(relay);
+    const metricsPort = metricsPortOf(props);
     const container = this.task.addContainer('relay', {
       containerName: 'relay',
       image:
@@ -90,7 +99,7 @@ export class RelayTaskDefinition extends Construct implements IGrantable {
         }),
       command: [...COMMAND],
       environment: variables(props, home),
-      secrets: { ...props.secrets },
+      secrets: { ...props.secrets, ...(home && typeof redis?.url === 'object' && { REDIS_URL: redis.url }) },
       portMappings: [
         { containerPort: RELAY_PORT, name: 'http' },
         ...(relay.prometheus ? [{ containerPort: relay.prometheus.port, name: 'metrics' }] : []),
@@ -100,7 +109,7 @@ export class RelayTaskDefinition extends Construct implements IGrantable {
       linuxParameters,
       ulimits: [{ name: ecs.UlimitName.NOFILE, softLimit: 1_048_576, hardLimit: 1_048_576 }],
       stopTimeout: Duration.seconds(STOP_TIMEOUT_SECONDS),
-      ...(relay.agent && { memoryLimitMiB: relayMemoryMiB(relay) }),
+      ...(agent && { memoryLimitMiB: memoryMiBOf(props) }),
       healthCheck: {
         // The image has no shell and no curl, so the relay's own command asks the relay. Without a load balancer nobody else
         // asks for readiness, and ECS must not take a task for healthy that has no flags.
@@ -118,8 +127,7 @@ export class RelayTaskDefinition extends Construct implements IGrantable {
         maxBufferSize: Size.mebibytes(25),
       }),
     });
-    if (relay.agent && metricsPort !== undefined) {
-      const { agent } = relay;
+    if (agent && metricsPort !== undefined) {
       new RelayAgent(this, 'Agent', {
         ...{ agent, stage, metricsPort, task: this.task, relay: container, logGroup: this.logGroup },
       });
@@ -153,15 +161,19 @@ function parameterArn(name: string, region: string): string {
 }
 
 /** Where the relay serves Prometheus metrics; undefined: nobody asks for them. */
-function metricsPortOf({ prometheus, agent }: Relay): number | undefined {
-  return prometheus?.port ?? (agent && METRICS_PORT);
+function metricsPortOf({ relay, agent }: Pick<RelayTaskDefinitionProps, 'relay' | 'agent'>): number | undefined {
+  return relay.prometheus?.port ?? (agent && METRICS_PORT);
+}
+
+function memoryMiBOf({ relay, agent }: Pick<RelayTaskDefinitionProps, 'relay' | 'agent'>): number {
+  return relayMemoryMiB({ memoryMiB: relay.memoryMiB, agent });
 }
 
 /** The relay's settings, named as in `docs/configuration.md`. */
 function variables(props: RelayTaskDefinitionProps, home: boolean): Record<string, string> {
   const { stage, region, flagTable, relay, redis, secrets } = props;
   const { connectionSeconds } = drains[relay.drain];
-  const metricsPort = metricsPortOf(relay);
+  const metricsPort = metricsPortOf(props);
   const named = { ...secrets, ...relay.variables };
   const fromSsm = !otherSources.some((name) => Object.hasOwn(named, name));
   return {
@@ -183,10 +195,11 @@ function variables(props: RelayTaskDefinitionProps, home: boolean): Record<strin
     METRICS_EMF: 'true',
     METRICS_NAMESPACE: metricsNamespace(stage),
     ...(metricsPort !== undefined && { USE_PROMETHEUS: 'true', PROMETHEUS_PORT: String(metricsPort) }),
-    ...(redis && home && { USE_REDIS: 'true', REDIS_URL: redis.url, ...(redis.cluster && { REDIS_CLUSTER: 'true' }) }),
+    ...(redis && home && { USE_REDIS: 'true', ...(redis.cluster && { REDIS_CLUSTER: 'true' }) }),
+    ...(home && typeof redis?.url === 'string' && { REDIS_URL: redis.url }),
     // The user is not in the image's user list, and the AWS SDK needs a home directory.
     HOME: '/',
     // By default Node.js stops at 4 GB and leaves the rest of a large task unused.
-    NODE_OPTIONS: `--max-old-space-size=${Math.floor(relayMemoryMiB(relay) * 0.75)}`,
+    NODE_OPTIONS: `--max-old-space-size=${Math.floor(memoryMiBOf(props) * 0.75)}`,
   };
 }

@@ -5,7 +5,7 @@ import type { IFlagTable } from './flag-table.ts';
 import { literalRegion } from './literal-region.ts';
 import { type LoadBalancerName, publishedAddress } from './relay-addresses.ts';
 import { type OwnObserved, RelayServiceBase } from './relay-base.ts';
-import { clusterName, LEAST_TASKS, relayLogGroupName, SERVICE_NAME } from './relay-contract.ts';
+import { checkStageName, clusterName, LEAST_TASKS, relayLogGroupName, SERVICE_NAME } from './relay-contract.ts';
 
 export interface StageRelayAttributes {
   /** The name of the stage. */
@@ -15,6 +15,8 @@ export interface StageRelayAttributes {
   readonly region?: string;
   /** For the synthetic check. @default unknown */
   readonly vpc?: ec2.IVpc;
+  /** Where the relay can be reached from. @default its private subnets with a way out */
+  readonly taskSubnets?: ec2.SubnetSelection;
   /** Those that the stage has. @default the internal one */
   readonly loadBalancers?: readonly LoadBalancerName[];
   /** Whether the internal load balancer uses TLS. @default true */
@@ -37,6 +39,7 @@ export class StageRelay extends RelayServiceBase {
   readonly stage: string;
   readonly flagTable: IFlagTable;
   readonly vpc: ec2.IVpc | undefined;
+  readonly taskSubnets: ec2.SubnetSelection | undefined;
   readonly domainName: string | undefined;
   private readonly attributes: StageRelayAttributes;
   private readonly region: string;
@@ -45,10 +48,12 @@ export class StageRelay extends RelayServiceBase {
 
   constructor(scope: Construct, id: string, attributes: StageRelayAttributes) {
     super(scope, id);
+    checkStageName(this, attributes.stage);
     this.attributes = attributes;
     this.stage = attributes.stage;
     this.flagTable = attributes.flagTable;
     this.vpc = attributes.vpc;
+    this.taskSubnets = attributes.taskSubnets;
     this.domainName = attributes.domainName;
     this.region = attributes.region ?? literalRegion(this, 'a relay');
     const isHere = this.region === literalRegion(this, 'a relay');

@@ -103,7 +103,7 @@ const encryptionKeys = mapOf(
   'a map of regions to KMS key ARNs',
 );
 
-const metricsPort: Read<number> = (value, at, problems) =>
+export const metricsPort: Read<number> = (value, at, problems) =>
   value === RELAY_PORT
     ? problems.mustBe(at, value, `another port than ${RELAY_PORT}, on which the relay serves SDKs`)
     : integer(1_024, 65_535)(value, at, problems);
@@ -166,20 +166,14 @@ const agent: Read<AgentSettings> = (value, at, problems) => {
   return problems.mustBe(at, value, '{ datadog: … } or { otel: … }');
 };
 
-const relay = group<RelaySettings>({
+/** What a `RelayService` takes as a stage file does. */
+export const plainRelaySettings = {
   tasks: integer(1, 1_000),
   maxTasks: integer(1, 5_000),
   cpu: oneOf(256, 512, 1024, 2048, 4096, 8192, 16384, 32768),
   memoryMiB: integer(512, 249_856, 'MiB'),
   architecture: oneOf('arm64', 'x86_64'),
-  image,
-  hostName: plainHostName,
-  hostedZone,
   loadBalancer: boolean,
-  certificates,
-  allowedCidrs: list(cidr, 'a list of CIDR blocks'),
-  heartbeatSeconds: integer(5, 120, 's'),
-  idleTimeoutSeconds: integer(1, 4_000, 's'),
   healthCheckGraceSeconds: integer(0, 3_600, 's'),
   drain: oneOf('quick', 'gentle'),
   expectedStreams: integer(1, 50_000_000),
@@ -187,18 +181,29 @@ const relay = group<RelaySettings>({
   cpuTargetPercent: integer(10, 90),
   reservedCapacityUnits: integer(100, 1_500),
   accessLogs: boolean,
-  publicAccess,
   logLevel: oneOf('debug', 'info', 'warn', 'error'),
+  variables: mapOf(VARIABLE, text(/^[^\r\n]{0,4096}$/, 'one line of text'), 'a map of settings to strings'),
+  redeploy: text(/^[\w.:+-]{1,255}$/, '1 to 255 characters from a-z A-Z 0-9 _ - . : +'),
+};
+
+const relay = group<RelaySettings>({
+  ...plainRelaySettings,
+  image,
+  hostName: plainHostName,
+  hostedZone,
+  certificates,
+  allowedCidrs: list(cidr, 'a list of CIDR blocks'),
+  heartbeatSeconds: integer(5, 120, 's'),
+  idleTimeoutSeconds: integer(1, 4_000, 's'),
+  publicAccess,
   prometheus: group<PrometheusSettings>({
     port: metricsPort,
     allowedCidrs: list(cidr, 'a list of CIDR blocks'),
     namespace: plainHostName,
   }),
   agent,
-  variables: mapOf(VARIABLE, text(/^[^\r\n]{0,4096}$/, 'one line of text'), 'a map of settings to strings'),
   secrets: mapOf(VARIABLE, secretSource, 'a map of settings to SSM parameter names'),
   encryptionKeys,
-  redeploy: text(/^[\w.:+-]{1,255}$/, '1 to 255 characters from a-z A-Z 0-9 _ - . : +'),
 });
 
 const serverless = group<Extract<RedisSettings, { serverless: unknown }>>(

@@ -168,7 +168,9 @@ export interface HostedZoneSettings {
 }
 
 /** Its memory is part of the task's `memoryMiB`. */
-export type AgentSettings = { readonly datadog: DatadogSettings } | { readonly otel: OtelSettings };
+export type AgentSettings<Secret = string> =
+  | { readonly datadog: DatadogSettings<Secret> }
+  | { readonly otel: OtelSettings<Secret> };
 
 interface AgentContainerSettings {
   /** Default: a version of the agent that this project names, from Amazon's public registry. */
@@ -178,9 +180,9 @@ interface AgentContainerSettings {
 }
 
 /** A Datadog agent. */
-export interface DatadogSettings extends AgentContainerSettings {
+export interface DatadogSettings<Secret = string> extends AgentContainerSettings {
   /** The API key: the name of an SSM SecureString, or the ARN of a secret in Secrets Manager, with `:<field>` if it is JSON. */
-  readonly apiKey: string;
+  readonly apiKey: Secret;
   /** Default datadoghq.com. */
   readonly site?: string;
   /** Additional tags, such as `team:platform`. Default none; `stage:<stage>` is always there. */
@@ -188,15 +190,15 @@ export interface DatadogSettings extends AgentContainerSettings {
 }
 
 /** AWS's distribution of the OpenTelemetry collector. It needs `endpoint` or `config`. */
-export interface OtelSettings extends AgentContainerSettings {
+export interface OtelSettings<Secret = string> extends AgentContainerSettings {
   /** Where OTLP over HTTP goes, without `/v1/metrics`. */
   readonly endpoint?: string;
   /** Headers for the endpoint, each with the SSM parameter or the secret that holds its value. Default none. */
-  readonly headers?: Readonly<Record<string, string>>;
+  readonly headers?: Readonly<Record<string, Secret>>;
   /** The collector's whole configuration, YAML, instead of `endpoint`. The relay's metrics are at `localhost:8031/metrics`. */
   readonly config?: string;
   /** Variables for `config`, each with the SSM parameter or the secret that holds its value. Default none. */
-  readonly secrets?: Readonly<Record<string, string>>;
+  readonly secrets?: Readonly<Record<string, Secret>>;
 }
 
 export interface PrometheusSettings {

@@ -32,7 +32,7 @@ export interface RelayCanaryProps {
   readonly loadBalancer?: ec2.IConnectable;
   /** @default that of `relay` */
   readonly vpc?: ec2.IVpc;
-  /** Subnets that reach the relay and DynamoDB; nothing else is needed. @default the private ones with a way out */
+  /** Subnets that reach the relay and DynamoDB; nothing else is needed. @default those of the relay's tasks, or the private ones with a way out */
   readonly subnets?: ec2.SubnetSelection;
   /** @default that of `relay` */
   readonly flagTable?: IFlagTable;
@@ -96,7 +96,9 @@ export class RelayCanary extends Construct implements ec2.IConnectable, IGrantab
       memorySize: 512,
       layers: [props.readerLayer],
       vpc,
-      vpcSubnets: props.subnets ?? { subnetType: ec2.SubnetType.PRIVATE_WITH_EGRESS },
+      vpcSubnets: props.subnets ?? relay?.taskSubnets ?? { subnetType: ec2.SubnetType.PRIVATE_WITH_EGRESS },
+      // It needs no way out.
+      allowPublicSubnet: true,
       securityGroups: [securityGroup],
       environment: {
         ...(relayUrl !== undefined && { RELAY_URL: relayUrl }),

@@ -1,11 +1,11 @@
 /** The constructs in apps of others: what exists comes in as constructs, names are CloudFormation's, and others connect, grant and watch. */
-import { Duration, Stack } from 'aws-cdk-lib';
+import { Duration, Lazy, Stack } from 'aws-cdk-lib';
 import { Annotations, Match, Template } from 'aws-cdk-lib/assertions';
 import { Certificate } from 'aws-cdk-lib/aws-certificatemanager';
 import { Alarm } from 'aws-cdk-lib/aws-cloudwatch';
 import { AttributeType, TableEncryptionV2, TableV2 } from 'aws-cdk-lib/aws-dynamodb';
-import { Peer, SecurityGroup, Vpc } from 'aws-cdk-lib/aws-ec2';
-import { Cluster, ContainerImage } from 'aws-cdk-lib/aws-ecs';
+import { Peer, SecurityGroup, Subnet, SubnetType, Vpc } from 'aws-cdk-lib/aws-ec2';
+import { Cluster, ContainerImage, Secret } from 'aws-cdk-lib/aws-ecs';
 import {
   ApplicationListener,
   ApplicationLoadBalancer,
@@ -16,9 +16,13 @@ import { Key } from 'aws-cdk-lib/aws-kms';
 import { LayerVersion } from 'aws-cdk-lib/aws-lambda';
 import { RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { HostedZone } from 'aws-cdk-lib/aws-route53';
+import { Secret as StoredSecret } from 'aws-cdk-lib/aws-secretsmanager';
 import { Topic } from 'aws-cdk-lib/aws-sns';
 import {
+  ExposureSender,
+  FlagReaderLayer,
   FlagTable,
+  type IRelayService,
   RelayAlarms,
   type RelayAlarmsProps,
   RelayCanary,
@@ -493,7 +497,263 @@ test('an existing load balancer without a listener gets one of the relay’s own
   template.resourceCountIs('AWS::ElasticLoadBalancingV2::LoadBalancer', 0);
 });
 
+describe('subnets', () => {
+  const zones = { availabilityZones: ['eu-west-1a', 'eu-west-1b'] };
+  const vpcOf = (stack: Stack, ...types: SubnetType[]) =>
+    new Vpc(stack, 'Own', {
+      ...zones,
+      subnetConfiguration: types.map((subnetType, index) => ({ name: `group${index}`, subnetType })),
+    });
+  const { PUBLIC, PRIVATE_WITH_EGRESS, PRIVATE_ISOLATED } = SubnetType;
+
+  // Elastic Load Balancing: "You can specify only one subnet per Availability Zone".
+  test('of a load balancer are one of each zone, whatever groups the VPC has @heavy', () => {
+    const stack = newStack();
+    const vpc = vpcOf(stack, PUBLIC, PUBLIC, PRIVATE_WITH_EGRESS, PRIVATE_WITH_EGRESS);
+    const certificate = certificateIn(stack);
+    relayIn(stack, { vpc, certificate, publicAccess: { certificate } });
+    const template = Template.fromStack(stack);
+    const balancers = Object.values(template.findResources('AWS::ElasticLoadBalancingV2::LoadBalancer'));
+    expect(balancers.map(({ Properties }) => Properties.Subnets.length)).toEqual([2, 2]);
+    // Tasks may be in all of them.
+    const [service] = Object.values(template.findResources('AWS::ECS::Service'));
+    expect(service!.Properties.NetworkConfiguration.AwsvpcConfiguration.Subnets).toHaveLength(4);
+  });
+
+  test('that are named stay as they are, for a public load balancer, too @heavy', () => {
+    const stack = newStack();
+    const named = (...ids: string[]) => ({
+      subnets: ids.map((id) => Subnet.fromSubnetAttributes(stack, id, { subnetId: id, routeTableId: 'rtb-1' })),
+    });
+    const certificate = certificateIn(stack);
+    relayIn(stack, {
+      ...{ vpc: vpcIn(stack), certificate, taskSubnets: named('subnet-1', 'subnet-2') },
+      publicAccess: { certificate, subnets: named('subnet-3', 'subnet-4') },
+    });
+    const balancers = Object.values(
+      Template.fromStack(stack).findResources('AWS::ElasticLoadBalancingV2::LoadBalancer'),
+    );
+    expect(balancers.map(({ Properties }) => Properties.Subnets)).toEqual([
+      ['subnet-1', 'subnet-2'],
+      ['subnet-3', 'subnet-4'],
+    ]);
+  });
+
+  test.each([PRIVATE_ISOLATED, PUBLIC])(
+    'of a relay are those of its synthetic check and of what sends it exposures: %s @heavy',
+    (subnetType) => {
+      const stack = newStack();
+      const vpc = vpcOf(stack, subnetType);
+      const relay = relayIn(stack, { vpc, taskSubnets: { subnetType }, assignPublicIp: subnetType === PUBLIC });
+      const readerLayer = LayerVersion.fromLayerVersionArn(stack, 'Layer', 'arn:aws:lambda:eu-west-1:1:layer:r:1');
+      new RelayCanary(stack, 'Canary', { relay, environment: 'production', readerLayer });
+      new ExposureSender(stack, 'Sender', { relay });
+      const template = Template.fromStack(stack);
+      const [service] = Object.values(template.findResources('AWS::ECS::Service'));
+      const { Subnets } = service!.Properties.NetworkConfiguration.AwsvpcConfiguration;
+      expect(Subnets).toHaveLength(2);
+      const inVpc = Object.values(template.findResources('AWS::Lambda::Function')).flatMap(({ Properties }) =>
+        Properties.VpcConfig ? [Properties.VpcConfig.SubnetIds] : [],
+      );
+      expect(inVpc).toEqual([Subnets, Subnets]);
+    },
+  );
+});
+
+test('what sends exposures takes its relay: its address, its name, and the way in @heavy', () => {
+  const stack = newStack();
+  const relay = relayIn(stack, {
+    vpc: vpcIn(stack),
+    certificate: certificateIn(stack),
+    domainName: 'flags.example.com',
+  });
+  new ExposureSender(stack, 'Sender', { relay });
+  const template = Template.fromStack(stack);
+  template.hasResourceProperties('AWS::Lambda::Function', {
+    FunctionName: 'edge-flag-relay-mine-exposures-sender',
+    Environment: {
+      Variables: {
+        RELAY_URL: { 'Fn::Join': ['', ['https://', { 'Fn::GetAtt': [Match.stringLikeRegexp('^Relay'), 'DNSName'] }]] },
+        RELAY_SERVER_NAME: 'flags.example.com',
+      },
+    },
+  });
+  template.hasResourceProperties('AWS::EC2::SecurityGroupIngress', {
+    FromPort: 443,
+    GroupId: { 'Fn::GetAtt': [Match.stringLikeRegexp('^RelayInternal'), 'GroupId'] },
+    SourceSecurityGroupId: { 'Fn::GetAtt': [Match.stringLikeRegexp('^Sender'), 'GroupId'] },
+  });
+});
+
+test('secrets of the CDK’s are taken for agents and for Redis @heavy', () => {
+  const stack = newStack();
+  const secret = (name: string) => Secret.fromSecretsManager(new StoredSecret(stack, name), 'key');
+  relayIn(stack, {
+    ...{ vpc: vpcIn(stack), redis: { url: secret('Redis'), cluster: true } },
+    agent: { otel: { endpoint: 'https://otel.example.com', headers: { 'api-key': secret('Agent') } } },
+  });
+  const [task] = Object.values(Template.fromStack(stack).findResources('AWS::ECS::TaskDefinition'));
+  const [relay, agent] = task!.Properties.ContainerDefinitions;
+  const from = (name: string) => ({ 'Fn::Join': ['', [{ Ref: expect.stringMatching(`^${name}`) }, ':key::']] });
+  expect(relay.Secrets).toEqual([{ Name: 'REDIS_URL', ValueFrom: from('Redis') }]);
+  const variables = Object.fromEntries(
+    relay.Environment.map(({ Name, Value }: { Name: string; Value: string }) => [Name, Value]),
+  );
+  expect(variables).toMatchObject({ USE_REDIS: 'true', REDIS_CLUSTER: 'true' });
+  expect(variables).not.toHaveProperty('REDIS_URL');
+  expect(agent.Secrets).toEqual([{ Name: 'HEADER_API_KEY', ValueFrom: from('Agent') }]);
+});
+
+describe('keys of environments', () => {
+  const statementsFor = (grant: (relay: IRelayService, role: Role) => void, ours = true) => {
+    const stack = newStack();
+    const role = new Role(stack, 'App', { assumedBy: new ServicePrincipal('lambda.amazonaws.com') });
+    const key = Key.fromKeyArn(stack, 'Key', `arn:aws:kms:eu-west-1:${account}:key/1234`);
+    grant(
+      ours
+        ? relayIn(stack, { vpc: vpcIn(stack), encryptionKey: key })
+        : RelayService.fromStage(stack, 'Theirs', { stage: 'prod', flagTable: flags }),
+      role,
+    );
+    const policies = Object.values(Template.fromStack(stack).findResources('AWS::IAM::Policy'));
+    const own = policies.find(({ Properties }) => Properties.Roles[0].Ref?.startsWith('App'));
+    return own!.Properties.PolicyDocument.Statement;
+  };
+  const arn = (name: string) => `arn:aws:ssm:eu-west-1:${account}:parameter/edge-flag-relay/${name}`;
+
+  test('can be read by what connects to the relay, with their key @heavy', () => {
+    expect(statementsFor((relay, role) => relay.grantReadKeys(role, { environment: 'production' }))).toMatchObject([
+      {
+        Action: ['ssm:GetParameter', 'ssm:GetParameters', 'ssm:GetParametersByPath'],
+        Resource: [arn('mine/environments/production'), arn('mine/environments/production/*')],
+      },
+      { Action: 'kms:Decrypt', Resource: `arn:aws:kms:eu-west-1:${account}:key/1234` },
+    ]);
+  });
+
+  // docs/keys.md, what npm run keys needs.
+  test('can be managed by what runs npm run keys @heavy', () => {
+    expect(statementsFor((relay, role) => relay.grantManageKeys(role), false)).toMatchObject([
+      {
+        Action: ['ssm:DeleteParameters', 'ssm:GetParameters', 'ssm:GetParametersByPath', 'ssm:PutParameter'],
+        Resource: [arn('prod/environments'), arn('prod/environments/*')],
+      },
+    ]);
+  });
+});
+
+describe('a flag table is not granted to another account', () => {
+  const other = '999999999999';
+  test('by a role of it', () => {
+    const stack = newStack();
+    const role = Role.fromRoleArn(stack, 'Role', `arn:aws:iam::${other}:role/app`);
+    for (const grant of [() => flags.grantRead(role), () => flags.grantWrite(role)]) {
+      expect(grant).toThrow(
+        `Mine/Role is of account ${other}, flag table flags of ${account}: only its own account may use it`,
+      );
+    }
+  });
+
+  test('in a stack of it', () => {
+    const app = createApp();
+    const table = new FlagTable(new Stack(app, 'Data', { env }), 'Flags', { tableName: 'flags', replicaRegions: [] });
+    const stack = new Stack(app, 'Theirs', { env: { ...env, account: other } });
+    const role = new Role(stack, 'Role', { assumedBy: new ServicePrincipal('lambda.amazonaws.com') });
+    expect(() => table.grantRead(role)).toThrow(`Theirs/Role is of account ${other}, flag table flags of ${account}`);
+    const agnostic = new Role(new Stack(app, 'Any', { env: { region: 'eu-west-1' } }), 'Role', {
+      assumedBy: new ServicePrincipal('lambda.amazonaws.com'),
+    });
+    expect(table.grantRead(agnostic).success).toBe(true);
+  });
+});
+
+test.each<[string, Partial<RelayServiceProps>, string]>([
+  ['no streams', { streamsPerTask: 0 }, 'streamsPerTask=0 is invalid: expected an integer from 100 to 100000'],
+  ['no tasks', { tasks: 0 }, 'tasks=0 is invalid: expected an integer from 1 to 1000'],
+  [
+    'fewer tasks at most',
+    { maxTasks: 2 },
+    'maxTasks=2 is invalid: expected at least 3, the number of tasks that always run',
+  ],
+  [
+    'a token',
+    { tasks: Lazy.number({ produce: () => 3 }) },
+    'tasks must be a literal, since other properties follow from it',
+  ],
+  [
+    'the port of SDKs for metrics',
+    { prometheus: { port: 8030 } },
+    'prometheus.port=8030 is invalid: expected another port than 8030, on which the relay serves SDKs',
+  ],
+  [
+    'a setting of the construct',
+    { variables: { PORT: '1' } },
+    'variables.PORT is set by the construct: load balancer and health check use 8030',
+  ],
+  [
+    'a setting of the construct as a secret',
+    { secrets: { HEARTBEAT_INTERVAL: {} as Secret } },
+    'secrets.HEARTBEAT_INTERVAL is set by the construct: set heartbeat',
+  ],
+  [
+    'a setting of redis',
+    { redis: { url: 'rediss://example.com' }, variables: { USE_REDIS: 'false' } },
+    'variables.USE_REDIS is set by the construct: set redis',
+  ],
+  [
+    'a setting twice',
+    { variables: { BASE_URI: 'https://a.example.com' }, secrets: { BASE_URI: {} as Secret } },
+    'secrets.BASE_URI is also in variables: remove one of them',
+  ],
+  [
+    'two sources of environments',
+    { variables: { FILE_DATA_SOURCE: '/a' }, secrets: { AUTO_CONFIG_KEY: {} as Secret } },
+    'AUTO_CONFIG_KEY and FILE_DATA_SOURCE: a relay has one source of environments',
+  ],
+  ['an agent that sends nowhere', { agent: { otel: {} } }, 'agent.otel needs either endpoint or config'],
+  [
+    'a size of no task',
+    { cpu: 256, memoryMiB: 4096 },
+    'memoryMiB=4096 is invalid: expected 512, 1024, 2048 with a CPU of 256',
+  ],
+])('a relay with %s is refused by the name of the property', (_, props, message) => {
+  const stack = newStack();
+  expect(() => relayIn(stack, { vpc: vpcIn(stack), ...props })).toThrow(`Mine/Relay: ${message}`);
+});
+
+test.each(['My Stage', '', 'a'.repeat(25), 'shop-edge', 'a.b'])('%j is no stage of a construct', (stage) => {
+  const stack = newStack();
+  const message = `stage ${JSON.stringify(stage)} must ${stage === 'shop-edge' ? 'not end with -edge' : 'be 1 to 24 characters'}`;
+  for (const [id, build] of Object.entries({
+    Relay: () => relayIn(stack, { vpc: vpcIn(stack), stage }),
+    Theirs: () => RelayService.fromStage(stack, 'Theirs', { stage, flagTable: flags }),
+    Layer: () => new FlagReaderLayer(stack, 'Layer', { stage }),
+    Sender: () =>
+      new ExposureSender(stack, 'Sender', { stage, relayUrl: 'https://a', vpc: vpcIn(new Stack(stack, 'S')) }),
+  })) {
+    expect(build).toThrow(`Mine/${id}: ${message}`);
+  }
+});
+
 test.each<[string, (stack: Stack) => unknown, string]>([
+  [
+    'a cluster in another VPC',
+    (stack) => {
+      const own = new Vpc(stack, 'Own', { availabilityZones: ['eu-west-1a', 'eu-west-1b'] });
+      return relayIn(stack, { vpc: vpcIn(stack), cluster: new Cluster(stack, 'Cluster', { vpc: own }) });
+    },
+    'Mine/Relay: vpc is not that of cluster, in which tasks run: leave vpc out',
+  ],
+  [
+    'exposures without a relay',
+    (stack) => new ExposureSender(stack, 'Sender', { stage: 'mine', vpc: vpcIn(stack) }),
+    'Mine/Sender: relayUrl is missing: give it, or a relay that has it',
+  ],
+  [
+    'an address without a scheme, such as a token',
+    (stack) => new ExposureSender(stack, 'Sender', { stage: 'mine', vpc: vpcIn(stack), relayUrl: 'relay.example.com' }),
+    'relayUrl=relay.example.com is invalid: expected http:// or https://, and a host',
+  ],
   ['no VPC', (stack) => relayIn(stack), 'Mine/Relay: vpc is missing: give vpc, or cluster, whose VPC is used then'],
   [
     'a zone without a name',
