@@ -64,7 +64,8 @@ type Converted =
   | 'agent'
   | 'secrets'
   | 'heartbeatSeconds'
-  | 'idleTimeoutSeconds';
+  | 'idleTimeoutSeconds'
+  | 'healthCheckGraceSeconds';
 
 export interface RelayServiceProps extends Omit<RelaySettings, Converted>, RelayNames {
   /** Part of the SSM path of keys, `/edge-flag-relay/<stage>/environments/`, and of the namespace of metrics. */
@@ -114,6 +115,11 @@ export interface RelayServiceProps extends Omit<RelaySettings, Converted>, Relay
   readonly heartbeat?: Duration;
   /** Of new load balancers: more than two heartbeats, less than the relay's keep-alive of 4,010 s. @default 2 minutes */
   readonly idleTimeout?: Duration;
+  /**
+   * For how long a new task may fail load balancers' health checks, in whole seconds. Zero leaves it to ECS: CloudFormation cannot give an
+   * existing service its first load balancer and a grace period in one deployment. @default 1 minute
+   */
+  readonly healthCheckGrace?: Duration;
   /** An additional store that the relay in the home region fills; let `relay.service` reach it. @default none */
   readonly redis?: RelayRedis;
   /** A metrics agent beside the relay in each task. @default none */
@@ -421,12 +427,13 @@ export class RelayService extends RelayServiceBase implements IGrantable {
 
 /** The settings with their defaults. */
 function relayOf(props: RelayServiceProps, production: boolean): Relay {
-  const { publicAccess: _, image: __, secrets: ___, agent: ____, heartbeat, idleTimeout, ...rest } = props;
+  const { publicAccess: _, image: __, secrets: ___, agent: ____, heartbeat, idleTimeout, healthCheckGrace, ...rest } = props;
   return fillRelay(
     {
       ...rest,
       ...(heartbeat && { heartbeatSeconds: heartbeat.toSeconds() }),
       ...(idleTimeout && { idleTimeoutSeconds: idleTimeout.toSeconds() }),
+      ...(healthCheckGrace && { healthCheckGraceSeconds: healthCheckGrace.toSeconds() }),
     },
     production,
   );

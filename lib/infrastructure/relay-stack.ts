@@ -173,11 +173,12 @@ function constructsOf(
   scope: Stack,
   settings: Omit<Relay, 'hostName' | 'hostedZone' | 'certificates' | 'encryptionKeys' | 'publicAccess'>,
 ) {
-  const { image, secrets, heartbeatSeconds, idleTimeoutSeconds, ...same } = settings;
+  const { image, secrets, heartbeatSeconds, idleTimeoutSeconds, healthCheckGraceSeconds, ...same } = settings;
   return {
     ...same,
     heartbeat: Duration.seconds(heartbeatSeconds),
     idleTimeout: Duration.seconds(idleTimeoutSeconds),
+    healthCheckGrace: Duration.seconds(healthCheckGraceSeconds),
     ...(image !== undefined && { image: imageFrom(scope, image) }),
     secrets: Object.fromEntries(
       Object.entries(secrets).map(([variable, source]) => [variable, secretFrom(scope, variable, source)]),

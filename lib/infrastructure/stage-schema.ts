@@ -174,7 +174,6 @@ export const plainRelaySettings = {
   memoryMiB: integer(512, 249_856, 'MiB'),
   architecture: oneOf('arm64', 'x86_64'),
   loadBalancer: boolean,
-  healthCheckGraceSeconds: integer(0, 3_600, 's'),
   drain: oneOf('quick', 'gentle'),
   expectedStreams: integer(1, 50_000_000),
   streamsPerTask: integer(100, 100_000),
@@ -195,6 +194,7 @@ const relay = group<RelaySettings>({
   allowedCidrs: list(cidr, 'a list of CIDR blocks'),
   heartbeatSeconds: integer(5, 120, 's'),
   idleTimeoutSeconds: integer(1, 4_000, 's'),
+  healthCheckGraceSeconds: integer(0, 3_600, 's'),
   publicAccess,
   prometheus: group<PrometheusSettings>({
     port: metricsPort,
