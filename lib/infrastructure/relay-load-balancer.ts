@@ -1,4 +1,4 @@
-import { Duration, Fn } from 'aws-cdk-lib';
+import { Duration, Fn, Validations } from 'aws-cdk-lib';
 import type { ICertificate } from 'aws-cdk-lib/aws-certificatemanager';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as elb from 'aws-cdk-lib/aws-elasticloadbalancingv2';
@@ -142,6 +142,12 @@ export class RelayLoadBalancer extends Construct {
       deletionProtection: props.deletionProtection,
       minimumCapacityUnit: relay.reservedCapacityUnits,
     });
+    if (clientSide) {
+      Validations.of(this).acknowledge({
+        id: 'AwsSolutions-EC23',
+        reason: 'browsers and mobile devices connect from any address; only their paths are accepted, behind a web ACL',
+      });
+    }
     if (props.accessLogs) made.logAccessLogs(props.accessLogs, id.toLowerCase());
     // Attributes that an update leaves out keep their values: the load balancer would go on writing to a bucket that left the stage.
     else made.setAttribute('access_logs.s3.enabled', 'false');

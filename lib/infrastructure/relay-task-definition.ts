@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { Aws, Duration, RemovalPolicy, Size } from 'aws-cdk-lib';
+import { Aws, Duration, RemovalPolicy, Size, Validations } from 'aws-cdk-lib';
 import { Repository } from 'aws-cdk-lib/aws-ecr';
 import { Platform } from 'aws-cdk-lib/aws-ecr-assets';
 import * as ecs from 'aws-cdk-lib/aws-ecs';
@@ -143,6 +143,25 @@ export class RelayTaskDefinition extends Construct implements IGrantable {
     );
     for (const role of [this.task.taskRole, this.task.obtainExecutionRole()]) props.encryptionKey?.grantDecrypt(role);
     this.grantPrincipal = this.task.taskRole;
+    this.acknowledgeFindings(props);
+  }
+
+  /** Those of cdk-nag's AwsSolutions that are meant. On a role of yours only what is the relay's own. */
+  private acknowledgeFindings({ stage, region, executionRole }: RelayTaskDefinitionProps): void {
+    Validations.of(this.task).acknowledge({
+      id: 'AwsSolutions-ECS2',
+      reason: 'only settings that are not secret are in the task definition; the relay reads keys from SSM itself',
+    });
+    const path = `${environmentsPath(stage).slice(1)}*`;
+    Validations.of(this.task.taskRole).acknowledge({
+      id: `AwsSolutions-IAM5[Resource::arn:<AWS::Partition>:ssm:${region}:<AWS::AccountId>:parameter/${path}]`,
+      reason: "the relay serves every environment below its stage's path, including those added later",
+    });
+    if (executionRole) return;
+    Validations.of(this.task.obtainExecutionRole()).acknowledge({
+      id: 'AwsSolutions-IAM5[Resource::*]',
+      reason: 'ecr:GetAuthorizationToken does not support resources; pulling is granted on one repository only',
+    });
   }
 }
 

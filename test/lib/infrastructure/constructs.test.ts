@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import * as constructs from '../../../lib/infrastructure/constructs.ts';
 import { edgeExampleSources } from '../../support/edge-examples.ts';
+import { cdkContext } from '../../support/synthesise.ts';
 
 const root = join(import.meta.dirname, '../../..');
 const page = readFileSync(join(root, 'docs/constructs.md'), 'utf8');
@@ -55,4 +56,57 @@ test('the examples of docs/constructs.md synthesise @heavy', async () => {
   const all = join(directory, 'all.mts');
   writeFileSync(all, examples.map((_, index) => `await import('./example-${index}.ts');`).join('\n'));
   expect(await run('tsx/dist/cli.mjs', all)).toMatchObject({ code: 0 });
+});
+
+interface Report {
+  readonly pluginReports: {
+    readonly pluginName: string;
+    readonly violations?: {
+      readonly ruleName: string;
+      readonly violatingConstructs: { readonly constructPath: string }[];
+    }[];
+  }[];
+}
+
+test('cdk-nag finds nothing in the examples of docs/constructs.md but what is the app’s own decision @heavy', async () => {
+  const outdir = (index: number) => join(directory, `nag-${index}`);
+  for (const [index, code] of examples.entries()) {
+    const options = JSON.stringify({ outdir: outdir(index), context: cdkContext, analyticsReporting: false });
+    const checked = code
+      .replaceAll(`'./lib/`, `'../../lib/`)
+      .replace('new App()', `new App(${options})`)
+      .replace(
+        'app.synth();',
+        'Validations.of(app).addPlugins(new AwsSolutionsChecks(app));\ntry { app.synth(); } catch {}',
+      );
+    const imports = `import { Validations } from 'aws-cdk-lib';\nimport { AwsSolutionsChecks } from 'cdk-nag';\n`;
+    writeFileSync(join(directory, `nag-${index}.ts`), imports + checked);
+  }
+  const all = join(directory, 'nag.mts');
+  writeFileSync(all, examples.map((_, index) => `await import('./nag-${index}.ts');`).join('\n'));
+  await run('tsx/dist/cli.mjs', all);
+  const found = examples.flatMap((_, index) => {
+    const report: Report = JSON.parse(readFileSync(join(outdir(index), 'validation-report.json'), 'utf8'));
+    return report.pluginReports.flatMap(({ violations = [] }) =>
+      violations
+        .filter(({ ruleName }) => ruleName.startsWith('AwsSolutions-'))
+        .flatMap(({ ruleName, violatingConstructs }) =>
+          violatingConstructs.map(({ constructPath }) => `${ruleName.replace(/\[.*/, '')} ${constructPath}`),
+        ),
+    );
+  });
+  const distribution = ['CFR1', 'CFR2', 'CFR3', 'CFR4'].map(
+    (rule) => `AwsSolutions-${rule} Site/Distribution/Resource`,
+  );
+  expect([...new Set(found)].sort()).toEqual([
+    // The sites' countries, web ACL, logs and TLS policy.
+    ...distribution,
+    // Functions of the examples with the CDK's own roles.
+    'AwsSolutions-IAM4 Shop/Checkout/ServiceRole/Resource',
+    'AwsSolutions-IAM4 Shop/Shop/ServiceRole/Resource',
+    // On an imported role the construct accepts no wildcard: others may have given it one.
+    expect.stringMatching(/^AwsSolutions-IAM5 Relay\/ExecutionRole\/PolicyRelayExecutionRole/),
+    // The example's VPC has no flow logs.
+    'AwsSolutions-VPC7 Home/Vpc/Resource',
+  ]);
 });

@@ -286,6 +286,14 @@ describe('a router in another CDK app', () => {
     );
   });
 
+  test('takes no settings of a distribution, which would have no effect', () => {
+    const site: EdgeRouterProps['edge'] = edge;
+    expect(site).not.toHaveProperty('domainNames');
+    // @ts-expect-error: the compiler refuses it.
+    const named: EdgeRouterProps['edge'] = { ...edge, domainNames: ['www.example.com'] };
+    expect(named).toHaveProperty('domainNames');
+  });
+
   test('can leave monitoring to its app @heavy', () => {
     const { app, stack } = appWith({ monitoring: false });
     expect(app.node.children.filter(Stack.isStack)).toEqual([stack]);
