@@ -7,9 +7,10 @@ process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED = 'true';
 
 const usage = `Finds what would break a stage's deployment before it starts. Changes nothing.
 
-  npm run preflight -- <stage> [--offline] [--json]
+  npm run preflight -- <stage> [--offline] [--fields] [--json]
 
-  --offline           do not ask LaunchDarkly whether it accepts the SDK keys
+  --offline           ask AWS alone: neither LaunchDarkly about the SDK keys, nor registries about images
+  --fields            read the secrets in Secrets Manager of which tasks need a field, and look for it
   --base-uri <url>    LaunchDarkly's address; default: the stage's BASE_URI, or https://sdk.launchdarkly.com
   --json              print one JSON object; npm run -s keeps npm's own lines out
 
@@ -21,12 +22,13 @@ await runCommand(usage, async () => {
     allowPositionals: true,
     options: {
       offline: { type: 'boolean', default: false },
+      fields: { type: 'boolean', default: false },
       'base-uri': { type: 'string' },
       json: { type: 'boolean', default: false },
       help: { type: 'boolean', short: 'h', default: false },
     },
   });
-  const { offline, json, 'base-uri': baseUri, help } = values;
+  const { offline, fields, json, 'base-uri': baseUri, help } = values;
   const [stage, ...more] = positionals;
   if (help) {
     process.stdout.write(usage);
@@ -40,5 +42,5 @@ await runCommand(usage, async () => {
   const { runPreflight } = await import('./preflight/run.ts');
   const { paperOf } = await import('./checks/print.ts');
   const paper = paperOf(process.stdout, process.env);
-  return runPreflight({ stage, offline, json, baseUri, paper }, (text) => void process.stdout.write(text));
+  return runPreflight({ stage, offline, fields, json, baseUri, paper }, (text) => void process.stdout.write(text));
 });

@@ -26,8 +26,10 @@ import { zoneChecks } from './zones.ts';
 
 export interface PreflightOptions {
   readonly stage: string;
-  /** Do not ask LaunchDarkly whether it takes the SDK keys. */
+  /** Ask AWS alone: neither LaunchDarkly about the SDK keys, nor registries about images. */
   readonly offline: boolean;
+  /** Read the secrets of Secrets Manager of which tasks need a field. @default false */
+  readonly fields?: boolean;
   /** LaunchDarkly's address. Default: the stage's BASE_URI, or LaunchDarkly's own. */
   readonly baseUri?: string | undefined;
   readonly json: boolean;
@@ -126,7 +128,8 @@ async function inspectAccount({ stage, options, account, open }: Inspection, tel
   tell(await tableChecks(dynamoDB, looked));
   tell(await nameChecks(looked, account));
   tell(await certificateChecks(aws, stage));
-  tell(await neededChecks(stage, open));
+  const { offline, fields = false } = options;
+  tell(await neededChecks(stage, open, { account, offline, fields }));
   tell(await zoneChecks(looked));
   tell(await recipientChecks(looked));
   tell(await quotaChecks(looked));

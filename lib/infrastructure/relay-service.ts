@@ -432,7 +432,16 @@ export class RelayService extends RelayServiceBase implements IGrantable {
 
 /** The settings with their defaults. */
 function relayOf(props: RelayServiceProps, production: boolean): Relay {
-  const { publicAccess: _, image: __, secrets: ___, agent: ____, heartbeat, idleTimeout, healthCheckGrace, ...rest } = props;
+  const {
+    publicAccess: _,
+    image: __,
+    secrets: ___,
+    agent: ____,
+    heartbeat,
+    idleTimeout,
+    healthCheckGrace,
+    ...rest
+  } = props;
   return fillRelay(
     {
       ...rest,

@@ -1,6 +1,8 @@
 /** What preflight finds in an account, with a server that speaks AWS's protocols, and with moto where it is installed. */
-import { createServer } from 'node:http';
+import { readFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { PutParameterCommand, SSMClient } from '@aws-sdk/client-ssm';
 import { createAws } from '../../bin/aws/ask.ts';
@@ -8,8 +10,9 @@ import { explainAwsError } from '../../bin/aws/explain.ts';
 import { findLeftStacks, isStackOf } from '../../bin/aws/left-stacks.ts';
 import { stacksIn } from '../../bin/aws/stacks.ts';
 import { covers } from '../../bin/preflight/certificates.ts';
+import { parseImage } from '../../bin/preflight/image-registry.ts';
 import type { LookedAt } from '../../bin/preflight/looked-at.ts';
-import { runPreflight } from '../../bin/preflight/run.ts';
+import { type PreflightOptions, runPreflight } from '../../bin/preflight/run.ts';
 import { tableChecks } from '../../bin/preflight/table.ts';
 import { synthesise } from '../../bin/preflight/templates.ts';
 import { stageOf } from '../../bin/stage-of.ts';
@@ -104,11 +107,22 @@ function signedAws(env: Readonly<Record<string, string | undefined>> = process.e
 }
 
 /** As `--json` prints it. */
-async function preflight(changes: object = {}, stacks: readonly StackTemplate[] = wanted): Promise<Result> {
+async function preflight(
+  changes: object = {},
+  stacks: readonly StackTemplate[] = wanted,
+  more: Partial<PreflightOptions> = {},
+): Promise<Result> {
   let printed = '';
   const stages = { test: { ...stage, ...changes } };
-  const options = { stage: 'test', offline: true, json: true, stages, synthesise: () => stacks };
-  const exitCode = await runPreflight(options, (text) => {
+  const options = {
+    stage: 'test',
+    offline: true,
+    json: true,
+    stages,
+    synthesise: () => stacks,
+    baseUri: 'http://127.0.0.1:9',
+  };
+  const exitCode = await runPreflight({ ...options, ...more }, (text) => {
     printed += text;
   });
   const result = JSON.parse(printed) as Result;
@@ -515,6 +529,252 @@ describe('what the stage file names and does not make', () => {
     ]);
   });
 
+  test('is a problem if a parameter’s key is not the one that tasks may use, whatever its name', async () => {
+    const alias = `arn:aws:kms:eu-west-1:${account}:alias/mine`;
+    const other = key.replace('key/1', 'key/2');
+    const client = new SSMClient({ region: 'eu-west-1', endpoint: ssm.endpoint });
+    await client.send(new PutParameterCommand({ Name: '/mine/redis', Value: 'x', Type: 'SecureString', KeyId: alias }));
+    client.destroy();
+    fake.keys = { [key]: {}, [other]: {}, [alias]: { Arn: other } };
+    const relay = { secrets: { REDIS_PASSWORD: '/mine/redis' }, encryptionKeys: { 'eu-west-1': key } };
+    expect(await found({ relay })).toEqual([
+      `bad relay.secrets.REDIS_PASSWORD: the parameter /mine/redis is encrypted in eu-west-1 with ${alias}, and relay.encryptionKeys names ${key}: tasks may not use the former`,
+    ]);
+    fake.keys[alias] = { Arn: key };
+    expect(await found({ relay })).toEqual([]);
+  });
+
+  describe('a secret with a field', () => {
+    const relay = { secrets: { REDIS_PASSWORD: `${secret}:password` } };
+    const asked = async (value: string, fields: boolean) => {
+      fake.secrets = { [secret]: { value } };
+      return (await preflight({ relay }, wanted, { fields })).checks
+        .filter(({ name }) => name === 'secret')
+        .map(({ what }) => what);
+    };
+
+    test('is not read unless that is asked for', async () => {
+      expect(await asked('{}', false)).toEqual([]);
+      expect(fake.asked.filter((one) => /GetSecretValue/.test(one))).toEqual([]);
+    });
+
+    test.each([
+      [
+        '{"user":"a","token":"s3cret"}',
+        [`relay.secrets.REDIS_PASSWORD: the secret ${secret} has no field password, only user, token`],
+      ],
+      ['{}', [`relay.secrets.REDIS_PASSWORD: the secret ${secret} has no field password, only none`]],
+      [
+        's3cret',
+        [`relay.secrets.REDIS_PASSWORD: the secret ${secret} is not a JSON object, so it has no field password`],
+      ],
+      ['{"password":"s3cret"}', []],
+    ])('that holds %s', async (value, expected) => {
+      const words = await asked(value, true);
+      expect(words).toEqual(expected);
+      expect(words.join()).not.toMatch('s3cret');
+    });
+  });
+
+  describe('a KMS key of the stage', () => {
+    const document = readFileSync(join(import.meta.dirname, '../../docs/deploying.md'), 'utf8');
+    const [, example = ''] = /## KMS keys of your own[\s\S]*?```json\n([\s\S]*?)```/.exec(document) ?? [];
+    const policy = JSON.parse(example) as { Statement: object[] };
+    const keys = { 'eu-west-1': key, 'us-east-1': key.replace('eu-west-1', 'us-east-1') };
+    const without = async (index: number | undefined) => {
+      fake.keys = Object.fromEntries(Object.values(keys).map((one) => [one, {}]));
+      const Statement = policy.Statement.filter((_, at) => at !== index);
+      fake.keyPolicies = { [key]: { ...policy, Statement } };
+      return found({ encryptionKeys: keys });
+    };
+    const at = `bad encryptionKeys.eu-west-1: the key ${key}`;
+
+    test('with the documented policy is fine', async () => {
+      expect(await without(undefined)).toEqual([]);
+    });
+
+    test.each([
+      [
+        0,
+        `${at} leaves nothing to the IAM policies of account ${account}: its policy must allow kms:* to arn:aws:iam::${account}:root`,
+      ],
+      [1, `${at} cannot be used by logs.eu-west-1.amazonaws.com: no log group could be made`],
+      [2, `${at} cannot be used by cloudwatch.amazonaws.com and events.amazonaws.com: alarms would reach nobody`],
+    ])('without statement %i of it is a problem', async (index, words) => {
+      expect(await without(index)).toEqual([words]);
+    });
+  });
+
+  describe('a topic of the stage file', () => {
+    const of = async (attributes: Record<string, string>, arn = topic) => {
+      fake.topics = { [arn]: { subscriptions: [], attributes } };
+      return found({ alarms: { topics: [arn] } });
+    };
+    const policy = (Principal: unknown, Condition?: object) =>
+      JSON.stringify({ Statement: [{ Effect: 'Allow', Principal, Action: ['SNS:Publish'], Condition }] });
+    // SNS Developer Guide: the policy of a topic that was made without one.
+    const own = policy({ AWS: '*' }, { StringEquals: { 'AWS:SourceOwner': account } });
+    const both = policy({ Service: ['cloudwatch.amazonaws.com', 'events.amazonaws.com'] });
+
+    test('that both services may publish to is fine', async () => {
+      expect(await of({ Policy: both })).toEqual([]);
+    });
+
+    test.each([
+      ['its own policy of a new topic', own, 'events.amazonaws.com'],
+      [
+        'another account’s',
+        policy('*', { StringEquals: { 'aws:SourceAccount': '999999999999' } }),
+        'cloudwatch.amazonaws.com and events.amazonaws.com',
+      ],
+      [
+        'one that denies',
+        JSON.stringify({
+          Statement: [
+            { Effect: 'Allow', Principal: '*', Action: '*' },
+            { Effect: 'Deny', Principal: '*', Action: 'sns:*' },
+          ],
+        }),
+        'cloudwatch.amazonaws.com and events.amazonaws.com',
+      ],
+    ])('with %s is a problem', async (_, Policy, who) => {
+      expect(await of({ Policy })).toEqual([
+        `bad alarms: the topic ${topic} does not let ${who} publish (sns:Publish in its policy)`,
+      ]);
+    });
+
+    test('of another account must let this one publish', async () => {
+      const theirs = topic.replace(account, '999999999999');
+      const Policy = policy({ Service: 'cloudwatch.amazonaws.com', AWS: `arn:aws:iam::${account}:root` });
+      expect(await of({ Policy }, theirs)).toEqual([]);
+      expect(await of({ Policy: both }, theirs)).toEqual([
+        `bad alarms: the topic ${theirs} does not let ${account} publish (sns:Publish in its policy)`,
+      ]);
+    });
+
+    test('must not be encrypted with a key that CloudWatch may not use', async () => {
+      expect(await of({ Policy: both, KmsMasterKeyId: 'alias/aws/sns' })).toEqual([
+        `bad alarms: the topic ${topic} is encrypted with alias/aws/sns, which CloudWatch may not use`,
+      ]);
+      fake.keys = { [key]: {} };
+      fake.keyPolicies = { [key]: { Statement: [] } };
+      expect(await of({ Policy: both, KmsMasterKeyId: key })).toEqual([
+        `bad alarms: the topic ${topic} is encrypted with ${key}, which cannot be used by cloudwatch.amazonaws.com and events.amazonaws.com: alarms would reach nobody`,
+      ]);
+      fake.keyPolicies = {};
+      expect(await of({ Policy: both, KmsMasterKeyId: key })).toEqual([]);
+    });
+  });
+
+  describe('an image', () => {
+    const x86 = { os: 'linux', architecture: 'amd64' };
+    const of = (manifest: object, relay: object = {}) => {
+      fake.images = ['relay 1.2'];
+      fake.manifests = { 'relay 1.2': JSON.stringify(manifest) };
+      return found({ relay: { image: `${repository}:1.2`, ...relay } });
+    };
+    const words = `bad relay.image: the image ${repository}:1.2 is for linux/amd64, and tasks run linux/arm64: build it with --platform linux/arm64, or set relay.architecture: 'x86_64'`;
+
+    test('in ECR must be for the tasks’ processors, whatever attestations its index has', async () => {
+      const index = { manifests: [{ platform: x86 }, { platform: { os: 'unknown', architecture: 'unknown' } }] };
+      expect(await of(index)).toEqual([words]);
+      expect(await of(index, { architecture: 'x86_64' })).toEqual([]);
+    });
+
+    test('in ECR without an index names its processor in its configuration', async () => {
+      const layers = createServer((_, response) => response.end(JSON.stringify(x86)));
+      await new Promise<void>((resolve) => layers.listen(0, '127.0.0.1', resolve));
+      fake.layers = { 'sha256:c0': `http://127.0.0.1:${(layers.address() as AddressInfo).port}/layer` };
+      expect(await of({ config: { digest: 'sha256:c0' } })).toEqual([words]);
+      layers.closeAllConnections();
+      layers.close();
+    });
+
+    describe('in another registry', () => {
+      let registry: Server;
+      let host: string;
+      const asked: string[] = [];
+      let manifest: object;
+      let isPublic: boolean;
+
+      beforeEach(async () => {
+        asked.length = 0;
+        isPublic = true;
+        manifest = { manifests: [{ platform: { os: 'linux', architecture: 'arm64' } }] };
+        registry = createServer(({ url = '', headers }, response) => {
+          asked.push(`${url} ${headers.authorization ?? ''}`.trim());
+          if (url.startsWith('/token')) return void response.writeHead(isPublic ? 200 : 401).end('{"token":"t"}');
+          if (url.startsWith('/stored')) return void response.end(JSON.stringify(x86));
+          if (headers.authorization !== 'Bearer t') {
+            const challenge = `Bearer realm="http://${host}/token",service="reg",scope="repository:me/relay:pull"`;
+            return void response.writeHead(401, { 'www-authenticate': challenge }).end();
+          }
+          if (url === '/v2/me/relay/blobs/sha256:c0')
+            return void response.writeHead(307, { location: '/stored' }).end();
+          const isThere = url === '/v2/me/relay/manifests/1.2';
+          response.writeHead(isThere ? 200 : 404).end(JSON.stringify(manifest));
+        });
+        await new Promise<void>((resolve) => registry.listen(0, '127.0.0.1', resolve));
+        host = `127.0.0.1:${(registry.address() as AddressInfo).port}`;
+      });
+      afterEach(() => {
+        registry.closeAllConnections();
+        registry.close();
+      });
+      const at = async (name: string, options: Partial<PreflightOptions> = { offline: false }) =>
+        (await preflight({ relay: { image: `${host}/${name}` } }, wanted, options)).checks
+          .filter(({ name: kind }) => kind === 'image')
+          .map(({ state, what }) => `${state} ${what.replaceAll(host, 'HOST')}`);
+
+      test('is fetched as tasks do, with a token for everybody', async () => {
+        expect(await at('me/relay:1.2')).toEqual([]);
+        expect(asked).toEqual([
+          '/v2/me/relay/manifests/1.2',
+          '/token?service=reg&scope=repository%3Ame%2Frelay%3Apull',
+          '/v2/me/relay/manifests/1.2 Bearer t',
+        ]);
+      });
+
+      test('is not asked for with --offline', async () => {
+        expect(await at('me/relay:1.3', { offline: true })).toEqual([]);
+        expect(asked).toEqual([]);
+      });
+
+      test('must exist, and be public', async () => {
+        expect(await at('me/relay:1.3')).toEqual([
+          'bad relay.image: the image HOST/me/relay:1.3 does not exist in HOST',
+        ]);
+        isPublic = false;
+        expect(await at('me/relay:1.2')).toEqual([
+          'bad relay.image: the image HOST/me/relay:1.2 does not exist in HOST, or needs credentials, which tasks have for ECR alone: push it to ECR',
+        ]);
+      });
+
+      test('names its processor in its configuration, whose store does not get the token', async () => {
+        manifest = { config: { digest: 'sha256:c0' } };
+        expect((await at('me/relay:1.2')).join()).toMatch(/^bad .* is for linux\/amd64, and tasks run linux\/arm64/);
+        expect(asked.at(-1)).toBe('/stored');
+      });
+
+      test('that answers nonsense is unknown', async () => {
+        manifest = [];
+        expect((await at('me/relay:1.2')).join()).toMatch(/^unknown cannot look at relay.image/);
+      });
+    });
+
+    // Docker's reference grammar: distribution/reference.
+    test.each([
+      ['relay', 'registry-1.docker.io library/relay latest'],
+      ['me/relay:1.2', 'registry-1.docker.io me/relay 1.2'],
+      ['docker.io/me/relay', 'registry-1.docker.io me/relay latest'],
+      ['ghcr.io/me/deep/relay:1.2', 'ghcr.io me/deep/relay 1.2'],
+      ['localhost:5000/relay', 'localhost:5000 relay latest'],
+      ['ghcr.io/me/relay:1.2@sha256:ab', 'ghcr.io me/relay sha256:ab'],
+    ])('named %s is %s', (name, expected) => {
+      expect(Object.values(parseImage(name)).join(' ')).toBe(expected);
+    });
+  });
+
   test('is looked for in each region with a relay', async () => {
     const relay = { agent: { datadog: { apiKey: '/mine/datadog' } } };
     expect(await found({ relay, relayRegions: ['us-east-1'] })).toEqual([
@@ -858,7 +1118,8 @@ test('the policy in docs/deploying.md allows what preflight asks and, with what 
   // SSM and DynamoDB are not asked through the fake.
   const others = policyActions().filter(([service]) => service !== 'ssm' && service !== 'dynamodb');
   const ofVerify = ['DescribeAlarms', 'GetMetricData', 'DescribeServices', 'DescribeTargetHealth'];
-  // Everybody may ask who they are.
+  // Everybody may ask who they are. --fields needs more than the policy has.
   operations.delete('GetCallerIdentity');
+  operations.delete('GetSecretValue');
   expect(others.map(([, operation]) => operation).sort()).toEqual([...operations, ...ofVerify].sort());
 });

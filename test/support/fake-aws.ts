@@ -17,7 +17,9 @@ interface FakeStack {
   template?: unknown;
 }
 
-interface FakeTopic {
+export interface FakeTopic {
+  /** `Policy`, `KmsMasterKeyId`. */
+  readonly attributes?: Readonly<Record<string, string>>;
   /** An endpoint, and its subscription's ARN or `PendingConfirmation`. */
   readonly subscriptions: readonly (readonly [string, string])[];
 }
@@ -55,6 +57,11 @@ interface FakeAccount {
   secrets: Record<string, object>;
   keys: Record<string, object>;
   images: string[];
+  /** By `repository tag`, the text of the manifest; else that of an index for arm64. By digest: the address of a layer. */
+  manifests: Record<string, string>;
+  layers: Record<string, string>;
+  /** By the ARN of a key; else one that allows everybody everything. */
+  keyPolicies: Record<string, object>;
   /** By ID. */
   zones: Record<string, { name: string; isPrivate?: boolean; records?: FakeRecord[] }>;
   /** By code. */
@@ -109,6 +116,9 @@ export async function startFakeAws(): Promise<FakeAws> {
       secrets: {},
       keys: {},
       images: [],
+      manifests: {},
+      layers: {},
+      keyPolicies: {},
     },
     ...{
       zones: {},
@@ -266,8 +276,11 @@ const queryAnswers: Record<string, (fake: FakeAws, place: string, input: URLSear
     return result('GetTemplate', text('TemplateBody', JSON.stringify(template)));
   },
   GetTopicAttributes({ topics }, _, input) {
-    if (!topics[input.get('TopicArn') ?? '']) throw new AwsError('NotFound', 'Topic does not exist');
-    return result('GetTopicAttributes', element('Attributes', ''));
+    const topic = topics[input.get('TopicArn') ?? ''];
+    if (!topic) throw new AwsError('NotFound', 'Topic does not exist');
+    const attributes = Object.entries({ Policy: JSON.stringify(everything), ...topic.attributes });
+    const entries = attributes.map(([key, value]) => element('entry', text('key', key) + text('value', value)));
+    return result('GetTopicAttributes', element('Attributes', entries.join('')));
   },
   ListSubscriptionsByTopic({ topics }, _, input) {
     const topic = topics[input.get('TopicArn') ?? ''];
@@ -318,6 +331,8 @@ const queryAnswers: Record<string, (fake: FakeAws, place: string, input: URLSear
   },
 };
 
+const everything = { Statement: [{ Effect: 'Allow', Principal: '*', Action: '*' }] };
+
 type Input = Record<string, unknown>;
 
 const jsonAnswers: Record<string, (fake: FakeAws, place: string, input: Input) => object> = {
@@ -334,8 +349,22 @@ const jsonAnswers: Record<string, (fake: FakeAws, place: string, input: Input) =
   DescribeKey({ keys }, _, { KeyId }) {
     const KeyMetadata = keys[String(KeyId)];
     if (!KeyMetadata) throw new AwsError('NotFoundException', `Key '${KeyId}' does not exist`);
-    return { KeyMetadata };
+    return { KeyMetadata: { Arn: KeyId, ...KeyMetadata } };
   },
+  GetKeyPolicy: ({ keyPolicies }, _, { KeyId }) => ({
+    Policy: JSON.stringify(keyPolicies[String(KeyId)] ?? everything),
+  }),
+  GetSecretValue({ secrets }, _, { SecretId }) {
+    return { SecretString: (secrets[String(SecretId)] as { value?: string }).value };
+  },
+  BatchGetImage({ manifests }, _, { repositoryName, imageIds }) {
+    const [{ imageTag, imageDigest } = {}] = imageIds as { imageTag?: string; imageDigest?: string }[];
+    const arm = { manifests: [{ platform: { os: 'linux', architecture: 'arm64' } }] };
+    return {
+      images: [{ imageManifest: manifests[`${repositoryName} ${imageTag ?? imageDigest}`] ?? JSON.stringify(arm) }],
+    };
+  },
+  GetDownloadUrlForLayer: ({ layers }, _, { layerDigest }) => ({ downloadUrl: layers[String(layerDigest)] }),
   DescribeImages({ images }, _, { repositoryName, imageIds }) {
     const [{ imageTag, imageDigest } = {}] = imageIds as { imageTag?: string; imageDigest?: string }[];
     if (!images.some((one) => one.startsWith(`${repositoryName} `)))

@@ -1,0 +1,91 @@
+import type { Stage } from '../../lib/infrastructure/stages.ts';
+import { httpRequest } from '../../relay-task/common/http-request.ts';
+import type { OpenAws } from '../aws/open.ts';
+import { MANIFEST_TYPES, type Manifest, manifestIn, parseImage, registryManifest } from './image-registry.ts';
+import type { Needed, NeededOptions } from './needed-thing.ts';
+
+const MAX_CONFIG_BYTES = 4 << 20;
+
+/** Images of the stage file: they exist, and run on the tasks' processors. */
+export function imagesOf({ relay }: Stage, open: OpenAws, { offline }: Pick<NeededOptions, 'offline'>): Needed[] {
+  const { image, agent, architecture } = relay;
+  const beside = agent && ('datadog' in agent ? agent.datadog.image : agent.otel.image);
+  const images = [
+    { at: 'relay.image', uri: image },
+    { at: 'relay.agent', uri: beside },
+  ];
+  return images.flatMap(({ at, uri }): Needed[] => {
+    if (uri === undefined) return [];
+    const of = ecrImage(uri);
+    if (of === undefined && offline) return [];
+    const find = async () => {
+      const found = of ? await ecrPlatforms(of, open) : await registryPlatforms(uri, open);
+      return typeof found === 'string' ? found : platformProblem(found, architecture);
+    };
+    const where = of?.region ?? parseImage(uri).registry;
+    return [{ name: 'image', value: uri, region: where, what: `${at}: the image ${uri}`, find }];
+  });
+}
+
+/** `linux/arm64`, … */
+type Platforms = readonly string[];
+
+function platformProblem(found: Platforms, architecture: 'arm64' | 'x86_64'): string | undefined {
+  const wanted = `linux/${architecture === 'x86_64' ? 'amd64' : 'arm64'}`;
+  if (found.includes(wanted)) return undefined;
+  const other = architecture === 'x86_64' ? 'arm64' : 'x86_64';
+  return `is for ${found.join(', ') || 'no platform'}, and tasks run ${wanted}: build it with --platform ${wanted}, or set relay.architecture: '${other}'`;
+}
+
+interface EcrImage {
+  readonly registryId: string;
+  readonly region: string;
+  readonly repositoryName: string;
+  readonly imageIds: readonly [{ readonly imageTag: string } | { readonly imageDigest: string }];
+}
+
+function ecrImage(uri: string): EcrImage | undefined {
+  const [, registryId, region, repositoryName, imageTag = 'latest', imageDigest] =
+    /^(\d{12})\.dkr\.ecr\.([a-z\d-]+)\.amazonaws\.com(?:\.cn)?\/([^:@]+)(?::([^:@]+))?(?:@(.+))?$/.exec(uri) ?? [];
+  if (registryId === undefined || region === undefined || repositoryName === undefined) return undefined;
+  return { registryId, region, repositoryName, imageIds: [imageDigest === undefined ? { imageTag } : { imageDigest }] };
+}
+
+async function ecrPlatforms(
+  { region, imageIds, ...repository }: EcrImage,
+  { aws, agentFor, signal }: OpenAws,
+): Promise<Platforms> {
+  await aws.json('ecr', region, 'DescribeImages', { ...repository, imageIds });
+  const input = { ...repository, imageIds, acceptedMediaTypes: MANIFEST_TYPES };
+  const { images } = await aws.json<{ images?: { imageManifest?: string }[] }>('ecr', region, 'BatchGetImage', input);
+  return platformsIn(manifestIn(images?.[0]?.imageManifest ?? ''), async (layerDigest) => {
+    const where = { ...repository, layerDigest };
+    const { downloadUrl = '' } = await aws.json<{ downloadUrl?: string }>(
+      'ecr',
+      region,
+      'GetDownloadUrlForLayer',
+      where,
+    );
+    const url = new URL(downloadUrl);
+    const options = { url, agent: agentFor(url), timeoutMs: 10_000, maxAnswerBytes: MAX_CONFIG_BYTES, signal };
+    const { status, body } = await httpRequest(options);
+    if (status !== 200) throw new Error(`${url.host} answered ${status} for the image’s configuration`);
+    return body.toString();
+  });
+}
+
+/** A text: what is wrong. */
+async function registryPlatforms(uri: string, open: OpenAws): Promise<Platforms | string> {
+  const found = await registryManifest(parseImage(uri), open);
+  return 'problem' in found ? found.problem : platformsIn(found.manifest, found.blob);
+}
+
+/** OCI image-spec: an index names the platforms, a single image only in its configuration. */
+async function platformsIn(manifest: Manifest, blob: (digest: string) => Promise<string>): Promise<Platforms> {
+  const named = (one: { os?: string; architecture?: string } = {}) => `${one.os}/${one.architecture}`;
+  // Attestations of a build are for `unknown`.
+  if (manifest.manifests)
+    return manifest.manifests.map(({ platform }) => named(platform)).filter((one) => !/unknown/.test(one));
+  if (manifest.config === undefined) throw new Error('its manifest is of an unknown format');
+  return [named(JSON.parse(await blob(manifest.config.digest)) as { os?: string; architecture?: string })];
+}

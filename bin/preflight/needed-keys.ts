@@ -1,0 +1,103 @@
+import type { Stage } from '../../lib/infrastructure/stages.ts';
+import type { Aws } from '../aws/ask.ts';
+import type { OpenAws } from '../aws/open.ts';
+import { listAt, textAt } from '../aws/xml.ts';
+import type { Needed, NeededOptions } from './needed-thing.ts';
+import { allows } from './policies.ts';
+
+interface KeyMetadata {
+  readonly Arn?: string;
+  readonly KeyState?: string;
+  readonly KeySpec?: string;
+}
+
+/** Rejects with NotFoundException. `key`: an ID, an ARN or an alias. */
+export async function describeKey(
+  aws: Aws,
+  region: string,
+  key: string,
+): Promise<KeyMetadata & { readonly Arn: string }> {
+  const { KeyMetadata: one } = await aws.json<{ KeyMetadata?: KeyMetadata }>('kms', region, 'DescribeKey', {
+    KeyId: key,
+  });
+  if (one?.Arn === undefined) throw new Error(`kms in ${region} does not describe the key ${key}`);
+  return { ...one, Arn: one.Arn };
+}
+
+export function keysOf(
+  { encryptionKeys = {}, relay }: Stage,
+  { aws }: OpenAws,
+  { account }: Pick<NeededOptions, 'account'>,
+): Needed[] {
+  const places = [
+    ...Object.entries(encryptionKeys).map(([region, key]) => ({ at: `encryptionKeys.${region}`, region, key })),
+    ...Object.entries(relay.encryptionKeys).map(([region, key]) => ({
+      at: `relay.encryptionKeys.${region}`,
+      region,
+      key,
+    })),
+  ];
+  // Those of the relay are by default those of the stage.
+  const once = places.filter(({ key }, index) => places.findIndex((one) => one.key === key) === index);
+  return once.map(({ at, region, key }) => ({
+    ...{ name: 'encryption-key', value: key, region, what: `${at}: the key ${key}` },
+    async find() {
+      const { Arn, KeyState, KeySpec } = await describeKey(aws, region, key);
+      if (KeyState !== undefined && KeyState !== 'Enabled') return `is ${KeyState}`;
+      if (KeySpec !== undefined && KeySpec !== 'SYMMETRIC_DEFAULT') return `is ${KeySpec}, not symmetric`;
+      const policy = await keyPolicy(aws, region, Arn);
+      // Roles are allowed by IAM where the policy lets it.
+      if (!allows(policy, { principal: account, action: 'kms:Decrypt', account })) {
+        return `leaves nothing to the IAM policies of account ${account}: its policy must allow kms:* to arn:aws:iam::${account}:root`;
+      }
+      if (encryptionKeys[region] !== key) return undefined;
+      const logs = { principal: `logs.${region}.amazonaws.com`, action: 'kms:GenerateDataKey', account };
+      return allows(policy, logs)
+        ? publishersProblem(policy, account)
+        : `cannot be used by ${logs.principal}: no log group could be made`;
+    },
+  }));
+}
+
+async function keyPolicy(aws: Aws, region: string, KeyId: string): Promise<string> {
+  const input = { KeyId, PolicyName: 'default' };
+  const { Policy } = await aws.json<{ Policy?: string }>('kms', region, 'GetKeyPolicy', input);
+  if (Policy === undefined) throw new Error(`kms in ${region} does not show the policy of ${KeyId}`);
+  return Policy;
+}
+
+/** CloudWatch User Guide: "Amazon SNS encryption". EventBridge User Guide: "Amazon SNS permissions". */
+function publishersProblem(policy: string, account: string): string | undefined {
+  const barred = ['cloudwatch.amazonaws.com', 'events.amazonaws.com'].filter(
+    (principal) => !allows(policy, { principal, action: 'kms:GenerateDataKey', account }),
+  );
+  return barred.length === 0 ? undefined : `cannot be used by ${barred.join(' and ')}: alarms would reach nobody`;
+}
+
+/** Topics of the stage file, which the stage cannot give a policy. */
+export function topicsOf({ alarms }: Stage, { aws }: OpenAws, { account }: Pick<NeededOptions, 'account'>): Needed[] {
+  return [...new Set([...alarms.topics, ...alarms.pageTopics])].map((arn) => {
+    const [, , , region = '', owner = ''] = arn.split(':');
+    const find = async () => {
+      const answer = await aws.query('sns', region, 'GetTopicAttributes', { TopicArn: arn });
+      const attributes = new Map(
+        listAt(answer, 'GetTopicAttributesResult', 'Attributes', 'entry').map((one) => [
+          textAt(one, 'key'),
+          textAt(one, 'value'),
+        ]),
+      );
+      const policy = attributes.get('Policy') ?? '{}';
+      // To a topic of another account EventBridge publishes with a role of this one.
+      const publishers = ['cloudwatch.amazonaws.com', owner === account ? 'events.amazonaws.com' : account];
+      const barred = publishers.filter((principal) => !allows(policy, { principal, action: 'sns:Publish', account }));
+      if (barred.length > 0) return `does not let ${barred.join(' and ')} publish (sns:Publish in its policy)`;
+      const key = attributes.get('KmsMasterKeyId');
+      if (key === undefined || key === '') return undefined;
+      if (/(^|:)alias\/aws\/sns$/.test(key)) return `is encrypted with ${key}, which CloudWatch may not use`;
+      const { Arn } = await describeKey(aws, region, key);
+      const problem = publishersProblem(await keyPolicy(aws, region, Arn), account);
+      return problem && `is encrypted with ${key}, which ${problem}`;
+    };
+    return { name: 'topic', value: arn, region, what: `alarms: the topic ${arn}`, find };
+  });
+}
