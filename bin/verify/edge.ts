@@ -17,6 +17,10 @@ export function edgeChecks(
   // A wildcard is not a name that can be requested.
   const names = [...(address === undefined ? [] : [address]), ...domainNames.filter((name) => !name.startsWith('*.'))];
   const urls = check.startsWith('/') ? names.map((name) => `https://${name}${check}`) : [check];
+  if (urls.length === 0) {
+    const advice = 'deploy again, or set edge.domainNames';
+    return Promise.resolve([note('edge', 'site', 'not checked, since its address is not known', advice)]);
+  }
   return inTurns(
     urls,
     async (url) => {

@@ -1,7 +1,9 @@
 import { canaryNamespace } from '../../lib/infrastructure/observability/observed.ts';
+import { metricsNamespace, relayLogGroupName } from '../../lib/infrastructure/relay-contract.ts';
+import type { Aws } from '../aws/ask.ts';
 import { explainAwsError } from '../aws/explain.ts';
 import { listAt, textAt } from '../aws/xml.ts';
-import { bad, type Check, good, inTurns, note, unknown } from '../checks/check.ts';
+import { bad, type Check, good, inTurns, unknown } from '../checks/check.ts';
 import { type Deployment, type Resource, resourcesIn } from './deployment.ts';
 
 /** ECS's DescribeServices, as far as it is needed. */
@@ -94,55 +96,117 @@ function nameOf({ logicalId }: Resource): string {
 /** A check runs once a minute, and CloudWatch shows its result a little later. */
 const RECENT_MS = 10 * 60_000;
 
-/**
- * What the synthetic check last said: it opens a stream and reads the table each minute, inside the VPC. Its metric is read rather than its function
- * called, so that this needs no permission to invoke anything and adds nothing to the metric.
- */
-export async function streamChecks({ stage, aws, stacks }: Deployment, now = Date.now()): Promise<Check[]> {
-  const { name, homeRegion, environments, readerLayer } = stage;
-  if (environments.length === 0 || !readerLayer) {
-    return [note('streams', homeRegion, 'no synthetic check, since the stage has no environments or no readerLayer')];
-  }
-  if (!stacks.has(`edge-flag-relay-${name}-observability`)) return [];
-  const query = 'MetricDataQueries.member.1';
-  try {
-    const answer = await aws.query('monitoring', homeRegion, 'GetMetricData', {
-      StartTime: new Date(now - RECENT_MS).toISOString(),
-      EndTime: new Date(now).toISOString(),
-      ScanBy: 'TimestampDescending',
-      [`${query}.Id`]: 'success',
-      [`${query}.MetricStat.Metric.Namespace`]: canaryNamespace(name),
-      [`${query}.MetricStat.Metric.MetricName`]: 'Success',
+/** One metric: its latest value and when that was, Unix ms; undefined if there is none. */
+interface Latest {
+  readonly at: number;
+  readonly value: number;
+}
+
+interface Asked {
+  readonly namespace: string;
+  readonly metric: string;
+}
+
+/** By the names of the metrics, without dimensions. */
+async function latestOf(aws: Aws, region: string, asked: readonly Asked[], now: number): Promise<Map<string, Latest>> {
+  const queries = asked.map(({ namespace, metric }, index) => {
+    const query = `MetricDataQueries.member.${index + 1}`;
+    return {
+      [`${query}.Id`]: `m${index}`,
+      [`${query}.MetricStat.Metric.Namespace`]: namespace,
+      [`${query}.MetricStat.Metric.MetricName`]: metric,
       [`${query}.MetricStat.Period`]: '60',
-      [`${query}.MetricStat.Stat`]: 'Minimum',
-    });
-    const [row] = listAt(answer, 'GetMetricDataResult', 'MetricDataResults', 'member');
+      // The synthetic check succeeds with 1 each minute; of the others the worst task counts.
+      [`${query}.MetricStat.Stat`]: metric === 'Success' ? 'Minimum' : 'Maximum',
+    };
+  });
+  const answer = await aws.query('monitoring', region, 'GetMetricData', {
+    StartTime: new Date(now - RECENT_MS).toISOString(),
+    EndTime: new Date(now).toISOString(),
+    ScanBy: 'TimestampDescending',
+    ...Object.assign({}, ...queries),
+  });
+  const found = new Map<string, Latest>();
+  for (const row of listAt(answer, 'GetMetricDataResult', 'MetricDataResults', 'member')) {
     const [at] = listAt(row, 'Timestamps', 'member');
     const [value] = listAt(row, 'Values', 'member');
-    if (typeof at !== 'string' || typeof value !== 'string') {
-      const advice = 'it runs once a minute: try again in some minutes (--wait 5), then look at its log';
-      return [bad('streams', homeRegion, 'the synthetic check has not reported for ten minutes', advice)];
-    }
-    const ago = `${Math.max(0, Math.round((now - Date.parse(at)) / 60_000))} min ago`;
-    return Number(value) === 1
-      ? [
-          good(
-            'streams',
-            homeRegion,
-            `the synthetic check ${stage.relay.loadBalancer ? 'opened a stream and read' : 'read'} the table, ${ago}`,
-          ),
-        ]
-      : [
-          bad(
-            'streams',
-            homeRegion,
-            `the synthetic check failed, ${ago}`,
-            `its log says why: /aws/lambda/edge-flag-relay-${name}-canary-caller`,
-          ),
-        ];
-  } catch (error) {
-    return [
-      unknown('streams', homeRegion, 'cannot read the synthetic check’s metric', explainAwsError(error, homeRegion)),
-    ];
+    const { metric } = asked[Number(textAt(row, 'Id').slice(1))] ?? {};
+    if (metric === undefined || typeof at !== 'string' || typeof value !== 'string') continue;
+    found.set(metric, { at: Date.parse(at), value: Number(value) });
   }
+  return found;
+}
+
+/**
+ * Streams work: at home by the synthetic check, elsewhere by what the relays themselves report, since no check runs there. Metrics are read rather
+ * than a function called, so that this needs no permission to invoke anything and adds nothing to the metrics.
+ */
+export async function streamChecks(deployment: Deployment, now = Date.now()): Promise<Check[]> {
+  const { name, homeRegion, relayRegions, environments, readerLayer } = deployment.stage;
+  const hasCheck = environments.length > 0 && readerLayer;
+  const known = deployment.stacks.has(`edge-flag-relay-${name}-observability`);
+  const home = hasCheck
+    ? known
+      ? [{ region: homeRegion, check: syntheticCheck }]
+      : []
+    : [{ region: homeRegion, check: reportedCheck }];
+  return inTurns(
+    [...home, ...relayRegions.map((region) => ({ region, check: reportedCheck }))],
+    async ({ region, check }) => [await check(deployment, region, now)],
+    ({ region }, error) =>
+      unknown('streams', region, 'cannot read the metrics that tell', explainAwsError(error, region)),
+  );
+}
+
+/** What the synthetic check last said: it opens a stream and reads the table each minute, inside the VPC. */
+async function syntheticCheck({ stage, aws }: Deployment, region: string, now: number): Promise<Check> {
+  const latest = await latestOf(aws, region, [{ namespace: canaryNamespace(stage.name), metric: 'Success' }], now);
+  const last = latest.get('Success');
+  if (last === undefined) {
+    const advice = 'it runs once a minute: try again in some minutes (--wait 5), then look at its log';
+    return bad('streams', region, 'the synthetic check has not reported for ten minutes', advice);
+  }
+  const ago = agoOf(last, now);
+  if (last.value === 1) {
+    const did = stage.relay.loadBalancer ? 'opened a stream and read' : 'read';
+    return good('streams', region, `the synthetic check ${did} the table, ${ago}`);
+  }
+  const log = `its log says why: /aws/lambda/edge-flag-relay-${stage.name}-canary-caller`;
+  return bad('streams', region, `the synthetic check failed, ${ago}`, log);
+}
+
+/** Metrics of relays that are 0 while streams have something to serve, and what another value means. */
+const TROUBLES = {
+  EnvironmentsWithoutData: 'a relay has no flags for an environment',
+  UpstreamRefused: 'LaunchDarkly rejects the key of an environment',
+  UpstreamDisconnected: 'a relay has no stream from LaunchDarkly for an environment',
+};
+
+/** What the relays of a region last reported. */
+async function reportedCheck({ stage, aws }: Deployment, region: string, now: number): Promise<Check> {
+  const namespace = metricsNamespace(stage.name);
+  const asked = ['Up', ...Object.keys(TROUBLES)].map((metric) => ({ namespace, metric }));
+  const latest = await latestOf(aws, region, asked, now);
+  const up = latest.get('Up');
+  if (up === undefined) {
+    const advice = `try again in some minutes (--wait 5), then look at their log: ${relayLogGroupName(stage.name)}`;
+    return bad('streams', region, 'the relays have not reported for ten minutes', advice);
+  }
+  const ago = agoOf(up, now);
+  const troubles = Object.entries(TROUBLES).flatMap(([metric, what]) =>
+    (latest.get(metric)?.value ?? 0) > 0 ? [what] : [],
+  );
+  if (troubles.length > 0) {
+    return bad(
+      'streams',
+      region,
+      `${troubles.join(', ')}, ${ago}`,
+      `their log says which: ${relayLogGroupName(stage.name)}`,
+    );
+  }
+  return good('streams', region, `the relays have flags and streams from LaunchDarkly, ${ago}; no client was tried`);
+}
+
+function agoOf({ at }: Latest, now: number): string {
+  return `${Math.max(0, Math.round((now - at) / 60_000))} min ago`;
 }

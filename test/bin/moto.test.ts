@@ -165,7 +165,7 @@ suite('with moto (needs moto[cloudformation])', () => {
     expect(lines).toEqual([
       `good account: the credentials belong to account ${account}, the stage’s account`,
       'good stack: CREATE_COMPLETE',
-      'note streams: no synthetic check, since the stage has no environments or no readerLayer',
+      'bad streams: the relays have not reported for ten minutes',
       'bad table: flags-of-moto does not exist',
       'bad flags: production: there is no table here',
       'note recipients: nobody is notified of alarms',

@@ -368,6 +368,63 @@ test('flags that have not arrived are found', async () => {
   ]);
 });
 
+describe('the streams of a region without a synthetic check', () => {
+  const region = 'us-west-2';
+  const changes = {
+    ...{ relayRegions: [region], replicaRegions: [region] },
+    relay: {
+      certificates: {
+        ...stage.relay.certificates,
+        [region]: arn('acm', 'certificate/12345678-1234-1234-1234-123456789012', region),
+      },
+    },
+  };
+  // The table of these tests has no replicas.
+  const found = async () => (await problems({}, changes)).filter((one) => one.startsWith('streams'));
+  const report = (values: Record<string, number>) => {
+    for (const [metric, value] of Object.entries({
+      Up: 1,
+      EnvironmentsWithoutData: 0,
+      UpstreamRefused: 0,
+      UpstreamDisconnected: 0,
+      ...values,
+    }))
+      fake.metrics[`${region} EdgeFlagRelay/test ${metric}`] = [[Date.now() - 60_000, value]];
+  };
+
+  test('are those of which the relays there report', async () => {
+    report({});
+    expect(await found()).toEqual([]);
+    const { out } = await verify({ json: true }, changes);
+    expect((JSON.parse(out) as { checks: Found[] }).checks).toContainEqual({
+      ...{ state: 'good', name: 'streams', value: region },
+      what: 'the relays have flags and streams from LaunchDarkly, 1 min ago; no client was tried',
+    });
+  });
+
+  test.each([
+    ['EnvironmentsWithoutData', 'a relay has no flags for an environment, 1 min ago'],
+    ['UpstreamRefused', 'LaunchDarkly rejects the key of an environment, 1 min ago'],
+    ['UpstreamDisconnected', 'a relay has no stream from LaunchDarkly for an environment, 1 min ago'],
+  ])('fail with %s', async (metric, words) => {
+    report({ [metric]: 1 });
+    expect(await found()).toEqual([`streams us-west-2: ${words} → their log says which: /edge-flag-relay/test/relay`]);
+  });
+
+  test('fail while the relays are silent', async () => {
+    expect(await found()).toEqual([
+      expect.stringMatching(/^streams us-west-2: the relays have not reported for ten minutes → try again/),
+    ]);
+  });
+});
+
+test('a site of which no name is known is told not to be checked @heavy', async () => {
+  fake.stacks['edge-flag-relay-test-edge'] = { region: 'us-east-1', status: 'UPDATE_COMPLETE', isProtected: true };
+  const { domainNames: _, certificateArn: __, ...edge } = stage.edge;
+  const { out } = await verify({}, { edge });
+  expect(out).toMatch(/^! edge +site +not checked, since its address is not known$/m);
+});
+
 test('a replica that the table lacks is found @heavy', async () => {
   const found = await problems({}, { replicaRegions: ['ap-south-1'] });
   expect(found).toEqual([expect.stringMatching(/^table ap-south-1: \S+ has no replica here/)]);

@@ -73,7 +73,7 @@ interface FakeAccount {
   services: Record<string, object>;
   /** Health states by the ARN of a target group. */
   targets: Record<string, readonly string[]>;
-  /** By `namespace name`: Unix ms and value, newest first. */
+  /** By `namespace name`, or `region namespace name`: Unix ms and value, newest first. */
   metrics: Record<string, readonly (readonly [number, number])[]>;
   /** Operations that answer AccessDenied. */
   denied: string[];
@@ -308,13 +308,20 @@ const queryAnswers: Record<string, (fake: FakeAws, place: string, input: URLSear
     });
     return result('DescribeAlarms', element('MetricAlarms', members(rows)) + element('CompositeAlarms', ''));
   },
-  GetMetricData({ metrics }, _, input) {
-    const prefix = 'MetricDataQueries.member.1.MetricStat.Metric';
-    const points = metrics[`${input.get(`${prefix}.Namespace`)} ${input.get(`${prefix}.MetricName`)}`] ?? [];
-    const row =
-      element('Timestamps', members(points.map(([at]) => new Date(at).toISOString()))) +
-      element('Values', members(points.map(([, value]) => String(value))));
-    return result('GetMetricData', element('MetricDataResults', members([row])));
+  GetMetricData({ metrics }, place, input) {
+    const rows: string[] = [];
+    for (let index = 1; input.has(`MetricDataQueries.member.${index}.Id`); index += 1) {
+      const query = `MetricDataQueries.member.${index}`;
+      const metric = `${query}.MetricStat.Metric`;
+      const name = `${input.get(`${metric}.Namespace`)} ${input.get(`${metric}.MetricName`)}`;
+      const points = metrics[`${place} ${name}`] ?? metrics[name] ?? [];
+      rows.push(
+        text('Id', input.get(`${query}.Id`) ?? '') +
+          element('Timestamps', members(points.map(([at]) => new Date(at).toISOString()))) +
+          element('Values', members(points.map(([, value]) => String(value)))),
+      );
+    }
+    return result('GetMetricData', element('MetricDataResults', members(rows)));
   },
   DescribeTargetHealth({ targets }, _, input) {
     const states = targets[input.get('TargetGroupArn') ?? ''];
