@@ -68,6 +68,8 @@ export interface AwsOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Aborting it ends everything that is asked. */
   readonly signal?: AbortSignal | undefined;
+  /** A request without an answer fails after this time. @default 10,000 */
+  readonly timeoutMs?: number;
   /** Of all requests, repetitions included. @default 1,000 */
   readonly maxRequests?: number;
 }
@@ -75,7 +77,8 @@ export interface AwsOptions {
 export const TIMEOUT_MS = 10_000;
 
 /** Every answer that is an error rejects with an Error that has AWS's code as its name. */
-export function createAws({ credentials, agents, env, signal, maxRequests = 1_000 }: AwsOptions): Aws {
+export function createAws(options: AwsOptions): Aws {
+  const { credentials, agents, env, signal, timeoutMs = TIMEOUT_MS, maxRequests = 1_000 } = options;
   let requests = 0;
   const attempts = attemptsOf(env.AWS_MAX_ATTEMPTS);
 
@@ -88,8 +91,8 @@ export function createAws({ credentials, agents, env, signal, maxRequests = 1_00
     const domain = given.region.startsWith('cn-') ? 'amazonaws.com.cn' : 'amazonaws.com';
     const own = 'host' in about ? `https://${about.host}.${given.region}.${domain}` : address;
     const endpoint = env[`AWS_ENDPOINT_URL_${variable}`] || env.AWS_ENDPOINT_URL || own;
-    const options = {
-      ...{ service: `${service} in ${given.region}`, timeoutMs: TIMEOUT_MS, signal },
+    const limits = {
+      ...{ service: `${service} in ${given.region}`, timeoutMs, signal },
       // People wait for the answer, so a few repetitions are enough. They only read, so that one without an answer is repeated, too.
       ...{ retries: attempts - 1, retryUnanswered: true, backoff: { firstMs: 250, maxMs: 2_000 } },
       before() {
@@ -100,7 +103,7 @@ export function createAws({ credentials, agents, env, signal, maxRequests = 1_00
     return callAws(async () => {
       const { accessKeyId, secretAccessKey, sessionToken } = await credentials();
       const { status, headers, body } = await sendToAws(
-        { ...given, service, endpoint, agents, timeoutMs: TIMEOUT_MS },
+        { ...given, service, endpoint, agents, timeoutMs },
         {
           AWS_ACCESS_KEY_ID: accessKeyId,
           AWS_SECRET_ACCESS_KEY: secretAccessKey,
@@ -111,7 +114,7 @@ export function createAws({ credentials, agents, env, signal, maxRequests = 1_00
         throw errorOf(`${service} in ${given.region}`, status, String(headers['x-amzn-errortype'] ?? ''), body);
       }
       return body;
-    }, options);
+    }, limits);
   }
 
   /** `read` throws for what AWS does not say: a proxy or a login page answers with 200, too. */

@@ -1,5 +1,5 @@
 import type { Stage } from '../../lib/infrastructure/stages.ts';
-import type { Aws } from '../aws/ask.ts';
+import { type Aws, NotAnAnswer } from '../aws/ask.ts';
 import { explainAwsError } from '../aws/explain.ts';
 import { bad, type Check, good, inTurns, note, unknown } from '../checks/check.ts';
 
@@ -33,12 +33,13 @@ export async function certificateChecks(aws: Aws, stage: Stage, now = Date.now()
       if (/:111122223333:/.test(arn)) {
         return [bad('certificate', arn, `the certificate ${arn} is an example`, 'put your own into the stage file')];
       }
-      const { Certificate: one = {} } = await aws.json<{ Certificate?: Certificate }>(
+      const { Certificate: one } = await aws.json<{ Certificate?: Certificate }>(
         'acm',
         regionOf(arn),
         'DescribeCertificate',
         { CertificateArn: arn },
       );
+      if (one?.Status === undefined) throw new NotAnAnswer(`acm in ${regionOf(arn)}`, 'no certificate');
       return checksOf(arn, names, one, now);
     },
     ({ arn }, error) =>
@@ -90,8 +91,12 @@ function checksOf(arn: string, names: readonly string[], one: Certificate, now: 
   return checks.length > 0 ? checks : [good('certificate', arn, `the certificate for ${covered.join(', ')} is issued`)];
 }
 
-function adviceOn({ Status, DomainValidationOptions = [] }: Certificate): string {
-  if (Status !== 'PENDING_VALIDATION') return 'request another one, and put its ARN into the stage file';
+function adviceOn(one: Certificate): string {
+  const { Status, DomainValidationOptions = [] } = one;
+  if (Status !== 'PENDING_VALIDATION')
+    return one.Type === 'IMPORTED'
+      ? 'import its successor under the same ARN'
+      : 'request another one, and put its ARN into the stage file';
   const records = DomainValidationOptions.filter(({ ValidationStatus }) => ValidationStatus !== 'SUCCESS').flatMap(
     ({ ResourceRecord: one }) => (one ? [`${one.Name} ${one.Type} ${one.Value}`] : []),
   );

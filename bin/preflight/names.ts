@@ -1,5 +1,5 @@
 import { awsNameOf } from '../../relay-task/common/aws-call.ts';
-import type { Aws } from '../aws/ask.ts';
+import { type Aws, NotAnAnswer } from '../aws/ask.ts';
 import { explainAwsError } from '../aws/explain.ts';
 import { isStackOf } from '../aws/left-stacks.ts';
 import { ownerOf } from '../aws/stacks.ts';
@@ -40,12 +40,13 @@ const kinds: Readonly<Record<string, Kind>> = {
     property: 'LogGroupName',
     id: (name) => name,
     async exists(aws, name, { region }) {
-      const { logGroups = [] } = await aws.json<{ logGroups?: { logGroupName: string }[] }>(
+      const { logGroups } = await aws.json<{ logGroups?: { logGroupName: string }[] }>(
         'logs',
         region,
         'DescribeLogGroups',
         { logGroupNamePrefix: name, limit: 50 },
       );
+      if (logGroups === undefined) throw new NotAnAnswer(`logs in ${region}`, 'no log groups');
       return logGroups.some(({ logGroupName }) => logGroupName === name);
     },
     removal: (name, { region }) => `aws logs delete-log-group --region ${region} --log-group-name ${name}`,
@@ -63,9 +64,10 @@ const kinds: Readonly<Record<string, Kind>> = {
     property: 'ClusterName',
     id: (name) => name,
     async exists(aws, name, { region }) {
-      const { clusters = [] } = await aws.json<{ clusters?: { status: string }[] }>('ecs', region, 'DescribeClusters', {
+      const { clusters } = await aws.json<{ clusters?: { status: string }[] }>('ecs', region, 'DescribeClusters', {
         clusters: [name],
       });
+      if (clusters === undefined) throw new NotAnAnswer(`ecs in ${region}`, 'no clusters');
       return clusters.some(({ status }) => status === 'ACTIVE');
     },
     removal: (name, { region }) => `aws ecs delete-cluster --region ${region} --cluster ${name}`,

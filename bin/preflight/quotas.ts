@@ -1,5 +1,6 @@
 import { maximumPercent } from '../../lib/infrastructure/relay-contract.ts';
 import { awsNameOf } from '../../relay-task/common/aws-call.ts';
+import { NotAnAnswer } from '../aws/ask.ts';
 import { explainAwsError } from '../aws/explain.ts';
 import { listAt } from '../aws/xml.ts';
 import { bad, type Check, good, inTurns, note, unknown } from '../checks/check.ts';
@@ -83,14 +84,17 @@ async function addressChecks({ aws, wanted, resources, unseen }: LookedAt, regio
     : [good('quota', region, what)];
 }
 
-async function quotaOf(aws: LookedAt['aws'], region: string, quota: typeof FARGATE): Promise<number> {
-  const ask = (operation: string) =>
-    aws.json<{ Quota?: { Value?: number } }>('servicequotas', region, operation, quota);
+export async function quotaOf(aws: LookedAt['aws'], region: string, quota: typeof FARGATE): Promise<number> {
+  const ask = async (operation: string) => {
+    const { Quota } = await aws.json<{ Quota?: { Value?: number } }>('servicequotas', region, operation, quota);
+    if (typeof Quota?.Value !== 'number') throw new NotAnAnswer(`servicequotas in ${region}`, 'no value');
+    return Quota.Value;
+  };
   try {
-    return (await ask('GetServiceQuota')).Quota?.Value ?? Number.POSITIVE_INFINITY;
+    return await ask('GetServiceQuota');
   } catch (error) {
     // Accounts without a value of their own have AWS's.
     if (awsNameOf(error) !== 'NoSuchResourceException') throw error;
-    return (await ask('GetAWSDefaultServiceQuota')).Quota?.Value ?? Number.POSITIVE_INFINITY;
+    return ask('GetAWSDefaultServiceQuota');
   }
 }

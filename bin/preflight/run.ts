@@ -15,6 +15,7 @@ import { differenceChecks, keyChecks } from './keys.ts';
 import type { LookedAt } from './looked-at.ts';
 import { nameChecks } from './names.ts';
 import { neededChecks } from './needed.ts';
+import { networkChecks } from './networks.ts';
 import { onlineChecks } from './online.ts';
 import { quotaChecks } from './quotas.ts';
 import { recipientChecks } from './recipients.ts';
@@ -94,7 +95,7 @@ async function inspect(stage: Stage, options: PreflightOptions, tell: Tell): Pro
       return await inspectAccount({ stage, options, account, open }, tell);
     }
     const rest =
-      'keys, synthesis, stacks, table, names, certificates, secrets, images, recipients, quotas, bootstrap, LaunchDarkly';
+      'keys, synthesis, stacks, table, names, certificates, secrets, images, recipients, networks, quotas, bootstrap, LaunchDarkly';
     tell([unknown('credentials', stage.homeRegion, `not checked: ${rest}`)]);
   } finally {
     open.close();
@@ -132,6 +133,7 @@ async function inspectAccount({ stage, options, account, open }: Inspection, tel
   tell(await neededChecks(stage, open, { account, offline, fields }));
   tell(await zoneChecks(looked));
   tell(await recipientChecks(looked));
+  tell(await networkChecks(looked));
   tell(await quotaChecks(looked));
   const regions = new Set([...alarmRegions(stage), ...looked.wanted.map(({ region }) => region)]);
   tell(await bootstrapChecks(regions, stage.account ?? account, ssm));

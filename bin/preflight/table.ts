@@ -5,6 +5,7 @@ import {
   type TableDescription,
 } from '@aws-sdk/client-dynamodb';
 import { tableSchema } from '../../lib/flag-table/index.ts';
+import { NotAnAnswer } from '../aws/ask.ts';
 import { explainAwsError } from '../aws/explain.ts';
 import { ownerOf } from '../aws/stacks.ts';
 import { bad, type Check, good, inTurns, note, unknown } from '../checks/check.ts';
@@ -33,7 +34,9 @@ export async function tableChecks(clientOf: (region: string) => DynamoDBClient, 
 
 async function describeTable(client: DynamoDBClient, tableName: string): Promise<TableDescription | undefined> {
   try {
-    return (await client.send(new DescribeTableCommand({ TableName: tableName }))).Table;
+    const { Table } = await client.send(new DescribeTableCommand({ TableName: tableName }));
+    if (Table === undefined) throw new NotAnAnswer('dynamodb', 'no table');
+    return Table;
   } catch (error) {
     if (error instanceof ResourceNotFoundException) return undefined;
     throw error;

@@ -61,7 +61,8 @@ suite('with moto (needs moto[cloudformation])', () => {
       },
     });
     const credentials = async () => ({ accessKeyId: 'test', secretAccessKey: 'test' });
-    aws = createAws({ credentials, agents: undefined, env: process.env });
+    // moto loads what a stack needs with the first request for it.
+    aws = createAws({ credentials, agents: undefined, env: process.env, timeoutMs: 120_000 });
   });
   afterAll(async () => {
     process.env = { ...before };

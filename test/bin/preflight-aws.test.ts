@@ -955,6 +955,69 @@ describe('quotas', () => {
   });
 });
 
+describe('a network', () => {
+  const vpcOf = (cidr: string): StackTemplate => ({
+    ...{ stackName: 'edge-flag-relay-test-relay', region: 'eu-west-1' },
+    template: { Resources: { Vpc: { Type: 'AWS::EC2::VPC', Properties: { CidrBlock: cidr } } } },
+  });
+
+  test('of zones that the account does not have is a problem', async () => {
+    fake.zoneLetters = 'ac';
+    expect(await findings('network')).toEqual([
+      "bad | eu-west-1: the account has no zone eu-west-1b, only eu-west-1a, eu-west-1c | set networks['eu-west-1'].zones to some of those",
+    ]);
+  });
+
+  test('that would be one VPC more than the account may have is a problem, unless the stage has it already', async () => {
+    fake.vpcs = Object.fromEntries(Array.from({ length: 5 }, (_, index) => [`vpc-${index}`, { cidr: '10.1.0.0/16' }]));
+    expect(await findings('quota', {}, [vpcOf('10.0.0.0/16')])).toEqual([
+      "bad | eu-west-1: 5 of 5 VPCs are in use, and the deployment makes another | request at least 6, or give an existing VPC in networks['eu-west-1'].vpc",
+    ]);
+    const resources = [['Vpc', 'AWS::EC2::VPC', 'vpc-1']] as const;
+    const { template } = vpcOf('10.0.0.0/16');
+    fake.stacks = { 'edge-flag-relay-test-relay': { region: 'eu-west-1', resources, template } };
+    expect(await findings('quota', {}, [vpcOf('10.0.0.0/16')])).toEqual([]);
+  });
+
+  const given = {
+    ...{ vpcId: 'vpc-0123456789abcdef0', cidr: '10.0.0.0/16', zones: ['eu-west-1a', 'eu-west-1b'] },
+    privateSubnetIds: ['subnet-0000000000000000a', 'subnet-0000000000000000b'],
+  };
+  const [first, second] = given.privateSubnetIds as [string, string];
+  const right = { cidr: given.cidr, subnets: { [first]: 'eu-west-1a', [second]: 'eu-west-1b' } };
+
+  test.each<[string, FakeAws['vpcs'][string] | undefined, readonly RegExp[]]>([
+    ['fits', right, []],
+    ['does not exist', undefined, [/the VPC vpc-0123456789abcdef0 does not exist in eu-west-1 \| correct/]],
+    ['has other addresses', { ...right, cidr: '10.9.0.0/16' }, [/has the addresses 10.9.0.0\/16, not 10.0.0.0\/16/]],
+    ['lacks a subnet', { ...right, subnets: { [first]: 'eu-west-1a' } }, [/has no subnet subnet-0000000000000000b/]],
+    [
+      'has its subnets in other zones',
+      { ...right, subnets: { [first]: 'eu-west-1b', [second]: 'eu-west-1a' } },
+      [/subnet-0000000000000000a is in eu-west-1b, not in eu-west-1a/, /subnet-0000000000000000b is in eu-west-1a/],
+    ],
+  ])('of the stage file that %s', async (_, vpc, words) => {
+    fake.vpcs = vpc ? { [given.vpcId]: vpc } : {};
+    const found = await findings('network', { networks: { 'eu-west-1': { vpc: given } } });
+    expect(found).toEqual(words.map((one) => expect.stringMatching(one)));
+  });
+});
+
+describe('answers that lack what AWS always says', () => {
+  test.each<[string, () => void, object, string]>([
+    [
+      'a certificate',
+      () => Object.assign(fake, { certificates: { [arn]: {} } }),
+      { relay: { certificates: { 'eu-west-1': arn } } },
+      'certificate',
+    ],
+    ['a quota', () => Object.assign(fake, { quotas: { 'L-3032A538': null } }), {}, 'quota'],
+  ])('of %s are unknown', async (_, prepare, changes, name) => {
+    prepare();
+    expect((await findings(name, changes)).join()).toMatch(/^unknown \| .*something that is not AWS’s/);
+  });
+});
+
 test('what AWS denies is not checked, and does not stop the rest', async () => {
   fake.denied = ['DescribeStacks', 'GetServiceQuota'];
   fake.certificates = {};

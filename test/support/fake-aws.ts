@@ -67,6 +67,10 @@ interface FakeAccount {
   /** By code. */
   quotas: Record<string, number>;
   addresses: number;
+  /** Letters of the zones that every region has. */
+  zoneLetters: string;
+  /** By ID. */
+  vpcs: Record<string, { readonly cidr: string; readonly subnets?: Readonly<Record<string, string>> }>;
   /** By name. */
   alarms: Record<string, FakeAlarm>;
   /** By ARN. */
@@ -124,6 +128,8 @@ export async function startFakeAws(): Promise<FakeAws> {
       zones: {},
       quotas: {},
       addresses: 0,
+      zoneLetters: 'abc',
+      vpcs: {},
       alarms: {},
       services: {},
       targets: {},
@@ -293,6 +299,25 @@ const queryAnswers: Record<string, (fake: FakeAws, place: string, input: URLSear
       'addressesSet',
       Array.from({ length: addresses }, () => element('item', text('publicIp', '192.0.2.1'))).join(''),
     ),
+  DescribeAvailabilityZones: ({ zoneLetters }, place) =>
+    element(
+      'availabilityZoneInfo',
+      [...zoneLetters].map((letter) => element('item', text('zoneName', `${place}${letter}`))).join(''),
+    ),
+  DescribeVpcs: ({ vpcs }) =>
+    element(
+      'vpcSet',
+      Object.entries(vpcs)
+        .map(([id, { cidr }]) => element('item', text('vpcId', id) + text('cidrBlock', cidr)))
+        .join(''),
+    ),
+  DescribeSubnets: ({ vpcs }, _, input) =>
+    element(
+      'subnetSet',
+      Object.entries(vpcs[input.get('Filter.1.Value.1') ?? '']?.subnets ?? {})
+        .map(([id, zone]) => element('item', text('subnetId', id) + text('availabilityZone', zone)))
+        .join(''),
+    ),
   DescribeAlarms({ alarms }, place, input) {
     const names = [...input].filter(([key]) => /^AlarmNames\.member\.\d+$/.test(key)).map(([, name]) => name);
     const rows = names.flatMap((name) => {
@@ -402,7 +427,7 @@ const jsonAnswers: Record<string, (fake: FakeAws, place: string, input: Input) =
     if (Value === undefined) throw new AwsError('NoSuchResourceException', 'no such quota');
     return { Quota: { Value } };
   },
-  GetAWSDefaultServiceQuota: (_, __, { QuotaCode }) => ({ Quota: { Value: QuotaCode === 'L-0263D0A3' ? 5 : 6 } }),
+  GetAWSDefaultServiceQuota: (_, __, { QuotaCode }) => ({ Quota: { Value: QuotaCode === 'L-3032A538' ? 6 : 5 } }),
 };
 
 function restAnswer(fake: FakeAws, place: string, url: string): Answer {
