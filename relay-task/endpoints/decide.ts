@@ -94,7 +94,7 @@ export function createDecide({ find, turns, evaluations, room, corsOf }: DecideO
     if (route.credential) return attemptIn(exchange, route, request, read);
     // Health checks are never turned away, since of each connection one request waits at most, and do not wait behind browsers: a load
     // balancer would replace the task.
-    const wait = route.isCostly ? (lanes: Lanes) => takeTurn(turns.others, lanes) : turns.servers.await;
+    const wait = route.isCostly ? (lanes: Lanes) => awaitTurn(turns.others, lanes) : turns.servers.await;
     await awaitOpenTurn(exchange, wait);
     return { reply: await route.handler(request) };
   };
@@ -133,7 +133,7 @@ export function createDecide({ find, turns, evaluations, room, corsOf }: DecideO
     });
     try {
       holdHead(message, holding);
-      if (!hasBody(message)) await takeTurn(own, lanes.work);
+      if (!hasBody(message)) await awaitTurn(own, lanes.work);
       if ('handler' in route) return checked(await route.handler(identified));
       const details = await route.stream(identified);
       const instead = withoutStream(identified);
@@ -189,7 +189,7 @@ function identify(
     address,
     async body(limitBytes) {
       const bytes = await read(limitBytes, holding);
-      await takeTurn(turns, lanes);
+      await awaitTurn(turns, lanes);
       return bytes;
     },
     async pause() {
@@ -201,7 +201,7 @@ function identify(
 }
 
 /** Before the work of a request begins. Rejects with Refusal 503. */
-async function takeTurn(turns: FairTurns, lanes: Lanes): Promise<void> {
+async function awaitTurn(turns: FairTurns, lanes: Lanes): Promise<void> {
   if ((await turns.enter(lanes)) === false) throw new Refusal(503, 'too many requests are waiting', retryLater());
 }
 

@@ -31,18 +31,7 @@ const MOST_FORMER_PLACES = 3;
 
 /** Undefined: no store holds Big Segments. */
 export function createTenantBigSegments(options: TenantBigSegmentsOptions): TenantBigSegments | undefined {
-  const {
-    place,
-    former,
-    log,
-    onBatch,
-    staleThresholdMs,
-    synchronises,
-    memory,
-    key: present,
-    environment,
-    adopts,
-  } = options;
+  const { place, former, log, onBatch, memory, key: present, environment, adopts } = options;
   const stores = options.open(place);
   if (stores.length === 0) {
     former?.known.cache.close();
@@ -66,13 +55,13 @@ export function createTenantBigSegments(options: TenantBigSegmentsOptions): Tena
     environment,
     adopts,
     onChange: onBatch,
-    statusStaleAfterMs: staleThresholdMs,
+    statusStaleAfterMs: options.staleThresholdMs,
   });
   let synchronizers: BigSegmentSynchronizer[] = [];
   let started = false;
   let closed = false;
   const synchronise = (key: string | undefined) => {
-    if (!started || !synchronises || key === undefined || synchronizers.length > 0) return;
+    if (!started || !options.synchronises || key === undefined || synchronizers.length > 0) return;
     synchronizers = stores.map((store) =>
       createBigSegmentSynchronizer({
         ...options,
