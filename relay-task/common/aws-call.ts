@@ -6,6 +6,7 @@ import { setMaxListeners } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import { type BackoffTimes, backoffMs } from './backoff.ts';
 import { createBudget } from './budget.ts';
+import { errorText } from './error-text.ts';
 import { collect } from './http-request.ts';
 import type { JsonLimits } from './json-shape.ts';
 import { sleep } from './pause.ts';
@@ -123,4 +124,11 @@ export function awsStatusOf(error: unknown): number {
 /** The error's name, such as `ConditionalCheckFailedException`; '' if it is not an error. */
 export function awsNameOf(error: unknown): string {
   return error instanceof Error ? error.name : '';
+}
+
+/** One sentence about an error, which begins with the name that AWS gave it. */
+export function awsErrorText(error: unknown): string {
+  const name = awsNameOf(error);
+  const text = errorText(error);
+  return ['', 'Error', 'AggregateError'].includes(name) || text.startsWith(name) ? text : `${name}: ${text}`;
 }

@@ -2,6 +2,7 @@
 import http from 'node:http';
 import https from 'node:https';
 import { type Budget, createShare } from './budget.ts';
+import { errorText } from './error-text.ts';
 import { createJsonGuard, type JsonLimits } from './json-shape.ts';
 
 /** What an answer may be; what is absent is not limited. */
@@ -62,9 +63,9 @@ export function httpRequest(options: HttpRequestOptions): Promise<HttpAnswer> {
       });
     } catch (error) {
       // A key with characters that no header may carry. Node's message names the header, not its value.
-      return fail(`could not be asked: ${describeError(error)}`, error);
+      return fail(`could not be asked: ${errorText(error)}`, error);
     }
-    request.on('error', (error) => fail(`could not be asked: ${describeError(error)}`, error));
+    request.on('error', (error) => fail(`could not be asked: ${errorText(error)}`, error));
     request.on('response', (response) => {
       const { statusCode: status = 0, headers: answerHeaders } = response;
       const succeed = (answered: Buffer) => {
@@ -111,7 +112,7 @@ export function collectChunks(response: http.IncomingMessage, limits: AnswerLimi
       end();
       reject(new Error(reason));
     };
-    response.on('error', (error) => fail(`broke off its answer: ${describeError(error)}`));
+    response.on('error', (error) => fail(`broke off its answer: ${errorText(error)}`));
     response.on('close', () => fail('broke off its answer'));
     response.on('data', (chunk: Buffer) => {
       if (chunks === undefined) return;
@@ -124,7 +125,7 @@ export function collectChunks(response: http.IncomingMessage, limits: AnswerLimi
       try {
         guard?.(chunk);
       } catch (error) {
-        fail(describeError(error));
+        fail(errorText(error));
       }
     });
     response.on('end', () => resolve(end()));
@@ -134,10 +135,4 @@ export function collectChunks(response: http.IncomingMessage, limits: AnswerLimi
 /** `http.request` or `https.request`, as the address asks. */
 function requestOf(url: URL): typeof https.request {
   return url.protocol === 'https:' ? https.request : http.request;
-}
-
-/** The message of a system error, some of which have none. */
-export function describeError(error: unknown): string {
-  const { message, code } = error as Partial<NodeJS.ErrnoException>;
-  return message || code || String(error);
 }

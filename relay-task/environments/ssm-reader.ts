@@ -6,7 +6,7 @@ import {
   type Parameter,
   type SSMClient,
 } from '@aws-sdk/client-ssm';
-import { awsStatusOf, callAws, isThrottle } from '../common/aws-call.ts';
+import { awsErrorText, awsStatusOf, callAws, isThrottle } from '../common/aws-call.ts';
 import { sleep } from '../common/pause.ts';
 import { createRequestPace } from './ssm-pacing.ts';
 
@@ -250,17 +250,6 @@ function listedOf(
   };
 }
 
-/** One sentence, without any value. */
-export function describeSsmError(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  const { name, message } = error;
-  const code = (error as NodeJS.ErrnoException).code;
-  const text = message || code || 'no answer';
-  return name === '' || name === 'Error' || name === 'AggregateError' || text.startsWith(name)
-    ? text
-    : `${name}: ${text}`;
-}
-
 /** The failure of the first name, if none of them got an answer of its own. */
 function failureOfAll(names: readonly string[], decrypted: Decrypted): Decryption | undefined {
   const isFailure = (name: string) => 'failed' in (decrypted.get(name) ?? {});
@@ -268,7 +257,7 @@ function failureOfAll(names: readonly string[], decrypted: Decrypted): Decryptio
 }
 
 function decryptionOf(error: unknown): Decryption {
-  const reason = describeSsmError(error);
+  const reason = awsErrorText(error);
   return isRefusal(error) ? { refused: reason } : { failed: reason };
 }
 

@@ -1,6 +1,6 @@
 import { SSMClient } from '@aws-sdk/client-ssm';
 import type { Registry } from 'prom-client';
-import { limitAnswers } from '../common/aws-call.ts';
+import { awsErrorText, limitAnswers } from '../common/aws-call.ts';
 import { sleep, within } from '../common/pause.ts';
 import type { AwsAgents, EnvironmentSink, EnvironmentSource, Keeper, Log } from '../ports.ts';
 import { createRemembered } from './cached-source.ts';
@@ -12,7 +12,7 @@ import { createSsmMetrics } from './ssm-metrics.ts';
 import { createOwnerRecord } from './ssm-owner-record.ts';
 import { createPacing, type SsmIntervals } from './ssm-pacing.ts';
 import { ssmParameters } from './ssm-parameters.ts';
-import { createSsmReader, describeSsmError, type SsmTimings } from './ssm-reader.ts';
+import { createSsmReader, type SsmTimings } from './ssm-reader.ts';
 import { readInto } from './ssm-reading.ts';
 
 export interface SsmSourceOptions {
@@ -133,7 +133,7 @@ export function startSsmSource(options: SsmSourceOptions): SsmSource {
       outcome = read;
     } catch (error) {
       if (closing.signal.aborted) return 0;
-      progress.failed(describeSsmError(error));
+      progress.failed(awsErrorText(error));
     }
     metrics.read(outcomeOf(outcome.complete));
     return pacing.next({ ...outcome, throttled: isThrottled() });

@@ -1,4 +1,5 @@
-import { describeError, type HttpAnswer, httpRequest } from '../common/http-request.ts';
+import { errorText } from '../common/error-text.ts';
+import { type HttpAnswer, httpRequest } from '../common/http-request.ts';
 import type { Outbound } from '../ports.ts';
 
 interface PostOptions {
@@ -26,7 +27,7 @@ export async function post({ outbound, ...request }: PostOptions): Promise<PostA
   try {
     return answerOf(await httpRequest({ ...request, method: 'POST', agent: outbound?.agentFor(request.url) }));
   } catch (error) {
-    return { problem: describeError(error) };
+    return { problem: errorText(error) };
   }
 }
 

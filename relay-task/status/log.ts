@@ -58,14 +58,14 @@ function toJson(attributes: unknown): string {
       if (typeof value === 'bigint') return String(value);
       // What others send is in messages of errors, keys and reasons.
       if (typeof value === 'string') return cutText(value, key === 'stack' ? LONGEST_STACK : LONGEST_TEXT);
-      return value instanceof Error ? describeError(value) : value;
+      return value instanceof Error ? fieldsOfError(value) : value;
     });
   } catch (error) {
     return JSON.stringify({ level: 'ERROR', message: `Could not serialize a log line: ${String(error)}` });
   }
 }
 
-function describeError(error: Error): Record<string, unknown> {
+function fieldsOfError(error: Error): Record<string, unknown> {
   const { name, message, stack, cause } = error;
   return {
     name,

@@ -13,7 +13,7 @@ import {
   batchGet,
   createDynamoDBClient,
   type DynamoDBClientOptions,
-  describeError,
+  describeDynamoDBError,
   type Row,
 } from './dynamodb-client.ts';
 import { defaultTimings, retryTimes, type Timings } from './timings.ts';
@@ -62,7 +62,7 @@ export function createRequests(options: RequestsOptions) {
       backoff,
       signal: closing.signal,
     });
-  const failureOf = (error: unknown) => new Error(describeError(error, TableName), { cause: error });
+  const failureOf = (error: unknown) => new Error(describeDynamoDBError(error, TableName), { cause: error });
 
   /** Undefined: the condition did not hold. */
   async function call<T>(send: (how: { abortSignal: AbortSignal }) => Promise<T>): Promise<T | undefined> {
@@ -134,7 +134,7 @@ export function createRequests(options: RequestsOptions) {
         await callAwsOnce(send, { service: 'DynamoDB', timeoutMs }).catch((error: unknown) => {
           // Another relay became the writer already.
           if (awsNameOf(error) === 'ConditionalCheckFailedException') return;
-          const fields = { reason: describeError(error, TableName), waitMs: timings.patchExpireMs };
+          const fields = { reason: describeDynamoDBError(error, TableName), waitMs: timings.patchExpireMs };
           options.log.warn('Could not hand over the writing of Big Segments; the next writer will wait', fields);
         });
       }

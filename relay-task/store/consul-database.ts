@@ -1,4 +1,5 @@
 import type { Kind } from '../../lib/flag-table/index.ts';
+import { errorText } from '../common/error-text.ts';
 import type { ConsulClient } from './consul-client.ts';
 import { consulKeys, createCompareAndSet, removeMarker, rowOf, transactionLimits } from './consul-compare-and-set.ts';
 import { getPair, listBelow, readFolder, textOf } from './consul-kv.ts';
@@ -53,11 +54,7 @@ export function createConsulDatabase({ client, prefix }: { client: ConsulClient;
       const bytes = Buffer.byteLength(json);
       return bytes > valueLimitBytes ? `it has ${bytes} bytes, Consul takes ${valueLimitBytes}` : undefined;
     },
-    describe: (error) => {
-      if (!(error instanceof Error)) return String(error);
-      const inner = error instanceof AggregateError ? error.errors.map((one: Error) => one.message).join('; ') : '';
-      return error.message || inner || error.name;
-    },
+    describe: errorText,
     close: async () => client.close(),
   };
 }

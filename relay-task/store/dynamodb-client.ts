@@ -12,7 +12,7 @@ import {
   UpdateItemCommand,
 } from '@aws-sdk/client-dynamodb';
 import type { Attributes, Key } from '../../lib/flag-table/index.ts';
-import { awsNameOf, callAws, limitAnswers } from '../common/aws-call.ts';
+import { awsErrorText, awsNameOf, callAws, limitAnswers } from '../common/aws-call.ts';
 import { type BackoffTimes, backoffMs } from '../common/backoff.ts';
 import { sleep } from '../common/pause.ts';
 import type { AwsAgents } from '../ports.ts';
@@ -250,12 +250,9 @@ function createReads(client: DynamoDBClient, TableName: string, backoff: Backoff
 }
 
 /** One sentence for status and log. A missing table is the most common mistake, so it gets a sentence of its own. */
-export function describeError(error: unknown, tableName: string): string {
+export function describeDynamoDBError(error: unknown, tableName: string): string {
   if (awsNameOf(error) === 'ResourceNotFoundException') return `table ${tableName} does not exist (yet)`;
-  const text = error instanceof Error ? error.message || awsNameOf(error) : String(error);
-  const cause = error instanceof AggregateError ? error.errors.map(String).join('; ') : '';
-  const name = awsNameOf(error);
-  return `${name === '' || name === 'Error' ? '' : `${name}: `}${text}${cause}`;
+  return awsErrorText(error);
 }
 
 /** The expressions of an update; names and values of its own use the letters `s` and `r`. */

@@ -11,7 +11,7 @@ import {
 import { whenDue } from '../common/slices.ts';
 import { absent, exactly } from './conditions.ts';
 import { type Database, type Held, heldBack, type Need, type Outcome, type Row, type Write } from './database.ts';
-import { describeError, keyOf, type Table } from './dynamodb-client.ts';
+import { describeDynamoDBError, keyOf, type Table } from './dynamodb-client.ts';
 import { createCompareAndSet, itemKey, rowOf } from './dynamodb-compare-and-set.ts';
 import { inFlight, inParallel } from './in-parallel.ts';
 import type { TakeRead } from './read-memory.ts';
@@ -117,7 +117,7 @@ export function createDynamoDBDatabase(options: {
       if (bytes <= OFFICIAL_ITEM_LIMIT_BYTES) return undefined;
       return `version ${item.version} has ${bytes} bytes, the layout takes ${OFFICIAL_ITEM_LIMIT_BYTES}`;
     },
-    describe: (error) => describeError(error, tableName),
+    describe: (error) => describeDynamoDBError(error, tableName),
   };
 }
 

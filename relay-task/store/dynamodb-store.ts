@@ -8,7 +8,7 @@ import {
   createDynamoDBClient,
   createTable,
   type DynamoDBClientOptions,
-  describeError,
+  describeDynamoDBError,
   textOf,
 } from './dynamodb-client.ts';
 import { createDynamoDBDatabase } from './dynamodb-database.ts';
@@ -64,7 +64,7 @@ export function createDynamoDBStore(options: DynamoDBStoreOptions): Store {
   const { view } = graves;
   const client = options.client ?? createDynamoDBClient(options);
   const where = { database: 'dynamodb', tableName, prefix };
-  const describe = (error: unknown) => describeError(error, tableName);
+  const describe = (error: unknown) => describeDynamoDBError(error, tableName);
   const state = createStoreState({ clock, log, where, describe });
   const metrics = createStoreMetrics(
     options.registry,

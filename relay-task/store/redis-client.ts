@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { Cluster, Redis, type RedisOptions } from 'ioredis';
 import { backoffMs } from '../common/backoff.ts';
+import { errorText } from '../common/error-text.ts';
 import './redis-replies.ts';
 
 /** Where a Redis is and how it is spoken to. One of `url`, `host`, `sentinels` with `master`, or `cluster`. */
@@ -191,10 +192,8 @@ function isAboutTheConnection({ name, message }: Error): boolean {
 
 /** One sentence about an error; ioredis keeps commands with their arguments in its errors, so only the message is shown. */
 export function describeRedisError(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  const { message, lastNodeError } = error as Error & { lastNodeError?: Error };
-  const inner = error instanceof AggregateError ? error.errors.map((one: Error) => one.message).join('; ') : '';
-  return [message, inner, lastNodeError?.message].filter(Boolean).join(': ') || error.name;
+  const { lastNodeError } = Object(error) as { lastNodeError?: Error };
+  return [error, lastNodeError ?? []].flat().map(errorText).join(': ');
 }
 
 /** Address and access, from the URL and what is given beside it. */

@@ -1,4 +1,4 @@
-import { describeError } from '../common/http-request.ts';
+import { errorText } from '../common/error-text.ts';
 import { sleep } from '../common/pause.ts';
 import type { Log } from '../ports.ts';
 import { FailureError } from './download.ts';
@@ -80,5 +80,5 @@ export function createRetryLoop(options: RetryLoopOptions) {
 
 function failureOf(error: unknown): Failure {
   if (error instanceof FailureError) return error.failure;
-  return { kind: 'STORE_ERROR', message: describeError(error) };
+  return { kind: 'STORE_ERROR', message: errorText(error) };
 }

@@ -1,4 +1,4 @@
-import { describeError } from '../common/http-request.ts';
+import { errorText } from '../common/error-text.ts';
 import type { BigSegmentPatch } from '../ports.ts';
 import { parsePatchesInSlices } from './big-segments-patches.ts';
 import { type DownloadOptions, download, FailureError } from './download.ts';
@@ -32,6 +32,6 @@ export async function pollPatches(
     );
   } catch (error) {
     if (error instanceof FailureError) throw error;
-    throw new FailureError(invalidData(describeError(error)));
+    throw new FailureError(invalidData(errorText(error)));
   }
 }

@@ -1,4 +1,4 @@
-import { describeError } from '../common/http-request.ts';
+import { errorText } from '../common/error-text.ts';
 import type { BigSegmentPatch, Log, Outbound } from '../ports.ts';
 import { readPatches } from './big-segments-patches.ts';
 import { type EventStreamTimes, startEventStream, streamUrl } from './event-stream.ts';
@@ -68,7 +68,7 @@ export function createBigSegmentStream(options: BigSegmentStreamOptions) {
           if (!options.onPatches(patches)) options.onOverflow();
           return undefined;
         } catch (error) {
-          return invalidData(describeError(error));
+          return invalidData(errorText(error));
         }
       },
       onFailure(failure) {

@@ -1,6 +1,6 @@
 import http from 'node:http';
 import https from 'node:https';
-import { describeError } from '../common/http-request.ts';
+import { errorText } from '../common/error-text.ts';
 import type { Outbound } from '../ports.ts';
 import type { Failure } from './status.ts';
 
@@ -58,7 +58,7 @@ export function connect(options: ConnectOptions): { abort(): void } {
 
   /** Node's message names an invalid header, not its value. */
   function unable(error: unknown) {
-    queueMicrotask(() => fail({ kind: 'UNKNOWN', message: describeError(error) }));
+    queueMicrotask(() => fail({ kind: 'UNKNOWN', message: errorText(error) }));
   }
 
   function begin(url: URL, headers: Readonly<Record<string, string>>, redirects: number) {
@@ -79,7 +79,7 @@ export function connect(options: ConnectOptions): { abort(): void } {
     });
     current.on('error', (error) => {
       // Errors of a request that was redirected no longer matter.
-      if (request === current) fail({ kind: 'NETWORK_ERROR', message: describeError(error) });
+      if (request === current) fail({ kind: 'NETWORK_ERROR', message: errorText(error) });
     });
     current.on('response', (response) => {
       clearTimeout(timer);

@@ -1,4 +1,4 @@
-import { describeError } from '../common/http-request.ts';
+import { errorText } from '../common/error-text.ts';
 import { isObject } from '../common/json.ts';
 import { describeExcessInSlices } from '../common/json-shape.ts';
 import { membersInSlices, namesIn } from '../common/json-text.ts';
@@ -100,7 +100,7 @@ function startPoll(
         await poll();
       } catch (error) {
         if (signal.aborted) return;
-        const failure = error instanceof FailureError ? error.failure : invalidData(describeError(error));
+        const failure = error instanceof FailureError ? error.failure : invalidData(errorText(error));
         const { kind, message, statusCode, refused } = failure;
         if (refused) delayMs = retries.pauseMs(failure);
         events.onFailure(failure);

@@ -1,6 +1,6 @@
 /** Server-sent events of a response, read in slices. */
 import type { IncomingMessage } from 'node:http';
-import { describeError } from '../common/http-request.ts';
+import { errorText } from '../common/error-text.ts';
 import { decodeInSlices } from '../common/sliced-text.ts';
 import { inSlices, nextTurn, resultOf, sliceEnd } from '../common/slices.ts';
 import { createEventParser, type LongEvent, type ServerSentEvent } from './event-parser.ts';
@@ -136,7 +136,7 @@ export function readEvents(
     return undefined;
   }
 
-  response.on('error', (error) => enqueue({ kind: 'NETWORK_ERROR', message: describeError(error) }));
+  response.on('error', (error) => enqueue({ kind: 'NETWORK_ERROR', message: errorText(error) }));
   response.on('close', () => enqueue({ kind: 'NETWORK_ERROR', message: 'the stream ended' }));
   response.on('data', (bytes: Buffer) => {
     if (isOver()) return;
@@ -230,4 +230,4 @@ function sizeOf(event: ServerSentEvent | LongEvent): number {
   return 'bytes' in event ? event.bytes.length : Buffer.byteLength(event.data);
 }
 
-const failureOf = (error: unknown) => invalidData(describeError(error));
+const failureOf = (error: unknown) => invalidData(errorText(error));

@@ -1,4 +1,10 @@
-import { type AwsCallOptions, callAws, isThrottle, isTransient } from '../../../relay-task/common/aws-call.ts';
+import {
+  type AwsCallOptions,
+  awsErrorText,
+  callAws,
+  isThrottle,
+  isTransient,
+} from '../../../relay-task/common/aws-call.ts';
 
 const options: AwsCallOptions = {
   service: 'DynamoDB',
@@ -110,4 +116,22 @@ test('throttling and transient errors are recognised', () => {
   expect(isTransient(awsError('ReplicatedWriteConflictException', 400))).toBe(true);
   expect(isTransient(awsError('ResourceNotFoundException', 400))).toBe(false);
   expect(isTransient(undefined)).toBe(false);
+});
+
+test.each([
+  [
+    'a name and a message',
+    Object.assign(awsError('AccessDeniedException', 400), { message: 'not authorized' }),
+    'AccessDeniedException: not authorized',
+  ],
+  ['a message that begins with the name', awsError('ThrottlingException', 400), 'ThrottlingException'],
+  ['a name only', Object.assign(new Error(), { name: 'TimeoutError' }), 'TimeoutError'],
+  ['an ordinary error', new Error('no answer from SSM within 5 ms'), 'no answer from SSM within 5 ms'],
+  [
+    'several addresses',
+    new AggregateError([new Error('connect ECONNREFUSED ::1:8000')]),
+    'connect ECONNREFUSED ::1:8000',
+  ],
+])('%s becomes one sentence', (_, error, text) => {
+  expect(awsErrorText(error)).toBe(text);
 });
