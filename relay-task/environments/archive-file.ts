@@ -43,7 +43,8 @@ async function unpack(path: string, limits: ArchiveLimits): Promise<Map<string, 
     }
     // The reader enforces the size that the header states.
     totalBytes += size;
-    if (size >= maxFileBytes) throw new Error(`its file ${file} has ${size} bytes and must have fewer than ${maxFileBytes}`);
+    if (size >= maxFileBytes)
+      throw new Error(`its file ${file} has ${size} bytes and must have fewer than ${maxFileBytes}`);
     if (totalBytes > maxTotalBytes) throw new Error(`its files have more than ${maxTotalBytes} bytes`);
     files.set(file, await collect(entry));
   }
