@@ -177,12 +177,23 @@ test('relay-task/common imports no module of the relay', () => {
   expect(found).toEqual([]);
 });
 
-/** The names that a source exports by declaring them. */
+/** The names that a source exports, by declaring them or in a list, which may hand on those of another file. */
 function exportsOf(text: string): string[] {
   const declared =
     /^export (?:declare )?(?:async )?(?:abstract )?(?:function\*?|const|let|class|interface|type) (\w+)/gm;
-  return [...text.matchAll(declared)].map(([, name]) => name ?? '');
+  const lists = [...text.matchAll(/^export (?:type )?\{([^}]*)\}/gm)].flatMap(([, list = '']) => list.split(','));
+  const listed = lists.map((one) => /(\w+)\s*$/.exec(one)?.[1] ?? '').filter((name) => name !== '');
+  return [...[...text.matchAll(declared)].map(([, name]) => name ?? ''), ...listed];
 }
+
+test.each([
+  ['export const a = 1;\nexport async function b() {}', ['a', 'b']],
+  ["export type { A, B } from './a.ts';", ['A', 'B']],
+  ["export { type A, b as c } from './a.ts';", ['A', 'c']],
+  ['export {\n  a,\n  b,\n};', ['a', 'b']],
+])('finds what is exported: %s', (text, names) => {
+  expect(exportsOf(text)).toEqual(names);
+});
 
 /** What a file imports or hands on by name, as `path#name`; `path#*` for everything. */
 function namesImported(file: string, text: string): string[] {

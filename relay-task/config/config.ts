@@ -4,7 +4,8 @@ import { parseConfigFile } from './config-file.ts';
 import { createFindings } from './findings.ts';
 import { gather, type Variables } from './gather.ts';
 import { readSetting } from './read-settings.ts';
-import { type Setting, settings } from './settings.ts';
+import { valuesOf } from './setting.ts';
+import { settings } from './settings.ts';
 
 export type { Config, EnvironmentConfig } from './assemble.ts';
 export { areTablesSeparate, type RedisConfig, storesIn } from './assemble-stores.ts';
@@ -55,12 +56,11 @@ export interface Address {
 export function parseAddress(variables: Variables, file?: ConfigFile): Address {
   const { relay } = gather(variables, file && parseConfigFile(file.text, file.path), createFindings());
   const findings = createFindings();
-  const read = (setting: Setting<unknown>) => readSetting(setting, relay.get(setting) ?? [], findings).value;
-  const address = {
-    port: read(settings.port) as number,
-    listenHost: read(settings.listenHost) as string | undefined,
-    tls: read(settings.tls.enabled) as boolean,
-  };
+  const { port, listenHost, tls } = settings;
+  const address = valuesOf(
+    { port, listenHost, tls: tls.enabled },
+    (setting) => readSetting(setting, relay.get(setting) ?? [], findings).value,
+  );
   findings.throwProblems();
   return address;
 }

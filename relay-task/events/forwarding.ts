@@ -21,7 +21,7 @@ import { createPlaces } from './places.ts';
 import type { DropReason } from './queue.ts';
 import { type EventTimings, usualTimings } from './timings.ts';
 
-export type { EnvironmentEvents, EnvironmentEventsOptions } from './environment-events.ts';
+export type { EnvironmentEvents } from './environment-events.ts';
 
 export interface EventForwardingOptions {
   /** For example `https://events.launchdarkly.com`, with or without a path. */

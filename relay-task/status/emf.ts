@@ -4,6 +4,7 @@
  */
 import { Gauge, type MetricObject, type MetricObjectWithValues, type MetricValue, type Registry } from 'prom-client';
 import type { Log } from '../ports.ts';
+import { writeToStdout } from './output.ts';
 import { type Dimension, dimensionLabels, type PublishedMetric, published } from './published.ts';
 
 interface EmfOptions {
@@ -46,7 +47,7 @@ const UNTOLD = 'relay_environments_untold';
 
 export function startEmf(options: EmfOptions): Emf {
   const { registry, namespace, intervalMs = 60_000, properties = {}, rows = published, now = Date.now } = options;
-  const write = options.write ?? ((line: string) => void process.stdout.write(line));
+  const write = options.write ?? writeToStdout;
   /** The values of counters and buckets at the previous emit. */
   const before = new Map<string, number>();
   const untoldGauge = new Gauge({

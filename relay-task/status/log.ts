@@ -3,6 +3,7 @@ import { Logger, type LogItem } from '@aws-lambda-powertools/logger';
 import { cutText } from '../common/json.ts';
 import { redactKeys } from '../common/secrets.ts';
 import type { Log } from '../ports.ts';
+import { writeToStdout } from './output.ts';
 
 export interface LogOptions {
   /** `none` disables logging. */
@@ -26,7 +27,7 @@ export function createLog(options: LogOptions): Log {
     serviceName: 'edge-flag-relay',
     logLevel: options.level === 'none' ? 'SILENT' : options.level,
   });
-  logger.write = options.write ?? ((line) => void process.stdout.write(line));
+  logger.write = options.write ?? writeToStdout;
   return {
     debug: (message, fields = {}) => logger.debug(message, fields),
     info: (message, fields = {}) => logger.info(message, fields),

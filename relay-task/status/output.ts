@@ -10,6 +10,11 @@ const MAX_WAITING_BYTES = 1_048_576;
 /** Between two looks whether a terminal takes output again. */
 const TERMINAL_MS = 100;
 
+/** A line with its line feed, to stdout as it is: for what runs without a relay's output. */
+export function writeToStdout(line: string): void {
+  process.stdout.write(line);
+}
+
 export interface Output {
   /** A line with its line feed. Never throws. */
   write(line: string): void;
