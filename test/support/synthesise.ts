@@ -9,7 +9,7 @@ import { RelayStage } from '../../lib/infrastructure/relay-stage.ts';
 import type { StageSettings } from '../../lib/infrastructure/stage-settings.ts';
 import { stages } from '../../lib/infrastructure/stages.ts';
 
-const cdkContext: Record<string, unknown> = JSON.parse(
+export const cdkContext: Record<string, unknown> = JSON.parse(
   readFileSync(join(import.meta.dirname, '../../cdk.json'), 'utf8'),
 ).context;
 

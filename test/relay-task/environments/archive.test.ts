@@ -129,7 +129,12 @@ describe('an archive that is', () => {
     ['cut short', async () => (await whole()).subarray(0, -20), /unexpected end/, {}],
     ['not an archive', async () => Buffer.alloc(2_000, 'x'), /header/i, {}],
     ['empty', async () => Buffer.alloc(0), /has no checksum/, {}],
-    ['too large in one file', whole, /its file e1\.json has \d+ bytes and must have fewer than 100/, { maxFileBytes: 100 }],
+    [
+      'too large in one file',
+      whole,
+      /its file e1\.json has \d+ bytes and must have fewer than 100/,
+      { maxFileBytes: 100 },
+    ],
     ['too large in total', whole, /more than 600 bytes/, { maxTotalBytes: 600 }],
   ])('%s is rejected at startup', async (_, bytes, message, limits) => {
     await expect(start(await bytes(), limits)).rejects.toMatchObject({
