@@ -22,7 +22,7 @@ export interface OpenAws {
 export interface OpenAwsOptions {
   /** For everything together. @default 180,000 */
   readonly deadlineMs?: number;
-  /** For one question to the SDK's clients, its repetitions included. @default 10,000 */
+  /** For one request, and for one question to the SDK's clients with its repetitions. @default 10,000 */
   readonly timeoutMs?: number;
 }
 
@@ -79,7 +79,7 @@ export function openAws(env: NodeJS.ProcessEnv, options: OpenAwsOptions = {}): O
       ...{ service: 'the source of AWS credentials', timeoutMs: CREDENTIALS_MS, signal },
     });
   return {
-    ...{ credentials, ssm, dynamoDB, signal, aws: createAws({ credentials, agents, env, signal }) },
+    ...{ credentials, ssm, dynamoDB, signal, aws: createAws({ credentials, agents, env, signal, timeoutMs }) },
     agentFor: outbound.agentFor,
     close() {
       clearTimeout(timer);
