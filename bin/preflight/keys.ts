@@ -114,7 +114,7 @@ function adviceOn(problem: string, command: (verb: string, rest: string) => stri
   const [, environment, parameter] = /^([\w.-]+)\/([\w-]+)/.exec(problem) ?? [];
   if (environment === undefined || parameter === undefined) return undefined;
   if (/cannot be read/.test(problem))
-    return 'the relay’s role needs kms:Decrypt for the key that encrypts it (docs/keys.md)';
+    return 'these credentials and the relay’s role need kms:Decrypt for the key that encrypts it (docs/keys.md)';
   return command(
     'put',
     `${environment} ${/no previous-sdk-key-until/.test(problem) ? 'previous-sdk-key-until' : parameter}`,

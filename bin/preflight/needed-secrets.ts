@@ -1,7 +1,15 @@
-import { DescribeParametersCommand, type ParameterMetadata, type SSMClient } from '@aws-sdk/client-ssm';
+import {
+  DescribeParametersCommand,
+  type ParameterMetadata,
+  type ParameterStringFilter,
+  type SSMClient,
+} from '@aws-sdk/client-ssm';
 import type { Stage } from '../../lib/infrastructure/stages.ts';
+import { environmentsPath } from '../../relay-task/environments/ssm-parameters.ts';
 import type { Aws } from '../aws/ask.ts';
+import { explainAwsError } from '../aws/explain.ts';
 import type { OpenAws } from '../aws/open.ts';
+import { bad, type Check, inTurns, unknown } from '../checks/check.ts';
 import { describeKey } from './needed-keys.ts';
 import type { Needed, NeededOptions } from './needed-thing.ts';
 
@@ -65,6 +73,27 @@ function fieldsOf(text: string): string[] | undefined {
   }
 }
 
+/** Environments' parameters that tasks may not decrypt, though these credentials may. */
+export function environmentKeyChecks({ name, relay }: Stage, open: OpenAws, region: string): Promise<Check[]> {
+  const path: string = environmentsPath(name);
+  return inTurns(
+    [path],
+    async () => {
+      const ParameterFilters = [{ Key: 'Path', Option: 'Recursive', Values: [path] }];
+      const checks: Check[] = [];
+      for (const { Name = '', KeyId } of await describeParameters(open.ssm(region), ParameterFilters)) {
+        const problem = await keyProblem(open.aws, region, { key: KeyId, allowed: relay.encryptionKeys[region] });
+        const below = Name.slice(path.length + 1);
+        const advice = 'put it again with npm run keys, which takes the key of the stage file';
+        if (problem !== undefined) checks.push(bad('key', below, `${below} ${problem}`, advice));
+      }
+      return checks;
+    },
+    (_, error) =>
+      unknown('key', region, `cannot tell with which keys ${region} encrypts ${path}`, explainAwsError(error, region)),
+  );
+}
+
 interface Wanted {
   readonly name: string;
   readonly region: string;
@@ -76,29 +105,39 @@ async function parameterProblem(
   { aws, ssm }: OpenAws,
   { name, region, key: allowed }: Wanted,
 ): Promise<string | undefined> {
-  const found = await describeParameter(ssm(region), name);
-  if (found === undefined) return `does not exist in ${region}`;
-  const { KeyId: key } = found;
-  if (key === undefined || /(^|:)alias\/aws\/ssm$/.test(key)) return undefined;
+  const ParameterFilters = [{ Key: 'Name', Option: 'Equals', Values: [name] }];
+  const found = (await describeParameters(ssm(region), ParameterFilters)).find((one) => one.Name === name);
+  return found ? keyProblem(aws, region, { key: found.KeyId, allowed }) : `does not exist in ${region}`;
+}
+
+/** Why tasks could not decrypt a parameter. */
+async function keyProblem(
+  aws: Aws,
+  region: string,
+  { key, allowed }: { readonly key: string | undefined; readonly allowed: string | undefined },
+): Promise<string | undefined> {
+  if (key === undefined || key === allowed || /(^|:)alias\/aws\/ssm$/.test(key)) return undefined;
   if (allowed === undefined) {
     return `is encrypted in ${region} with ${key}, which tasks may not use: name that key in relay.encryptionKeys`;
   }
-  if (key === allowed) return undefined;
   // One may be the other's alias.
   const [its, ours] = await Promise.all([describeKey(aws, region, key), describeKey(aws, region, allowed)]);
   if (its.Arn === ours.Arn) return undefined;
   return `is encrypted in ${region} with ${key}, and relay.encryptionKeys names ${allowed}: tasks may not use the former`;
 }
 
-async function describeParameter(client: SSMClient, name: string): Promise<ParameterMetadata | undefined> {
-  const ParameterFilters = [{ Key: 'Name', Option: 'Equals', Values: [name] }];
+async function describeParameters(
+  client: SSMClient,
+  ParameterFilters: ParameterStringFilter[],
+): Promise<ParameterMetadata[]> {
+  const found: ParameterMetadata[] = [];
   let next: string | undefined;
   // A page may be empty though others follow.
-  for (let page = 0; page < 20; page += 1) {
+  for (let page = 0; page < 50; page += 1) {
     const answer = await client.send(new DescribeParametersCommand({ ParameterFilters, NextToken: next }));
-    const found = answer.Parameters?.find((one) => one.Name === name);
+    found.push(...(answer.Parameters ?? []));
     next = answer.NextToken;
-    if (found !== undefined || next === undefined) return found;
+    if (next === undefined) break;
   }
-  return undefined;
+  return found;
 }

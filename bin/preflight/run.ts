@@ -15,6 +15,7 @@ import { differenceChecks, keyChecks } from './keys.ts';
 import type { LookedAt } from './looked-at.ts';
 import { nameChecks } from './names.ts';
 import { neededChecks } from './needed.ts';
+import { environmentKeyChecks } from './needed-secrets.ts';
 import { networkChecks } from './networks.ts';
 import { onlineChecks } from './online.ts';
 import { quotaChecks } from './quotas.ts';
@@ -112,7 +113,7 @@ interface Inspection {
 async function inspectAccount({ stage, options, account, open }: Inspection, tell: Tell): Promise<void> {
   const { aws, dynamoDB, ssm } = open;
   const source = otherSourceOf(stage);
-  const home = source === undefined ? await tellKeys(stage, ssm, tell) : undefined;
+  const home = source === undefined ? await tellKeys(stage, open, tell) : undefined;
   if (source !== undefined) {
     tell([note('key', source, `environments come from ${source} instead of SSM: preflight cannot look at their keys`)]);
   }
@@ -161,16 +162,17 @@ async function synthesised(
 }
 
 /** What the home region's relay makes of its keys, if they could be read. */
-async function tellKeys(stage: Stage, ssm: (region: string) => SSMClient, tell: Tell): Promise<RelayView | undefined> {
+async function tellKeys(stage: Stage, open: OpenAws, tell: Tell): Promise<RelayView | undefined> {
   const { homeRegion, relayRegions } = stage;
   let home: RelayView | undefined;
   for (const region of new Set([homeRegion, ...relayRegions])) {
     try {
-      const view = await readAsRelay(ssm(region), environmentsPath(stage.name), stage);
+      const view = await readAsRelay(open.ssm(region), environmentsPath(stage.name), stage);
       if (region === homeRegion) home = view;
       tell([
         ...keyChecks(stage, region, view),
         ...(home && region !== homeRegion ? differenceChecks(home, region, view) : []),
+        ...(await environmentKeyChecks(stage, open, region)),
       ]);
     } catch (error) {
       tell([bad('key', region, `cannot read the keys in ${region}`, explainAwsError(error, region))]);

@@ -544,6 +544,18 @@ describe('what the stage file names and does not make', () => {
     expect(await found({ relay })).toEqual([]);
   });
 
+  test('is a problem if tasks may not use the key of an environment’s SDK key, though these credentials may', async () => {
+    const client = new SSMClient({ region: 'eu-west-1', endpoint: ssm.endpoint });
+    const Name = '/edge-flag-relay/test/environments/production/sdk-key';
+    const Value = 'sdk-11111111-aaaa-4aaa-8aaa-00000000beef';
+    await client.send(new PutParameterCommand({ Name, Value, Type: 'SecureString', KeyId: key, Overwrite: true }));
+    client.destroy();
+    expect(await findings('key')).toEqual([
+      `bad | production/sdk-key is encrypted in eu-west-1 with ${key}, which tasks may not use: name that key in relay.encryptionKeys | put it again with npm run keys, which takes the key of the stage file`,
+    ]);
+    expect(await findings('key', { relay: { encryptionKeys: { 'eu-west-1': key } } })).toEqual([]);
+  });
+
   describe('a secret with a field', () => {
     const relay = { secrets: { REDIS_PASSWORD: `${secret}:password` } };
     const asked = async (value: string, fields: boolean) => {

@@ -140,8 +140,10 @@ export async function startSsmServer(): Promise<SsmServer> {
       return { status: 200, body: { Parameter: shown(found, body.WithDecryption === true) } };
     },
     DescribeParameters(body) {
-      const [{ Values = [] } = {}] = (body.ParameterFilters ?? []) as { Values?: string[] }[];
-      const Parameters = Values.flatMap((name) => parameters.get(name) ?? []).map(({ name, type, keyId }) => ({
+      const [{ Key, Values = [] } = {}] = (body.ParameterFilters ?? []) as { Key?: string; Values?: string[] }[];
+      const isMeant = ({ name }: StoredParameter) =>
+        Values.some((value) => (Key === 'Path' ? name.startsWith(`${value}/`) : name === value));
+      const Parameters = [...parameters.values()].filter(isMeant).map(({ name, type, keyId }) => ({
         ...{ Name: name, Type: type },
         ...(type === 'SecureString' && { KeyId: keyId ?? 'alias/aws/ssm' }),
       }));
