@@ -37,7 +37,13 @@ export async function signIn({ aws, credentials }: OpenAws, stage: Stage): Promi
 
 function accountCheck(account: string, stage: Stage): Check {
   if (stage.account === undefined) {
-    return note('account', account, `the stage names no account; the credentials belong to ${account}`);
+    const what = `the stage names no account; the credentials belong to ${account}`;
+    return note(
+      'account',
+      account,
+      what,
+      `set account: '${account}' in the stage file, so that no other is deployed to`,
+    );
   }
   if (stage.account === account) {
     return good('account', account, `the credentials belong to account ${account}, the stage’s account`);

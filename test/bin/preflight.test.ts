@@ -166,6 +166,15 @@ test('in another account nothing else is asked, and nobody is told to put keys o
   expect([...ssm.calls, ...fake.asked]).toEqual(['eu-west-1 GetCallerIdentity']);
 });
 
+test('a stage without an account is told to name it', async () => {
+  const { exitCode, lines } = await preflight({ account: undefined });
+  expect(lines.slice(1, 3)).toEqual([
+    '! the stage names no account; the credentials belong to 123456789012',
+    "    → set account: '123456789012' in the stage file, so that no other is deployed to",
+  ]);
+  expect(exitCode).toBe(0);
+});
+
 test.each([
   ['5', 1, '✗ eu-west-1 is bootstrapped for the CDK by version "5", and the CDK needs version 6 or later'],
   ['x', 1, '✗ eu-west-1 is bootstrapped for the CDK by version "x", and the CDK needs version 6 or later'],
