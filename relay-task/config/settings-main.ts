@@ -173,13 +173,6 @@ export const mainSettings = {
       'memory for the memberships of contexts in Big Segments, which stay in use while the store cannot be asked; 32 MiB hold about 90,000 contexts. All environments share it, and open streams remember their own',
     ),
   },
-  expiredCredentialCleanupIntervalMs: main.setting(
-    'expiredCredentialCleanupInterval',
-    'EXPIRED_CREDENTIAL_CLEANUP_INTERVAL',
-    durationFrom(100, '100ms'),
-    '1m',
-    'accepted for compatibility with ld-relay; an expired key is always refused at once',
-  ),
   clientStreams: main.setting(
     'clientStreams',
     'CLIENT_STREAMS',

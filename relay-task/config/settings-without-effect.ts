@@ -1,5 +1,5 @@
 /** What ld-relay has and this relay has no use for: understood, checked, and answered with one line of why. */
-import { boolean, durationMs, integer, type Reader, text } from '../common/setting-values.ts';
+import { boolean, durationFrom, durationMs, integer, type Reader, text } from '../common/setting-values.ts';
 import type { SettingSource } from './setting.ts';
 
 export interface SettingWithoutEffect extends SettingSource<unknown> {
@@ -41,6 +41,13 @@ export const settingsWithoutEffect: readonly SettingWithoutEffect[] = [
   row('Events', undefined, 'EVENTS_SEND', text, 'whether events are forwarded is decided by USE_EVENTS alone'),
   row('Events', 'metricsCapacity', 'EVENTS_METRICS_CAPACITY', integer(1, Number.MAX_SAFE_INTEGER), usageMetrics),
   row('Main', 'disableInternalUsageMetrics', 'DISABLE_INTERNAL_USAGE_METRICS', boolean, usageMetrics),
+  row(
+    'Main',
+    'expiredCredentialCleanupInterval',
+    'EXPIRED_CREDENTIAL_CLEANUP_INTERVAL',
+    durationFrom(100, '100ms'),
+    'an expired key is refused at once',
+  ),
   row('AutoConfig', 'cacheKey', 'AUTO_CONFIG_CACHE_KEY', text, 'the copy has a fixed place in the store', {
     secret: true,
   }),

@@ -95,11 +95,7 @@ const one: readonly Row[] = [
     'BIG_SEGMENTS_STALE_AS_DEGRADED=true\nBIG_SEGMENTS_STALE_THRESHOLD=7m\nBIG_SEGMENTS_CACHE_SIZE=8MiB',
     { bigSegments: { staleAsDegraded: true, staleThresholdMs: 420_000, cacheBytes: 8_388_608 } },
   ],
-  [
-    'Main: expiredCredentialCleanupInterval = 100ms',
-    'EXPIRED_CREDENTIAL_CLEANUP_INTERVAL=100ms',
-    { expiredCredentialCleanupIntervalMs: 100 },
-  ],
+  ['Main: expiredCredentialCleanupInterval = 100ms', 'EXPIRED_CREDENTIAL_CLEANUP_INTERVAL=100ms', { port: 8030 }],
   ['Main: clientStreams = ping', 'CLIENT_STREAMS=ping', { clientStreams: 'ping' }],
   ['Main: pingStreamJitterTime = 10s', 'PING_STREAM_JITTER_TIME=10s', { pingStreamJitterMs: 10_000 }],
   [

@@ -15,7 +15,7 @@ test('settings that are not set have the defaults that ld-relay documents', () =
     ...{ port: 8030, streamUri: 'https://stream.launchdarkly.com', baseUri: 'https://sdk.launchdarkly.com' },
     ...{ clientSideBaseUri: 'https://clientsdk.launchdarkly.com', initTimeoutMs: 10_000, heartbeatIntervalMs: 180_000 },
     ...{ disconnectedStatusTimeMs: 60_000, maxClientConnectionTimeMs: 0, logLevel: 'info', exitOnError: false },
-    ...{ exitAlways: false, ignoreConnectionErrors: false, expiredCredentialCleanupIntervalMs: 60_000 },
+    ...{ exitAlways: false, ignoreConnectionErrors: false },
     ...{ maxClientRequestBodyBytes: 262_144, gracefulShutdownTimeoutMs: 30_000, prometheus: undefined },
     ...{ dynamoDB: undefined, redis: undefined, consul: undefined, tls: undefined, autoConfig: undefined },
     bigSegments: { staleAsDegraded: false, staleThresholdMs: 300_000 },
@@ -215,6 +215,11 @@ describe('warnings', () => {
       'Datadog, once for all its settings',
       { USE_DATADOG: 'true', DATADOG_PREFIX: 'x', DATADOG_TAG_a: 'b' },
       "USE_DATADOG, DATADOG_PREFIX, DATADOG_TAG_a have no effect: Datadog's agent can collect the Prometheus metrics",
+    ],
+    [
+      'how often expired keys are dropped',
+      { EXPIRED_CREDENTIAL_CLEANUP_INTERVAL: '1m' },
+      'EXPIRED_CREDENTIAL_CLEANUP_INTERVAL has no effect: an expired key is refused at once',
     ],
     ['inline users', { EVENTS_INLINE_USERS: '1' }, 'EVENTS_INLINE_USERS has no effect: ld-relay ignores it too'],
     [

@@ -67,7 +67,6 @@ test('version 8: every section is read', () => {
     ...{ clientSideBaseUri: 'http://internal.example/client', exitOnError: true, exitAlways: false },
     ...{ ignoreConnectionErrors: true, initTimeoutMs: 300_000, heartbeatIntervalMs: 90_000, logLevel: 'warn' },
     ...{ maxClientConnectionTimeMs: 1_800_000, disconnectedStatusTimeMs: 180_000 },
-    ...{ expiredCredentialCleanupIntervalMs: 30_000 },
     bigSegments: { staleAsDegraded: true, staleThresholdMs: 600_000 },
     events: {
       ...{ enabled: true, uri: 'http://internal.example/events', flushIntervalMs: 120_000, capacity: 500 },
@@ -90,6 +89,11 @@ test('version 8: every section is read', () => {
   });
   const reasons = warnings.filter((warning) => /Datadog|Stackdriver/.test(warning));
   expect(reasons).toHaveLength(2);
+  expect(warnings).toContainEqual(
+    expect.stringMatching(
+      /\[Main\] expiredCredentialCleanupInterval has no effect: an expired key is refused at once$/,
+    ),
+  );
 });
 
 test('version 8: automatic configuration with a store is read', () => {
