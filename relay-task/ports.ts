@@ -150,9 +150,6 @@ export interface Keeper {
   write(bytes: Uint8Array): Promise<void>;
 }
 
-/** The most that a context in a body may have, whatever is set: larger ones would hold up everyone else while they are evaluated. */
-export const MAX_CONTEXT_BYTES = 1024 * 1024;
-
 /** What the relay holds in memory for clients and of what LaunchDarkly is sending, and the most that it may; in bytes, mostly estimated. */
 export interface MemoryUsage {
   /** Of the whole process: the container's memory, or the machine's. */

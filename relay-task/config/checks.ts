@@ -1,12 +1,13 @@
 /** Checks of settings that depend on one another. */
 import { keyKindOf } from '../common/secrets.ts';
-import { MAX_CONTEXT_BYTES } from '../ports.ts';
+import { bytes } from '../common/setting-values.ts';
 import type { Config, EnvironmentConfig } from './assemble.ts';
 import { checkPlaces } from './check-places.ts';
 import type { Findings } from './findings.ts';
 import { type Gathered, lastOf, type Pieces, placesOf, switchOf } from './gather.ts';
 import { masked, nameOf } from './places.ts';
 import { environmentSettings, filterSettings, type Setting, settings, settingsIn } from './settings.ts';
+import { MAX_CONTEXT_BYTES } from './settings-main.ts';
 
 export function checkTogether(config: Config, gathered: Gathered, relay: Pieces, findings: Findings): void {
   checkSources(config, relay, findings);
@@ -127,11 +128,7 @@ function checkFilters(
   }
 }
 
-function checkTransport(
-  { proxy, tls, statusAccess, maxClientRequestBodyBytes }: Config,
-  relay: Pieces,
-  findings: Findings,
-): void {
+function checkTransport({ proxy, tls, statusAccess }: Config, relay: Pieces, findings: Findings): void {
   if (!tls && switchOf(relay, settings.tls.enabled)) {
     findings.problem(`${given(relay, settings.tls.enabled)}: TLS needs both TLS_CERT and TLS_KEY`);
   }
@@ -146,7 +143,8 @@ function checkTransport(
   if (lastOf(relay, settings.statusToken) && statusAccess === 'public') {
     findings.warning(`${given(relay, settings.statusToken)}: no effect while STATUS_ACCESS is public`);
   }
-  if (maxClientRequestBodyBytes > MAX_CONTEXT_BYTES) {
+  const contextSize = bytes(lastOf(relay, settings.maxClientRequestBodyBytes)?.text ?? '');
+  if ('value' in contextSize && contextSize.value > MAX_CONTEXT_BYTES) {
     findings.warning(`${given(relay, settings.maxClientRequestBodyBytes)}: above the maximum; 1MiB is used`);
   }
 }

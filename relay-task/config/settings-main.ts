@@ -19,6 +19,14 @@ const concurrency = inSection('Concurrency');
 
 const nodeTlsVersions = { '1.0': 'TLSv1', '1.1': 'TLSv1.1', '1.2': 'TLSv1.2', '1.3': 'TLSv1.3' } as const;
 
+/** Larger contexts would hold up everyone else while they are evaluated. */
+export const MAX_CONTEXT_BYTES = 1024 * 1024;
+
+const contextBytes: Reader<number> = (value) => {
+  const result = bytes(value);
+  return 'value' in result ? { value: Math.min(result.value || MAX_CONTEXT_BYTES, MAX_CONTEXT_BYTES) } : result;
+};
+
 /** As Node.js names the version. */
 const tlsVersion: Reader<(typeof nodeTlsVersions)[keyof typeof nodeTlsVersions]> = (value) => {
   const result = oneOf('1.0', '1.1', '1.2', '1.3')(value);
@@ -204,7 +212,7 @@ export const mainSettings = {
   maxClientRequestBodyBytes: main.setting(
     'maxClientRequestBodySize',
     'MAX_CLIENT_REQUEST_BODY_SIZE',
-    bytes,
+    contextBytes,
     '256KiB',
     'the largest context accepted in a request body, after decompression; at most 1 MiB, which `0B` means too, and 64 KiB for a stream',
   ),

@@ -2,7 +2,7 @@
 import type { Budget } from '../common/budget.ts';
 import type { Kept } from '../common/kept.ts';
 import { inSlices } from '../common/slices.ts';
-import { type Log, MAX_CONTEXT_BYTES } from '../ports.ts';
+import type { Log } from '../ports.ts';
 import { createBodies } from './bodies.ts';
 import type { Asked } from './credentials.ts';
 import { createEvalx, type ReadContext } from './evalx.ts';
@@ -44,7 +44,7 @@ export interface RoutesOptions extends StatusOptions {
   readonly polls?: Budget | undefined;
   /** For failures that a protocol reports in its own format. */
   readonly log?: Log;
-  /** The largest body with a context that is accepted, decompressed; at most 1 MiB, which 0 means, too. */
+  /** The largest body with a context that is accepted, decompressed. */
   readonly maxContextBytes: number;
   /** The largest body of events that is accepted, decompressed. */
   readonly maxInboundPayloadBytes: number;
@@ -63,8 +63,7 @@ export function servesBrowsers(route: Route): route is EnvironmentRoute | Stream
 }
 
 export function createRoutes(options: RoutesOptions): readonly Route[] {
-  const { maxInboundPayloadBytes } = options;
-  const maxContextBytes = Math.min(options.maxContextBytes, MAX_CONTEXT_BYTES) || MAX_CONTEXT_BYTES;
+  const { maxContextBytes, maxInboundPayloadBytes } = options;
   const bodies = createBodies(options.polls);
   const { whole, one, flagsForPhp } = createPolling(bodies);
   const { analytics, diagnostic, image } = createEvents(maxInboundPayloadBytes);

@@ -34,7 +34,7 @@ export interface HostileOptions {
 
 const MB = 1_000_000;
 const routes = createRoutes({
-  maxContextBytes: 0,
+  maxContextBytes: 1_048_576,
   maxInboundPayloadBytes: 0,
   health: {
     status: () => [],

@@ -104,6 +104,12 @@ const one: readonly Row[] = [
     { statusAccess: 'restricted', statusToken: 'let me in' },
   ],
   ['Main: maxClientRequestBodySize = 1KiB', 'MAX_CLIENT_REQUEST_BODY_SIZE=1KiB', { maxClientRequestBodyBytes: 1024 }],
+  ['Main: maxClientRequestBodySize = 0B', 'MAX_CLIENT_REQUEST_BODY_SIZE=0B', { maxClientRequestBodyBytes: 1_048_576 }],
+  [
+    'Main: maxClientRequestBodySize = 5MiB',
+    'MAX_CLIENT_REQUEST_BODY_SIZE=5MiB',
+    { maxClientRequestBodyBytes: 1_048_576 },
+  ],
   [
     'Concurrency: maxConcurrent = 10\nConcurrency: maxQueued = 0',
     'INIT_MAX_CONCURRENT=10\nINIT_MAX_QUEUED=0',

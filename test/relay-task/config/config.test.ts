@@ -242,6 +242,11 @@ describe('warnings', () => {
       { REDIS_TTL: '30000', CACHE_TTL: '30000' },
       'REDIS_TTL, CACHE_TTL have no effect: all data is in memory; the store is read at startup and while LaunchDarkly cannot be reached',
     ],
+    [
+      'a context larger than any may be',
+      { MAX_CLIENT_REQUEST_BODY_SIZE: '1048577B' },
+      'MAX_CLIENT_REQUEST_BODY_SIZE: above the maximum; 1MiB is used',
+    ],
     ['an idle token', { STATUS_TOKEN: 'x' }, 'STATUS_TOKEN: no effect while STATUS_ACCESS is public'],
     ['an idle proxy user', { PROXY_AUTH_USER: 'x' }, 'PROXY_AUTH_USER: no effect without PROXY_URL'],
     [

@@ -316,8 +316,8 @@ describe('the server', () => {
     const other = await start();
     await expect(other.server.listen({ port, host: '127.0.0.1' })).rejects.toThrow();
     const third = (await import('../../../relay-task/endpoints/server.ts')).createRelayServer({
-      maxContextBytes: 0,
-      maxInboundPayloadBytes: 0,
+      maxContextBytes: 1024,
+      maxInboundPayloadBytes: 1024,
       find: () => 'not-yet',
       openStream: () => 'closing',
       health: {
