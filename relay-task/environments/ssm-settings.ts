@@ -1,5 +1,8 @@
-/** How the plain settings of an environment in SSM are read: by the readers of the environment variables. */
-import { boolean, durationMs, list, logLevel, type Reader, text } from '../common/setting-values.ts';
+/**
+ * How the plain settings of an environment in SSM are read: by the readers of the environment variables, but for names. Variables
+ * accept whatever ld-relay accepts as a prefix, a table or a project; parameters have no such past, so mistakes are refused.
+ */
+import { boolean, durationMs, filledList, list, logLevel, type Reader, text } from '../common/setting-values.ts';
 
 const word: Reader<string> = (value) => (/^\S+$/.test(value) ? { value } : { wanted: 'one word without spaces' });
 
@@ -13,7 +16,7 @@ export const settingReaders = {
   'allowed-headers': list,
   'secure-mode': boolean,
   ttl: durationMs,
-  filters: list,
+  filters: filledList,
   'project-key': word,
   'log-level': logLevel,
   'flags-file': text,

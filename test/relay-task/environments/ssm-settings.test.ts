@@ -65,6 +65,24 @@ const rows: readonly Row[] = [
   ['LD_FLAGS_FILE_a', 'flagsFile', 'flags-file', [['my flags.yaml', 'my flags.yaml']]],
 ];
 
+test.each([
+  ['web', ['web']],
+  ['web, ios', ['web', 'ios']],
+  ['web,,ios', undefined],
+  ['web,', undefined],
+])('LD_FILTER_KEYS_shop=%s means the same in the SSM parameter filters', (text, value) => {
+  const parse = () =>
+    parseConfig({ LD_ENV_a: 'sdk-a', LD_PROJ_KEY_a: 'shop', LD_PREFIX_a: 'a', LD_FILTER_KEYS_shop: text });
+  const result = settingReaders.filters(text);
+  if (value === undefined) {
+    expect(problemsOf(parse)).toHaveLength(1);
+    expect(result).not.toHaveProperty('value');
+  } else {
+    expect(parse().config.environments[0]).toHaveProperty('filters', value);
+    expect(result).toEqual({ value });
+  }
+});
+
 test.each(
   rows.flatMap(([variable, field, parameter, spellings]) =>
     spellings.map(([text, value]) => ({ variable, field, parameter, text, value })),
