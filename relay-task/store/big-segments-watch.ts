@@ -1,3 +1,4 @@
+import { within } from '../common/pause.ts';
 import type { Log } from '../ports.ts';
 import type { BigSegmentMetadata, BigSegmentReading, BigSegmentStore } from './big-segments.ts';
 import { createStandings, type StandingsOptions } from './big-segments-standing.ts';
@@ -163,6 +164,7 @@ function createStores(options: BigSegmentWatchOptions) {
     for (const [index, store] of [...inOrder.slice(from), ...inOrder.slice(0, from)]) {
       try {
         const found = await within(timeoutMs, store.read(hashes));
+        if (!found) throw new Error(`no answer within ${timeoutMs} ms`);
         answered = true;
         const standing = standings.judge(index, found.metadata);
         if (standing.kind === 'current') {
@@ -249,12 +251,4 @@ function createOutage(waitMs: number) {
       over = Promise.resolve(isOver);
     },
   };
-}
-
-async function within<T>(ms: number, work: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer within ${ms} ms`)), ms).unref();
-  });
-  return Promise.race([work, late]).finally(() => clearTimeout(timer));
 }

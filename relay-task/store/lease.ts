@@ -1,5 +1,5 @@
 import { backoffMs } from '../common/backoff.ts';
-import { createPause, sleep } from '../common/pause.ts';
+import { createPause, within } from '../common/pause.ts';
 import type { Term } from './lease-decision.ts';
 import type { Publication } from './lease-head.ts';
 import { createLeaseHolding, type HoldingOptions, mayWrite } from './lease-holding.ts';
@@ -96,7 +96,7 @@ export function startLease(options: LeaseOptions): Lease {
       state.closed = true;
       pause.wake();
       if (state.holding) await releaseQuietly();
-      else await Promise.race([loop, sleep(timings.closeGraceMs)]);
+      else await within(timings.closeGraceMs, loop);
     },
   };
 }

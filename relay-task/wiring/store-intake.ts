@@ -1,6 +1,6 @@
 /** What memory takes from the stores: everything at first, and what is newer while LaunchDarkly cannot be reached. */
 import { createPacedLines } from '../common/paced-lines.ts';
-import { sleep } from '../common/pause.ts';
+import { within } from '../common/pause.ts';
 import { inSlices } from '../common/slices.ts';
 import type { Turnstile } from '../common/turnstile.ts';
 import type { Environment } from '../environments/environment.ts';
@@ -97,7 +97,6 @@ export function createStoreIntake(options: StoreIntakeOptions) {
 
   /** Resolves when the store was read, or takes too long. */
   async function bootFrom(store: Store): Promise<void> {
-    const done = new AbortController();
     const read = store.read().then(
       async (set) => {
         if (!set) return;
@@ -107,8 +106,7 @@ export function createStoreIntake(options: StoreIntakeOptions) {
       // The store has logged it and retries.
       () => {},
     );
-    await Promise.race([read, sleep(BOOT_FROM_STORE_MS, done.signal)]);
-    done.abort();
+    await within(BOOT_FROM_STORE_MS, read);
   }
 
   return {
