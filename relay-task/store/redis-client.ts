@@ -4,21 +4,12 @@ import { backoffMs } from '../common/backoff.ts';
 import { errorText } from '../common/error-text.ts';
 import './redis-replies.ts';
 
-/** Where a Redis is and how it is spoken to. One of `url`, `host`, `sentinels` with `master`, or `cluster`. */
-export interface RedisConnection {
-  /** `redis://[user[:password]@]host[:port][/db]`, or `rediss:` for TLS. What is given beside it wins. */
-  readonly url?: string | undefined;
-  readonly host?: string | undefined;
-  readonly port?: number | undefined;
-  readonly sentinels?: readonly RedisAddress[] | undefined;
-  /** The name under which the sentinels know the master. */
-  readonly master?: string | undefined;
-  /** Some nodes of a Redis Cluster; the others are learned from them. */
-  readonly cluster?: readonly RedisAddress[] | undefined;
+/** Where a Redis is and how it is spoken to. */
+export type RedisConnection = RedisAccess & (RedisAddress | RedisSentinels | RedisNodes);
+
+interface RedisAccess {
   readonly username?: string | undefined;
   readonly password?: string | undefined;
-  readonly sentinelUsername?: string | undefined;
-  readonly sentinelPassword?: string | undefined;
   /** Number of the database. Clusters have only 0. */
   readonly db?: number | undefined;
   readonly tls?: boolean | undefined;
@@ -35,6 +26,19 @@ export interface RedisConnection {
 interface RedisAddress {
   readonly host: string;
   readonly port: number;
+}
+
+interface RedisSentinels {
+  readonly sentinels: readonly RedisAddress[];
+  /** The name under which the sentinels know the master. */
+  readonly master: string;
+  readonly sentinelUsername?: string | undefined;
+  readonly sentinelPassword?: string | undefined;
+}
+
+interface RedisNodes {
+  /** Some nodes of a Redis Cluster; the others are learned from them. */
+  readonly cluster: readonly RedisAddress[];
 }
 
 /** A connection that repairs itself. One serves any number of stores; its creator closes it. */
@@ -80,7 +84,7 @@ export function createRedisClient(connection: RedisConnection): RedisClient {
     retryStrategy,
     reconnectOnError: (error) => wrongServer.test(error.message),
   };
-  const redis = clientFor(connection, common, settled.address);
+  const redis = clientFor(connection, common);
   const isCluster = redis instanceof Cluster;
   let lastProblem: Error | undefined;
 
@@ -136,16 +140,11 @@ export function createRedisClient(connection: RedisConnection): RedisClient {
 type CommonOptions = RedisOptions & { readonly retryStrategy: () => number };
 
 /** One server, a Cluster, or the master that Sentinels name. */
-function clientFor(
-  connection: RedisConnection,
-  common: CommonOptions,
-  address: ReturnType<typeof settle>['address'],
-): Redis | Cluster {
-  const { cluster, sentinels, master } = connection;
+function clientFor(connection: RedisConnection, common: CommonOptions): Redis | Cluster {
   const { retryStrategy } = common;
-  if (cluster) {
+  if ('cluster' in connection) {
     const { retryStrategy: _, db: __, ...redisOptions } = common;
-    return new Cluster([...cluster], {
+    return new Cluster([...connection.cluster], {
       redisOptions,
       lazyConnect: true,
       clusterRetryStrategy: retryStrategy,
@@ -158,11 +157,11 @@ function clientFor(
       ...(common.tls && { dnsLookup: (address, done) => done(null, address) }),
     });
   }
-  if (!sentinels) return new Redis({ ...common, ...address });
+  if (!('sentinels' in connection)) return new Redis({ ...common, host: connection.host, port: connection.port });
   return new Redis({
     ...common,
-    sentinels: [...sentinels],
-    name: master ?? 'mymaster',
+    sentinels: [...connection.sentinels],
+    name: connection.master,
     sentinelUsername: connection.sentinelUsername,
     sentinelPassword: connection.sentinelPassword,
     ...(common.tls && { sentinelTLS: common.tls, enableTLSForSentinelMode: true }),
@@ -196,33 +195,27 @@ export function describeRedisError(error: unknown): string {
   return [error, lastNodeError ?? []].flat().map(errorText).join(': ');
 }
 
-/** Address and access, from the URL and what is given beside it. */
+/** Access to a server, and its address for people. */
 function settle(connection: RedisConnection) {
-  const { ca, cert, key } = connection;
-  const url = connection.url === undefined ? undefined : new URL(connection.url);
-  const host = connection.host ?? (url?.hostname || 'localhost').replace(/^\[(.*)\]$/, '$1');
-  const port = connection.port ?? Number(url?.port || 6379);
-  const username = connection.username ?? decodeURIComponent(url?.username ?? '');
-  const password = connection.password ?? decodeURIComponent(url?.password ?? '');
-  const db = connection.db ?? (Number(url?.pathname.slice(1) || 0) || 0);
-  const secure = connection.tls ?? (url?.protocol === 'rediss:' || [ca, cert, key].some((pem) => pem !== undefined));
-  const list = (addresses: readonly RedisAddress[]) => addresses.map((one) => `${one.host}:${one.port}`).join(',');
-  const { cluster, sentinels, master } = connection;
-  const scheme = secure ? 'rediss' : 'redis';
-  const path = db === 0 ? '' : `/${db}`;
-  const server = cluster
-    ? `${scheme}+cluster://${list(cluster)}`
-    : sentinels
-      ? `${scheme}+sentinel://${list(sentinels)}/${master ?? 'mymaster'}${path}`
-      : `${scheme}://${host.includes(':') ? `[${host}]` : host}:${port}${path}`;
+  const { ca, cert, key, username, password, db = 0 } = connection;
+  const secure = connection.tls ?? [ca, cert, key].some((pem) => pem !== undefined);
   return {
-    address: { host, port },
     access: {
-      ...(username !== '' && { username }),
-      ...(password !== '' && { password }),
+      ...(username && { username }),
+      ...(password && { password }),
       ...(db !== 0 && { db }),
       ...(secure && { tls: { ...(ca && { ca }), ...(cert && { cert }), ...(key && { key }) } }),
     } satisfies RedisOptions,
-    server,
+    server: serverOf(connection, secure ? 'rediss' : 'redis'),
   };
+}
+
+function serverOf(connection: RedisConnection, scheme: 'redis' | 'rediss'): string {
+  const path = connection.db ? `/${connection.db}` : '';
+  const list = (addresses: readonly RedisAddress[]) => addresses.map((one) => `${one.host}:${one.port}`).join(',');
+  if ('cluster' in connection) return `${scheme}+cluster://${list(connection.cluster)}`;
+  if ('sentinels' in connection)
+    return `${scheme}+sentinel://${list(connection.sentinels)}/${connection.master}${path}`;
+  const { host, port } = connection;
+  return `${scheme}://${host.includes(':') ? `[${host}]` : host}:${port}${path}`;
 }

@@ -56,12 +56,12 @@ async function readTexts(client: Pick<TestRedis['client'], 'hgetall'>, prefix = 
 const example = () => createMemory(...flags(10), segment('s', 1), tombstone('features', 'gone', 3));
 
 describeWithRedis('the Redis store on a single server', () => {
-  test('connects by URL with user, password and database number, and shows none of the credentials', async () => {
+  test('connects with user, password and database number, and shows none of the credentials', async () => {
     const server = await serve();
     await server.client.call('ACL', 'SETUSER', 'relay', 'on', '>pass/word', '~*', '+@all');
     const memory = example();
-    const url = `redis://relay:${encodeURIComponent('pass/word')}@127.0.0.1:${server.port}/3`;
-    const store = await openWriter({ url }, memory);
+    const access = { username: 'relay', password: 'pass/word', db: 3 };
+    const store = await openWriter({ host: '127.0.0.1', port: server.port, ...access }, memory);
     expect(store.status()).toMatchObject({ state: 'VALID', dbServer: `redis://127.0.0.1:${server.port}/3` });
     expect(JSON.stringify(store.status())).not.toContain('pass');
     expect(await server.client.dbsize()).toBe(0);
@@ -168,7 +168,7 @@ describeWithRedis('the Redis store on a single server', () => {
     });
     const server = await serve({ tls: { ca: own.cert, cert: own.cert, key: own.private } });
     const memory = example();
-    const store = await openWriter({ url: `rediss://127.0.0.1:${server.port}`, ca: own.cert }, memory);
+    const store = await openWriter({ host: '127.0.0.1', port: server.port, ca: own.cert }, memory);
     expect(store.status()).toMatchObject({ state: 'VALID', dbServer: `rediss://127.0.0.1:${server.port}` });
     expect(await readTexts(server.client)).toEqual(textsOfMemory(memory));
     const stranger = createRedisStore({

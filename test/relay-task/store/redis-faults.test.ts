@@ -1,6 +1,7 @@
 /** A faulty proxy between store and Redis, and a Redis that is killed, demoted and locked. */
 import type { Store } from '../../../relay-task/ports.ts';
-import { createRedisStore, type RedisStoreOptions } from '../../../relay-task/store/redis-store.ts';
+import type { RedisConnection } from '../../../relay-task/store/redis-client.ts';
+import { createRedisStore } from '../../../relay-task/store/redis-store.ts';
 import { eventually } from '../../support/eventually.ts';
 import { silentLog } from '../../support/logs.ts';
 import { createMemory, type Memory } from '../../support/memory.ts';
@@ -30,11 +31,11 @@ describeWithRedis('the Redis store under faults', () => {
     await server.close();
   });
 
-  async function openWriter(connection: RedisStoreOptions['connection'] = {}, flushMs = 60_000): Promise<Store> {
+  async function openWriter(access: Partial<RedisConnection> = {}, flushMs = 60_000): Promise<Store> {
     const opened = createRedisStore({
       connection: {
         ...{ host: '127.0.0.1', port: proxy.port, connectTimeoutMs: 300, commandTimeoutMs: 300 },
-        ...connection,
+        ...access,
       },
       ...{ prefix: 'env', view: memory, writer: 'auto', log: silentLog, timings: quickReplica },
     });

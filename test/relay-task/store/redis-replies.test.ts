@@ -70,7 +70,7 @@ test.each(Object.keys(hostile))(
 
 // Of a cluster's node one connection is for commands and one for subscriptions.
 const manners: Record<string, (port: number) => RedisConnection> = {
-  'a Sentinel': (port) => ({ sentinels: [{ host: '127.0.0.1', port }] }),
+  'a Sentinel': (port) => ({ sentinels: [{ host: '127.0.0.1', port }], master: 'mymaster' }),
   'a node of a cluster': (port) => ({ cluster: [{ host: '127.0.0.1', port }] }),
 };
 const harmful = ['one null more than it was asked for', 'arrays in arrays without end'];
