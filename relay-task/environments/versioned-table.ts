@@ -1,3 +1,5 @@
+import { forgetOldest } from '../common/forget-oldest.ts';
+
 interface Row<T> {
   readonly version: number;
   /** Undefined: deleted with this version. */
@@ -15,10 +17,8 @@ export function createVersionedTable<T>() {
 
   function remember(id: string): void {
     unknown.add(id);
-    const [oldest] = unknown;
-    if (unknown.size <= MOST_UNKNOWN || oldest === undefined) return;
-    unknown.delete(oldest);
-    rows.delete(oldest);
+    const oldest = forgetOldest(unknown, MOST_UNKNOWN);
+    if (oldest !== undefined) rows.delete(oldest);
   }
 
   return {

@@ -1,4 +1,6 @@
 /** Senders whose events LaunchDarkly recently rejected. Their events are sent separately, so that no one else loses events with them. */
+import { forgetOldest } from '../common/forget-oldest.ts';
+
 /**
  * `doubted`: its events were only rejected together with others', and some were accepted recently; `unknown`: none were accepted yet, so it
  * may be one of any number of invented addresses.
@@ -59,8 +61,8 @@ export function createSuspects(forMs: number, now: () => number = () => performa
     forgotten += MOST_CHANGES;
   }
 
-  function forget(sender: string | undefined) {
-    if (sender !== undefined && suspects.delete(sender)) changed(sender);
+  function forget(sender: string) {
+    if (suspects.delete(sender)) changed(sender);
   }
 
   /** The oldest come first. */
@@ -78,8 +80,8 @@ export function createSuspects(forMs: number, now: () => number = () => performa
     suspects.delete(sender);
     suspects.set(sender, { until: now() + forMs, isConfirmed, spent });
     changed(sender);
-    const [oldest] = suspects.keys();
-    if (suspects.size > MOST_SUSPECTS) forget(oldest);
+    const oldest = forgetOldest(suspects, MOST_SUSPECTS);
+    if (oldest !== undefined) changed(oldest);
   }
 
   return {
@@ -105,10 +107,8 @@ export function createSuspects(forMs: number, now: () => number = () => performa
       if (suspects.get(sender)?.isConfirmed) return;
       if (!known.delete(sender) && suspects.has(sender)) changed(sender);
       known.add(sender);
-      const [oldest] = known;
-      if (known.size <= MOST_KNOWN || oldest === undefined) return;
-      known.delete(oldest);
-      if (suspects.has(oldest)) changed(oldest);
+      const oldest = forgetOldest(known, MOST_KNOWN);
+      if (oldest !== undefined && suspects.has(oldest)) changed(oldest);
     },
     judge(sender, verdict) {
       if (verdict === 'rejected') {

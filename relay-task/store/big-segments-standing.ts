@@ -1,3 +1,4 @@
+import { forgetOldest } from '../common/forget-oldest.ts';
 import type { BigSegmentMetadata, BigSegmentOwnerOptions } from './big-segments.ts';
 import { ownerProblem } from './big-segments-owner.ts';
 
@@ -41,10 +42,7 @@ export function createStandings({ environment, adopts, before }: StandingsOption
   function accept(metadata: BigSegmentMetadata): void {
     if (newest && newest.cursor !== metadata.cursor) passed.add(newest.cursor);
     passed.delete(metadata.cursor);
-    for (const oldest of passed) {
-      if (passed.size <= MAX_PASSED) break;
-      passed.delete(oldest);
-    }
+    forgetOldest(passed, MAX_PASSED);
     newest = metadata;
   }
 

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { forgetOldest } from '../common/forget-oldest.ts';
 import { credentialId } from '../environments/credential-id.ts';
 import type { CredentialKind, EnvironmentDescription } from '../ports.ts';
 
@@ -88,8 +89,7 @@ export function createHeard(most = MOST_HEARD): Heard {
     set(source, environment) {
       environments.delete(source);
       environments.set(source, environment);
-      const [oldest] = environments.keys();
-      if (environments.size > most && oldest !== undefined) environments.delete(oldest);
+      forgetOldest(environments, most);
     },
   };
 }
