@@ -6,9 +6,9 @@ import { gzip } from 'node:zlib';
 import type { PacedLines } from '../common/paced-lines.ts';
 import { sleep } from '../common/pause.ts';
 import type { Log, Outbound } from '../ports.ts';
-import { createPatience, type Failure, judge, type Treatment } from './patience.ts';
 import type { CredentialPlaces } from './places.ts';
 import { type PostAnswer, post } from './post.ts';
+import { createRetryRules, type Failure, judge, type Treatment } from './retry-rules.ts';
 import type { EventTimings } from './timings.ts';
 
 export interface Address {
@@ -138,10 +138,10 @@ export function createCourier(options: CourierOptions): Courier {
     const { subject } = payload;
     const delivery: Delivery = {
       ...payload,
-      identity: payload.patience === 'much' ? { 'X-LaunchDarkly-Payload-ID': randomUUID() } : {},
+      identity: payload.retries === 'many' ? { 'X-LaunchDarkly-Payload-ID': randomUUID() } : {},
       hurried: false,
     };
-    const patience = createPatience(payload, timings, options.random);
+    const rules = createRetryRules(payload, timings, options.random);
     for (let attempts = 1; ; attempts++) {
       const address = payload.address();
       const answer = await attempt(address, delivery);
@@ -152,7 +152,7 @@ export function createCourier(options: CourierOptions): Courier {
 
       // A single failure may just be a dead keep-alive connection.
       if (outcome === 'refused' || attempts > 1) complaints.tell(subject, outcome, answer);
-      const next = patience.after(outcome, answer);
+      const next = rules.after(outcome, answer);
       if (typeof next === 'string') return next;
       if (closing && outcome === 'refused') return 'refused';
       payload.progress?.(outcome === 'invalid' ? 'invalid' : 'pausing');
@@ -196,7 +196,7 @@ function attemptOf(delivery: Delivery): Attempt {
     slow: false,
     hurry() {
       // Once, since a LaunchDarkly that is merely slow must be able to answer; it recognises the payload ID.
-      if (!attempt.slow || delivery.hurried || delivery.patience === 'little') return;
+      if (!attempt.slow || delivery.hurried || delivery.retries === 'few') return;
       delivery.hurried = true;
       controller.abort();
     },

@@ -93,7 +93,7 @@ export function createCredentialEvents(
       memory,
       suspects,
       // The headers are one object for each queue.
-      deliver: (json, how) => deliver('analytics', { headers, json, queue: headers, patience: 'much', ...how }),
+      deliver: (json, how) => deliver('analytics', { headers, json, queue: headers, retries: 'many', ...how }),
       forwarded: (events) => meter.forwarded(name, kind, events),
       dropped,
       summary: about.unsummarized ? createSummary(capacity, memory) : undefined,
@@ -108,7 +108,7 @@ export function createCredentialEvents(
   const diagnostics = createDiagnostics({
     memory,
     deliver: ({ headers, body: json }) =>
-      deliver('diagnostics', { headers: diagnosticHeaders(headers), json, queue: ownQueue, patience: 'little' }),
+      deliver('diagnostics', { headers: diagnosticHeaders(headers), json, queue: ownQueue, retries: 'few' }),
     dropped,
   });
 

@@ -17,8 +17,8 @@ export function judge(answer: PostAnswer): Outcome {
 }
 
 export interface Treatment {
-  /** Diagnostics are retried a few times, analytics for long. */
-  readonly patience: 'little' | 'much';
+  /** Diagnostics are retried a few times, analytics for a long time. */
+  readonly retries: 'few' | 'many';
   /** It is a part of a payload that LaunchDarkly rejected repeatedly: one more rejection is final. */
   readonly isSuspect?: boolean;
 }
@@ -26,8 +26,8 @@ export interface Treatment {
 const FEW_ATTEMPTS = 4;
 
 /** For one payload. */
-export function createPatience(
-  { patience, isSuspect = false }: Treatment,
+export function createRetryRules(
+  { retries, isSuspect = false }: Treatment,
   timings: EventTimings,
   random: () => number,
 ) {
@@ -45,7 +45,7 @@ export function createPatience(
       if (count.invalid >= attemptsIfInvalid) return 'rejected';
       const isOver =
         performance.now() - began >= timings.keepForMs ||
-        (patience === 'little' && count.failing + count.refused + count.invalid >= FEW_ATTEMPTS);
+        (retries === 'few' && count.failing + count.refused + count.invalid >= FEW_ATTEMPTS);
       if (isOver) return outcome === 'refused' ? 'refused' : 'expired';
       if (outcome === 'refused') return backoffMs(count.refused, refusedTimes, random);
       const wishedMs = 'status' in answer ? Math.min(answer.retryAfterMs ?? 0, timings.longestRefusedMs) : 0;
