@@ -18,9 +18,14 @@ export function backoffMs(failures: number, { firstMs, maxMs }: BackoffTimes, ra
   return jitter(Math.min(maxMs, firstMs * 2 ** Math.max(0, failures - 1)), random);
 }
 
-/** At least half of `ms`, at most all of it. */
-export function jitter(ms: number, random: Random = Math.random): number {
-  return ms * (1 - random() / 2);
+/** At least half of `ms`, or all but this part of it; at most all of it. */
+export function jitter(ms: number, random: Random = Math.random, part = 1 / 2): number {
+  return ms * (1 - random() * part);
+}
+
+/** For intervals: `ms`, or up to this part of it more or less. The mean is `ms`. */
+export function spread(ms: number, part: number, random: Random = Math.random): number {
+  return ms + ms * part * (2 * random() - 1);
 }
 
 /** Counts the failures of one thing. */

@@ -1,4 +1,4 @@
-import { createBackoff } from '../common/backoff.ts';
+import { createBackoff, spread } from '../common/backoff.ts';
 
 export interface SsmIntervals {
   /** The time between complete readings, ± 20 % at random, so that relays do not read all at once. */
@@ -19,6 +19,8 @@ interface Reading {
   readonly unconfirmed: boolean;
 }
 
+const SPREAD = 0.2;
+
 /**
  * How long to wait before the next reading, in ms. Throttling doubles the interval until a complete reading is not throttled.
  * A failed reading is soon continued where it stopped: its requests have a pace of their own.
@@ -33,16 +35,12 @@ export function createPacing(intervals: SsmIntervals, random: () => number = Mat
       backoff.reset();
       if (throttled) {
         currentMs = Math.min(slowestMs, currentMs * 2);
-        return spread(currentMs);
+        return spread(currentMs, SPREAD, random);
       }
       currentMs = intervalMs;
-      return unconfirmed ? Math.min(confirmMs, intervalMs) : spread(intervalMs);
+      return unconfirmed ? Math.min(confirmMs, intervalMs) : spread(intervalMs, SPREAD, random);
     },
   };
-
-  function spread(ms: number): number {
-    return ms * (0.8 + 0.4 * random());
-  }
 }
 
 const BURST = 10;
@@ -66,7 +64,7 @@ export function createRequestPace(
       const at = now();
       // Bursts are allowed only while nothing is throttled.
       const burst = currentMs > spacingMs ? 0 : BURST * spacingMs;
-      free = Math.max(free, at - burst) + currentMs * (0.5 + random());
+      free = Math.max(free, at - burst) + spread(currentMs, 0.5, random);
       if (currentMs > spacingMs) currentMs = Math.max(spacingMs, 1 / (1 / currentMs + 1 / (spacingMs * STEPS)));
       return Math.max(0, free - at);
     },

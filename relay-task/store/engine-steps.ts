@@ -1,4 +1,5 @@
 /** What an engine does in one step. */
+import { spread } from '../common/backoff.ts';
 import type { Budget } from '../common/budget.ts';
 import { inSlices } from '../common/slices.ts';
 import type { Log, LogFields } from '../ports.ts';
@@ -110,7 +111,7 @@ export function createSteps(options: StepOptions, waiting: WaitingItems, active:
     contested = false;
     unknown = doubts !== doubtsBefore;
     // Up to 5 % sooner or later, so that relays that started together do not read together, and reads cost the same.
-    const intervalMs = mayChangeYet ? timings.secondLookMs : timings.reconcileMs * (0.95 + Math.random() / 10);
+    const intervalMs = mayChangeYet ? timings.secondLookMs : spread(timings.reconcileMs, 0.05);
     reconcileAt = clock.now() + intervalMs;
   }
 

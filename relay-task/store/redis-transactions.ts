@@ -14,6 +14,7 @@ export async function untilUndisturbed<T>(
   for (let tries = 1; tries <= MOST_TRIES; tries++) {
     const done = await attempt();
     if (done !== undefined) return done;
+    // From 0, unlike a backoff: the server is well, and two writers that are in each other's way should part.
     await sleep(Math.random() * 5 * tries);
   }
   throw new Error(describe(MOST_TRIES));

@@ -3,6 +3,7 @@
  * allocated per connection except the connection itself.
  */
 import type { Socket } from 'node:net';
+import { jitter } from '../common/backoff.ts';
 import type { StreamOpening } from '../ports.ts';
 import { bind, type Channel, Connection, connectionOf, hangUp } from './connection.ts';
 import { type ConnectionClassesOptions, createConnectionClasses } from './connection-classes.ts';
@@ -93,7 +94,7 @@ export function createLifecycle(options: LifecycleOptions) {
     },
     /** Why it is turned away, if it is; then the socket is untouched. */
     accept(channel: Channel, socket: Socket, credential: string, opening: StreamOpening): RefusalReason | undefined {
-      const closeAt = maxAgeMs > 0 ? now() + Math.ceil(maxAgeMs * (0.8 + 0.2 * Math.random())) : 0;
+      const closeAt = maxAgeMs > 0 ? now() + Math.ceil(jitter(maxAgeMs, Math.random, 0.2)) : 0;
       const connection = new Connection(socket, channel, credential, opening, closeAt);
       const answer = classes.ask(connection);
       if (answer === 'memory' || answer === 'queue') return answer;

@@ -1,4 +1,4 @@
-import { backoffMs, createBackoff, jitter } from '../../../relay-task/common/backoff.ts';
+import { backoffMs, createBackoff, jitter, spread } from '../../../relay-task/common/backoff.ts';
 
 const times = { firstMs: 100, maxMs: 1_000 };
 
@@ -19,4 +19,9 @@ test('a backoff counts consecutive failures and starts over after a success', ()
   expect([backoff.next(), backoff.next(), backoff.next()]).toEqual([100, 200, 400]);
   backoff.reset();
   expect([backoff.next(), backoff.next()]).toEqual([100, 200]);
+});
+
+test('a spread interval is longer or shorter by at most the given part', () => {
+  expect([0, 0.5, 1].map((random) => spread(100, 0.2, () => random))).toEqual([80, 100, 120]);
+  expect([0, 0.5, 1].map((random) => jitter(100, () => random, 0.2))).toEqual([100, 90, 80]);
 });
