@@ -1,6 +1,7 @@
 /** From everything that was given to one Config. */
+
+import type { Findings } from '../common/findings.ts';
 import { assembleStores } from './assemble-stores.ts';
-import type { Findings } from './findings.ts';
 import type { Gathered, Pieces } from './gather.ts';
 import { withoutIdleSettings } from './idle-settings.ts';
 import { nameOf, type Place } from './places.ts';

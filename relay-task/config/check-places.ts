@@ -1,9 +1,9 @@
 /** Every environment, filtered or not, needs its own place in every store. */
 import { filteredPrefix } from '../../lib/flag-table/index.ts';
+import type { Findings } from '../common/findings.ts';
 import { hasHashTag, withHashTag } from '../common/hash-tag.ts';
 import type { Config, EnvironmentConfig } from './assemble.ts';
 import { areTablesSeparate, storesIn } from './assemble-stores.ts';
-import type { Findings } from './findings.ts';
 
 const CLIENT_SIDE_ID = '$CID';
 /** The prefix of an environment without one, in stores without tables. */

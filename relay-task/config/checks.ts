@@ -1,9 +1,10 @@
 /** Checks of settings that depend on one another. */
+
+import type { Findings } from '../common/findings.ts';
 import { keyKindOf } from '../common/secrets.ts';
 import { bytes } from '../common/setting-values.ts';
 import type { Config, EnvironmentConfig } from './assemble.ts';
 import { checkPlaces } from './check-places.ts';
-import type { Findings } from './findings.ts';
 import { type Gathered, lastOf, type Pieces, placesOf, switchOf } from './gather.ts';
 import { masked, nameOf } from './places.ts';
 import { environmentSettings, filterSettings, type Setting, settings, settingsIn } from './settings.ts';

@@ -1,7 +1,7 @@
+import { createFindings } from '../common/findings.ts';
 import { assemble, type Config, type Effective } from './assemble.ts';
 import { checkTogether } from './checks.ts';
 import { parseConfigFile } from './config-file.ts';
-import { createFindings } from './findings.ts';
 import { gather, type Variables } from './gather.ts';
 import { readSetting } from './read-settings.ts';
 import { valuesOf } from './setting.ts';

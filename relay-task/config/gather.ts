@@ -1,7 +1,8 @@
 /** Sorts everything that was given by the setting it belongs to: first the file, then the variables. */
+
+import type { Findings } from '../common/findings.ts';
 import { boolean } from '../common/setting-values.ts';
 import type { FileOption, ParsedFile } from './config-file.ts';
-import type { Findings } from './findings.ts';
 import { type Located, locateOption, locateVariable, suggestionFor } from './names.ts';
 import { nameOf, type Place } from './places.ts';
 import type { OldName, Setting } from './setting.ts';

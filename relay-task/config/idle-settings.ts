@@ -1,6 +1,7 @@
 /** Which of the given settings count: not those of something that is not switched on. */
+
+import type { Findings } from '../common/findings.ts';
 import { REDIS_ADDRESS } from './assemble-stores.ts';
-import type { Findings } from './findings.ts';
 import { lastOf, type Piece, type Pieces, switchOf } from './gather.ts';
 import { nameOf } from './places.ts';
 import { readPiece, understood } from './read-settings.ts';

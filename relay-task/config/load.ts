@@ -1,8 +1,8 @@
 /** From the command line to the configuration: which file and which variables to read, and what to do then. */
 import { readFileSync } from 'node:fs';
+import { invalidConfig } from '../common/findings.ts';
 import { parseCommandLine, USAGE } from './command-line.ts';
 import { type Address, type Config, type ConfigFile, parseAddress, parseConfig, type Variables } from './config.ts';
-import { invalidConfig } from './findings.ts';
 import { locateVariable } from './names.ts';
 import { describeConfig } from './print.ts';
 import { type Setting, settings } from './settings.ts';

@@ -1,6 +1,7 @@
 /** From the texts given for a setting to its value. */
+
+import type { Findings } from '../common/findings.ts';
 import { boolean } from '../common/setting-values.ts';
-import type { Findings } from './findings.ts';
 import type { Piece } from './gather.ts';
 import { assignmentAt, masked, nameOf, type Place } from './places.ts';
 import type { Setting, SettingSource } from './setting.ts';

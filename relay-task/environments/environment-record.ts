@@ -1,3 +1,4 @@
+import { createFindings, type Problems } from '../common/findings.ts';
 import { describeType, isCount, isObject, type JsonObject, showJson } from '../common/json.ts';
 import type { EnvironmentDescription } from '../ports.ts';
 import type { HeldKeys, KeyStatement, StatedKey } from './key-rotation.ts';
@@ -62,20 +63,20 @@ export function describeRecord(
  */
 export function parseEnvironmentRecord(data: unknown, id: string): EnvironmentRecord | { readonly problem: string } {
   if (!isObject(data)) return { problem: `must be an object, not ${describeType(data)}` };
-  const problems: string[] = [];
-  const { text, count, flag, keys } = readersOf(data, problems);
+  const findings = createFindings();
+  const { text, count, flag, keys } = readersOf(data, findings);
   const innerId = text('envId');
-  if (!id.isWellFormed()) problems.push('the ID must be well-formed text, but contains half of a surrogate pair');
-  if (id.length > LONGEST_ID) problems.push(`the ID must have at most ${LONGEST_ID} characters, not ${id.length}`);
-  if (innerId !== id) problems.push(`envId must be the ID ${showJson(id)}, not ${showJson(innerId)}`);
+  if (!id.isWellFormed()) findings.problem('the ID must be well-formed text, but contains half of a surrogate pair');
+  if (id.length > LONGEST_ID) findings.problem(`the ID must have at most ${LONGEST_ID} characters, not ${id.length}`);
+  if (innerId !== id) findings.problem(`envId must be the ID ${showJson(id)}, not ${showJson(innerId)}`);
   const statement: KeyStatement = {
-    ...readSdkKey(data, problems),
+    ...readSdkKey(data, findings),
     sdkKeys: keys('sdkKeys'),
     mobileKey: text('mobKey') || (hasNoMobileKey(data) ? null : undefined),
     mobileKeys: keys('mobileKeys'),
   };
-  checkPrimary('sdkKeys', 'sdkKey.value', statement.sdkKeys, statement.sdkKey, problems);
-  checkPrimary('mobileKeys', 'mobKey', statement.mobileKeys, statement.mobileKey, problems);
+  checkPrimary('sdkKeys', 'sdkKey.value', statement.sdkKeys, statement.sdkKey, findings);
+  checkPrimary('mobileKeys', 'mobKey', statement.mobileKeys, statement.mobileKey, findings);
   const record = {
     environmentId: id,
     statement,
@@ -84,7 +85,7 @@ export function parseEnvironmentRecord(data: unknown, id: string): EnvironmentRe
     ttlMs: count('defaultTtl') * 60_000,
     labels: { envKey: text('envKey'), envName: text('envName'), projKey: text('projKey'), projName: text('projName') },
   };
-  return problems.length > 0 ? { problem: problems.join('; ') } : record;
+  return findings.problems.length > 0 ? { problem: findings.problems.join('; ') } : record;
 }
 
 /** The JSON that the record is read from, without what else LaunchDarkly sent, which may be of any size and depth. */
@@ -105,43 +106,43 @@ export function environmentJson({ environmentId, statement, version, secureMode,
   };
 }
 
-function readersOf(data: JsonObject, problems: string[]) {
+function readersOf(data: JsonObject, findings: Problems) {
   const read = <T>(name: string, fits: (value: unknown) => value is T, wanted: string, absent: T): T => {
     const value = member(data, name) ?? absent;
     if (fits(value)) return value;
-    problems.push(`${name} must be ${wanted}, not ${describeType(value)}`);
+    findings.problem(`${name} must be ${wanted}, not ${describeType(value)}`);
     return absent;
   };
   return {
     text: (name: string) => read(name, isText, 'a text', ''),
     count: (name: string) => read(name, isCount, 'a whole number from 0', 0),
     flag: (name: string) => read(name, isFlag, 'true or false', false),
-    keys: (name: string) => readList(name, read(name, Array.isArray, 'a list', []), problems),
+    keys: (name: string) => readList(name, read(name, Array.isArray, 'a list', []), findings),
   };
 }
 
-function readSdkKey(data: JsonObject, problems: string[]): Pick<KeyStatement, 'sdkKey' | 'expiring'> {
+function readSdkKey(data: JsonObject, findings: Problems): Pick<KeyStatement, 'sdkKey' | 'expiring'> {
   const stated = member(data, 'sdkKey') ?? {};
   if (!isObject(stated)) {
-    problems.push(`sdkKey must be an object, not ${describeType(stated)}`);
+    findings.problem(`sdkKey must be an object, not ${describeType(stated)}`);
     return { sdkKey: undefined };
   }
-  const { text } = readersOf(stated, problems);
+  const { text } = readersOf(stated, findings);
   const sdkKey = text('value') || undefined;
   const expiring = member(stated, 'expiring') ?? {};
   if (!isObject(expiring)) {
-    problems.push(`sdkKey.expiring must be an object, not ${describeType(expiring)}`);
+    findings.problem(`sdkKey.expiring must be an object, not ${describeType(expiring)}`);
     return { sdkKey };
   }
   const old = member(expiring, 'value') ?? '';
   if (old === '') return { sdkKey };
   const expiresAt = member(expiring, 'timestamp');
   if (isText(old) && isCount(expiresAt)) return { sdkKey, expiring: { value: old, expiresAt } };
-  problems.push('sdkKey.expiring must have a value and a timestamp in ms');
+  findings.problem('sdkKey.expiring must have a value and a timestamp in ms');
   return { sdkKey };
 }
 
-function readList(name: string, entries: readonly unknown[], problems: string[]): StatedKey[] {
+function readList(name: string, entries: readonly unknown[], findings: Problems): StatedKey[] {
   let wrong = 0;
   const read = entries.flatMap((entry) => {
     const value = isObject(entry) ? member(entry, 'value') : undefined;
@@ -150,7 +151,8 @@ function readList(name: string, entries: readonly unknown[], problems: string[])
     wrong += 1;
     return [];
   });
-  if (wrong > 0) problems.push(`each of ${name} must have a value and, if it ends, an expiry in ms: ${wrong} do not`);
+  if (wrong > 0)
+    findings.problem(`each of ${name} must have a value and, if it ends, an expiry in ms: ${wrong} do not`);
   return read;
 }
 
@@ -165,10 +167,10 @@ function checkPrimary(
   name: string,
   keys: readonly StatedKey[],
   primary: string | null | undefined,
-  problems: string[],
+  findings: Problems,
 ): void {
   if (keys.length === 0 || keys.some(({ value }) => value === primary)) return;
-  problems.push(`${name} must be one of ${list}`);
+  findings.problem(`${name} must be one of ${list}`);
 }
 
 const isText = (value: unknown): value is string => typeof value === 'string';

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import http, { type Agent } from 'node:http';
 import https from 'node:https';
 import tls from 'node:tls';
-import { RelayError } from '../errors.ts';
+import { createFindings, type Problems } from '../common/findings.ts';
 import type { AwsAgents, Outbound } from '../ports.ts';
 import { parseNoProxy } from './no-proxy.ts';
 import { createForwardAgent, createTunnelAgent, joinAgents, type ProxyOptions } from './proxy-agents.ts';
@@ -37,19 +37,19 @@ const metadataEndpoints = '169.254.0.0/16,fd00:ec2::/32';
  * and file, but never a user or a password.
  */
 export function createOutbound({ proxyUrl, user, password, caCertFiles, env }: OutboundOptions): Outbound {
-  const problems: string[] = [];
-  const secureContext = readAuthorities(caCertFiles, env, problems);
+  const findings = createFindings();
+  const secureContext = readAuthorities(caCertFiles, env, findings);
   const fromEnv = (name: string) => env[name]?.trim() || env[name.toLowerCase()]?.trim() || undefined;
-  const own = withUser(readProxy('the proxy URL', proxyUrl?.trim() || undefined, problems), user, password);
-  const problemsOfVariables: string[] = [];
+  const own = withUser(readProxy('the proxy URL', proxyUrl?.trim() || undefined, findings), user, password);
+  // With a configured proxy, those in variables matter only once an AWS client is opened.
+  const findingsOfVariables = proxyUrl?.trim() ? createFindings() : findings;
   const readVariable = (name: string) => {
-    const proxy = readProxy(name, fromEnv(name), problemsOfVariables);
+    const proxy = readProxy(name, fromEnv(name), findingsOfVariables);
     // If a proxy is configured, the user is for that one.
     return own ? proxy : withUser(proxy, user, password);
   };
   const ofVariables = { forHttps: readVariable('HTTPS_PROXY'), forHttp: readVariable('HTTP_PROXY') };
-  if (!proxyUrl?.trim()) problems.push(...problemsOfVariables);
-  if (problems.length > 0) throw new RelayError('CONFIG_INVALID', problems.join('; '));
+  findings.throwProblems();
   const noProxy = fromEnv('NO_PROXY') ?? '';
   // As in ld-relay, NO_PROXY applies only to the proxies from variables, not to a configured one.
   const isSpared = own ? () => false : parseNoProxy(noProxy);
@@ -63,7 +63,7 @@ export function createOutbound({ proxyUrl, user, password, caCertFiles, env }: O
       return url.protocol === 'https:' ? (tunnel ?? direct) : forward;
     },
     awsAgents() {
-      if (problemsOfVariables.length > 0) throw new RelayError('CONFIG_INVALID', problemsOfVariables.join('; '));
+      findingsOfVariables.throwProblems();
       if (!ofVariables.forHttps && !ofVariables.forHttp && !secureContext) return undefined;
       return createAwsAgents(ofVariables, parseNoProxy(`${metadataEndpoints},${noProxy}`), secureContext);
     },
@@ -96,11 +96,11 @@ function createAwsAgents(
   };
 }
 
-/** Undefined without a text, or if it is not an address, which is added to the problems. */
-function readProxy(name: string, text: string | undefined, problems: string[]): URL | undefined {
+/** Undefined without a text, or if it is not an address, which is then a problem. */
+function readProxy(name: string, text: string | undefined, findings: Problems): URL | undefined {
   if (text === undefined) return undefined;
   const proxy = parseProxy(text);
-  if (proxy === undefined) problems.push(`${name} must be an http or https URL, such as http://proxy:3128`);
+  if (proxy === undefined) findings.problem(`${name} must be an http or https URL, such as http://proxy:3128`);
   return proxy;
 }
 
@@ -128,30 +128,33 @@ function withUser(proxy: URL | undefined, user: string | undefined, password: st
 function readAuthorities(
   files: readonly string[],
   env: OutboundOptions['env'],
-  problems: string[],
+  findings: Problems,
 ): tls.SecureContext | undefined {
   if (files.length === 0) return undefined;
-  const certificates = files.flatMap((file) => readCertificates(file, problems));
-  // Node ignores NODE_EXTRA_CA_CERTS once `ca` is set. Node itself warns if the file cannot be read.
-  const extra = env.NODE_EXTRA_CA_CERTS ? readCertificates(env.NODE_EXTRA_CA_CERTS, []) : [];
+  const read = files.map(readCertificates);
+  const problems = read.flatMap(({ problem = [] }) => problem);
+  for (const problem of problems) findings.problem(problem);
   if (problems.length > 0) return undefined;
-  return tls.createSecureContext({ ca: [...tls.rootCertificates, ...extra, ...certificates] });
+  // Node ignores NODE_EXTRA_CA_CERTS once `ca` is set. Node itself warns if the file cannot be read.
+  const extra = env.NODE_EXTRA_CA_CERTS ? [readCertificates(env.NODE_EXTRA_CA_CERTS)] : [];
+  const certificates = [...extra, ...read].flatMap((one) => one.certificates);
+  return tls.createSecureContext({ ca: [...tls.rootCertificates, ...certificates] });
 }
 
-function readCertificates(file: string, problems: string[]): string[] {
+function readCertificates(file: string): { readonly certificates: readonly string[]; readonly problem?: string } {
   let text: string;
   try {
     text = readFileSync(file, 'utf8');
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
-    problems.push(`cannot read the CA file ${file}: ${code === 'ENOENT' ? 'file not found' : message}`);
-    return [];
+    return {
+      certificates: [],
+      problem: `cannot read the CA file ${file}: ${code === 'ENOENT' ? 'file not found' : message}`,
+    };
   }
   const certificates = text.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
-  if (certificates.length === 0 || !certificates.every(isCertificate)) {
-    problems.push(`the CA file ${file} must contain PEM certificates`);
-  }
-  return certificates;
+  if (certificates.length > 0 && certificates.every(isCertificate)) return { certificates };
+  return { certificates, problem: `the CA file ${file} must contain PEM certificates` };
 }
 
 function isCertificate(pem: string): boolean {

@@ -1,10 +1,13 @@
 import { RelayError } from '../errors.ts';
 
-/** Collects what is wrong with a configuration, one line each. Nothing in them may be secret. */
-export interface Findings {
-  /** The relay does not start. */
+/** Collects what is wrong with something that is read, one line each. Nothing in them may be secret. */
+export interface Problems {
+  /** It cannot be used: with a configuration, the relay does not start. */
   problem(text: string): void;
-  /** The relay starts; part of the configuration has no effect or could be better. */
+}
+
+export interface Findings extends Problems {
+  /** It can be used; a part of it has no effect or could be better. */
   warning(text: string): void;
 }
 
@@ -25,6 +28,7 @@ export function createFindings() {
   const problems: string[] = [];
   const warnings: string[] = [];
   return {
+    problems,
     warnings,
     problem(text: string): void {
       problems.push(lineOf(text));
