@@ -37,8 +37,8 @@ export interface SsmSourceOptions {
   readonly cache?: { readonly keeper: Keeper; readonly secret: string } | undefined;
   /** The time between readings, ± 20 % at random; 30 s. */
   readonly intervalMs?: number;
-  /** How long a key that disappeared or cannot be read keeps working; 24 h. */
-  readonly graceMs?: number;
+  /** How long a key that disappeared or cannot be read keeps working. */
+  readonly graceMs: number;
   /** Unix ms, for tests. */
   readonly clock?: { now(): number };
   /** For tests; a relay never changes them. */
@@ -74,7 +74,7 @@ const defaultTimings: SourceTimings = {
  * What cannot be read stays as it was and holds up nothing else. Never throws.
  */
 export function startSsmSource(options: SsmSourceOptions): SsmSource {
-  const { sink, log, intervalMs = 30_000, graceMs = 86_400_000 } = options;
+  const { sink, log, intervalMs = 30_000, graceMs } = options;
   const now = options.clock?.now ?? Date.now;
   const timings = { ...defaultTimings, ...options.timings };
   const path = options.path.replace(/\/+$/, '');

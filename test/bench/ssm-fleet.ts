@@ -98,7 +98,7 @@ function startSource(endpoint: string, keeper?: Keeper) {
   let firstMs = Number.NaN;
   let allMs = Number.NaN;
   const source = startSsmSource({
-    ...{ path, client, log: silentLog },
+    ...{ path, client, graceMs: 86_400_000, log: silentLog },
     ...(keeper && { cache: { keeper, secret } }),
     sink: {
       replace(environments) {

@@ -380,7 +380,7 @@ describe('a running relay', () => {
     await keys('put dev production mobile-key', pipeOf(mobile));
     client = new SSMClient({ endpoint: server.endpoint, region: 'eu-west-1' });
     source = startSsmSource({
-      ...{ path, client, intervalMs: 20, timings: { spacingMs: 0, confirmMs: 20 } },
+      ...{ path, client, intervalMs: 20, graceMs: 86_400_000, timings: { spacingMs: 0, confirmMs: 20 } },
       log: silentLog,
       sink: {
         replace(all) {

@@ -24,7 +24,7 @@ function start({ endpoint }: SsmServer, more: Partial<SsmSourceOptions> = {}) {
   const lists: { readonly environments: readonly EnvironmentDescription[]; readonly extent: string | undefined }[] = [];
   const { log, lines } = createLogRecorder();
   const source = startSsmSource({
-    ...{ path, client, log, timings: fast, intervalMs: 3_600_000 },
+    ...{ path, client, log, timings: fast, intervalMs: 3_600_000, graceMs: 86_400_000 },
     sink: { replace: (environments, extent) => void lists.push({ environments, extent }) },
     ...more,
   });

@@ -73,7 +73,15 @@ async function startRelay(options: { keeper?: Keeper | undefined; aheadMs?: numb
   let offsetMs = options.aheadMs ?? 0;
   const write = (message: string, fields?: object) => void lines.push(JSON.stringify({ message, ...fields }));
   const source = startSsmSource({
-    ...{ path, client, timings, intervalMs: 20, keeper: options.keeper, clock: { now: () => Date.now() + offsetMs } },
+    ...{
+      path,
+      client,
+      timings,
+      intervalMs: 20,
+      graceMs: 86_400_000,
+      keeper: options.keeper,
+      clock: { now: () => Date.now() + offsetMs },
+    },
     log: { debug: write, info: write, warn: write, error: write },
     sink: { replace: (environments) => void delivered.push(environments) },
   });

@@ -26,6 +26,8 @@ const fast = {
   retries: 2,
 };
 
+const DAY_MS = 86_400_000;
+
 const sdkKey = 'sdk-11111111-aaaa-4aaa-8aaa-000000000001';
 const newKey = 'sdk-22222222-bbbb-4bbb-8bbb-000000000002';
 const newestKey = 'sdk-33333333-cccc-4ccc-8ccc-000000000003';
@@ -56,7 +58,7 @@ function watch(endpoint: string, options: Partial<SsmSourceOptions> = {}): Watch
   const now = () => Date.now() + offsetMs;
   const write = (message: string, fields?: object) => void lines.push(JSON.stringify({ message, ...fields }));
   const source = startSsmSource({
-    ...{ path: `${path}/`, client, intervalMs: 5, timings: fast, clock: { now } },
+    ...{ path: `${path}/`, client, intervalMs: 5, graceMs: DAY_MS, timings: fast, clock: { now } },
     log: { debug: write, info: write, warn: write, error: write },
     sink: { replace: (environments) => void delivered.push(environments) },
     ...options,
@@ -1322,7 +1324,7 @@ describe('the SSM source', () => {
     try {
       const delivered: string[] = [];
       const source = startSsmSource({
-        ...{ path, region, endpoint: server.endpoint, log: silentLog },
+        ...{ path, region, endpoint: server.endpoint, graceMs: DAY_MS, log: silentLog },
         sink: { replace: (environments) => void delivered.push(...environments.map(({ sdkKey: key }) => key ?? '')) },
       });
       await eventually(() => expect(delivered).toEqual([sdkKey]));
