@@ -192,7 +192,7 @@ function isAboutTheConnection({ name, message }: Error): boolean {
 /** One sentence about an error; ioredis keeps commands with their arguments in its errors, so only the message is shown. */
 export function describeRedisError(error: unknown): string {
   const { lastNodeError } = Object(error) as { lastNodeError?: Error };
-  return [error, lastNodeError ?? []].flat().map(errorText).join(': ');
+  return lastNodeError ? `${errorText(error)}: ${errorText(lastNodeError)}` : errorText(error);
 }
 
 /** Access to a server, and its address for people. */
