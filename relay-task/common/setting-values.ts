@@ -108,6 +108,12 @@ export const durationMs: Reader<number> = (value) => {
   return { value: value.startsWith('-') ? -total : total };
 };
 
+/** A duration of which 0 means none, and so does less. */
+export const durationOrNone: Reader<number> = (value) => {
+  const result = durationMs(value);
+  return 'value' in result ? { value: Math.max(0, result.value) } : result;
+};
+
 /** A duration of at least `minMs`, in milliseconds; `shown` is that minimum as a user would write it. */
 export function durationFrom(minMs: number, shown: string, maxMs = Infinity, shownMax = ''): Reader<number> {
   return (value) => {

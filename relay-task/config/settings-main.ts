@@ -5,6 +5,7 @@ import {
   bytesFrom,
   durationFrom,
   durationMs,
+  durationOrNone,
   httpUrl,
   integer,
   logLevel,
@@ -101,7 +102,7 @@ export const mainSettings = {
   heartbeatIntervalMs: main.setting(
     'heartbeatInterval',
     'HEARTBEAT_INTERVAL',
-    durationMs,
+    durationOrNone,
     '3m',
     'how often a comment is sent on idle streams; 0 or less: never. Behind a load balancer, use at most half of its idle timeout',
     { bareMs: 1000, old: [{ option: 'heartbeatIntervalSecs', bareMs: 1000 }] },
@@ -109,7 +110,7 @@ export const mainSettings = {
   maxClientConnectionTimeMs: main.setting(
     'maxClientConnectionTime',
     'MAX_CLIENT_CONNECTION_TIME',
-    durationMs,
+    durationOrNone,
     '0',
     'how long a stream may stay open, shortened at random by up to a fifth; 0: no limit',
   ),
@@ -191,7 +192,7 @@ export const mainSettings = {
   pingStreamJitterMs: main.setting(
     'pingStreamJitterTime',
     'PING_STREAM_JITTER_TIME',
-    durationMs,
+    durationOrNone,
     '0',
     'each ping is delayed at random by half of this to all of it; 0: no delay',
   ),

@@ -14,8 +14,12 @@ import type { ChannelBasics } from './readers.ts';
 
 export type { StreamSource } from './kinds.ts';
 
+/** What users set. Durations in ms; 0: none. */
+type HubSettings = Pick<ChannelSettings, 'clientStreams' | 'pingJitterMs'> &
+  Pick<LifecycleOptions, 'heartbeatMs' | 'maxAgeMs'>;
+
 /** For the defaults see `channelSettingsOf` and `lifecycleOptionsOf`. */
-export type HubOptions = Partial<ChannelSettings & LifecycleOptions>;
+export type HubOptions = HubSettings & Partial<ChannelSettings & LifecycleOptions>;
 
 /** The streams of one environment. */
 export interface EnvironmentStreams {
@@ -54,7 +58,7 @@ type Named = Pick<Channel, 'environment' | 'kind'>;
 /** How long `closeAll` waits for closed sockets after its window. */
 const CLOSE_GRACE_MS = 2_000;
 
-export function createHub(options: HubOptions = {}): Hub {
+export function createHub(options: HubOptions): Hub {
   const settings = channelSettingsOf(options);
   const lifecycleOptions = lifecycleOptionsOf(options);
   const lifecycle = createLifecycle(lifecycleOptions);
@@ -158,8 +162,8 @@ export function createHub(options: HubOptions = {}): Hub {
 
 function channelSettingsOf(options: HubOptions): ChannelSettings {
   return {
-    clientStreams: options.clientStreams ?? 'evaluated',
-    pingJitterMs: options.pingJitterMs ?? 0,
+    clientStreams: options.clientStreams,
+    pingJitterMs: options.pingJitterMs,
     logMessages: options.logMessages ?? 1_024,
     logBytes: options.logBytes ?? 4 * 1024 * 1024,
     evaluations: options.evaluations ?? createEvaluationLines(),
@@ -169,8 +173,8 @@ function channelSettingsOf(options: HubOptions): ChannelSettings {
 
 function lifecycleOptionsOf(options: HubOptions): LifecycleOptions {
   return {
-    heartbeatMs: Math.max(0, options.heartbeatMs ?? 0),
-    maxAgeMs: Math.max(0, options.maxAgeMs ?? 0),
+    heartbeatMs: options.heartbeatMs,
+    maxAgeMs: options.maxAgeMs,
     stallMs: options.stallMs ?? 30_000,
     maxBehindBytes: options.maxBehindBytes ?? 8 * 1024 * 1024,
     maxInitialInFlight: options.maxInitialInFlight || 256,

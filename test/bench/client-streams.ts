@@ -10,6 +10,7 @@
  *
  *   npx tsx test/bench/client-streams.ts [--json] [--connections 10000] [--flags 500] [--changes 7]
  */
+
 import { createServer as createHttpServer, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { performance } from 'node:perf_hooks';
@@ -22,6 +23,7 @@ import type { Change, EvaluatedFlag } from '../../relay-task/ports.ts';
 import { createHub } from '../../relay-task/streams/hub.ts';
 import { silentMeter } from '../../relay-task/streams/meter.ts';
 import { createBenchChildren } from '../support/bench-children.ts';
+import { hubSettings } from '../support/hub-settings.ts';
 import { flag } from '../support/items.ts';
 import { silentLog } from '../support/logs.ts';
 import { median } from '../support/percentile.ts';
@@ -68,7 +70,7 @@ async function serve(candidate: Candidate, flags: number, connections: number): 
   environment.put(firstFlags(flags), [], performance.now());
   let server: ReturnType<typeof createServer>;
   if (candidate === 'hub') {
-    const hub = createHub({ meter: { ...silentMeter, broadcast: () => written() } });
+    const hub = createHub({ ...hubSettings, meter: { ...silentMeter, broadcast: () => written() } });
     const streams = hub.environment({ name: 'bench', view: environment, clientView: environment.clientView });
     const opening = {
       kind: 'eval',

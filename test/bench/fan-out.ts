@@ -13,6 +13,7 @@
  *
  *   npx tsx test/bench/fan-out.ts [--json] [--connections 2000] [--rounds 3] [--storm 3000] [--set-kb 1000]
  */
+
 import { createServer, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import { parseArgs } from 'node:util';
@@ -24,6 +25,7 @@ import { createHub } from '../../relay-task/streams/hub.ts';
 import { createFeed } from '../../relay-task/streams/messages.ts';
 import { createSnapshots } from '../../relay-task/streams/snapshots.ts';
 import { createBenchChildren } from '../support/bench-children.ts';
+import { hubSettings } from '../support/hub-settings.ts';
 import { flag } from '../support/items.ts';
 import { silentLog } from '../support/logs.ts';
 import { createMemory } from '../support/memory.ts';
@@ -82,7 +84,7 @@ async function serve(candidate: Candidate, setBytes: number): Promise<void> {
   let open = () => 0;
   let port: number;
   if (candidate === 'hub') {
-    const hub = createHub();
+    const hub = createHub(hubSettings);
     const streams = hub.environment({ name: 'bench', view });
     const environment = { ...unused, name: 'bench', view, refused: false };
     const server = createRelayServer({

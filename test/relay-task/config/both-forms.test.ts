@@ -65,7 +65,12 @@ const one: readonly Row[] = [
   ['Main: initTimeout = .5s', 'INIT_TIMEOUT=.5s', { initTimeoutMs: 500 }],
   ['Main: initTimeout = 0', 'INIT_TIMEOUT=0', { initTimeoutMs: 0 }],
   ['Main: initTimeout = 2h3m4s5ms', 'INIT_TIMEOUT=2h3m4s5ms', { initTimeoutMs: 7_384_005 }],
-  ['Main: heartbeatInterval = -1s', 'HEARTBEAT_INTERVAL=-1s', { heartbeatIntervalMs: -1000 }],
+  ['Main: heartbeatInterval = -1s', 'HEARTBEAT_INTERVAL=-1s', { heartbeatIntervalMs: 0 }],
+  [
+    'Main: maxClientConnectionTime = -1s\nMain: pingStreamJitterTime = -1s',
+    'MAX_CLIENT_CONNECTION_TIME=-1s\nPING_STREAM_JITTER_TIME=-1s',
+    { maxClientConnectionTimeMs: 0, pingStreamJitterMs: 0 },
+  ],
   ['Main: heartbeatInterval = 90', 'HEARTBEAT_INTERVAL=90', { heartbeatIntervalMs: 90_000 }],
   ['Main: heartbeatIntervalSecs = 15', 'HEARTBEAT_INTERVAL=15', { heartbeatIntervalMs: 15_000 }],
   ['Main: maxClientConnectionTime = 30m', 'MAX_CLIENT_CONNECTION_TIME=30m', { maxClientConnectionTimeMs: 1_800_000 }],

@@ -4,6 +4,7 @@ import { createRelayServer, type RelayServer, type RelayServerOptions } from '..
 import type { Found, Health, ServedEnvironment } from '../../../relay-task/endpoints/services.ts';
 import type { CredentialKind, Log, StreamOpening } from '../../../relay-task/ports.ts';
 import { createHub, type EnvironmentStreams, type Hub, type HubOptions } from '../../../relay-task/streams/hub.ts';
+import { hubSettings } from '../../support/hub-settings.ts';
 import { createEmptyMemory, type Memory } from '../../support/memory.ts';
 import { createTestEnvironment, type TestEnvironment } from './served-environment.ts';
 
@@ -25,7 +26,7 @@ export interface TestServer {
 
 export interface TestServerOptions {
   readonly view?: Memory;
-  readonly hub?: HubOptions;
+  readonly hub?: Partial<HubOptions>;
   readonly server?: Partial<RelayServerOptions>;
   readonly health?: Partial<Health>;
   readonly evaluations?: EvaluationLines;
@@ -41,7 +42,7 @@ export async function startServer(options: TestServerOptions = {}): Promise<Test
   const environment = createTestEnvironment(options.view ?? createEmptyMemory());
   const { view } = environment;
   const keys: Record<CredentialKind, string> = { sdkKey: 'sdk-key', mobileKey: 'mob-key', environmentId: '64a0' };
-  const hub = createHub(options.hub);
+  const hub = createHub({ ...hubSettings, ...options.hub });
   const source = { ...environment, view, environmentId: () => environment.environmentId };
   const streams = hub.environment(source);
   const logged: string[] = [];

@@ -6,7 +6,7 @@ import { createEmptyMemory, createMemory, type Memory } from '../../support/memo
 import { startHub, type TestHub } from './start-hub.ts';
 
 let open: TestHub[] = [];
-const start = async (view: Memory, options?: HubOptions) => {
+const start = async (view: Memory, options?: Partial<HubOptions>) => {
   const test = await startHub(view, options);
   open.push(test);
   return test;

@@ -2,6 +2,7 @@ import { Socket } from 'node:net';
 import { createHub } from '../../../relay-task/streams/hub.ts';
 import { silentMeter } from '../../../relay-task/streams/meter.ts';
 import { until } from '../../support/eventually.ts';
+import { hubSettings } from '../../support/hub-settings.ts';
 import { flag } from '../../support/items.ts';
 import { createEmptyMemory } from '../../support/memory.ts';
 import { type ClientHub, startClientHub } from './start-client-hub.ts';
@@ -65,7 +66,10 @@ test('waiting streams of every kind close with their environment', async () => {
 
 test('a hub without FDv2 leaves the socket of an FDv2 request untouched', () => {
   const refused: string[] = [];
-  const hub = createHub({ meter: { ...silentMeter, refused: (environment) => void refused.push(environment) } });
+  const hub = createHub({
+    ...hubSettings,
+    meter: { ...silentMeter, refused: (environment) => void refused.push(environment) },
+  });
   const { fdv2: _, ...view } = createEmptyMemory();
   const streams = hub.environment({ name: 'old', view });
   const socket = new Socket();

@@ -11,6 +11,7 @@ import { createHub, type Hub, type HubOptions } from '../../../relay-task/stream
 import { type CloseReason, silentMeter } from '../../../relay-task/streams/meter.ts';
 import { evaluatedFlag } from '../../support/evaluated-flag.ts';
 import { until } from '../../support/eventually.ts';
+import { hubSettings } from '../../support/hub-settings.ts';
 import { flag } from '../../support/items.ts';
 import { silentLog } from '../../support/logs.ts';
 import { createMemory } from '../../support/memory.ts';
@@ -137,7 +138,7 @@ describe('of the memory for streams', () => {
     'with %s, one address takes three quarters, its environment four fifths, and others still find some',
     async (kind) => {
       const bytes = 100 * 6 * 1024;
-      const hub = createHub({ memory: { servers: createBudget(bytes), clients: createBudget(bytes) } });
+      const hub = createHub({ ...hubSettings, memory: { servers: createBudget(bytes), clients: createBudget(bytes) } });
       behind(() => hub.closeAll(0));
       const flood = open(hub, 'a', '10.0.0.1', kind)(200);
       expect(countOf(flood)).toBe(75);
@@ -179,7 +180,7 @@ describe('first payloads that are not read', () => {
   const MEMORY_BYTES = 4 * 1024 * 1024;
 
   /** An address in each call opens streams whose sockets take nothing until they are resumed. */
-  const start = (partOfMemory: number, options: HubOptions = {}) => {
+  const start = (partOfMemory: number, options: Partial<HubOptions> = {}) => {
     const memory = budgets(MEMORY_BYTES);
     const closed: string[] = [];
     const evaluations: string[] = [];
@@ -188,7 +189,7 @@ describe('first payloads that are not read', () => {
       closed: (_environment: string, _kind: StreamKind, family: string, reason: CloseReason) =>
         void closed.push(`${family} ${reason}`),
     };
-    const hub = createHub({ memory, meter, stallMs: 600_000, heartbeatMs: 0, ...options });
+    const hub = createHub({ ...hubSettings, memory, meter, stallMs: 600_000, ...options });
     behind(() => hub.closeAll(0));
     const environmentOf = (name: string, value: string) => {
       const environment = createEnvironment({ name, log: silentLog, onChange() {}, onRefresh() {} });

@@ -6,10 +6,11 @@ import { resultOf } from '../../../relay-task/common/slices.ts';
 import { createEnvironment, type Environment } from '../../../relay-task/environments/environment.ts';
 import type { BigSegments, ClientView, CredentialKind, HeldContext, StreamDetails } from '../../../relay-task/ports.ts';
 import { createHub, type EnvironmentStreams, type Hub, type HubOptions } from '../../../relay-task/streams/hub.ts';
+import { hubSettings } from '../../support/hub-settings.ts';
 import { silentLog } from '../../support/logs.ts';
 import { type ReadStreamOptions, readStream, type StreamReader } from '../../support/read-stream.ts';
 
-export interface ClientHubOptions extends HubOptions {
+export interface ClientHubOptions extends Partial<HubOptions> {
   readonly bigSegments?: BigSegments;
   /** Wraps the environment before the hub uses it, to count or to slow down. */
   wrap?(view: ClientView): ClientView;
@@ -41,7 +42,7 @@ const AUDIENCES: Readonly<Record<string, CredentialKind>> = {
 /** An environment and a hub on real sockets, with just as much HTTP as official SDKs need. */
 export async function startClientHub(options: ClientHubOptions = {}): Promise<ClientHub> {
   const { bigSegments, wrap = (view) => view, headers, ...hubOptions } = options;
-  const hub = createHub(hubOptions);
+  const hub = createHub({ ...hubSettings, ...hubOptions });
   const environment = createEnvironment({
     name: 'test',
     log: silentLog,

@@ -1,6 +1,7 @@
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { createHub, type EnvironmentStreams, type Hub, type HubOptions } from '../../../relay-task/streams/hub.ts';
+import { hubSettings } from '../../support/hub-settings.ts';
 import type { Memory } from '../../support/memory.ts';
 import { type ReadStreamOptions, readStream, type StreamReader } from '../../support/read-stream.ts';
 
@@ -15,8 +16,8 @@ export interface TestHub {
 }
 
 /** A hub on real sockets without HTTP: the path of a request is the kind of stream, `Authorization` the credential. */
-export async function startHub(view: Memory, options: HubOptions = {}): Promise<TestHub> {
-  const hub = createHub(options);
+export async function startHub(view: Memory, options: Partial<HubOptions> = {}): Promise<TestHub> {
+  const hub = createHub({ ...hubSettings, ...options });
   const streams = hub.environment({ name: 'test', view, environmentId: () => '64a0' });
   const server = createServer({ allowHalfOpen: true }, (socket) => {
     socket.once('data', (bytes) => {
