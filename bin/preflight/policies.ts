@@ -37,15 +37,16 @@ function names({ Principal = '', Action = [] }: Statement, { principal, action }
 }
 
 /**
- * SNS gives a new topic a policy for everybody with its owner as the condition `AWS:SourceOwner`, which CloudWatch meets, but not EventBridge.
- * SNS Developer Guide: "aws:SourceAccount versus aws:SourceOwner".
+ * SNS gives a new topic a policy for everybody with its owner as the condition `AWS:SourceOwner`, which CloudWatch meets. SNS Developer Guide:
+ * "aws:SourceAccount versus aws:SourceOwner". EventBridge tells neither. EventBridge User Guide: "Amazon SNS permissions".
  */
 function isFor({ Condition = {} }: Statement, { account, principal }: Wish): boolean {
-  return Object.values(Condition).every((keys) =>
+  return Object.entries(Condition).every(([operator, keys]) =>
     Object.entries(keys).every(([key, value]) => {
-      const isOwner = /^aws:SourceOwner$/i.test(key);
-      if (isOwner && principal !== 'cloudwatch.amazonaws.com') return false;
-      if (!isOwner && !/^aws:SourceAccount$/i.test(key)) return true;
+      const [, kind] = /^aws:Source(Owner|Account)$/i.exec(key) ?? [];
+      if (kind === undefined) return true;
+      if (principal === 'events.amazonaws.com') return /IfExists$/i.test(operator);
+      if (/^owner$/i.test(kind) && principal !== 'cloudwatch.amazonaws.com') return false;
       return listOf(value as string | readonly string[]).some((pattern) => matches(pattern, account));
     }),
   );

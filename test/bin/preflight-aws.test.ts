@@ -593,9 +593,9 @@ describe('what the stage file names and does not make', () => {
     const [, example = ''] = /## KMS keys of your own[\s\S]*?```json\n([\s\S]*?)```/.exec(document) ?? [];
     const policy = JSON.parse(example) as { Statement: object[] };
     const keys = { 'eu-west-1': key, 'us-east-1': key.replace('eu-west-1', 'us-east-1') };
-    const without = async (index: number | undefined) => {
+    const without = (index: number | undefined) => withPolicy(policy.Statement.filter((_, at) => at !== index));
+    const withPolicy = async (Statement: readonly (object | undefined)[]) => {
       fake.keys = Object.fromEntries(Object.values(keys).map((one) => [one, {}]));
-      const Statement = policy.Statement.filter((_, at) => at !== index);
       fake.keyPolicies = { [key]: { ...policy, Statement } };
       return found({ encryptionKeys: keys });
     };
@@ -603,6 +603,13 @@ describe('what the stage file names and does not make', () => {
 
     test('with the documented policy is fine', async () => {
       expect(await without(undefined)).toEqual([]);
+    });
+
+    test('that only the account’s services may use is a problem, since EventBridge does not tell for whom it asks', async () => {
+      const [root, logs, alarms] = policy.Statement;
+      const Condition = { StringEquals: { 'aws:SourceAccount': account } };
+      const words = await withPolicy([root, logs, { ...alarms, Condition }]);
+      expect(words).toEqual([`${at} cannot be used by events.amazonaws.com: alarms would reach nobody`]);
     });
 
     test.each([
@@ -634,6 +641,11 @@ describe('what the stage file names and does not make', () => {
 
     test.each([
       ['its own policy of a new topic', own, 'events.amazonaws.com'],
+      [
+        'a condition on the account, which EventBridge does not tell',
+        policy('*', { StringEquals: { 'aws:SourceAccount': account } }),
+        'events.amazonaws.com',
+      ],
       [
         'another account’s',
         policy('*', { StringEquals: { 'aws:SourceAccount': '999999999999' } }),
