@@ -22,9 +22,21 @@ export function imagesOf({ relay }: Stage, open: OpenAws, { offline }: Pick<Need
       const found = of ? await ecrPlatforms(of, open) : await registryPlatforms(uri, open);
       return typeof found === 'string' ? found : platformProblem(found, architecture);
     };
-    const where = of?.region ?? parseImage(uri).registry;
-    return [{ name: 'image', value: uri, region: where, what: `${at}: the image ${uri}`, find }];
+    const { registry } = parseImage(uri);
+    const what = { name: 'image', value: uri, what: `${at}: the image ${uri}` } as const;
+    if (of) return [{ ...what, region: of.region, find }];
+    return [{ ...what, region: registry, find, explain: (error) => explainRegistryError(error, registry) }];
   });
+}
+
+function explainRegistryError(error: unknown, registry: string): string {
+  const without = '--offline leaves this out';
+  const { message } = error as Error;
+  if (error instanceof SyntaxError) {
+    return `${registry} answered with something that is not a registry’s: is a proxy or a login page in between? ${without}`;
+  }
+  if (/ answered \d{3}/.test(message)) return `${message}: try again later. ${without}`;
+  return `${message}: is ${registry} reachable from here, or does it need HTTPS_PROXY? ${without}`;
 }
 
 /** `linux/arm64`, … */

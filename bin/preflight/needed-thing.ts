@@ -7,6 +7,8 @@ export interface Needed {
   readonly what: string;
   /** Words that follow `what`. */
   find(): Promise<string | undefined>;
+  /** Why `find` could not tell, if others than AWS were asked. */
+  explain?(error: unknown): string;
   /** Instead of what is usual for its kind. */
   readonly advice?: string;
 }

@@ -26,10 +26,10 @@ export async function neededChecks(stage: Stage, open: OpenAws, options: NeededO
       const problem = await find();
       return problem === undefined ? [] : [bad(name, value, `${what} ${problem}`, advice)];
     },
-    ({ name, value, what, region }, error) =>
+    ({ name, value, what, region, explain = (one: unknown) => explainAwsError(one, region) }, error) =>
       ABSENT.test((error as Error).name)
         ? bad(name, value, `${what} does not exist in ${region}`, adviceOn(name))
-        : unknown(name, value, `cannot look at ${what} in ${region}`, explainAwsError(error, region)),
+        : unknown(name, value, `cannot look at ${what} in ${region}`, explain(error)),
   );
   if (checks.length > 0 || all.length === 0) return checks;
   return [

@@ -1,6 +1,6 @@
 /** What preflight finds in an account, with a server that speaks AWS's protocols, and with moto where it is installed. */
 import { readFileSync } from 'node:fs';
-import { createServer, type Server } from 'node:http';
+import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
@@ -783,6 +783,31 @@ describe('what the stage file names and does not make', () => {
       test('that answers nonsense is unknown', async () => {
         manifest = [];
         expect((await at('me/relay:1.2')).join()).toMatch(/^unknown cannot look at relay.image/);
+      });
+
+      test.each<[string, (response: ServerResponse) => void, string]>([
+        [
+          'a page',
+          (response) => response.end('<html>'),
+          'HOST answered with something that is not a registry’s: is a proxy or a login page in between? --offline leaves this out',
+        ],
+        [
+          'that it is asked too often',
+          (response) => response.writeHead(429).end(),
+          'HOST answered 429: try again later. --offline leaves this out',
+        ],
+        [
+          'nothing',
+          (response) => response.destroy(),
+          'HOST could not be asked: socket hang up: is HOST reachable from here, or does it need HTTPS_PROXY? --offline leaves this out',
+        ],
+      ])('that answers %s is named, and not taken for AWS', async (_, answer, words) => {
+        registry.removeAllListeners('request');
+        registry.on('request', (_request, response) => answer(response));
+        const relay = { image: `${host}/me/relay:1.2` };
+        const { checks } = await preflight({ relay }, wanted, { offline: false });
+        const advice = checks.filter(({ name }) => name === 'image').map((one) => one.advice?.replaceAll(host, 'HOST'));
+        expect(advice).toEqual([words]);
       });
     });
 
