@@ -10,7 +10,6 @@
  *
  *   npx tsx test/bench/client-streams.ts [--json] [--connections 10000] [--flags 500] [--changes 7]
  */
-
 import { createServer as createHttpServer, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { performance } from 'node:perf_hooks';

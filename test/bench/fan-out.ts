@@ -13,7 +13,6 @@
  *
  *   npx tsx test/bench/fan-out.ts [--json] [--connections 2000] [--rounds 3] [--storm 3000] [--set-kb 1000]
  */
-
 import { createServer, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import { parseArgs } from 'node:util';

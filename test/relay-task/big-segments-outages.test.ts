@@ -2,6 +2,7 @@
  * Many contexts at once, by polls and by streams, through a whole relay whose Redis pauses, dies and comes back empty. Even
  * contexts are members. `LONG=1` uses thousands of contexts.
  */
+import { sleep } from '../../relay-task/common/pause.ts';
 import { hashOf } from '../../relay-task/store/big-segments.ts';
 import { inParallel } from '../../relay-task/store/in-parallel.ts';
 import { eventually } from '../support/eventually.ts';
@@ -63,7 +64,7 @@ async function startEverything() {
       if (response.status === 200) return ((await response.json()) as { club: Answer }).club;
       await response.arrayBuffer();
       expect([response.status, Number(response.headers.get('retry-after')) > 0]).toEqual([503, true]);
-      await new Promise((resolve) => setTimeout(resolve, 200));
+      await sleep(200);
     }
   }
   /** Some at a time, so that what the relay does meanwhile is not starved by this process. */

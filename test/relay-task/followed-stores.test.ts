@@ -3,6 +3,7 @@
  * stand-in for LaunchDarkly that can be cut off from single relays. `SEED=<n>` runs one schedule, `SEED=<n>-<m>` some,
  * `LONG=1` many.
  */
+import { sleep } from '../../relay-task/common/pause.ts';
 import type { Variables } from '../../relay-task/config/config.ts';
 import { eventually } from '../support/eventually.ts';
 import { type FakeUpstream, startFakeUpstream } from '../support/fake-upstream.ts';
@@ -143,7 +144,7 @@ describe.each(Object.keys(stores))('a relay that is cut off, with a store in %s'
     // Several looks later.
     for (let look = 0; look < 10; look++) {
       expect(await versions(far)).toEqual({ a: 1, b: 1 });
-      await new Promise((resolve) => setTimeout(resolve, 30));
+      await sleep(30);
     }
   });
 });
@@ -191,7 +192,7 @@ describe('random cuts', () => {
         const before = seen.get(name) ?? {};
         for (const [key, version] of Object.entries(now)) expect(version).toBeGreaterThanOrEqual(before[key] ?? 0);
         seen.set(name, now as Record<string, number>);
-        await new Promise((resolve) => setTimeout(resolve, 20));
+        await sleep(20);
       }
     });
     for (let step = 0; step < 8; step++) {

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { connect as connectTls, createServer as createTlsServer } from 'node:tls';
 import { GetItemCommand } from '@aws-sdk/client-dynamodb';
 import { generate } from 'selfsigned';
+import { sleep } from '../../relay-task/common/pause.ts';
 import { startTable, type TestTable } from '../support/dynalite.ts';
 import { eventually } from '../support/eventually.ts';
 import { exampleFile } from '../support/example-environment.ts';
@@ -135,7 +136,7 @@ describe('the relay process', () => {
     relay.child.send({ stepMs: 2 * 3_600_000 });
     const port = await eventually(() => listeningPort(relay.output().stdout));
     // It looks every few ms whether the time is over.
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    await sleep(300);
     await upstream.event('put', { path: '/', data: { flags: { a: flag(1) }, segments: {} } });
     await eventually(async () => expect((await fetch(`http://127.0.0.1:${port}/readyz`)).status).toBe(200));
     relay.child.kill('SIGTERM');

@@ -3,6 +3,7 @@ import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { sleep } from '../../../relay-task/common/pause.ts';
 import { startArchive } from '../../../relay-task/environments/archive.ts';
 import type { EnvironmentDescription } from '../../../relay-task/ports.ts';
 import { readDataSet } from '../../../relay-task/upstream/messages.ts';
@@ -197,7 +198,7 @@ test('an archive that is still being written is not read', async () => {
   // Takes several polls, and the file differs at each.
   for (let at = 1; at <= 40; at += 1) {
     writeFileSync(path, bytes.subarray(0, at));
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await sleep(20);
   }
   writeFileSync(path, bytes);
   await eventually(() => expect(find('e1')?.data?.id).toBe('d2'));
@@ -233,6 +234,6 @@ test('a closed source delivers nothing', async () => {
   const { source, lists, replace } = await start(await packArchive({ e1: environment('e1', 1, 'd1') }));
   await source.close();
   replace(await packArchive({ e1: environment('e1', 2, 'd2') }));
-  await new Promise((resolve) => setTimeout(resolve, 60));
+  await sleep(60);
   expect(lists).toHaveLength(1);
 });

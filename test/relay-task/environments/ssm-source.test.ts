@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { DeleteParameterCommand, type ParameterType, PutParameterCommand, SSMClient } from '@aws-sdk/client-ssm';
 import { Registry } from 'prom-client';
+import { sleep } from '../../../relay-task/common/pause.ts';
 import { type SsmSource, type SsmSourceOptions, startSsmSource } from '../../../relay-task/environments/ssm-source.ts';
 import type { EnvironmentDescription } from '../../../relay-task/ports.ts';
 import { eventually } from '../../support/eventually.ts';
@@ -996,7 +997,7 @@ describe('the SSM source', () => {
     put('production/prefix', 'shop');
     await eventually(() => expect(problem(waiting)).toMatch(/has the same value/));
     const before = lists();
-    await new Promise((resolve) => setTimeout(resolve, 1_000));
+    await sleep(1_000);
     expect(lists() - before).toBeLessThan(40);
   });
 
@@ -1376,7 +1377,7 @@ describe('the SSM source', () => {
     await source.close();
     const after = server.calls.length;
     server.heal();
-    await new Promise((resolve) => setTimeout(resolve, 60));
+    await sleep(60);
     expect(server.calls).toHaveLength(after);
   });
 });

@@ -1,5 +1,6 @@
 /** Memberships for evaluation, from a store that may be slow, unavailable or stale. */
 import { type BigSegmentsAnswer, compileFlag, compileSegment, createEvaluator } from '../../../lib/evaluation/index.ts';
+import { sleep } from '../../../relay-task/common/pause.ts';
 import type { LoadOptions } from '../../../relay-task/ports.ts';
 import { type BigSegmentReading, hashOf, type Membership } from '../../../relay-task/store/big-segments.ts';
 import { createMembershipMemory } from '../../../relay-task/store/big-segments-cache.ts';
@@ -40,7 +41,7 @@ function createStore() {
       else store.batches.push(hashes.length);
       store.underWay += 1;
       store.most = Math.max(store.most, store.underWay);
-      await new Promise((resolve) => setTimeout(resolve, 2));
+      await sleep(2);
       if (store.hanging) await new Promise(() => {});
       store.underWay -= 1;
       if (store.down) throw new Error('the store is away');

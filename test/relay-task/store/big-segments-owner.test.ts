@@ -1,6 +1,7 @@
 /** A store says whose Big Segments it holds, and is emptied for another environment, whatever fails meanwhile. */
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import type { Cluster, Redis } from 'ioredis';
+import { sleep } from '../../../relay-task/common/pause.ts';
 import type { BigSegmentPatch } from '../../../relay-task/ports.ts';
 import { type BigSegmentStore, hashOf } from '../../../relay-task/store/big-segments.ts';
 import { createMembershipMemory } from '../../../relay-task/store/big-segments-cache.ts';
@@ -65,7 +66,7 @@ async function ownAtLast(store: BigSegmentStore): Promise<void> {
       () => false,
     );
   // Not `eventually`, whose pauses grow with the time that an attempt takes.
-  while (!(await isOwn())) await new Promise((resolve) => setTimeout(resolve, 20));
+  while (!(await isOwn())) await sleep(20);
 }
 
 /** The tests of both databases. */
@@ -129,7 +130,7 @@ function promises(place: () => Place): void {
     for (let turn = 0; turn < 5; turn++) {
       await a.setSynchronizedOn(2_000 + turn);
       await expect(b.own()).rejects.toThrow(IS_OTHERS);
-      await new Promise((resolve) => setTimeout(resolve, 30));
+      await sleep(30);
     }
     expect(await b.apply(patch('a1', 'a2', ['bob']))).toBe('out-of-order');
     await expect(b.setSynchronizedOn(9_000)).rejects.toThrow(IS_OTHERS);

@@ -3,6 +3,7 @@
  * sent, hash by hash. `SEED=<n>` runs one schedule, `LONG=1` many.
  */
 import { DeleteItemCommand } from '@aws-sdk/client-dynamodb';
+import { sleep } from '../../../relay-task/common/pause.ts';
 import { eventually } from '../../support/eventually.ts';
 import { startFakeBigSegments, wirePatch } from '../../support/fake-big-segments.ts';
 import type { FaultyProxy } from '../../support/faulty-proxy.ts';
@@ -65,7 +66,7 @@ async function runSchedule(seed: number): Promise<void> {
   const acts: Record<string, () => unknown> = {
     change,
     burst: () => [1, 2, 3].forEach(change),
-    pause: () => new Promise((resolve) => setTimeout(resolve, random() * 60)),
+    pause: () => sleep(random() * 60),
     cut: () => pick(proxies).cut(),
     cutAfter: () => pick(proxies).cutAfter(Math.floor(random() * 8)),
     slow: () => pick(proxies).slow(random() * (LONG ? 200 : 40)),

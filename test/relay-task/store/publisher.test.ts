@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { GetItemCommand } from '@aws-sdk/client-dynamodb';
 import { type Attributes, createSnapshotReader, type Key } from '../../../lib/flag-table/index.ts';
+import { sleep } from '../../../relay-task/common/pause.ts';
 import { eventually } from '../../support/eventually.ts';
 import { createMemory, type Memory } from '../../support/memory.ts';
 import { flag, flags, segment, tombstone } from './items.ts';
@@ -108,7 +109,7 @@ test('500 changes cause at most one publication per publishGapMs, and two more @
   const began = performance.now();
   for (let change = 0; change < 500; change++) {
     memory.set(flag(`flag-${change % 50}`, 2 + Math.floor(change / 50)));
-    if (change % 20 === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    if (change % 20 === 0) await sleep(5);
   }
   const gaps = Math.floor((performance.now() - began) / 1_000);
   await eventually(async () => expect((await stores.versions())['flag-49']).toBe(11));

@@ -1,4 +1,5 @@
 import type { Item } from '../../../lib/flag-table/index.ts';
+import { sleep } from '../../../relay-task/common/pause.ts';
 import type { Store } from '../../../relay-task/ports.ts';
 import { createReplicaStore, type ReplicaStoreOptions } from '../../../relay-task/store/replica-store.ts';
 import { eventually } from '../../support/eventually.ts';
@@ -762,11 +763,10 @@ test(`the store equals memory after ${runs} schedules of two writers, failures a
   for (let run = 0; run < runs; run++) {
     const random = randomFrom(`${seed} ${run}`);
     const whole = (below: number) => Math.floor(random() * below);
-    const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
     const database = createFakeDatabase({ writes: 1 + whole(4), bytes: 100_000 });
     let calm = false;
     const trouble = async () => {
-      await pause(whole(3));
+      await sleep(whole(3));
       if (!calm && random() < 0.15) throw new Error('by chance');
     };
     database.before = trouble;
@@ -785,13 +785,13 @@ test(`the store equals memory after ${runs} schedules of two writers, failures a
       const item = random() < 0.25 ? tombstone('features', key, version) : flag(key, version);
       memories[0]!.set(item);
       // The other gets it a moment later, as with two relays of one stream.
-      if (random() < 0.5) await pause(whole(4));
+      if (random() < 0.5) await sleep(whole(4));
       memories[1]!.set(item);
       const dice = random();
       if (dice < 0.1) database.wipe();
       else if (dice < 0.2) database.put(flag(key, version + whole(9), { on: false }));
       else if (dice < 0.3) database.put(flag(`stranger${whole(3)}`, 1));
-      await pause(whole(6));
+      await sleep(whole(6));
     }
     calm = true;
     const reader = open(database, createMemory(), { writer: 'never' });
@@ -811,7 +811,7 @@ test(`a marker never vouches for a part of the set after a write, in ${runs} sch
     const whole = (below: number) => Math.floor(random() * below);
     const database = createFakeDatabase({ writes: 1 + whole(4), bytes: 100_000 });
     const partial: string[] = [];
-    database.before = () => new Promise((resolve) => setTimeout(resolve, whole(3)));
+    database.before = () => sleep(whole(3));
     database.after = (call) => {
       const count = flags(12).filter(({ key }) => database.rows.features.has(key)).length;
       if (call.startsWith('apply') && database.inited && count < 12)
@@ -826,7 +826,7 @@ test(`a marker never vouches for a part of the set after a write, in ${runs} sch
     for (let version = 2; version < 20; version++) {
       const item = flag(`flag-${whole(15)}`, version);
       for (const memory of memories) {
-        if (random() < 0.5) await new Promise((resolve) => setTimeout(resolve, whole(6)));
+        if (random() < 0.5) await sleep(whole(6));
         memory.set(item);
       }
       const dice = random();

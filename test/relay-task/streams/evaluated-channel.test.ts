@@ -1,6 +1,7 @@
 import { type BigSegmentsAnswer, parseContext } from '../../../lib/evaluation/index.ts';
 import { createBudget } from '../../../relay-task/common/budget.ts';
 import { createEvaluationLines } from '../../../relay-task/common/evaluation-lines.ts';
+import { sleep } from '../../../relay-task/common/pause.ts';
 import type { BigSegments, ClientView, LoadOptions } from '../../../relay-task/ports.ts';
 import { silentMeter } from '../../../relay-task/streams/meter.ts';
 import { turnsOfLoop, until } from '../../support/eventually.ts';
@@ -830,7 +831,7 @@ describe('Big Segments on a stream of evaluated flags', () => {
     async load(keys, how) {
       for (const key of keys) loads.push({ key, how });
       const answers = await Promise.all(keys.map(async (key) => [key, await answerTo(key)] as const));
-      await new Promise((resolve) => setTimeout(resolve, 1));
+      await sleep(1);
       return new Map(answers);
     },
     status: () => undefined,

@@ -1,4 +1,5 @@
 import { connect } from 'node:net';
+import { sleep } from '../../../relay-task/common/pause.ts';
 import type { HubOptions } from '../../../relay-task/streams/hub.ts';
 import { turnsOfLoop, until } from '../../support/eventually.ts';
 import { flag, segment, tombstone } from '../../support/items.ts';
@@ -373,7 +374,7 @@ describe('a slow client', () => {
     reader.pause();
     for (let version = 2; version < 12; version++) {
       streams.publish(view.set(large('a', version, 2)));
-      await new Promise((resolve) => setTimeout(resolve, 10));
+      await sleep(10);
     }
     expect(hub.connections).toBe(1);
     reader.resume();

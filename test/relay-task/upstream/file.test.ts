@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, readFile, rename, rm, symlink, unlink, writeFile } from
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Kind } from '../../../lib/flag-table/index.ts';
+import { sleep } from '../../../relay-task/common/pause.ts';
 import { createEnvironment } from '../../../relay-task/environments/environment.ts';
 import type { Change, UpstreamStatus } from '../../../relay-task/ports.ts';
 import { type FileReload, type FileSourceOptions, startFileSource } from '../../../relay-task/upstream/file.ts';
@@ -310,7 +311,7 @@ describe('an edit of the flags file', () => {
     const text = JSON.stringify({ flags: { a: flagData('a', 2) } });
     for (let end = 0; end <= text.length; end += Math.ceil(text.length / 8)) {
       await writeFile(path, text.slice(0, end));
-      await new Promise((resolve) => setTimeout(resolve, 10));
+      await sleep(10);
     }
     await writeFile(path, text);
     await until('the edit to be read', () => reloads.length > 1);
@@ -337,7 +338,7 @@ test('a closed file source reads nothing', async () => {
   const source = await start();
   await source.close();
   await write({ flagValues: { a: 2 } });
-  await new Promise((resolve) => setTimeout(resolve, 80));
+  await sleep(80);
   expect([reloads.length, source.status().state]).toEqual([1, 'OFF']);
   expect(await readFile(path, 'utf8')).toContain('2');
 });

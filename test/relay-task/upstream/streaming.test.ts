@@ -1,6 +1,7 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import process from 'node:process';
+import { sleep } from '../../../relay-task/common/pause.ts';
 import type { UpstreamStatus } from '../../../relay-task/ports.ts';
 import { createOutbound } from '../../../relay-task/upstream/outbound.ts';
 import { type StreamingOptions, startStreaming } from '../../../relay-task/upstream/streaming.ts';
@@ -855,7 +856,7 @@ test('a closed upstream makes no more requests and reports nothing', async () =>
   await stream.close();
   const seen = statuses.length;
   await until('no stream', () => upstream.openStreams === 0);
-  await new Promise((resolve) => setTimeout(resolve, 60));
+  await sleep(60);
   expect([upstream.requests.length, statuses.length, stream.status().state]).toEqual([1, seen, 'OFF']);
 });
 

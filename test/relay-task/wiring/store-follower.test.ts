@@ -1,3 +1,4 @@
+import { sleep } from '../../../relay-task/common/pause.ts';
 import { createTurnstile } from '../../../relay-task/common/turnstile.ts';
 import type { Store, StoredSet } from '../../../relay-task/ports.ts';
 import { type StoreFollowerOptions, startStoreFollower } from '../../../relay-task/wiring/store-follower.ts';
@@ -85,7 +86,7 @@ test('a store is looked at only while memory is cut off, and only once it still 
   const before = { ...asked };
   state.cutOff = true;
   follower.check();
-  await new Promise((resolve) => setTimeout(resolve, 20));
+  await sleep(20);
   expect(asked).toEqual(before);
 });
 
@@ -93,7 +94,7 @@ test('a connection that is back after the pause costs no look', async () => {
   const { follower, asked, state } = start();
   follower.check();
   state.cutOff = false;
-  await new Promise((resolve) => setTimeout(resolve, 20));
+  await sleep(20);
   expect(asked).toEqual({ stamp: 0, read: 0 });
 });
 
@@ -187,7 +188,7 @@ test('of many environments that are cut off at once, only so many read at the sa
     const one = start({ reading });
     one.answers.read = async () => {
       most = Math.max(most, ++inside);
-      await new Promise((resolve) => setTimeout(resolve, 5));
+      await sleep(5);
       inside -= 1;
       return undefined;
     };
@@ -208,7 +209,7 @@ test('what was followed in an earlier outage is forgotten in the next one', asyn
     follower.check();
     return follower.followed() === undefined;
   });
-  await new Promise((resolve) => setTimeout(resolve, 20));
+  await sleep(20);
   answers.read = async () => undefined;
   state.cutOff = true;
   follower.check();
