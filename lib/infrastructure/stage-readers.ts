@@ -72,14 +72,15 @@ export function list<T>(item: Read<T>, wanted: string): Read<readonly T[]> {
   };
 }
 
-/** A map whose names match a pattern. */
+/** A map whose names match a pattern. Messages about a name omit the values, which may be secrets. */
 export function mapOf<T>(name: RegExp, item: Read<T>, wanted: string): Read<Readonly<Record<string, T>>> {
   return (value, at, problems) => {
     if (!isRecord(value)) return problems.mustBe(at, value, wanted);
-    const read = Object.entries(value).map(([key, member]) => [
-      key,
-      name.test(key) ? item(member, `${at}.${key}`, problems) : problems.mustBe(at, value, wanted),
-    ]);
+    const read = Object.entries(value).map(([key, member]) => {
+      const path = `${at}.${key}`;
+      if (name.test(key)) return [key, item(member, path, problems)];
+      return [key, problems.say(path, `${at} has the invalid name ${shown(key)}: expected ${wanted}`)];
+    });
     return read.every(([, member]) => member !== undefined) ? Object.fromEntries(read) : undefined;
   };
 }

@@ -121,6 +121,14 @@ const SECRET_SOURCES = [
   /^arn:aws[\w-]*:secretsmanager:[a-z\d-]+:\d{12}:secret:[\w/+=.@-]+-[A-Za-z\d]{6}(:[\w.-]+)?$/,
 ];
 
+/** As `secretSource`. */
+const secretSources =
+  (name: RegExp, wanted: string): Read<Readonly<Record<string, string>>> =>
+  (value, at, problems) =>
+    isRecord(value)
+      ? mapOf(name, secretSource, wanted)(value, at, problems)
+      : problems.say(at, `${at} is invalid: expected ${wanted}`);
+
 const image = text(
   /^[a-z0-9][\w.-]*(:\d+)?(\/[\w.-]+)*(:[\w.-]+|@sha256:[\da-f]{64})$/,
   'an image URI with a tag or digest',
@@ -144,9 +152,9 @@ const otelSettings = group<OtelSettings>({
   ...agentContainer,
   // The collector expands $.
   endpoint: text(/^https?:\/\/[^\s/@$]+(\/[^\s$]*)?$/, 'an address, such as https://otlp.example.com'),
-  headers: mapOf(/^[A-Za-z][A-Za-z\d-]{0,63}$/, secretSource, 'a map of header names to SSM parameter names'),
+  headers: secretSources(/^[A-Za-z][A-Za-z\d-]{0,63}$/, 'a map of header names to SSM parameter names'),
   config: text(/^[^\0]{1,32768}$/, 'the text of a collector configuration'),
-  secrets: mapOf(VARIABLE, secretSource, 'a map of variables to SSM parameter names'),
+  secrets: secretSources(VARIABLE, 'a map of variables to SSM parameter names'),
 });
 const otel = group<{ otel: OtelSettings }>(
   {
@@ -163,7 +171,7 @@ const otel = group<{ otel: OtelSettings }>(
 const agent: Read<AgentSettings> = (value, at, problems) => {
   if (isRecord(value) && 'datadog' in value) return datadog(value, at, problems);
   if (isRecord(value) && 'otel' in value) return otel(value, at, problems);
-  return problems.mustBe(at, value, '{ datadog: … } or { otel: … }');
+  return problems.say(at, `${at} is invalid: expected { datadog: … } or { otel: … }`);
 };
 
 /** What a `RelayService` takes as a stage file does. */
@@ -202,7 +210,7 @@ const relay = group<RelaySettings>({
     namespace: plainHostName,
   }),
   agent,
-  secrets: mapOf(VARIABLE, secretSource, 'a map of settings to SSM parameter names'),
+  secrets: secretSources(VARIABLE, 'a map of settings to SSM parameter names'),
   encryptionKeys,
 });
 

@@ -133,9 +133,14 @@ test.each<[string, object, string]>([
     'alarms.availabilityPercent=100 is invalid: expected a number from 95 to 99.999 (%)',
   ],
   [
+    'a misspelt region beside others',
+    { networks: { 'eu-west-1': {}, eu_west_2: {} } },
+    'networks has the invalid name "eu_west_2": expected a map of regions to networks',
+  ],
+  [
     "a tag of AWS's",
     { tags: { 'aws:x': 'y' } },
-    'tags={"aws:x":"y"} is invalid: expected a map of tag names to values',
+    'tags has the invalid name "aws:x": expected a map of tag names to values',
   ],
   ['a tag that the app sets', { tags: { stage: 'y' } }, 'tags.stage is set by the app: remove it'],
   // IAM refuses a role with both.
@@ -145,7 +150,7 @@ test.each<[string, object, string]>([
     { tags: { Team: 'a', team: 'b' } },
     'tags.team is the same as tags.Team to IAM: remove one',
   ],
-  ['a tag of AWS in capitals', { tags: { 'AWS:x': 'y' } }, 'tags={"AWS:x":"y"} is invalid'],
+  ['a tag of AWS in capitals', { tags: { 'AWS:x': 'y' } }, 'tags has the invalid name "AWS:x"'],
   [
     'more tags than a subnet has room for',
     { tags: Object.fromEntries(Array.from({ length: 46 }, (_, index) => [`tag-${index}`, 'y'])) },
@@ -326,7 +331,7 @@ test.each<[string, object, string]>([
   [
     'an SDK key among the secrets',
     relay({ secrets: { LD_ENV_x: '/mine/key' } }),
-    'is invalid: expected a map of settings to SSM parameter names',
+    'relay.secrets has the invalid name "LD_ENV_x": expected a map of settings to SSM parameter names',
   ],
   [
     'an environment variable for an SDK key',
@@ -468,8 +473,15 @@ describe('a key pasted into a stage file', () => {
 test.each<[string, object]>([
   ['the password of a Redis', { redis: { url: 'rediss://user:hunter2@cache.example.com' } }],
   ['a secret instead of its name', relay({ secrets: { REDIS_PASSWORD: 'hunter2' } })],
+  ['a secret under an invalid name', relay({ secrets: { redis_password: 'hunter2' } })],
+  ['a secret without a name', relay({ secrets: ['hunter2'] })],
+  [
+    'a secret under an invalid name of a header',
+    relay({ agent: { otel: { endpoint: 'https://otlp.example.com', headers: { api_key: 'hunter2' } } } }),
+  ],
+  ['the API key of a misspelt agent', relay({ agent: { dataDog: { apiKey: 'hunter2' } } })],
 ])('%s is not repeated in the message', (_, wrong) => {
-  expect(messageOf(wrong)).toMatch(/is invalid: expected/);
+  expect(messageOf(wrong)).toMatch(/ invalid( name "\w+")?: expected/);
   expect(messageOf(wrong)).not.toContain('hunter2');
 });
 
