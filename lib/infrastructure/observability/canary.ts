@@ -1,4 +1,5 @@
 import { Aws, Duration } from 'aws-cdk-lib';
+import type { Metric, MetricOptions } from 'aws-cdk-lib/aws-cloudwatch';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import { Rule, Schedule } from 'aws-cdk-lib/aws-events';
 import { LambdaFunction } from 'aws-cdk-lib/aws-events-targets';
@@ -15,6 +16,7 @@ import { portOf } from '../relay-addresses.ts';
 import type { IRelayService } from '../relay-base.ts';
 import { environmentsPath } from '../relay-contract.ts';
 import { canaryFunction } from './canary-function.ts';
+import { type CanaryMetricName, canaryMetric } from './metrics.ts';
 import { canaryNamespace } from './observed.ts';
 
 export interface RelayCanaryProps {
@@ -57,6 +59,7 @@ export class RelayCanary extends Construct implements ec2.IConnectable, IGrantab
   readonly caller: lambda.Function;
   readonly reader: lambda.Function;
   readonly connections: ec2.Connections;
+  readonly stage: string;
   /** How often it runs, which is the period of its alarms. */
   readonly every: Duration;
   /** The role of the reader. */
@@ -67,6 +70,7 @@ export class RelayCanary extends Construct implements ec2.IConnectable, IGrantab
     const { relay, environment, functionNamePrefix, every = Duration.minutes(1) } = props;
     this.every = every;
     const { stage, vpc, flagTable } = this.complete(props);
+    this.stage = stage;
     const relayUrl = props.relayUrl ?? relay?.url;
     const serverName = props.serverName ?? relay?.domainName;
     const loadBalancer = props.loadBalancer ?? relay;
@@ -141,6 +145,11 @@ export class RelayCanary extends Construct implements ec2.IConnectable, IGrantab
       // A failed check has already been reported; the next one runs in a minute.
       targets: [new LambdaFunction(this.caller, { retryAttempts: 0, maxEventAge: Duration.minutes(1) })],
     });
+  }
+
+  /** What the check reports: `Success` is 1 or 0. @default the minimum over the time between two checks */
+  metric(name: Exclude<CanaryMetricName, 'EdgeSuccess' | 'EdgeLatency'>, options: MetricOptions = {}): Metric {
+    return canaryMetric({ stage: this.stage }, name, 'Minimum', { period: this.every }).attachTo(this).with(options);
   }
 
   private complete({ relay, ...given }: RelayCanaryProps) {

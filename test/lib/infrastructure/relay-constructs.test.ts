@@ -405,6 +405,10 @@ test('the alarms of a synthetic check that runs every five minutes look at five 
     ['Success', 300],
     ['DifferingFlags', 300],
   ]);
+  const { namespace, metricName, statistic, period } = canary.metric('TableLatency', { statistic: 'p99' });
+  expect([namespace, metricName, statistic, period.toSeconds()]).toEqual([
+    ...['EdgeFlagRelayCanary/mine', 'TableLatency', 'p99', 300],
+  ]);
 });
 
 describe('topics of yours', () => {
