@@ -96,7 +96,7 @@ async function inspect(stage: Stage, options: PreflightOptions, tell: Tell): Pro
       return await inspectAccount({ stage, options, account, open }, tell);
     }
     const rest =
-      'keys, synthesis, stacks, table, names, certificates, secrets, images, recipients, networks, quotas, bootstrap, LaunchDarkly';
+      'keys, synthesis, stacks, updates, table, names, certificates, secrets, topics, images, hosted zones, recipients, networks, quotas, bootstrap, LaunchDarkly';
     tell([unknown('credentials', stage.homeRegion, `not checked: ${rest}`)]);
   } finally {
     open.close();
