@@ -98,8 +98,16 @@ function describedCheck({ at, zone }: Wanted, answer: Xml): Check[] {
   ];
 }
 
-async function recordChecks(looked: LookedAt, { at, zone }: Wanted, record: NewRecord): Promise<Check[]> {
+/** The property whose zone the name is in: parts of a stage may share a zone. */
+function propertyOf({ relay, edge }: LookedAt['stage'], name: string): string | undefined {
+  if (name === relay.hostName) return 'relay.hostedZone';
+  if (name === relay.publicAccess?.hostName) return 'relay.publicAccess.hostedZone';
+  return edge?.domainNames?.includes(name) ? 'edge.hostedZone' : undefined;
+}
+
+async function recordChecks(looked: LookedAt, { at: first, zone }: Wanted, record: NewRecord): Promise<Check[]> {
   const { name, stackRegion } = record;
+  const at = propertyOf(looked.stage, name) ?? first;
   const taken = (await recordsOf(looked, zone.id, name)).find((there) => excludes(there, record));
   if (taken === undefined) return [];
   const target =

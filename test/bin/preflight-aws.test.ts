@@ -872,6 +872,20 @@ describe('a hosted zone', () => {
     expect((await of(found)).join()).toMatch(words);
   });
 
+  test('that several parts of a stage share is named by the part whose record is in the way', async () => {
+    fake.zones = {
+      [zone.id]: {
+        name: 'example.com',
+        records: [{ name: 'flags.example.com.', type: 'A', target: 'lb.example.net.' }],
+      },
+    };
+    const publicAccess = { hostName: 'flags.example.com', hostedZone: zone };
+    const both = stackOf('eu-west-1', { Record: latency('eu-west-1'), Public: record('flags.example.com', 'A') });
+    expect((await findings('hosted-zone', { relay: { ...relay, publicAccess } }, [both])).join()).toMatch(
+      /^bad \| relay\.publicAccess\.hostedZone: flags\.example\.com already has a record of type A/,
+    );
+  });
+
   // Route 53: "Values that are common for latency records".
   test('may hold latency records of other regions beside ours, and records of other types', async () => {
     const text = { name: 'relay.example.com.', type: 'TXT' };
