@@ -4,6 +4,7 @@ import {
   inNamespace,
   isSame,
   type Key,
+  KINDS,
   type Kind,
   readOfficialItem,
 } from '../../lib/flag-table/index.ts';
@@ -85,11 +86,10 @@ export function createOfficialLayout(
 
   async function everything(holding: Holding, flight: Flight): Promise<Holding> {
     const items: Holding['items'] = new Map();
-    const kinds = ['features', 'segments'] as const;
     const found = await Promise.all(
-      kinds.map((kind) => table.query(wholeNamespace(inNamespace(prefix, kind)), flight)),
+      KINDS.map((kind) => table.query(wholeNamespace(inNamespace(prefix, kind)), flight)),
     );
-    for (const [i, kind] of kinds.entries()) {
+    for (const [i, kind] of KINDS.entries()) {
       for (const attributes of found[i] ?? []) {
         const key: string = Object(attributes.key).S;
         items.set(id(kind, key), accept(kind, attributes, holding.items.get(id(kind, key))));

@@ -1,6 +1,6 @@
 /** Reads a snapshot's data: the header at once, each block when one of its items is first needed. */
 import { inflateRawSync } from 'node:zlib';
-import type { Item, Kind } from './item.ts';
+import { type Item, KINDS, type Kind } from './item.ts';
 import {
   blockIndex,
   deletedBit,
@@ -97,8 +97,7 @@ export function readAside(blocks: readonly Block[]): ItemsByKind {
   for (const block of blocks) {
     const bytes = inflateBlock(block);
     const items = bytes && readItems(bytes, []);
-    for (const kind of ['features', 'segments'] as const)
-      for (const [key, item] of items?.[kind] ?? []) if (item) all[kind].set(key, item);
+    for (const kind of KINDS) for (const [key, item] of items?.[kind] ?? []) if (item) all[kind].set(key, item);
   }
   return all;
 }

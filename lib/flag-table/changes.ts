@@ -1,6 +1,6 @@
 /** What differs between two revisions of an environment. */
 import { type ItemsByKind, isSame, readAside } from './blocks.ts';
-import type { Item, Kind } from './item.ts';
+import { type Item, KINDS, type Kind } from './item.ts';
 import type { AssembledSnapshot, Snapshot } from './snapshot.ts';
 import { blockIndex } from './snapshot-format.ts';
 
@@ -24,7 +24,7 @@ export function changesBetween(earlier: Snapshot, later: Snapshot): ItemChange[]
     ItemsByKind,
   ];
   const changes: ItemChange[] = [];
-  for (const kind of ['features', 'segments'] as const) {
+  for (const kind of KINDS) {
     const maps = [had[kind], has[kind], before.changed[kind], after.changed[kind]];
     for (const key of new Set(maps.flatMap((map) => [...map.keys()]))) {
       const old = before.changed[kind].get(key) ?? had[kind].get(key);
@@ -43,8 +43,7 @@ export function changesBetween(earlier: Snapshot, later: Snapshot): ItemChange[]
 export function itemsAside(snapshot: Snapshot): ItemsByKind {
   const { blocks, changed } = snapshot as AssembledSnapshot;
   const all = readAside(blocks);
-  for (const kind of ['features', 'segments'] as const)
-    for (const [key, item] of changed[kind]) all[kind].set(key, item);
+  for (const kind of KINDS) for (const [key, item] of changed[kind]) all[kind].set(key, item);
   return all;
 }
 

@@ -18,7 +18,7 @@ export {
   type HeadPointer,
   SNAPSHOT_FORMAT,
 } from './head.ts';
-export type { Item, Kind } from './item.ts';
+export { type Item, KINDS, type Kind } from './item.ts';
 export { filteredPrefix, inNamespace, namespaces } from './namespaces.ts';
 export {
   decodeOfficialItem,

@@ -1,5 +1,7 @@
 /** The two kinds of data, by their names in LaunchDarkly's persistent stores. */
-export type Kind = 'features' | 'segments';
+export const KINDS = ['features', 'segments'] as const;
+
+export type Kind = (typeof KINDS)[number];
 
 /**
  * One flag or segment as received: its JSON is kept unchanged, so unknown fields are preserved.

@@ -1,6 +1,6 @@
 /** A reader's data: one complete revision of an environment. */
 import { type Block, findItem, type ItemsByKind, letGo, noItems, openBlock } from './blocks.ts';
-import type { Item, Kind } from './item.ts';
+import { type Item, KINDS, type Kind } from './item.ts';
 import { compareRev, formatRev, type Rev } from './rev.ts';
 
 /** One complete, immutable revision. A block is inflated when one of its items is first needed. */
@@ -35,8 +35,6 @@ export interface Delta {
   /** Its stored size. */
   readonly deltaBytes: number;
 }
-
-const kinds = ['features', 'segments'] as const;
 
 export class AssembledSnapshot implements Snapshot {
   readonly complete = true;
@@ -80,7 +78,7 @@ export class AssembledSnapshot implements Snapshot {
   }
 
   *items(): Iterable<Item> {
-    for (const kind of kinds) {
+    for (const kind of KINDS) {
       for (const block of this.blocks) {
         for (const [key, held] of openBlock(block)?.[kind] ?? this.#fail()) {
           const item = this.changed[kind].has(key) ? undefined : (held ?? this.get(kind, key));
@@ -101,7 +99,7 @@ export class AssembledSnapshot implements Snapshot {
     const start = overBase ? this.changedAtBase : this.changed;
     const bank = overBase ? this.bank : undefined;
     const changed = noItems();
-    for (const kind of kinds) {
+    for (const kind of KINDS) {
       for (const [key, item] of [...start[kind], ...delta.items[kind]]) {
         changed[kind].set(key, item);
         letGo(this.blocks, kind, key);

@@ -1,4 +1,4 @@
-import type { Item, Kind } from '../../lib/flag-table/index.ts';
+import { type Item, KINDS, type Kind } from '../../lib/flag-table/index.ts';
 import { type CompiledItem, isLong, LITTLE, MOST_ROUNDS } from './compilers.ts';
 
 export type Name = Pick<Item, 'kind' | 'key'>;
@@ -50,7 +50,7 @@ export function createCompiledVersions(onMoved: (kind: Kind, key: string) => voi
     uncompiled: (): Item[] => [...uncompiled.features.values(), ...uncompiled.segments.values()],
     /** Of the uncompiled ones, those that evaluations wait for. */
     *awaited(): Generator<Item, void> {
-      for (const kind of ['features', 'segments'] as const) {
+      for (const kind of KINDS) {
         for (const [key, item] of uncompiled[kind]) {
           if (!earlier[kind].has(key) || fresh.has(nameOf(kind, key))) yield item;
         }
@@ -84,8 +84,7 @@ export function createCompiledVersions(onMoved: (kind: Kind, key: string) => voi
       wholeSets += 1;
       overtaken.clear();
       fresh.clear();
-      for (const kind of ['features', 'segments'] as const)
-        for (const key of earlier[kind].keys()) forgetEarlier(kind, key);
+      for (const kind of KINDS) for (const key of earlier[kind].keys()) forgetEarlier(kind, key);
       isWholeSet = true;
       try {
         return replace();

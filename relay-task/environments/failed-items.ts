@@ -1,5 +1,5 @@
 /** Items whose compilation or evaluation threw, in their present version. */
-import type { Kind } from '../../lib/flag-table/index.ts';
+import { KINDS, type Kind } from '../../lib/flag-table/index.ts';
 import type { FailedItem } from '../ports.ts';
 import { SHOWN_CHARACTERS } from './compilers.ts';
 
@@ -16,8 +16,6 @@ export function createFailedItems(onFailed: (item: FailedItem) => void) {
     /** The item was replaced. */
     forget: (kind: Kind, key: string) => failed[kind].delete(key),
     list: (): readonly FailedItem[] =>
-      (['features', 'segments'] as const).flatMap((kind) =>
-        [...failed[kind]].map(([key, reason]) => ({ kind, key, reason })),
-      ),
+      KINDS.flatMap((kind) => [...failed[kind]].map(([key, reason]) => ({ kind, key, reason }))),
   };
 }

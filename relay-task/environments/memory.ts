@@ -1,4 +1,4 @@
-import type { Item, Kind } from '../../lib/flag-table/index.ts';
+import { type Item, KINDS, type Kind } from '../../lib/flag-table/index.ts';
 import type { Budget } from '../common/budget.ts';
 import { meansSame } from '../common/item-meaning.ts';
 import { inSendingOrder } from '../common/prerequisites.ts';
@@ -96,7 +96,7 @@ export function createMemory(options: {
         changed.push(item);
         if (result === 'other') whole = true;
       }
-      for (const kind of ['features', 'segments'] as const) {
+      for (const kind of KINDS) {
         for (const held of tables[kind].items.values()) {
           if (present[kind].has(held.key) || spared(kind, held.key)) continue;
           if (held.deleted) {

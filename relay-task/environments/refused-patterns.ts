@@ -1,6 +1,6 @@
 /** Regular expressions that RE2 refuses: they match nothing, and are named in log and status. */
 import { createGoDialect } from '../../lib/evaluation/index.ts';
-import type { Kind } from '../../lib/flag-table/index.ts';
+import { KINDS, type Kind } from '../../lib/flag-table/index.ts';
 import { compileRe2 } from '../common/re2.ts';
 import type { RefusedPattern } from '../ports.ts';
 import { SHOWN_CHARACTERS } from './compilers.ts';
@@ -51,7 +51,7 @@ export function createRefusedPatterns(onRefused: (pattern: RefusedPattern, more:
       refused[kind].delete(key);
     },
     list: (): readonly RefusedPattern[] =>
-      (['features', 'segments'] as const).flatMap((kind) =>
+      KINDS.flatMap((kind) =>
         [...refused[kind]].flatMap(([key, patterns]) => patterns.map((pattern) => ({ kind, key, pattern }))),
       ),
   };

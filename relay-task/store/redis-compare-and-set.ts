@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { Kind } from '../../lib/flag-table/index.ts';
+import { KINDS, type Kind } from '../../lib/flag-table/index.ts';
 import { createTurnstile, type Turnstile } from '../common/turnstile.ts';
 import { type Held, heldBack, needsOthers, type Outcome, type Row, type Write } from './database.ts';
 import { decodeRow } from './ledger.ts';
@@ -145,7 +145,6 @@ function byTransaction(client: RedisClient, keys: RedisKeys, work: Work): Promis
 /** Undefined: somebody else wrote meanwhile, and nothing was done. */
 async function tryTransaction(client: RedisClient, keys: RedisKeys, work: Work): Promise<Outcome[] | undefined> {
   const { writes, counts, manifest } = work;
-  const kinds = ['features', 'segments'] as const;
   await client.call((redis) => redis.watch(keys.features, keys.segments));
   const isHash = { features: true, segments: true };
   const count = async (kind: Kind) => {
@@ -154,7 +153,7 @@ async function tryTransaction(client: RedisClient, keys: RedisKeys, work: Work):
     return hash?.answer ?? 0;
   };
   const fields = { features: await count('features'), segments: await count('segments') };
-  const isShort = kinds.some((kind) => fields[kind] < counts[kind]);
+  const isShort = KINDS.some((kind) => fields[kind] < counts[kind]);
   const found = await Promise.all(
     writes.map(({ kind, key }) => (isHash[kind] ? client.call((redis) => redis.hgetBuffer(keys[kind], key)) : null)),
   );
@@ -169,7 +168,7 @@ async function tryTransaction(client: RedisClient, keys: RedisKeys, work: Work):
   const answer = await client.call((redis) => {
     const transaction = redis.multi();
     if (isShort) return transaction.del(keys.inited).exec();
-    for (const kind of kinds) if (!isHash[kind]) transaction.del(keys[kind]);
+    for (const kind of KINDS) if (!isHash[kind]) transaction.del(keys[kind]);
     for (const [index, { kind, key, item }] of writes.entries()) {
       if (!outcomes[index]?.written) continue;
       if (item) transaction.hset(keys[kind], key, item.json);

@@ -1,3 +1,4 @@
+import { KINDS } from '../../lib/flag-table/index.ts';
 import type { Held } from './database.ts';
 
 /** The database has less than it is known to have: it was wiped, or lost a part. Its marker is gone, too. */
@@ -10,7 +11,7 @@ export class StoreLossError extends Error {
 
 /** Throws when there are fewer rows than there have to be. */
 export function demandCounts(where: string, found: Held['counts'], least: Held['counts']): void {
-  for (const kind of ['features', 'segments'] as const) {
+  for (const kind of KINDS) {
     if (found[kind] < least[kind]) {
       throw new StoreLossError(`${where} has ${found[kind]} of at least ${least[kind]} ${kind}`);
     }

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Kind } from '../../../lib/flag-table/index.ts';
+import { KINDS, type Kind } from '../../../lib/flag-table/index.ts';
 import {
   completeTextInSlices,
   isComplete,
@@ -229,7 +229,7 @@ test("a tombstone is LaunchDarkly's Go code's, byte for byte, with the item's ow
 test.each(['a', "$&$1$'", '1234567890123', '"\\u0001"', '\u0001', '"key":"x"', '日本語', '\n'])(
   'a tombstone with the key %j is what its short form would be completed to',
   (key) => {
-    for (const kind of ['features', 'segments'] as const)
+    for (const kind of KINDS)
       for (const version of [0, 7, 1234567890123])
         expect(createTombstone(kind, key, version).json).toBe(
           normalText(kind, JSON.stringify({ key, version, deleted: true })),

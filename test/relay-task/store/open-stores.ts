@@ -7,6 +7,7 @@ import {
   createSnapshotReader,
   type Item,
   type Key,
+  KINDS,
 } from '../../../lib/flag-table/index.ts';
 import type { Store } from '../../../relay-task/ports.ts';
 import { createDynamoDBStore, type DynamoDBStoreOptions } from '../../../relay-task/store/dynamodb-store.ts';
@@ -167,7 +168,7 @@ export function sorted(items: readonly Item[] | undefined): Item[] | undefined {
 
 /** Fails unless table and snapshot equal memory. */
 export async function expectTableToEqual(stores: Stores, memory: Memory): Promise<void> {
-  for (const kind of ['features', 'segments'] as const) {
+  for (const kind of KINDS) {
     const rows = await stores.rows(kind);
     const wanted = Object.fromEntries(
       [...memory.items(kind)].map((item) => [item.key, { version: String(item.version), item: item.json }]),

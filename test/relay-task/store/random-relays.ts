@@ -3,7 +3,7 @@
  * proxy to the table, and its own clocks.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { encodeOfficialItem, type Item } from '../../../lib/flag-table/index.ts';
+import { encodeOfficialItem, type Item, KINDS } from '../../../lib/flag-table/index.ts';
 import { sameItem } from '../../../relay-task/store/same-item.ts';
 import type { Clock, Timings } from '../../../relay-task/store/timings.ts';
 import { PATIENCE_MS } from '../../support/eventually.ts';
@@ -147,7 +147,7 @@ export function createRandomRelays(random: () => number, home: () => Stores): Ra
         connect(relay);
       }
       // Other writers' tombstones of unknown keys may stay, so memory gets every key.
-      for (const kind of ['features', 'segments'] as const) {
+      for (const kind of KINDS) {
         for (let index = 0; index < keys; index++) {
           const key = `${kind[0]}${index}`;
           if (!truth.get(kind, key)) tell(tombstone(kind, key, 100));
