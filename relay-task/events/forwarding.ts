@@ -1,8 +1,8 @@
 /** Forwards SDK events to LaunchDarkly. */
 import type { Registry } from 'prom-client';
 import { type Budget, createBudget, createShare } from '../common/budget.ts';
+import { httpAddress } from '../common/http-address.ts';
 import { createPacedLines, createReasonLines, type PacedLines } from '../common/paced-lines.ts';
-import { RelayError } from '../errors.ts';
 import type { Log, Outbound } from '../ports.ts';
 import { createCourier } from './courier.ts';
 import {
@@ -114,7 +114,8 @@ interface LossLimits {
 /** Throws a RelayError CONFIG_INVALID when `eventsUri` is not an http or https URL. */
 export function createEventForwarding(options: EventForwardingOptions): EventForwarding {
   const { log, random = Math.random, discard = false } = options;
-  const eventsUri = readUri(options.eventsUri);
+  const { origin, pathname } = httpAddress('the events address', options.eventsUri);
+  const eventsUri = origin + pathname.replace(/\/+$/, '');
   const timings = { ...usualTimings, ...options.timings };
   const meter = createEventMeter(options.registry);
   const { capacity, maxBytes = 32 * 1_024 ** 2, parentBudget: parent } = options;
@@ -194,10 +195,4 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
       clearInterval(timer);
     },
   };
-}
-
-function readUri(uri: string): string {
-  const url = URL.canParse(uri) ? new URL(uri) : undefined;
-  if (url?.protocol === 'https:' || url?.protocol === 'http:') return url.origin + url.pathname.replace(/\/+$/, '');
-  throw new RelayError('CONFIG_INVALID', `the events URI must begin with https:// or http://, not ${uri}`);
 }

@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
+import { httpAddress } from '../common/http-address.ts';
 import { createReasonLines } from '../common/paced-lines.ts';
-import { RelayError } from '../errors.ts';
 import type { Log, Outbound } from '../ports.ts';
 import { connect } from './connect.ts';
 import { createDelays } from './large.ts';
@@ -231,10 +231,7 @@ function headersOf({ key, userAgent }: EventStreamOptions, lastEventId: string |
 
 /** Appends `path` to the path of `base`. Throws CONFIG_INVALID when it is not an http or https address. */
 export function streamUrl(base: string, path: string, query: string): URL {
-  const url = URL.canParse(base) ? new URL(base) : undefined;
-  if (url?.protocol !== 'http:' && url?.protocol !== 'https:') {
-    throw new RelayError('CONFIG_INVALID', `the stream address must be an http or https address, not ${base}`);
-  }
+  const url = httpAddress('the stream address', base);
   url.pathname = `${url.pathname.replace(/\/+$/, '')}${path}`;
   url.search = query;
   url.hash = '';

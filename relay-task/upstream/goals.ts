@@ -1,8 +1,8 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { isHopByHop } from '../common/hop-by-hop.ts';
+import { httpAddress } from '../common/http-address.ts';
 import { httpRequest } from '../common/http-request.ts';
 import { createTurnstile, type Turnstile } from '../common/turnstile.ts';
-import { RelayError } from '../errors.ts';
 import type { GoalsAnswer, Outbound } from '../ports.ts';
 import { createAnswerCache } from './answer-cache.ts';
 
@@ -33,7 +33,7 @@ export interface GoalsOptions {
  */
 export function createGoals(options: GoalsOptions): (environmentId: string, query: string) => Promise<GoalsAnswer> {
   const { maxCacheBytes = 16 * 1024 * 1024, maxConcurrent = 4, maxWaiting = 64, now = Date.now } = options;
-  const origin = originOf(options.baseUri);
+  const { origin } = httpAddress('the client-side address', options.baseUri);
   const cache = createAnswerCache<GoalsAnswer>({ maxBytes: maxCacheBytes, now });
   /** One for each environment with requests under way, so that one environment does not hold up the others. */
   const turnstiles = new Map<string, { readonly turnstile: Turnstile; users: number }>();
@@ -108,10 +108,4 @@ function passedOn(headers: IncomingHttpHeaders): Record<string, string> {
     return [[name, Array.isArray(value) ? value.join(', ') : value] as const];
   });
   return Object.fromEntries(kept);
-}
-
-function originOf(baseUri: string): string {
-  const url = URL.canParse(baseUri) ? new URL(baseUri) : undefined;
-  if (url?.protocol === 'http:' || url?.protocol === 'https:') return url.origin;
-  throw new RelayError('CONFIG_INVALID', `the client-side address must be an http or https address, not ${baseUri}`);
 }
