@@ -1,3 +1,4 @@
+import type { Problems } from '../common/findings.ts';
 import type { Credential, CredentialKind } from '../ports.ts';
 import { type Held, type HeldParameters, writtenAtOf } from './ssm-memory.ts';
 import {
@@ -22,12 +23,12 @@ export interface Claim extends Credential {
 }
 
 /** An environment before the claims of others are known. */
-export interface Draft {
+export interface Draft extends Problems {
   readonly id: string;
   readonly parameters: HeldParameters;
   readonly revoked: Revoked;
   readonly claims: Claim[];
-  readonly problems: string[];
+  readonly problems: readonly string[];
   readonly oddities: string[];
 }
 
@@ -54,9 +55,11 @@ export function draftOf(
   { graceMs, now }: { graceMs: number; now: number },
 ): Draft {
   const revoked = parseRevoked(parameters.get('revoked')?.text);
-  const draft: Draft = { id, parameters, revoked, claims: [], problems: [], oddities: [] };
+  const problems: string[] = [];
+  const problem = (text: string) => void problems.push(text);
+  const draft: Draft = { id, parameters, revoked, claims: [], problems, problem, oddities: [] };
   for (const [name, { trouble, text, secure }] of parameters) {
-    if (trouble !== undefined && trouble.kind !== 'awaited') draft.problems.push(trouble.message);
+    if (trouble !== undefined && trouble.kind !== 'awaited') problem(trouble.message);
     if (text === undefined) continue;
     const oddity = unlikely(name, text);
     if (oddity !== undefined) draft.oddities.push(`${id}: ${oddity}`);
@@ -67,7 +70,7 @@ export function draftOf(
     if (held?.text === undefined) return;
     if (revoked.has(held.text)) {
       // An environment needs no previous key.
-      if (name !== 'previous-sdk-key') draft.problems.push(`${id}/${name} was revoked: put another key`);
+      if (name !== 'previous-sdk-key') problem(`${id}/${name} was revoked: put another key`);
       return;
     }
     if (expiresAt !== undefined && isOver(expiresAt, now)) return;
@@ -88,17 +91,17 @@ export function draftOf(
   if (previous?.text !== undefined) claim('sdkKey', 'previous-sdk-key', endOfPrevious(draft, previous, graceMs));
   claim('mobileKey', 'mobile-key');
   claim('environmentId', 'client-side-id');
-  if (!parameters.has('sdk-key') && !parameters.has('flags-file')) draft.problems.push(`${id}/sdk-key is missing`);
+  if (!parameters.has('sdk-key') && !parameters.has('flags-file')) problem(`${id}/sdk-key is missing`);
   return draft;
 }
 
 /** Without an expiry, and unless it equals the present key, it gets the grace time, which is the same in every task. */
-function endOfPrevious({ id, parameters, problems }: Draft, previous: Held, graceMs: number): number {
+function endOfPrevious({ id, parameters, problem }: Draft, previous: Held, graceMs: number): number {
   const until = parameters.get('previous-sdk-key-until')?.text;
   const read = until === undefined ? undefined : dateTime(until);
   if (read !== undefined && 'value' in read) return read.value;
   if (previous.text !== parameters.get('sdk-key')?.text) {
-    problems.push(
+    problem(
       `${id}/previous-sdk-key has no previous-sdk-key-until: it expires when the grace time after it was written is over`,
     );
   }

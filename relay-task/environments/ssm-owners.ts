@@ -150,7 +150,7 @@ function ownedBy(owner: string, named: readonly string[], before: Dispute | unde
 
 /** Removes the claims that belong to others, and says why. */
 function keepOwn(
-  { id, claims, problems }: Draft,
+  { id, claims, problem }: Draft,
   owners: ReadonlyMap<string, string | undefined>,
   all: ReadonlyMap<string, readonly Claim[]>,
   known: ReadonlyMap<string, Dispute>,
@@ -164,7 +164,7 @@ function keepOwn(
     else if (claim.standing === 'present') {
       const isTheirs = ({ environment }: Claim) => (owner === undefined ? environment !== id : environment === owner);
       const theirs = all.get(credential)?.find(isTheirs);
-      problems.push(refusalOf(claim, owner, theirs, known.get(credential)));
+      problem(refusalOf(claim, owner, theirs, known.get(credential)));
     }
   }
   claims.splice(0, claims.length, ...mine.values());

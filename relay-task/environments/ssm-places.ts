@@ -123,24 +123,24 @@ function settlePlaces(
   const nameOf = (prefix: string, tableName: string | undefined) =>
     tablesSeparate ? `${tableName ?? ''}/${prefixInStores(prefix)}` : prefixInStores(prefix);
 
-  function placeEnvironment({ draft: { id, problems }, place }: Placing): void {
+  function placeEnvironment({ draft: { id, problem }, place }: Placing): void {
     const ownerOf = (prefix: string) => owners.get(nameOf(prefix, place.tableName));
     const owner = ownerOf(place.prefix);
     for (let number = 1; ownerOf(place.prefix) !== undefined; number++)
       place.prefix = number === 1 ? id : `${id}-${number}`;
     if (owner !== undefined) {
-      problems.push(
+      problem(
         `${id}/prefix would overwrite ${owner} in the store: using the prefix ${place.prefix} instead; give each environment its own`,
       );
     }
     owners.set(nameOf(place.prefix, place.tableName), id);
   }
 
-  function placeFilter({ draft: { id, problems }, place }: Placing, filter: string): void {
+  function placeFilter({ draft: { id, problem }, place }: Placing, filter: string): void {
     const prefix = filteredPrefix(place.prefix, filter);
     const owner = owners.get(nameOf(prefix, place.tableName));
     if (owner !== undefined && owner !== id) {
-      problems.push(
+      problem(
         `the payload filter ${filter} of ${id} would overwrite ${owner} in the store at the prefix ${prefix}: leaving the filter out; give one of them another prefix`,
       );
       return;
