@@ -60,6 +60,7 @@ type RelayValues = Values<typeof settings>;
 
 function relayConfig(values: RelayValues, relay: Pieces, findings: Findings) {
   const { template, autoConfig, offline, ssm, tls, proxy, prometheus, dynamoDB, redis, consul, ...plain } = values;
+  // Only NTLM's check reads it. A setting without effect is checked in every place; a variable may turn off what the file has on.
   const { ntlmAuth: _, ...supportedProxy } = proxy;
   return {
     ...plain,
