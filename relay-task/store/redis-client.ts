@@ -17,10 +17,9 @@ interface RedisAccess {
   readonly ca?: string | undefined;
   readonly cert?: string | undefined;
   readonly key?: string | undefined;
-  /** Default 3000. */
-  readonly connectTimeoutMs?: number | undefined;
-  /** After how long without an answer a command has failed. Default 3000. */
-  readonly commandTimeoutMs?: number | undefined;
+  readonly connectTimeoutMs: number;
+  /** After how long without an answer a command has failed. */
+  readonly commandTimeoutMs: number;
 }
 
 interface RedisAddress {
@@ -60,7 +59,7 @@ const wrongServer = /\b(READONLY|MASTERDOWN)\b/;
 
 /** Connects at the first command. Nothing is thrown when the server is unreachable: it is retried without end, with jitter. */
 export function createRedisClient(connection: RedisConnection): RedisClient {
-  const { connectTimeoutMs = 3_000, commandTimeoutMs = 3_000 } = connection;
+  const { connectTimeoutMs, commandTimeoutMs } = connection;
   const settled = settle(connection);
   /** Connections since a command was last answered: one that is made only to be refused a moment later is no success. */
   let attempts = 0;

@@ -8,6 +8,7 @@ import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis, type RedisOptions } from 'ioredis';
+import type { RedisConnection } from '../../relay-task/store/redis-client.ts';
 import { eventually } from './eventually.ts';
 
 export const hasRedis = spawnSync('redis-server', ['--version']).status === 0;
@@ -185,6 +186,13 @@ export async function startCluster({
       await Promise.all(nodes.map((node) => node.close()));
     },
   };
+}
+
+/** A store's connection to the server with that port, or to the Cluster of the nodes with those. */
+export function redisAt(ports: number | readonly number[], more: Partial<RedisConnection> = {}): RedisConnection {
+  const at = (port: number) => ({ host: '127.0.0.1', port });
+  const place = typeof ports === 'number' ? at(ports) : { cluster: ports.map(at) };
+  return { ...place, connectTimeoutMs: 3_000, commandTimeoutMs: 3_000, ...more };
 }
 
 /** Ports that were free a moment ago, all different. */

@@ -16,7 +16,7 @@ import { eventually } from '../../support/eventually.ts';
 import { type PassedRequest, startFaultyProxy } from '../../support/faulty-proxy.ts';
 import { silentLog } from '../../support/logs.ts';
 import { closeAfterEach } from '../../support/opened.ts';
-import { describeWithRedis, startCluster, startRedis, type TestRedis } from '../../support/redis.ts';
+import { describeWithRedis, redisAt, startCluster, startRedis, type TestRedis } from '../../support/redis.ts';
 import { startTcpProxy } from '../../support/tcp-proxy.ts';
 import { openTable, quick, type Stores } from './open-stores.ts';
 
@@ -386,7 +386,7 @@ describeWithRedis('Big Segments in Redis', () => {
 
   promises(() => ({
     async open({ environment, adopts = true, quietMs = 0, requests = Number.POSITIVE_INFINITY }) {
-      const client = opened(createRedisClient({ host: '127.0.0.1', port: server.port }));
+      const client = opened(createRedisClient(redisAt(server.port)));
       let left = requests;
       const connection: typeof client = {
         ...client,
@@ -411,11 +411,11 @@ describeWithRedis('Big Segments in Redis', () => {
 
   test('are deleted without those of another prefix, where scripts are not permitted, too', async () => {
     await server.client.call('ACL', 'SETUSER', 'plain', 'on', '>secret', '~*', '+@all', '-@scripting');
-    const access = { host: '127.0.0.1', port: server.port, username: 'plain', password: 'secret' };
+    const connection = redisAt(server.port, { username: 'plain', password: 'secret' });
     const open = (environment: string, place: string) =>
       opened(
         createRedisBigSegments({
-          ...{ connection: access, prefix: place, log: silentLog, quietMs: 0, environment: () => environment },
+          ...{ connection, prefix: place, log: silentLog, quietMs: 0, environment: () => environment },
         }),
       );
     for (const place of ['env', 'env2', 'en']) {
@@ -434,17 +434,11 @@ describeWithRedis('Big Segments in Redis', () => {
 
   test('are deleted in a Cluster', async () => {
     const cluster = opened(await startCluster());
-    const nodes = cluster.nodes.map(({ port }) => ({ host: '127.0.0.1', port }));
+    const connection = redisAt(cluster.nodes.map(({ port }) => port));
     const open = (environment: string) =>
       opened(
         createRedisBigSegments({
-          ...{
-            connection: { cluster: nodes },
-            prefix: '{env}',
-            log: silentLog,
-            quietMs: 0,
-            environment: () => environment,
-          },
+          ...{ connection, prefix: '{env}', log: silentLog, quietMs: 0, environment: () => environment },
         }),
       );
     const a = open('a');
@@ -471,7 +465,7 @@ describeWithRedis('Big Segments in Redis', () => {
     const heir = opened(await startRedis({ args: ['--replicaof', '127.0.0.1', String(server.port)] }));
     const proxy = opened(await startTcpProxy(server.port));
     const open = (environment: string) => {
-      const client = opened(createRedisClient({ host: '127.0.0.1', port: proxy.port }));
+      const client = opened(createRedisClient(redisAt(proxy.port)));
       const options = { connection: client, prefix, log: silentLog, quietMs: 0, environment: () => environment };
       return { client, store: opened(createRedisBigSegments(options)) };
     };
@@ -501,8 +495,7 @@ describeWithRedis('Big Segments in Redis', () => {
 
   test('are deleted in a Cluster although their slot moves to a node that was scanned already', async () => {
     const cluster = opened(await startCluster());
-    const nodes = cluster.nodes.map(({ port }) => ({ host: '127.0.0.1', port }));
-    const client = opened(createRedisClient({ cluster: nodes }));
+    const client = opened(createRedisClient(redisAt(cluster.nodes.map(({ port }) => port))));
     await client.call((redis) => redis.get('any'));
     const masters = (client.redis as Cluster).nodes('master');
     const at = (redis: Redis) => cluster.nodes.find(({ port }) => port === redis.options.port)!;

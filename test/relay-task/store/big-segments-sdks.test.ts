@@ -13,7 +13,7 @@ import { eventually } from '../../support/eventually.ts';
 import { startFakeBigSegments, wirePatch } from '../../support/fake-big-segments.ts';
 import { silentLog } from '../../support/logs.ts';
 import { closeAfterEach } from '../../support/opened.ts';
-import { describeWithRedis, startRedis } from '../../support/redis.ts';
+import { describeWithRedis, redisAt, startRedis } from '../../support/redis.ts';
 
 const { behind } = closeAfterEach();
 
@@ -124,14 +124,14 @@ describeWithRedis('the Node SDK with Big Segments in Redis', () => {
       await server.client.hset(`${prefix}:${hash}`, item.key, JSON.stringify(item));
     }
     await server.client.set(`${prefix}:$inited`, '');
-    const connection = { host: '127.0.0.1', port: server.port };
+    const redisOpts = { host: '127.0.0.1', port: server.port };
     const sdk = init('sdk-daemon', {
       ...daemon,
-      featureStore: RedisFeatureStore({ redisOpts: connection, prefix, cacheTTL: 0 }),
-      bigSegments: { store: RedisBigSegmentStore({ redisOpts: connection, prefix }), ...times },
+      featureStore: RedisFeatureStore({ redisOpts, prefix, cacheTTL: 0 }),
+      bigSegments: { store: RedisBigSegmentStore({ redisOpts, prefix }), ...times },
     });
     await sdk.waitForInitialization({ timeout: 60 });
-    const store = createRedisBigSegments({ connection, prefix, log: silentLog });
+    const store = createRedisBigSegments({ connection: redisAt(server.port), prefix, log: silentLog });
     behind(() => store.close());
     await followed(store, sdk as unknown as Sdk);
   });

@@ -20,7 +20,7 @@ import { eventually } from '../../support/eventually.ts';
 import { startFaultyProxy } from '../../support/faulty-proxy.ts';
 import { createLogRecorder, silentLog } from '../../support/logs.ts';
 import { closeAfterEach } from '../../support/opened.ts';
-import { describeWithRedis, startCluster, startRedis, type TestRedis } from '../../support/redis.ts';
+import { describeWithRedis, redisAt, startCluster, startRedis, type TestRedis } from '../../support/redis.ts';
 import { countSlicedTurns } from '../../support/sliced-turns.ts';
 import { startTcpProxy } from '../../support/tcp-proxy.ts';
 import { openTable, quick, type Stores } from './open-stores.ts';
@@ -545,7 +545,7 @@ describeWithRedis('Big Segments in Redis', () => {
     const proxy = await startTcpProxy(server.port);
     behind(() => proxy.close());
     const timeouts = { connectTimeoutMs: 60_000, commandTimeoutMs: 60_000 };
-    const connection = { host: '127.0.0.1', port: proxy.port, ...timeouts, ...more };
+    const connection = redisAt(proxy.port, { ...timeouts, ...more });
     const store = createRedisBigSegments({ connection, prefix, log: silentLog });
     behind(() => store.close());
     return { store, ...proxy };
@@ -603,7 +603,7 @@ describeWithRedis('Big Segments in Redis', () => {
     beforeEach(async () => {
       await server.client.call('ACL', 'SETUSER', 'plain', 'on', '>secret', '~*', '+@all', '-@scripting');
       const { log, lines: logged } = createLogRecorder();
-      const connection = { host: '127.0.0.1', port: server.port, ...access };
+      const connection = redisAt(server.port, access);
       opened = createRedisBigSegments({ connection, prefix: 'env', log, environment: () => 'own-id' });
       behind(() => opened.close());
       lines = logged;
@@ -709,15 +709,15 @@ describeWithRedis('Big Segments in Redis', () => {
   });
 
   test('need a prefix that a Cluster can hold', () => {
-    const connection = { cluster: [{ host: '127.0.0.1', port: server.port }] };
+    const connection = redisAt([server.port]);
     expect(() => createRedisBigSegments({ connection, prefix: '}env', log: silentLog })).toThrow('such as "{env}"');
   });
 
   test('are stored on one Cluster node, under the prefix in braces', async () => {
     const cluster = await startCluster();
     behind(() => cluster.close());
-    const nodes = cluster.nodes.map(({ port }) => ({ host: '127.0.0.1', port }));
-    const store = createRedisBigSegments({ connection: { cluster: nodes }, prefix: 'env', log: silentLog });
+    const connection = redisAt(cluster.nodes.map(({ port }) => port));
+    const store = createRedisBigSegments({ connection, prefix: 'env', log: silentLog });
     behind(() => store.close());
     expect(await store.apply(patch('', 'v1', ['+a', '+b'], ['+c']))).toBe('applied');
     await store.setSynchronizedOn(1);

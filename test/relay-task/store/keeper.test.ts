@@ -6,7 +6,7 @@ import { createRedisClient } from '../../../relay-task/store/redis-client.ts';
 import { startConsul } from '../../support/consul-server.ts';
 import { startTable, type TestTable, testCredentials, testRegion } from '../../support/dynalite.ts';
 import { describeWithDynamoDBLocal } from '../../support/dynamodb-local.ts';
-import { hasRedis, startRedis } from '../../support/redis.ts';
+import { hasRedis, redisAt, startRedis } from '../../support/redis.ts';
 
 interface KeptIn {
   open(prefix: string, name: string): Keeper;
@@ -102,7 +102,7 @@ describeWithDynamoDBLocal('the keeper in DynamoDB, on DynamoDB Local', (startLoc
 if (hasRedis) {
   describeKeeper('the keeper in Redis', async () => {
     const server = await startRedis();
-    const client = createRedisClient({ host: '127.0.0.1', port: server.port, commandTimeoutMs: 5_000 });
+    const client = createRedisClient(redisAt(server.port, { commandTimeoutMs: 5_000 }));
     return {
       open: (prefix, name) => createRedisKeeper({ client, prefix, name }),
       keys: () => server.client.keys('*'),

@@ -1,7 +1,7 @@
 import type { Write } from '../../../relay-task/store/database.ts';
 import { createRedisClient, type RedisClient } from '../../../relay-task/store/redis-client.ts';
 import { type CompareAndSet, createCompareAndSet, tokenOf } from '../../../relay-task/store/redis-compare-and-set.ts';
-import { describeWithRedis, startRedis, type TestRedis } from '../../support/redis.ts';
+import { describeWithRedis, redisAt, startRedis, type TestRedis } from '../../support/redis.ts';
 
 const keys = { features: 'p:features', segments: 'p:segments', inited: 'p:$inited', manifest: 'p:$manifest' };
 const token = (text: string) => tokenOf(Buffer.from(text));
@@ -32,7 +32,7 @@ describeWithRedis('compare-and-set in Redis', () => {
     const access = how === 'by script' ? {} : { username: 'noscripts', password: 'secret' };
     const refusals: string[] = [];
     function connect(): CompareAndSet {
-      const client = createRedisClient({ host: '127.0.0.1', port: server.port, ...access });
+      const client = createRedisClient(redisAt(server.port, access));
       clients.push(client);
       return createCompareAndSet(client, keys, (why) => refusals.push(why));
     }

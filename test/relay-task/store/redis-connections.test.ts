@@ -14,6 +14,7 @@ import { createMemory, type Memory } from '../../support/memory.ts';
 import { closeAfterEach } from '../../support/opened.ts';
 import {
   describeWithRedis,
+  redisAt,
   startCluster,
   startRedis,
   startSentinels,
@@ -61,7 +62,7 @@ describeWithRedis('the Redis store on a single server', () => {
     await server.client.call('ACL', 'SETUSER', 'relay', 'on', '>pass/word', '~*', '+@all');
     const memory = example();
     const access = { username: 'relay', password: 'pass/word', db: 3 };
-    const store = await openWriter({ host: '127.0.0.1', port: server.port, ...access }, memory);
+    const store = await openWriter(redisAt(server.port, access), memory);
     expect(store.status()).toMatchObject({ state: 'VALID', dbServer: `redis://127.0.0.1:${server.port}/3` });
     expect(JSON.stringify(store.status())).not.toContain('pass');
     expect(await server.client.dbsize()).toBe(0);
@@ -88,7 +89,7 @@ describeWithRedis('the Redis store on a single server', () => {
     await server.client.call('ACL', 'SETUSER', 'relay', 'on', '>secret', '~env:*', ...rights);
     const memory = example();
     const log = listenToLog();
-    const connection = { host: '127.0.0.1', port: server.port, username: 'relay', password: 'secret' };
+    const connection = redisAt(server.port, { username: 'relay', password: 'secret' });
     const store = await openWriter(connection, memory, { log });
     memory.set(flag('flag-1', 2));
     await store.flush(60_000);
@@ -102,7 +103,7 @@ describeWithRedis('the Redis store on a single server', () => {
     await server.client.call('ACL', 'SETUSER', 'relay', 'on', '>secret', '~*', '+@all', '-@scripting');
     const memory = example();
     const log = listenToLog();
-    const client = createRedisClient({ host: '127.0.0.1', port: server.port, username: 'relay', password: 'secret' });
+    const client = createRedisClient(redisAt(server.port, { username: 'relay', password: 'secret' }));
     behind(() => client.close());
     const stores = [
       await openWriter(client, memory, { log }),
@@ -121,11 +122,9 @@ describeWithRedis('the Redis store on a single server', () => {
     const server = await serve();
     await server.client.call('ACL', 'SETUSER', 'relay', 'on', '>secret', '~*', '+@all', '-@scripting');
     const memory = example();
-    const store = await openWriter(
-      { host: '127.0.0.1', port: server.port, username: 'relay', password: 'secret' },
-      memory,
-      { timings: { ...quickReplica, glanceMs: 3_600_000 } },
-    );
+    const store = await openWriter(redisAt(server.port, { username: 'relay', password: 'secret' }), memory, {
+      timings: { ...quickReplica, glanceMs: 3_600_000 },
+    });
     let disturbing = true;
     const disturb = async () => {
       for (let n = 0; disturbing; n++) await server.client.hset('env:features', 'noise', flag('noise', n).json);
@@ -144,7 +143,7 @@ describeWithRedis('the Redis store on a single server', () => {
   test('reloads its scripts after SCRIPT FLUSH', async () => {
     const server = await serve();
     const memory = example();
-    const store = await openWriter({ host: '127.0.0.1', port: server.port }, memory);
+    const store = await openWriter(redisAt(server.port), memory);
     await server.client.script('FLUSH');
     memory.set(flag('flag-1', 2));
     await store.flush(60_000);
@@ -168,11 +167,11 @@ describeWithRedis('the Redis store on a single server', () => {
     });
     const server = await serve({ tls: { ca: own.cert, cert: own.cert, key: own.private } });
     const memory = example();
-    const store = await openWriter({ host: '127.0.0.1', port: server.port, ca: own.cert }, memory);
+    const store = await openWriter(redisAt(server.port, { ca: own.cert }), memory);
     expect(store.status()).toMatchObject({ state: 'VALID', dbServer: `rediss://127.0.0.1:${server.port}` });
     expect(await readTexts(server.client)).toEqual(textsOfMemory(memory));
     const stranger = createRedisStore({
-      ...{ connection: { host: '127.0.0.1', port: server.port, tls: true }, prefix: 'env' },
+      ...{ connection: redisAt(server.port, { tls: true }), prefix: 'env' },
       ...{ view: createMemory(), writer: 'never', log: listenToLog(), timings: quickReplica },
     });
     behind(() => stranger.close());
@@ -188,6 +187,7 @@ describeWithRedis('the Redis store with Sentinels', () => {
     const connection: RedisConnection = {
       sentinels: [{ host: '127.0.0.1', port: sentinels.sentinel.port }],
       master: sentinels.name,
+      connectTimeoutMs: 3_000,
       commandTimeoutMs: 500,
     };
     const store = await openWriter(connection, memory);
@@ -214,7 +214,7 @@ describeWithRedis('the Redis store on a Cluster of three nodes', () => {
     through.disconnect();
     await cluster.close();
   });
-  const connection = (): RedisConnection => ({ cluster: [{ host: '127.0.0.1', port: cluster.nodes[1]!.port }] });
+  const connection = (access = {}) => redisAt([cluster.nodes[1]!.port], access);
 
   test('writes environments with hash tags to their slots and reads them back', async () => {
     const prefixes = ['{one}', '{two}', 'team:{three}', '{four}'];
@@ -257,9 +257,8 @@ describeWithRedis('the Redis store on a Cluster of three nodes', () => {
     const down = await serve();
     await down.kill();
     const ports = [down.port, silent.port, cluster.nodes[2]!.port];
-    const nodes = ports.map((port) => ({ host: '127.0.0.1', port }));
     const memory = example();
-    const store = await openWriter({ cluster: nodes, connectTimeoutMs: 300 }, memory, { prefix: 'seeds' });
+    const store = await openWriter(redisAt(ports, { connectTimeoutMs: 300 }), memory, { prefix: 'seeds' });
     expect(store.status().dbPrefix).toBe('{seeds}');
     await eventually(async () => expect(await readTexts(through, '{seeds}')).toEqual(textsOfMemory(memory)));
     expect(store.status().dbServer).toBe(`redis+cluster://${ports.map((port) => `127.0.0.1:${port}`).join()}`);
@@ -271,7 +270,7 @@ describeWithRedis('the Redis store on a Cluster of three nodes', () => {
     }
     const memory = example();
     const access = { username: 'relay', password: 'secret' };
-    const store = await openWriter({ ...connection(), ...access }, memory, { prefix: '{tagged}' });
+    const store = await openWriter(connection(access), memory, { prefix: '{tagged}' });
     memory.set(flag('flag-1', 2));
     await store.flush(60_000);
     expect(await readTexts(through, '{tagged}')).toEqual(textsOfMemory(memory));
@@ -279,7 +278,7 @@ describeWithRedis('the Redis store on a Cluster of three nodes', () => {
 });
 
 test('rejects a prefix that no Cluster can hold before it sends anything', () => {
-  const connection = { cluster: [{ host: '127.0.0.1', port: 1 }] };
+  const connection = redisAt([1]);
   expect(() =>
     createRedisStore({ connection, prefix: '}plain', view: example(), writer: 'auto', log: listenToLog() }),
   ).toThrow('the prefix "}plain" must contain a hash tag in a Redis Cluster, such as "{plain}"');

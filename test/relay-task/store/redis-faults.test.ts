@@ -5,7 +5,7 @@ import { createRedisStore } from '../../../relay-task/store/redis-store.ts';
 import { eventually } from '../../support/eventually.ts';
 import { silentLog } from '../../support/logs.ts';
 import { createMemory, type Memory } from '../../support/memory.ts';
-import { describeWithRedis, startRedis, type TestRedis } from '../../support/redis.ts';
+import { describeWithRedis, redisAt, startRedis, type TestRedis } from '../../support/redis.ts';
 import { startTcpProxy, type TcpProxy } from '../../support/tcp-proxy.ts';
 import { flag, flags, segment, tombstone } from './items.ts';
 import { quickReplica, textsOfMemory } from './open-replicas.ts';
@@ -33,10 +33,7 @@ describeWithRedis('the Redis store under faults', () => {
 
   async function openWriter(access: Partial<RedisConnection> = {}, flushMs = 60_000): Promise<Store> {
     const opened = createRedisStore({
-      connection: {
-        ...{ host: '127.0.0.1', port: proxy.port, connectTimeoutMs: 300, commandTimeoutMs: 300 },
-        ...access,
-      },
+      connection: redisAt(proxy.port, { connectTimeoutMs: 300, commandTimeoutMs: 300, ...access }),
       ...{ prefix: 'env', view: memory, writer: 'auto', log: silentLog, timings: quickReplica },
     });
     memory.listen(opened);

@@ -8,7 +8,7 @@ import { createRedisStore, type RedisStoreOptions } from '../../../relay-task/st
 import { eventually } from '../../support/eventually.ts';
 import { evaluateAll, exampleContexts, exampleEnvironment } from '../../support/example-environment.ts';
 import { createMemory, type Memory } from '../../support/memory.ts';
-import { describeWithRedis, startRedis, type TestRedis } from '../../support/redis.ts';
+import { describeWithRedis, redisAt, startRedis, type TestRedis } from '../../support/redis.ts';
 import { flag, flags, relayed, segment, tombstone } from './items.ts';
 import { listenToLog, quickReplica, textsOfMemory } from './open-replicas.ts';
 import { sorted } from './open-stores.ts';
@@ -27,7 +27,7 @@ describeWithRedis('the layout in Redis', () => {
 
   function open(memory: Memory, options: Partial<RedisStoreOptions> = {}): Store {
     const store = createRedisStore({
-      ...{ connection: { host: '127.0.0.1', port: server.port }, prefix: 'env', view: memory, writer: 'auto' },
+      ...{ connection: redisAt(server.port), prefix: 'env', view: memory, writer: 'auto' },
       ...{ log: listenToLog(), timings: quickReplica, ...options },
     });
     opened.push(store);
@@ -134,10 +134,7 @@ describeWithRedis('the layout in Redis', () => {
 
   describe.each(['by script', 'without scripts'])('written %s', (how) => {
     const unhurried = { timings: { ...quickReplica, glanceMs: 3_600_000 } };
-    const connection = {
-      ...{ host: '127.0.0.1', port: 0 },
-      ...(how === 'by script' ? {} : { username: 'noscripts', password: 'secret' }),
-    };
+    const access = how === 'by script' ? {} : { username: 'noscripts', password: 'secret' };
     beforeAll(() => server.client.call('ACL', 'SETUSER', 'noscripts', 'on', '>secret', '~*', '+@all', '-@scripting'));
 
     test.each([
@@ -147,7 +144,7 @@ describeWithRedis('the layout in Redis', () => {
     ])('notices the loss of %s at the next write, without waiting for a glance', async (_, lose) => {
       const memory = createMemory(...flags(30), segment('s', 1));
       const log = listenToLog();
-      const store = await openWriter(memory, { ...unhurried, connection: { ...connection, port: server.port }, log });
+      const store = await openWriter(memory, { ...unhurried, connection: redisAt(server.port, access), log });
       await lose();
       memory.set(flag('new', 1));
       await store.flush(60_000);
@@ -189,7 +186,7 @@ describeWithRedis('the layout in Redis', () => {
           expect(store.status().state).toBe('VALID');
         });
       await wrong();
-      const store = await openWriter(memory, { connection: { ...connection, port: server.port }, log });
+      const store = await openWriter(memory, { connection: redisAt(server.port, access), log });
       await expectRepaired();
       await wrong();
       await expectRepaired();
@@ -251,7 +248,7 @@ describeWithRedis('the layout in Redis', () => {
   });
 
   test('is written for many environments over one connection, which the caller closes', async () => {
-    const client = createRedisClient({ host: '127.0.0.1', port: server.port });
+    const client = createRedisClient(redisAt(server.port));
     const memories = Array.from({ length: 10 }, (_, index) => createMemory(...flags(20, index + 1)));
     const stores = await Promise.all(
       memories.map((memory, index) => openWriter(memory, { connection: client, prefix: `env${index}` })),

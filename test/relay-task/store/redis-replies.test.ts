@@ -10,7 +10,7 @@ import { eventually } from '../../support/eventually.ts';
 import { silentLog } from '../../support/logs.ts';
 import { createMemory } from '../../support/memory.ts';
 import { closeAfterEach } from '../../support/opened.ts';
-import { describeWithRedis, startRedis } from '../../support/redis.ts';
+import { describeWithRedis, redisAt, startRedis } from '../../support/redis.ts';
 import { flag, flags } from './items.ts';
 import { quickReplica } from './open-replicas.ts';
 
@@ -54,13 +54,14 @@ async function startServer(answer: (socket: Socket, bytes: Buffer) => void) {
 }
 
 const quick = { connectTimeoutMs: 1_000, commandTimeoutMs: 1_000 };
+const short = { connectTimeoutMs: 200, commandTimeoutMs: 200 };
 
 test.each(Object.keys(hostile))(
   'a server that answers with %s is disconnected and asked again, and the status says why',
   async (name) => {
     const { answer, reason } = hostile[name]!;
     const server = await startServer((socket) => void socket.write(answer));
-    const client = opened(createRedisClient({ host: '127.0.0.1', port: server.port, ...quick }));
+    const client = opened(createRedisClient(redisAt(server.port, quick)));
     await expect(client.call((redis) => redis.get('a'))).rejects.toThrow(reason);
     server.answer = (socket) => void socket.write('$4\r\nwell\r\n');
     await eventually(async () => expect(await client.call((redis) => redis.get('a'))).toBe('well'));
@@ -70,16 +71,15 @@ test.each(Object.keys(hostile))(
 
 // Of a cluster's node one connection is for commands and one for subscriptions.
 const manners: Record<string, (port: number) => RedisConnection> = {
-  'a Sentinel': (port) => ({ sentinels: [{ host: '127.0.0.1', port }], master: 'mymaster' }),
-  'a node of a cluster': (port) => ({ cluster: [{ host: '127.0.0.1', port }] }),
+  'a Sentinel': (port) => ({ sentinels: [{ host: '127.0.0.1', port }], master: 'mymaster', ...short }),
+  'a node of a cluster': (port) => redisAt([port], short),
 };
 const harmful = ['one null more than it was asked for', 'arrays in arrays without end'];
 test.each(Object.keys(manners).flatMap((manner) => harmful.map((name) => [manner, name] as const)))(
   '%s that answers with %s does no harm',
   async (manner, name) => {
     const server = await startServer((socket) => void socket.write(hostile[name]!.answer));
-    const short = { connectTimeoutMs: 200, commandTimeoutMs: 200 };
-    const client = opened(createRedisClient({ ...manners[manner]!(server.port), ...short }));
+    const client = opened(createRedisClient(manners[manner]!(server.port)));
     await expect(client.call((redis) => redis.get('a'))).rejects.toThrow();
     await eventually(() => expect(server.ended).toBeGreaterThanOrEqual(2));
   },
@@ -87,7 +87,7 @@ test.each(Object.keys(manners).flatMap((manner) => harmful.map((name) => [manner
 
 test('an error that no command asked for is reported unchanged', async () => {
   const server = await startServer(() => {});
-  const client = opened(createRedisClient({ host: '127.0.0.1', port: server.port, ...quick }));
+  const client = opened(createRedisClient(redisAt(server.port, quick)));
   server.answer = (socket) => void socket.end('-ERR max number of clients reached\r\n');
   await expect(client.call((redis) => redis.get('a'))).rejects.toThrow('ERR max number of clients reached');
 });
@@ -99,7 +99,7 @@ test('a connection whose answers arrive byte by byte is closed, so that no comma
     socket.on('close', () => clearInterval(dripping));
   });
   const timeouts = { connectTimeoutMs: 100, commandTimeoutMs: 100 };
-  const client = opened(createRedisClient({ host: '127.0.0.1', port: server.port, ...timeouts }));
+  const client = opened(createRedisClient(redisAt(server.port, timeouts)));
   await expect(client.call((redis) => redis.get('a'))).rejects.toThrow('no answer within 100 ms');
   await eventually(() => expect(server.ended).toBe(1));
 });
@@ -118,7 +118,7 @@ test('a scan that never ends stops once it is larger than any environment @heavy
       } else socket.write(/\nhscan\r\n/.test(command) ? '*2\r\n$1\r\n0\r\n*0\r\n' : '$-1\r\n');
     }
   });
-  const client = opened(createRedisClient({ host: '127.0.0.1', port: server.port, commandTimeoutMs: 60_000 }));
+  const client = opened(createRedisClient(redisAt(server.port, { commandTimeoutMs: 60_000 })));
   const database = createRedisDatabase({ client, prefix: 'env', log: silentLog, close: async () => {} });
   const memory = createBudget(128 * 1024 * 1024);
   const { take, end } = startReading(memory);
@@ -149,7 +149,7 @@ describeWithRedis('a store behind a proxy that answers by itself for a while', (
     const proxy = await startServer((socket) => void socket.write('$-1\r\n'.repeat(500)));
     const memory = createMemory(...flags(20));
     const store = createRedisStore({
-      ...{ connection: { host: '127.0.0.1', port: proxy.port, ...quick }, prefix: 'env', view: memory, writer: 'auto' },
+      ...{ connection: redisAt(proxy.port, quick), prefix: 'env', view: memory, writer: 'auto' },
       ...{ log: silentLog, timings: quickReplica },
     });
     behind(() => store.close());

@@ -2,7 +2,7 @@ import type { Store } from '../../../relay-task/ports.ts';
 import { createRedisStore } from '../../../relay-task/store/redis-store.ts';
 import { describeFlagStore } from '../../contract/flag-store.ts';
 import { silentLog } from '../../support/logs.ts';
-import { hasRedis, startRedis } from '../../support/redis.ts';
+import { hasRedis, redisAt, startRedis } from '../../support/redis.ts';
 import { quickReplica } from './open-replicas.ts';
 
 if (hasRedis)
@@ -13,7 +13,7 @@ if (hasRedis)
       atOnce: 200,
       async open(memory, writer) {
         const store = createRedisStore({
-          ...{ connection: { host: '127.0.0.1', port: server.port }, prefix: 'env', writer, view: memory },
+          ...{ connection: redisAt(server.port), prefix: 'env', writer, view: memory },
           ...{ log: silentLog, timings: quickReplica, source: () => memory.source },
         });
         opened.push(store);
