@@ -175,7 +175,7 @@ async function tellKeys(stage: Stage, open: OpenAws, tell: Tell): Promise<RelayV
         ...(await environmentKeyChecks(stage, open, region)),
       ]);
     } catch (error) {
-      tell([bad('key', region, `cannot read the keys in ${region}`, explainAwsError(error, region))]);
+      tell([unknown('key', region, `cannot read the keys in ${region}`, explainAwsError(error, region))]);
     }
   }
   return home;

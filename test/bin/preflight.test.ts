@@ -216,7 +216,7 @@ describe('everything ends in time', () => {
     const why = (service: string) =>
       `    → Cannot reach AWS in eu-west-1: no answer from ${service} in eu-west-1 within 200 ms: is HTTPS_PROXY or a VPN needed?`;
     for (const [what, service] of [
-      ['✗ cannot read the keys in eu-west-1', 'SSM'],
+      ['? cannot read the keys in eu-west-1', 'SSM'],
       ['? cannot describe the table flags-of-test', 'DynamoDB'],
       ['? cannot look at relay.secrets.REDIS_PASSWORD: the parameter /mine/redis in eu-west-1', 'SSM'],
       ['? cannot tell whether eu-west-1 is bootstrapped for the CDK', 'SSM'],
@@ -229,7 +229,7 @@ describe('everything ends in time', () => {
   test('when the time for everything is over', async () => {
     ssm.hang('GetParametersByPath');
     const { exitCode, lines } = await preflight({}, { times: { deadlineMs: 300 } });
-    expect(exitCode).toBe(1);
+    expect(exitCode).toBe(0);
     expect(lines).toContain('    → not asked: the 0.3 s that all questions may take are over');
     expect(lines).toContain('? cannot describe the table flags-of-test');
   });
@@ -356,12 +356,13 @@ test('relays in several regions must have the same keys', () => {
 test.each([
   ['denied', () => ssm.deny(), /→ AWS denied access/],
   ['unreachable', () => ssm.down(), /→ Cannot reach AWS in eu-west-1/],
-])('SSM that is %s is reported as one problem', async (_, fault, advice) => {
+])('SSM that is %s is no problem of the stage: what it would tell could not be checked', async (_, fault, advice) => {
   fault();
   const { exitCode, lines } = await preflight();
-  expect(lines).toContain('✗ cannot read the keys in eu-west-1');
+  expect(lines).toContain('? cannot read the keys in eu-west-1');
   expect(lines.join('\n')).toMatch(advice);
-  expect(exitCode).toBe(1);
+  expect(lines.at(-1)).toMatch(/^No problem found. \d things could not be checked/);
+  expect(exitCode).toBe(0);
 });
 
 describe('preflight without --offline', () => {
