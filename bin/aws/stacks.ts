@@ -12,6 +12,11 @@ export interface DeployedStack {
   readonly outputs: Readonly<Record<string, string>>;
 }
 
+/** The last change is complete, or an import was undone, which changes no resource. CloudFormation User Guide: "Stack status codes". */
+export function isSettled({ status }: DeployedStack): boolean {
+  return /^(CREATE|UPDATE|IMPORT|IMPORT_ROLLBACK)_COMPLETE$/.test(status);
+}
+
 export interface StackResource {
   readonly logicalId: string;
   /** `AWS::ECS::Service`, … */

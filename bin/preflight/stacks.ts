@@ -4,7 +4,7 @@ import type { Aws } from '../aws/ask.ts';
 import { explainAwsError } from '../aws/explain.ts';
 import { findLeftStacks, leftAdvice } from '../aws/left-stacks.ts';
 import type { OpenAws } from '../aws/open.ts';
-import { type DeployedStack, describeStack, resourcesOf, type StackResource } from '../aws/stacks.ts';
+import { type DeployedStack, describeStack, isSettled, resourcesOf, type StackResource } from '../aws/stacks.ts';
 import { bad, type Check, good, inTurns, note, unknown } from '../checks/check.ts';
 import { ownedName } from './looked-at.ts';
 
@@ -76,8 +76,10 @@ export async function leftChecks(stage: Stage, open: OpenAws, wanted: readonly S
 }
 
 /** What `cdk deploy` makes of a stack in this state. AWS: "Stack status codes"; the rest is the CDK's own (toolkit-lib, deployStack). */
-function stateCheck(stage: string, { name, region, status, reason, isProtected }: DeployedStack): Check {
+function stateCheck(stage: string, stack: DeployedStack): Check {
+  const { name, region, status, reason, isProtected } = stack;
   const what = `the stack ${name} is ${status}${reason ? `: ${reason}` : ''}`;
+  if (isSettled(stack)) return good('stack', name, what);
   const at = `--region ${region} --stack-name ${name}`;
   const unprotect = `aws cloudformation update-termination-protection --no-enable-termination-protection ${at}`;
   const remove = `${isProtected ? `${unprotect} && ` : ''}aws cloudformation delete-stack ${at}`;
@@ -98,11 +100,6 @@ function stateCheck(stage: string, { name, region, status, reason, isProtected }
       return note('stack', name, `${what}: it is empty, and the deployment fills it`);
     case 'UPDATE_ROLLBACK_COMPLETE':
       return note('stack', name, `${what}: the last deployment failed and was undone`);
-    case 'CREATE_COMPLETE':
-    case 'UPDATE_COMPLETE':
-    case 'IMPORT_COMPLETE':
-    case 'IMPORT_ROLLBACK_COMPLETE':
-      return good('stack', name, what);
     case 'IMPORT_ROLLBACK_FAILED': {
       const advice = `in the CloudFormation console: continue update rollback; what failed: aws cloudformation describe-stack-events ${at}`;
       return bad('stack', name, what, advice);

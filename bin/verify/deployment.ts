@@ -4,7 +4,7 @@ import type { Aws } from '../aws/ask.ts';
 import { explainAwsError } from '../aws/explain.ts';
 import { findLeftStacks, leftAdvice } from '../aws/left-stacks.ts';
 import type { OpenAws } from '../aws/open.ts';
-import { type DeployedStack, describeStack, resourcesOf, type StackResource } from '../aws/stacks.ts';
+import { type DeployedStack, describeStack, isSettled, resourcesOf, type StackResource } from '../aws/stacks.ts';
 import { bad, type Check, good, inTurns, note, unknown } from '../checks/check.ts';
 
 export interface Resource extends StackResource {
@@ -86,9 +86,10 @@ export async function leftChecks(stage: Stage, open: OpenAws, wanted: readonly W
   ];
 }
 
-function stateCheck(stage: Stage, { name, region, status, reason, isProtected }: DeployedStack): Check {
+function stateCheck(stage: Stage, stack: DeployedStack): Check {
+  const { name, region, status, reason, isProtected } = stack;
   const short = shortName(stage, name);
-  if (!/^(CREATE|UPDATE|IMPORT)_COMPLETE$/.test(status)) {
+  if (!isSettled(stack)) {
     const undone = status === 'UPDATE_ROLLBACK_COMPLETE' ? ': the last deployment failed and was undone' : '';
     return bad(
       'stack',

@@ -348,6 +348,12 @@ test.each<[string, () => unknown, RegExp]>([
   for (const one of found) expect(one).toMatch(words);
 });
 
+// CloudFormation User Guide: "Stack status codes". After an import that was rolled back the stack has its former template.
+test.each(['CREATE', 'UPDATE', 'IMPORT', 'IMPORT_ROLLBACK'])('a stack in %s_COMPLETE is fine', async (change) => {
+  Object.assign(fake.stacks['edge-flag-relay-test-data']!, { status: `${change}_COMPLETE` });
+  expect(await problems()).toEqual([]);
+});
+
 test('a stage that is not deployed is one finding', async () => {
   fake.stacks = {};
   expect(await problems()).toEqual([
