@@ -130,8 +130,8 @@ const secretSources =
       : problems.say(at, `${at} is invalid: expected ${wanted}`);
 
 const image = text(
-  /^[a-z0-9][\w.-]*(:\d+)?(\/[\w.-]+)*(:[\w.-]+|@sha256:[\da-f]{64})$/,
-  'an image URI with a tag or digest',
+  /^[a-z0-9][\w.-]*(:\d+)?(\/[\w.-]+)*(?=[:@])(:[\w.-]+)?(@sha256:[\da-f]{64})?$/,
+  'an image URI with a tag, a digest, or both',
 );
 const agentContainer = { image, memoryMiB: integer(64, 16_384, 'MiB') };
 const datadog = group<{ datadog: DatadogSettings }>(

@@ -275,7 +275,7 @@ test.each<[string, object, string]>([
   [
     'an image without a tag',
     relay({ image: 'example.com/relay' }),
-    'is invalid: expected an image URI with a tag or digest',
+    'is invalid: expected an image URI with a tag, a digest, or both',
   ],
   [
     'no certificate in production',
@@ -452,6 +452,26 @@ test.each<[string, object, string]>([
   expect(said).toMatch(/^stage x: /);
   expect(said.split('\n')).toHaveLength(1);
 });
+
+// Docker's reference grammar, distribution/reference: name [":" tag] ["@" digest].
+test.each([':1.2', `@sha256:${'0a'.repeat(32)}`, `:1.2@sha256:${'0a'.repeat(32)}`])(
+  'an image with %s is valid',
+  (end) => {
+    for (const name of ['relay', 'localhost:5000/relay', 'ghcr.io/me/relay']) {
+      expect(messageOf(relay({ image: name + end }))).toBe('accepted');
+      expect(messageOf(relay({ agent: { datadog: { apiKey: '/a/b', image: name + end } } }))).toBe('accepted');
+    }
+  },
+);
+
+test.each(['@sha256:0a', `@sha256:${'0a'.repeat(32)}:1.2`, ':', ':1.2@', ':1:2', `:1.2@md5:${'0a'.repeat(16)}`])(
+  'an image with %s is refused',
+  (end) => {
+    expect(messageOf(relay({ image: `ghcr.io/me/relay${end}` }))).toContain(
+      'expected an image URI with a tag, a digest',
+    );
+  },
+);
 
 describe('a key pasted into a stage file', () => {
   test.each<[string, object, string]>([
