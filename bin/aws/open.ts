@@ -4,6 +4,7 @@ import { callAwsOnce } from '../../relay-task/common/aws-call.ts';
 import type { Outbound } from '../../relay-task/ports.ts';
 import { outboundOf } from '../outbound.ts';
 import { type Aws, type Credentials, createAws, TIMEOUT_MS } from './ask.ts';
+import { regionIn } from './region.ts';
 
 export interface OpenAws {
   readonly aws: Aws;
@@ -75,7 +76,7 @@ export function openAws(env: NodeJS.ProcessEnv, options: OpenAwsOptions = {}): O
     });
   // The region does not matter: the provider is the same for all of them.
   const credentials = () =>
-    callAwsOnce(() => ssm(env.AWS_REGION ?? 'us-east-1').config.credentials(), {
+    callAwsOnce(() => ssm(regionIn(env) ?? 'us-east-1').config.credentials(), {
       ...{ service: 'the source of AWS credentials', timeoutMs: CREDENTIALS_MS, signal },
     });
   return {

@@ -3,6 +3,7 @@ import { DeleteParametersCommand, PutParameterCommand, SSMClient } from '@aws-sd
 import type { Stage } from '../../lib/infrastructure/stages.ts';
 import { createSsmReader } from '../../relay-task/environments/ssm-reader.ts';
 import { RelayError } from '../../relay-task/errors.ts';
+import { regionIn } from '../aws/region.ts';
 import { outboundOf } from '../outbound.ts';
 import { stageOf } from '../stage-of.ts';
 
@@ -33,7 +34,7 @@ export interface KeyStore {
 
 /** The region given, else the stage's home region, else AWS's own configuration. */
 export function regionOf(stage: string, asked: string | undefined): string | undefined {
-  return asked ?? parsedStage(stage)?.homeRegion ?? process.env.AWS_REGION ?? process.env.AWS_DEFAULT_REGION;
+  return asked ?? parsedStage(stage)?.homeRegion ?? regionIn(process.env);
 }
 
 /** The stage's other regions with relays: each relay reads the keys of its own region. */

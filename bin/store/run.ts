@@ -6,6 +6,7 @@ import { RelayError } from '../../relay-task/errors.ts';
 import { type Condition, equal } from '../../relay-task/store/conditions.ts';
 import { createDynamoDBClient, createTable, keyOf, type Table } from '../../relay-task/store/dynamodb-client.ts';
 import { defaultTimings } from '../../relay-task/store/timings.ts';
+import { regionIn } from '../aws/region.ts';
 import { describeAwsError } from '../keys/store.ts';
 import { tableOf } from '../keys/table.ts';
 import { confirm, Declined, type Terminal } from '../keys/terminal.ts';
@@ -51,7 +52,7 @@ export async function runStore(args: readonly string[], run: StoreRun): Promise<
     return 2;
   }
   const { endpoint } = command;
-  const region = command.region ?? env.AWS_REGION ?? env.AWS_DEFAULT_REGION ?? (endpoint ? 'us-east-1' : undefined);
+  const region = command.region ?? regionIn(env) ?? (endpoint ? 'us-east-1' : undefined);
   let client: DynamoDBClient | undefined;
   let worst = 0;
   try {

@@ -453,6 +453,15 @@ test.each([
   expect(terminal.said().trimEnd().split('\n')).toHaveLength(1);
 });
 
+test('an empty variable is no region, and the next one counts', async () => {
+  Object.assign(process.env, { AWS_REGION: '', AWS_DEFAULT_REGION: '' });
+  const terminal = pipeOf();
+  expect(await keys('list unheard-of', terminal)).toBe(2);
+  expect(terminal.said()).toMatch(/^Stage unheard-of is unknown and no region is set/);
+  process.env.AWS_DEFAULT_REGION = 'eu-west-1';
+  expect(await keys('list unheard-of')).toBe(0);
+});
+
 test('a stage with relays in several regions has keys in each region', () => {
   const stage = { homeRegion: 'eu-west-1', replicaRegions: ['us-east-1'], tableName: 'flags', production: false };
   const stages = { alone: stage, both: { ...stage, relayRegions: ['us-east-1'] } };

@@ -88,6 +88,11 @@ test('preflight asks AWS through the proxy of the variables', async () => {
   await proxy.close();
 });
 
+test('an empty AWS_REGION is none: credentials are found', async () => {
+  process.env.AWS_REGION = '';
+  expect((await preflight()).exitCode).toBe(0);
+});
+
 test('preflight names an invalid proxy, without its password', async () => {
   process.env.HTTPS_PROXY = 'socks5://jane:s3cret@proxy';
   const { exitCode, lines } = await preflight();

@@ -312,6 +312,7 @@ describe('npm run store', () => {
     ]);
     const empty = await store('show --prefix nobody');
     expect(empty.said).toBe('No data in table flags, prefix nobody. Check --prefix, --table and --region.\n');
+    expect((await store('show --prefix nobody', pipeOf(), { AWS_REGION: '' })).said).toBe(empty.said);
     const away = await store('verify --endpoint http://127.0.0.1:9');
     expect([away.exitCode, away.said]).toEqual([2, expect.stringMatching(/^Cannot reach AWS in http:\/\/127.0.0.1:9/)]);
   });
