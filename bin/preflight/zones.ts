@@ -7,9 +7,16 @@ import { listAt, textAt, type Xml } from '../aws/xml.ts';
 import { bad, type Check, good, inTurns, unknown } from '../checks/check.ts';
 import { type LookedAt, mayOwn, ownerUnknown } from './looked-at.ts';
 
-interface Wanted {
+/** A zone as one part of the stage describes it. */
+interface Described {
   readonly at: string;
   readonly zone: HostedZoneSettings;
+}
+
+/** One zone, however the parts of the stage describe it. */
+interface Wanted {
+  readonly id: string;
+  readonly descriptions: readonly [Described, ...Described[]];
 }
 
 /** A record that the next deployment makes. */
@@ -28,42 +35,47 @@ export async function zoneChecks(looked: LookedAt): Promise<Check[]> {
   const { aws, stage } = looked;
   return inTurns(
     zonesOf(stage),
-    async (one) => {
-      const { id, name } = one.zone;
+    async ({ id, descriptions }) => {
       const answer = await aws.getXml(
         'route53',
         stage.homeRegion,
         `/2013-04-01/hostedzone/${id}`,
         'GetHostedZoneResponse',
       );
-      const checks = describedCheck(one, answer);
-      if (checks.some(({ state }) => state === 'bad')) return checks;
-      for (const record of newRecordsIn(looked, id)) checks.push(...(await recordChecks(looked, one, record)));
-      return checks.length > 0 ? checks : [good('hosted-zone', id, `the names in the hosted zone ${name} can be made`)];
+      const checks = descriptions.flatMap((one) => describedCheck(one, answer));
+      if (checks.length === descriptions.length) return checks;
+      for (const record of newRecordsIn(looked, id)) checks.push(...(await recordChecks(looked, descriptions, record)));
+      if (checks.length > 0) return checks;
+      return [good('hosted-zone', id, `the names in the hosted zone ${descriptions[0].zone.name} can be made`)];
     },
-    ({ at, zone: { id } }, error) =>
+    ({ id, descriptions }, error) =>
       (error as Error).name === 'NoSuchHostedZone'
         ? bad(
             'hosted-zone',
             id,
-            `${at}: the hosted zone ${id} does not exist in this account`,
+            `${descriptions[0].at}: the hosted zone ${id} does not exist in this account`,
             'correct id in the stage file',
           )
         : unknown('hosted-zone', id, `cannot read the hosted zone ${id}`, explainAwsError(error, stage.homeRegion)),
   );
 }
 
-/** Each zone once, however many parts of the stage have names in it. */
+/** Each zone once, and each description of it once, however many parts of the stage have names in it. */
 function zonesOf({ relay, edge }: LookedAt['stage']): Wanted[] {
   const all: [string, HostedZoneSettings | undefined][] = [
     ['relay.hostedZone', relay.hostedZone],
     ['relay.publicAccess.hostedZone', relay.publicAccess?.hostedZone],
     ['edge.hostedZone', edge?.hostedZone],
   ];
-  const zones = all.flatMap(([at, zone]) => (zone ? [{ at, zone }] : []));
-  const same = (a: HostedZoneSettings, b: HostedZoneSettings) =>
-    a.id === b.id && a.name === b.name && a.private === b.private;
-  return zones.filter(({ zone }, index) => zones.findIndex((other) => same(zone, other.zone)) === index);
+  const same = (a: HostedZoneSettings, b: HostedZoneSettings) => a.name === b.name && certifies(a) === certifies(b);
+  const zones = new Map<string, [Described, ...Described[]]>();
+  for (const [at, zone] of all) {
+    if (zone === undefined) continue;
+    const known = zones.get(zone.id);
+    if (known === undefined) zones.set(zone.id, [{ at, zone }]);
+    else if (!known.some((one) => same(one.zone, zone))) known.push({ at, zone });
+  }
+  return [...zones].map(([id, descriptions]) => ({ id, descriptions }));
 }
 
 function newRecordsIn({ wanted, resources }: LookedAt, zoneId: string): NewRecord[] {
@@ -78,7 +90,7 @@ function newRecordsIn({ wanted, resources }: LookedAt, zoneId: string): NewRecor
   });
 }
 
-function describedCheck({ at, zone }: Wanted, answer: Xml): Check[] {
+function describedCheck({ at, zone }: Described, answer: Xml): Check[] {
   const { id, name } = zone;
   const there = textAt(answer, 'HostedZone', 'Name').replace(/\.$/, '');
   if (there !== name) {
@@ -105,7 +117,11 @@ function propertyOf({ relay, edge }: LookedAt['stage'], name: string): string | 
   return edge?.domainNames?.includes(name) ? 'edge.hostedZone' : undefined;
 }
 
-async function recordChecks(looked: LookedAt, { at: first, zone }: Wanted, record: NewRecord): Promise<Check[]> {
+async function recordChecks(
+  looked: LookedAt,
+  [{ at: first, zone }]: Wanted['descriptions'],
+  record: NewRecord,
+): Promise<Check[]> {
   const { name, stackRegion } = record;
   const at = propertyOf(looked.stage, name) ?? first;
   const taken = (await recordsOf(looked, zone.id, name)).find((there) => excludes(there, record));

@@ -886,6 +886,29 @@ describe('a hosted zone', () => {
     );
   });
 
+  describe('that parts of a stage describe in several ways', () => {
+    const described = async (first: object) => {
+      fake.zones = { [zone.id]: { name: 'example.com', records: [{ name: 'relay.example.com.', type: 'CNAME' }] } };
+      const publicAccess = { hostName: 'flags.example.com', hostedZone: zone };
+      const settings = { ...relay, hostedZone: { ...zone, ...first }, publicAccess };
+      const found = await findings('hosted-zone', { relay: settings }, [home]);
+      expect(fake.asked.filter((one) => / GetHostedZone$/.test(one))).toHaveLength(1);
+      return found.map((one) => one.split(' | ')[1]);
+    };
+    const inTheWay = expect.stringMatching(/^relay\.hostedZone: relay\.example\.com already has a record/);
+
+    test('that mean the same is looked at once', async () => {
+      expect(await described({ private: false })).toEqual([inTheWay]);
+    });
+
+    test('is told where it is described wrongly, and its records once', async () => {
+      expect(await described({ private: true })).toEqual([
+        `relay.hostedZone: the hosted zone ${zone.id} is public`,
+        inTheWay,
+      ]);
+    });
+  });
+
   // Route 53: "Values that are common for latency records".
   test('may hold latency records of other regions beside ours, and records of other types', async () => {
     const text = { name: 'relay.example.com.', type: 'TXT' };
