@@ -24,6 +24,11 @@ export function imagesOf({ relay }: Stage, open: OpenAws, { offline }: Pick<Need
     };
     const { registry } = parseImage(uri);
     const what = { name: 'image', value: uri, what: `${at}: the image ${uri}` } as const;
+    // The deployment lets tasks pull relay.image by the usual name alone.
+    if (of && at === 'relay.image' && of.usualUri !== uri) {
+      const problem = async () => `has a name of ECR’s by which tasks may not pull it: name it ${of.usualUri}`;
+      return [{ ...what, region: of.region, find: problem }];
+    }
     if (of) return [{ ...what, region: of.region, find }];
     return [{ ...what, region: registry, find, explain: (error) => explainRegistryError(error, registry) }];
   });
@@ -50,23 +55,37 @@ function platformProblem(found: Platforms, architecture: 'arm64' | 'x86_64'): st
 }
 
 interface EcrImage {
+  /** With the registry's usual host name. */
+  readonly usualUri: string;
   readonly registryId: string;
   readonly region: string;
   readonly repositoryName: string;
   readonly imageIds: readonly [{ readonly imageTag: string } | { readonly imageDigest: string }];
 }
 
+/** What comes between an account and `/`: usual names and FIPS names, then those that have IPv6, too. AWS General Reference: "Amazon ECR endpoints". */
+const ECR_HOSTS = [
+  /^dkr\.ecr(?:-fips)?\.([a-z\d-]+)\.amazonaws\.com(?:\.cn)?$/,
+  /^dkr-ecr(?:-fips)?\.([a-z\d-]+)\.on\.(?:aws|amazonwebservices\.com\.cn)$/,
+];
+
 function ecrImage(uri: string): EcrImage | undefined {
-  const [, registryId, region, repositoryName, imageTag = 'latest', imageDigest] =
-    /^(\d{12})\.dkr\.ecr\.([a-z\d-]+)\.amazonaws\.com(?:\.cn)?\/([^:@]+)(?::([^:@]+))?(?:@(.+))?$/.exec(uri) ?? [];
+  const [, registryId, host = '', name, repositoryName, imageTag = 'latest', imageDigest] =
+    /^(\d{12})\.([^/]+)\/(([^:@]+)(?::([^:@]+))?(?:@(.+))?)$/.exec(uri) ?? [];
+  const region = ECR_HOSTS.map((one) => one.exec(host)?.[1]).find((one) => one !== undefined);
   if (registryId === undefined || region === undefined || repositoryName === undefined) return undefined;
-  return { registryId, region, repositoryName, imageIds: [imageDigest === undefined ? { imageTag } : { imageDigest }] };
+  const domain = region.startsWith('cn-') ? 'amazonaws.com.cn' : 'amazonaws.com';
+  return {
+    ...{ registryId, region, repositoryName, usualUri: `${registryId}.dkr.ecr.${region}.${domain}/${name}` },
+    imageIds: [imageDigest === undefined ? { imageTag } : { imageDigest }],
+  };
 }
 
 async function ecrPlatforms(
-  { region, imageIds, ...repository }: EcrImage,
+  { region, imageIds, registryId, repositoryName }: EcrImage,
   { aws, agentFor, signal }: OpenAws,
 ): Promise<Platforms> {
+  const repository = { registryId, repositoryName };
   await aws.json('ecr', region, 'DescribeImages', { ...repository, imageIds });
   const input = { ...repository, imageIds, acceptedMediaTypes: MANIFEST_TYPES };
   const { images } = await aws.json<{ images?: { imageManifest?: string }[] }>('ecr', region, 'BatchGetImage', input);

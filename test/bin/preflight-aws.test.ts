@@ -714,6 +714,47 @@ describe('what the stage file names and does not make', () => {
       layers.close();
     });
 
+    // AWS General Reference: "Amazon ECR endpoints and quotas". China's second domain: cloud-provider-aws, ecr-credential-provider.
+    describe.each([
+      ['dkr.ecr-fips.us-east-2.amazonaws.com', 'us-east-2', 'amazonaws.com'],
+      ['dkr-ecr.us-east-2.on.aws', 'us-east-2', 'amazonaws.com'],
+      ['dkr-ecr-fips.us-east-2.on.aws', 'us-east-2', 'amazonaws.com'],
+      ['dkr-ecr.cn-north-1.on.amazonwebservices.com.cn', 'cn-north-1', 'amazonaws.com.cn'],
+    ])('in ECR by %s', (name, region, domain) => {
+      const uri = `${account}.${name}/relay:1.2`;
+
+      test('is looked for in ECR', async () => {
+        const agent = { datadog: { apiKey: '/mine/datadog', image: uri } };
+        ssm.put('/mine/datadog', 'x', { type: 'SecureString' });
+        expect(await found({ relay: { agent } })).toEqual([
+          `bad relay.agent: the image ${uri} does not exist in ${region}`,
+        ]);
+        fake.images = ['relay 1.2'];
+        expect(await found({ relay: { agent } })).toEqual([]);
+        expect(fake.asked).toContain(`${region} BatchGetImage`);
+      });
+
+      test('is a problem as the relay’s: the deployment lets tasks pull it by its usual name', async () => {
+        fake.images = ['relay 1.2'];
+        const usual = `${account}.dkr.ecr.${region}.${domain}/relay:1.2`;
+        expect(await found({ relay: { image: uri } })).toEqual([
+          `bad relay.image: the image ${uri} has a name of ECR’s by which tasks may not pull it: name it ${usual}`,
+        ]);
+        expect(await found({ relay: { image: usual } })).toEqual([]);
+      });
+    });
+
+    test('in ECR with a tag and a digest is the one with the digest', async () => {
+      const digest = `sha256:${'0a'.repeat(32)}`;
+      fake.images = ['relay 1.2', `relay ${digest}`];
+      const image = `${repository}:1.2@${digest}`;
+      expect(await found({ relay: { image } })).toEqual([]);
+      fake.images = ['relay 1.2'];
+      expect(await found({ relay: { image } })).toEqual([
+        `bad relay.image: the image ${image} does not exist in eu-west-1`,
+      ]);
+    });
+
     describe('in another registry', () => {
       let registry: Server;
       let host: string;
