@@ -27,7 +27,15 @@ export interface AwsReply {
 }
 
 /**
- * Sends the request, signed with the credentials that Lambda puts in `env`. Rejects when no answer arrives in time.
+ * Of an answer. The largest that callers need are templates, which have 1 MiB at most and six times that where XML escapes each
+ * character (`&quot;`), and answers of functions, which have 6 MB at most. CloudFormation User Guide, "Understand CloudFormation
+ * quotas"; Lambda Developer Guide, "Lambda quotas".
+ */
+const MAX_ANSWER_BYTES = 8 << 20;
+
+/**
+ * Sends the request, signed with the credentials that Lambda puts in `env`. Rejects when no complete answer arrives in time, and when it is
+ * too long.
  *
  * Source: AWS General Reference, "Signature Version 4 signing process". The AWS SDK would be most of this function's cold
  * start, for only two calls.
@@ -46,10 +54,19 @@ export function sendToAws(
   const agent = agents && (secure ? agents.httpsAgent : agents.httpAgent);
   return new Promise((resolve, reject) => {
     const signal = AbortSignal.timeout(timeoutMs);
+    const fail = (cause: Error) => {
+      const why = signal.aborted ? `did not answer within ${timeoutMs} ms` : cause.message;
+      reject(new Error(`${service} in ${region}: ${why}`, { cause }));
+    };
     const outgoing = request(url, { method, headers, signal, ...(agent && { agent }) }, (incoming) => {
       const chunks: Buffer[] = [];
-      incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
-      incoming.on('error', reject);
+      let bytes = 0;
+      incoming.on('data', (chunk: Buffer) => {
+        chunks.push(chunk);
+        bytes += chunk.length;
+        if (bytes > MAX_ANSWER_BYTES) incoming.destroy(new Error(`answered with more than ${MAX_ANSWER_BYTES} bytes`));
+      });
+      incoming.on('error', fail);
       incoming.on('end', () =>
         resolve({
           status: incoming.statusCode ?? 0,
@@ -58,10 +75,7 @@ export function sendToAws(
         }),
       );
     });
-    outgoing.on('error', (cause) => {
-      const why = signal.aborted ? `did not answer within ${timeoutMs} ms` : cause.message;
-      reject(new Error(`${service} in ${region}: ${why}`, { cause }));
-    });
+    outgoing.on('error', fail);
     outgoing.end(body);
   });
 }

@@ -1,5 +1,6 @@
 /** Expected signatures: aws4 1.13, which is tested against AWS's own test suite. */
-import { createServer, type IncomingMessage, type Server } from 'node:http';
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createRequire } from 'node:module';
 import type { AddressInfo } from 'node:net';
 import { type AwsRequest, sendToAws } from '../../../lambda/common/aws-request.ts';
@@ -15,7 +16,7 @@ const OURS = new Set(['x-amz-date', 'x-amz-security-token']);
 let server: Server;
 let endpoint: string;
 let asked: { message: IncomingMessage; body: string }[];
-let answer: (() => { status: number; headers?: Record<string, string>; body: string }) | undefined;
+let answer: ((response: ServerResponse) => { status: number; body: string } | undefined) | undefined;
 
 beforeAll(async () => {
   server = createServer((message, response) => {
@@ -25,8 +26,8 @@ beforeAll(async () => {
     });
     message.on('end', () => {
       asked.push({ message, body });
-      const reply = answer?.();
-      if (reply) response.writeHead(reply.status, reply.headers).end(reply.body);
+      const reply = answer?.(response);
+      if (reply) response.writeHead(reply.status).end(reply.body);
     });
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -100,4 +101,32 @@ test('a timeout is an error that names the service', async () => {
   await expect(sendToAws({ ...ssm, endpoint, timeoutMs: 50 }, {}, at)).rejects.toThrow(
     'ssm in eu-west-1: did not answer within 50 ms',
   );
+});
+
+test('an answer that breaks off is an error that names the service', async () => {
+  answer = (response) => void response.write('{', () => response.destroy());
+  await expect(sendToAws({ ...ssm, endpoint }, {}, at)).rejects.toThrow('ssm in eu-west-1: aborted');
+});
+
+test('an answer may be as long as the longest template in XML', async () => {
+  const body = '&quot;'.repeat(1 << 20);
+  answer = () => ({ status: 200, body });
+  const { body: read } = await sendToAws({ ...ssm, endpoint }, {}, at);
+  expect(read === body).toBe(true);
+});
+
+test('an answer that never ends is an error that names the service, and its connection is closed', async () => {
+  let closed: Promise<unknown> | undefined;
+  answer = (response) => {
+    const more = () => {
+      if (!response.destroyed) response.write(Buffer.alloc(64 << 10), more);
+    };
+    closed = once(response, 'close');
+    more();
+    return undefined;
+  };
+  await expect(sendToAws({ ...ssm, endpoint }, {}, at)).rejects.toThrow(
+    'ssm in eu-west-1: answered with more than 8388608 bytes',
+  );
+  await closed;
 });
