@@ -1,5 +1,5 @@
 /** CloudFormation's view of a stage. */
-import type { Aws } from './ask.ts';
+import { type Aws, NotAnAnswer } from './ask.ts';
 import { listAt, textAt, type Xml } from './xml.ts';
 
 export interface DeployedStack {
@@ -29,12 +29,21 @@ export interface StackResource {
 const MAX_PAGES = 10;
 const MAX_STACK_PAGES = 50;
 
+/** The members of a list that AWS always sends, if need be empty: without it nothing is known of what it would hold. */
+function listOf(answer: Xml, region: string, action: string, list: string): readonly Xml[] {
+  const [content] = listAt(answer, `${action}Result`);
+  if (typeof content !== 'object' || !Object.hasOwn(content, list))
+    throw new NotAnAnswer(`cloudformation in ${region}`, `no ${list}`);
+  return listAt(content, list, 'member');
+}
+
 /** Undefined if there is no such stack. */
 export async function describeStack(aws: Aws, region: string, name: string): Promise<DeployedStack | undefined> {
   try {
     const answer = await aws.query('cloudformation', region, 'DescribeStacks', { StackName: name });
-    const [stack] = listAt(answer, 'DescribeStacksResult', 'Stacks', 'member');
-    if (stack === undefined) return undefined;
+    const [stack] = listOf(answer, region, 'DescribeStacks', 'Stacks');
+    // One that does not exist is an error.
+    if (stack === undefined) throw new NotAnAnswer(`cloudformation in ${region}`, 'no stack');
     const text = (...path: string[]) => textAt(stack, ...path);
     const outputs = listAt(stack, 'Outputs', 'member').map((one) => [
       textAt(one, 'OutputKey'),
@@ -90,7 +99,7 @@ export async function stacksIn(aws: Aws, region: string): Promise<ListedStack[]>
   for (let page = 0; page < MAX_STACK_PAGES; page += 1) {
     const input = { ...filter, ...(next !== '' && { NextToken: next }) };
     const answer = await aws.query('cloudformation', region, 'ListStacks', input);
-    for (const one of listAt(answer, 'ListStacksResult', 'StackSummaries', 'member')) {
+    for (const one of listOf(answer, region, 'ListStacks', 'StackSummaries')) {
       found.push({ name: textAt(one, 'StackName'), status: textAt(one, 'StackStatus') });
     }
     next = textAt(answer, 'ListStacksResult', 'NextToken');
@@ -106,11 +115,15 @@ export async function resourcesOf(aws: Aws, region: string, name: string): Promi
   for (let page = 0; page < MAX_PAGES; page += 1) {
     const input = { StackName: name, ...(next !== '' && { NextToken: next }) };
     const answer = await aws.query('cloudformation', region, 'ListStackResources', input);
-    found.push(...listAt(answer, 'ListStackResourcesResult', 'StackResourceSummaries', 'member'));
+    found.push(...listOf(answer, region, 'ListStackResources', 'StackResourceSummaries'));
     next = textAt(answer, 'ListStackResourcesResult', 'NextToken');
-    if (next === '') break;
+    if (next === '') return existing(found);
   }
-  return found
+  throw new Error(`the stack ${name} has resources on more than ${MAX_PAGES} pages`);
+}
+
+function existing(resources: readonly Xml[]): StackResource[] {
+  return resources
     .filter((one) => textAt(one, 'ResourceStatus') !== 'DELETE_COMPLETE')
     .map((one) => ({
       logicalId: textAt(one, 'LogicalResourceId'),
@@ -124,8 +137,10 @@ export async function resourcesOf(aws: Aws, region: string, name: string): Promi
 export async function ownerOf(aws: Aws, region: string, id: string): Promise<string | undefined> {
   try {
     const answer = await aws.query('cloudformation', region, 'DescribeStackResources', { PhysicalResourceId: id });
-    const [one] = listAt(answer, 'DescribeStackResourcesResult', 'StackResources', 'member');
-    return textAt(one, 'StackName') || undefined;
+    const [one] = listOf(answer, region, 'DescribeStackResources', 'StackResources');
+    const owner = textAt(one, 'StackName');
+    if (owner === '') throw new NotAnAnswer(`cloudformation in ${region}`, 'no stack');
+    return owner;
   } catch (error) {
     if (isMissing(error)) return undefined;
     throw error;
