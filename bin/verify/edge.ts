@@ -1,11 +1,14 @@
 import { createEdgeCheck } from '../../lambda/canary/edge.ts';
 import { DECISION_HEADER } from '../../lambda/edge-router/config.ts';
+import { httpRequest } from '../../relay-task/common/http-request.ts';
+import type { OpenAws } from '../aws/open.ts';
 import { bad, type Check, good, inTurns, note, unknown } from '../checks/check.ts';
 import type { Deployment } from './deployment.ts';
 
 /** Requests the site as a viewer does, by every name it has: the router must report a decision. */
 export function edgeChecks(
   { stage, stacks }: Deployment,
+  { agentFor, signal }: Pick<OpenAws, 'agentFor' | 'signal'>,
   reach: (url: string) => string = (url) => url,
 ): Promise<Check[]> {
   const { edge } = stage;
@@ -21,11 +24,26 @@ export function edgeChecks(
     const advice = 'deploy again, or set edge.domainNames';
     return Promise.resolve([note('edge', 'site', 'not checked, since its address is not known', advice)]);
   }
+  // `fetch` knows neither proxies nor PROXY_CA_CERTS.
+  const head = async (address: string, timeoutMs: number) => {
+    const url = new URL(address);
+    const asked = httpRequest({ url, method: 'HEAD', agent: agentFor(url), timeoutMs, signal });
+    // The message contains the cause.
+    const { status, headers } = await asked.catch(({ message }: Error) => Promise.reject(new Error(message)));
+    const decision = headers[DECISION_HEADER];
+    return { status, headers: new Headers(decision === undefined ? {} : { [DECISION_HEADER]: String(decision) }) };
+  };
   return inTurns(
     urls,
     async (url) => {
       const { hostname } = new URL(url);
-      const ask = createEdgeCheck({ url: reach(url), decisionHeader: DECISION_HEADER, namespace: '', write() {} });
+      const ask = createEdgeCheck({
+        url: reach(url),
+        decisionHeader: DECISION_HEADER,
+        namespace: '',
+        head,
+        write() {},
+      });
       const { ok, problem = '', ms } = await ask();
       return [
         ok

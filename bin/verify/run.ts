@@ -120,7 +120,7 @@ async function look(
       streamChecks(deployment),
       tableChecks(stage, open),
       flagChecks(stage, open),
-      edgeChecks(deployment, reach),
+      edgeChecks(deployment, open, reach),
       alarmChecks(deployment),
       subscriptionChecks(deployment),
       logChecks(deployment),

@@ -11,8 +11,15 @@ export interface EdgeCheckOptions {
   readonly namespace: string;
   /** Default 10,000. */
   readonly timeoutMs?: number;
+  /** Sends a HEAD request and follows no redirect. Default: `fetch`. */
+  head?(url: string, timeoutMs: number): Promise<SiteAnswer>;
   /** Writes one line, which includes its line feed. Default: standard output. */
   write?(line: string): void;
+}
+
+export interface SiteAnswer {
+  readonly status: number;
+  readonly headers: Headers;
 }
 
 /**
@@ -20,15 +27,11 @@ export interface EdgeCheckOptions {
  * themselves. Never rejects: a failed check is a metric, not a retry.
  */
 export function createEdgeCheck(options: EdgeCheckOptions): () => Promise<Check> {
-  const { url, decisionHeader, namespace, timeoutMs = 10_000 } = options;
+  const { url, decisionHeader, namespace, timeoutMs = 10_000, head = headByFetch } = options;
   const write = options.write ?? ((line: string) => void process.stdout.write(line));
 
   async function problem(): Promise<string | undefined> {
-    const { status, headers } = await fetch(url, {
-      method: 'HEAD',
-      redirect: 'manual',
-      signal: AbortSignal.timeout(timeoutMs),
-    });
+    const { status, headers } = await head(url, timeoutMs);
     const decision = headers.get(decisionHeader);
     if (decision === null) {
       return `${url} answered ${status} without ${decisionHeader}: its origin answers 400 or above, or the router is not attached`;
@@ -49,4 +52,8 @@ export function createEdgeCheck(options: EdgeCheckOptions): () => Promise<Check>
     write(metricsLine(namespace, edgeValuesOf(check), { edge: check }, Date.now()));
     return check;
   };
+}
+
+function headByFetch(url: string, timeoutMs: number): Promise<SiteAnswer> {
+  return fetch(url, { method: 'HEAD', redirect: 'manual', signal: AbortSignal.timeout(timeoutMs) });
 }

@@ -8,8 +8,11 @@ import { bad } from '../../bin/checks/check.ts';
 import { paperOf, sentencesOf, tableOf } from '../../bin/checks/print.ts';
 import { runVerify, type VerifyOptions } from '../../bin/verify/run.ts';
 import { type Attributes, encodeHead, encodeInited } from '../../lib/flag-table/index.ts';
+import { createAuthority, startTlsFront } from '../support/authority.ts';
 import { startTable, type TestTable } from '../support/dynalite.ts';
 import { type FakeAws, startFakeAws } from '../support/fake-aws.ts';
+import { startFakeProxy } from '../support/fake-proxy.ts';
+import { closeAfterEach } from '../support/opened.ts';
 import { policyActions } from '../support/read-only-policy.ts';
 import { type SsmServer, startSsmServer } from '../support/ssm-server.ts';
 
@@ -45,6 +48,7 @@ const places = [
 ] as const;
 const wanted = places.map(([name, region]) => ({ stackName: `edge-flag-relay-test-${name}`, region }));
 
+const { behind, opened } = closeAfterEach();
 let ssm: SsmServer;
 let table: TestTable;
 let fake: FakeAws;
@@ -429,6 +433,29 @@ test('a site of which no name is known is told not to be checked @heavy', async 
   const { domainNames: _, certificateArn: __, ...edge } = stage.edge;
   const { out } = await verify({}, { edge });
   expect(out).toMatch(/^! edge +site +not checked, since its address is not known$/m);
+});
+
+describe('a site', () => {
+  test('is asked through the proxy of HTTPS_PROXY, trusting PROXY_CA_CERTS @heavy', async () => {
+    const authority = await createAuthority('site.invalid');
+    behind(authority.close);
+    const front = opened(await startTlsFront((site.address() as AddressInfo).port, authority));
+    const proxy = opened(await startFakeProxy(front.port));
+    Object.assign(process.env, { HTTPS_PROXY: proxy.uri, PROXY_CA_CERTS: authority.file });
+    expect(await problems({ reach: () => 'https://site.invalid/' })).toEqual([]);
+    // The distribution's address and a name.
+    expect(proxy.asked.map(({ what }) => what)).toEqual(Array(2).fill('CONNECT site.invalid:443'));
+  });
+
+  test('that cannot be reached is told with the reason, once @heavy', async () => {
+    const found = await problems({ reach: () => 'http://127.0.0.1:1/' });
+    expect(found).toEqual(
+      ['d111111abcdef8.cloudfront.net', 'www.example.com'].map(
+        (name) =>
+          `edge ${name}: http://127.0.0.1:1/: 127.0.0.1:1 could not be asked: connect ECONNREFUSED 127.0.0.1:1 → docs/edge-router.md explains the header; the log of viewer-request has the reason`,
+      ),
+    );
+  });
 });
 
 test('a replica that the table lacks is found @heavy', async () => {
