@@ -2,7 +2,7 @@ import { edgeProblems } from './check-edge.ts';
 import { checkNames } from './check-names.ts';
 import { certifies } from './hosted-zone.ts';
 import { alarmRegions, checkRecipients } from './observability/recipients.ts';
-import { EDGE_REGION } from './regions.ts';
+import { EDGE_EXECUTION_REGIONS, EDGE_REGION } from './regions.ts';
 import {
   describeAgentProblem,
   describeFargateProblem,
@@ -272,6 +272,15 @@ function checkExposures({ environments, relay }: Stage, environment: string, pro
   }
 }
 
+function checkLogRegions(regions: NonNullable<Stage['edge']>['logRegions'], problems: Problems): void {
+  if (regions === undefined || regions === 'all') return;
+  for (const [index, region] of regions.entries()) {
+    if ((EDGE_EXECUTION_REGIONS as readonly string[]).includes(region)) continue;
+    const wanted = `a region in which Lambda@Edge runs: ${EDGE_EXECUTION_REGIONS.join(', ')}`;
+    problems.mustBe(`edge.logRegions[${index}]`, region, wanted);
+  }
+}
+
 function checkEdge(stage: Stage, problems: Problems): void {
   const { edge, homeRegion, account } = stage;
   if (!edge) return;
@@ -279,6 +288,7 @@ function checkEdge(stage: Stage, problems: Problems): void {
     problems.say('edge', `edge must be left out: Lambda@Edge is not available in the partition of ${homeRegion}`);
   }
   for (const { at, message } of edgeProblems(edge)) problems.say(`edge.${at}`, `edge.${message}`);
+  checkLogRegions(edge.logRegions, problems);
   if (edge.exposures) checkExposures(stage, edge.exposures.environment, problems);
   const [, , , place, owner] = edge.certificateArn?.split(':') ?? [];
   if (edge.certificateArn && place !== EDGE_REGION) {

@@ -296,8 +296,8 @@ export interface EdgeSettings {
   /** The ARN of a web ACL with CloudFront scope. Default none. */
   readonly webAclArn?: string;
   /**
-   * Regions in which the edge functions' errors and fallbacks have alarms, and their logs exposures; logs have a retention in every region. `all`:
-   * the 13 in which Lambda@Edge runs, each of which must be bootstrapped. Default: home, replicas and us-east-1.
+   * Regions in which the edge functions' errors and fallbacks have alarms, and their logs exposures; logs have a retention in every region. They are
+   * of the 13 in which Lambda@Edge runs; `all`: all of these, each of which must be bootstrapped. Default: home, replicas and us-east-1.
    */
   readonly logRegions?: readonly string[] | 'all';
   /**

@@ -442,6 +442,11 @@ test.each<[string, object, string]>([
     'edge.reader.refreshMs=0 is invalid: expected an integer from 1000 to 3600000 (ms)',
   ],
   [
+    'logs of edge functions where Lambda@Edge does not run',
+    { edge: { ...edge, logRegions: ['eu-west-1', 'eu-north-1'] } },
+    'edge.logRegions[1]="eu-north-1" is invalid: expected a region in which Lambda@Edge runs: us-east-1, us-east-2, us-west-1, us-west-2, ap-south-1, ap-northeast-1, ap-northeast-2, ap-southeast-1, ap-southeast-2, eu-central-1, eu-west-1, eu-west-2, sa-east-1',
+  ],
+  [
     'the edge in China',
     { homeRegion: 'cn-north-1', replicaRegions: [], ...relay({ certificates: { 'cn-north-1': arn('cn-north-1') } }) },
     'edge must be left out: Lambda@Edge is not available in the partition of cn-north-1',
