@@ -171,7 +171,9 @@ const otel = group<{ otel: OtelSettings }>(
 const agent: Read<AgentSettings> = (value, at, problems) => {
   if (isRecord(value) && 'datadog' in value) return datadog(value, at, problems);
   if (isRecord(value) && 'otel' in value) return otel(value, at, problems);
-  return problems.say(at, `${at} is invalid: expected { datadog: … } or { otel: … }`);
+  // Its values may be secrets of an agent whose name is misspelt.
+  const given = isRecord(value) ? `{${Object.keys(value).join()}}` : value;
+  return problems.mustBe(at, given, '{ datadog: … } or { otel: … }');
 };
 
 /** What a `RelayService` takes as a stage file does. */

@@ -218,7 +218,7 @@ describe('relay.agent', () => {
       'relay.agent.datadog.apiKey is invalid: expected the name of an SSM parameter',
     ],
     [{ agent: { otel: {} } }, 'relay.agent.otel needs either endpoint or config'],
-    [{ agent: { statsd: {} } }, 'relay.agent={"statsd":{}} is invalid: expected { datadog: … } or { otel: … }'],
+    [{ agent: { statsd: {} } }, 'relay.agent="{statsd}" is invalid: expected { datadog: … } or { otel: … }'],
     [
       { agent: { datadog }, memoryMiB: 512 },
       'relay.memoryMiB=512 is invalid: expected at least 768: 256 for the agent and 512 for the relay',
