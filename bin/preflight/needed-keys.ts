@@ -1,9 +1,10 @@
 import type { Stage } from '../../lib/infrastructure/stages.ts';
 import type { Aws } from '../aws/ask.ts';
+import { explainAwsError } from '../aws/explain.ts';
 import type { OpenAws } from '../aws/open.ts';
 import { listAt, textAt } from '../aws/xml.ts';
 import type { Needed, NeededOptions } from './needed-thing.ts';
-import { allows } from './policies.ts';
+import { allows, refuseDoubts, Undecided, type Wish } from './policies.ts';
 
 interface KeyMetadata {
   readonly Arn?: string;
@@ -47,15 +48,16 @@ export function keysOf(
       if (KeySpec !== undefined && KeySpec !== 'SYMMETRIC_DEFAULT') return `is ${KeySpec}, not symmetric`;
       const policy = await keyPolicy(aws, region, Arn);
       // Roles are allowed by IAM where the policy lets it.
-      if (!allows(policy, { principal: account, action: 'kms:Decrypt', account })) {
+      const roles = { principal: account, action: 'kms:Decrypt', account };
+      if (!allows(policy, roles)) {
         return `leaves nothing to the IAM policies of account ${account}: its policy must allow kms:* to arn:aws:iam::${account}:root`;
       }
-      if (encryptionKeys[region] !== key) return undefined;
+      if (encryptionKeys[region] !== key) return refuseDoubts(policy, [roles]);
       const logs = { principal: `logs.${region}.amazonaws.com`, action: 'kms:GenerateDataKey', account };
-      return allows(policy, logs)
-        ? publishersProblem(policy, account)
-        : `cannot be used by ${logs.principal}: no log group could be made`;
+      if (!allows(policy, logs)) return `cannot be used by ${logs.principal}: no log group could be made`;
+      return publishersProblem(policy, account) ?? refuseDoubts(policy, [roles, logs, ...publishersOf(account)]);
     },
+    explain: (error: unknown) => explainPolicy(error, region),
   }));
 }
 
@@ -68,10 +70,19 @@ async function keyPolicy(aws: Aws, region: string, KeyId: string): Promise<strin
 
 /** CloudWatch User Guide: "Amazon SNS encryption". EventBridge User Guide: "Amazon SNS permissions". */
 function publishersProblem(policy: string, account: string): string | undefined {
-  const barred = ['cloudwatch.amazonaws.com', 'events.amazonaws.com'].filter(
-    (principal) => !allows(policy, { principal, action: 'kms:GenerateDataKey', account }),
-  );
-  return barred.length === 0 ? undefined : `cannot be used by ${barred.join(' and ')}: alarms would reach nobody`;
+  const barred = publishersOf(account).filter((wish) => !allows(policy, wish));
+  const who = barred.map(({ principal }) => principal).join(' and ');
+  return barred.length === 0 ? undefined : `cannot be used by ${who}: alarms would reach nobody`;
+}
+
+function publishersOf(account: string): Wish[] {
+  return ['cloudwatch.amazonaws.com', 'events.amazonaws.com'].map((principal) => ({
+    ...{ principal, action: 'kms:GenerateDataKey', account },
+  }));
+}
+
+function explainPolicy(error: unknown, region: string): string {
+  return error instanceof Undecided ? error.message : explainAwsError(error, region);
 }
 
 /** Topics of the stage file, which the stage cannot give a policy. */
@@ -89,15 +100,20 @@ export function topicsOf({ alarms }: Stage, { aws }: OpenAws, { account }: Pick<
       const policy = attributes.get('Policy') ?? '{}';
       // To a topic of another account EventBridge publishes with a role of this one.
       const publishers = ['cloudwatch.amazonaws.com', owner === account ? 'events.amazonaws.com' : account];
-      const barred = publishers.filter((principal) => !allows(policy, { principal, action: 'sns:Publish', account }));
+      const wishes = publishers.map((principal) => ({ principal, action: 'sns:Publish', account }));
+      const barred = wishes.filter((wish) => !allows(policy, wish)).map(({ principal }) => principal);
       if (barred.length > 0) return `does not let ${barred.join(' and ')} publish (sns:Publish in its policy)`;
       const key = attributes.get('KmsMasterKeyId');
-      if (key === undefined || key === '') return undefined;
+      if (key === undefined || key === '') return refuseDoubts(policy, wishes);
       if (/(^|:)alias\/aws\/sns$/.test(key)) return `is encrypted with ${key}, which CloudWatch may not use`;
       const { Arn } = await describeKey(aws, region, key);
-      const problem = publishersProblem(await keyPolicy(aws, region, Arn), account);
-      return problem && `is encrypted with ${key}, which ${problem}`;
+      const ofKey = await keyPolicy(aws, region, Arn);
+      const problem = publishersProblem(ofKey, account);
+      if (problem !== undefined) return `is encrypted with ${key}, which ${problem}`;
+      refuseDoubts(policy, wishes);
+      return refuseDoubts(ofKey, publishersOf(account));
     };
-    return { name: 'topic', value: arn, region, what: `alarms: the topic ${arn}`, find };
+    const explain = (error: unknown) => explainPolicy(error, region);
+    return { name: 'topic', value: arn, region, what: `alarms: the topic ${arn}`, find, explain };
   });
 }

@@ -612,6 +612,17 @@ describe('what the stage file names and does not make', () => {
       expect(words).toEqual([`${at} cannot be used by events.amazonaws.com: alarms would reach nobody`]);
     });
 
+    test('that may be denied by a condition that only the service can tell could not be checked', async () => {
+      const Condition = { StringNotEquals: { 'aws:PrincipalOrgID': 'o-1' } };
+      const denied = { Effect: 'Deny', Principal: '*', Action: 'kms:*', Condition };
+      const unknown = `unknown cannot look at encryptionKeys.eu-west-1: the key ${key} in eu-west-1`;
+      expect(await withPolicy([...policy.Statement, denied])).toEqual([unknown]);
+      const [root] = policy.Statement;
+      fake.keyPolicies = { [key]: { ...policy, Statement: [root, denied] } };
+      const relay = { encryptionKeys: { 'eu-west-1': key } };
+      expect(await found({ relay })).toEqual([unknown.replace('at enc', 'at relay.enc')]);
+    });
+
     test.each([
       [
         0,
@@ -665,6 +676,68 @@ describe('what the stage file names and does not make', () => {
       expect(await of({ Policy })).toEqual([
         `bad alarms: the topic ${topic} does not let ${who} publish (sns:Publish in its policy)`,
       ]);
+    });
+
+    // IAM User Guide: "AWS global condition context keys" and "IAM JSON policy elements: Condition operators".
+    describe('that denies', () => {
+      const both = 'cloudwatch.amazonaws.com and events.amazonaws.com';
+      const denying = async (Condition: object, who: object = { Principal: '*' }) =>
+        of({
+          Policy: JSON.stringify({
+            Statement: [
+              { Effect: 'Allow', Principal: '*', Action: '*' },
+              { Effect: 'Deny', Action: 'sns:*', Condition, ...who },
+            ],
+          }),
+        });
+      const words = (who: string) => [
+        `bad alarms: the topic ${topic} does not let ${who} publish (sns:Publish in its policy)`,
+      ];
+
+      test.each<[string, object, string]>([
+        ['its own account', { StringEquals: { 'aws:SourceAccount': account } }, 'cloudwatch.amazonaws.com'],
+        [
+          'who does not tell its account',
+          { StringNotEquals: { 'aws:SourceAccount': [account] } },
+          'events.amazonaws.com',
+        ],
+        ['all accounts but others', { StringNotLike: { 'AWS:SourceAccount': '9*' } }, both],
+        ['who tells none', { Null: { 'aws:SourceAccount': 'true' } }, 'events.amazonaws.com'],
+        ['services', { Bool: { 'aws:PrincipalIsAWSService': true } }, both],
+        ['who uses TLS', { BoolIfExists: { 'aws:SecureTransport': ['true'] } }, both],
+      ])('%s is a problem', async (_, Condition, who) => {
+        expect(await denying(Condition)).toEqual(words(who));
+      });
+
+      test('everybody but another is a problem', async () => {
+        const NotPrincipal = { AWS: `arn:aws:iam::${account}:root` };
+        expect(await denying({}, { NotPrincipal })).toEqual(words(both));
+        const others = { Principal: '*', Action: undefined, NotAction: 'sns:Subscribe' };
+        expect(await denying({}, others)).toEqual(words(both));
+        expect(await denying({}, { ...others, NotAction: ['sns:Pub*'] })).toEqual([]);
+      });
+
+      test.each<[string, object]>([
+        ['who does not use TLS', { Bool: { 'aws:SecureTransport': 'false' } }],
+        ['other accounts', { StringEquals: { 'aws:SourceAccount': '999999999999' } }],
+        [
+          'who is neither of the account nor a service',
+          { StringNotEquals: { 'aws:PrincipalAccount': account }, Bool: { 'aws:PrincipalIsAWSService': 'false' } },
+        ],
+      ])('%s is fine', async (_, Condition) => {
+        expect(await denying(Condition)).toEqual([]);
+      });
+
+      test.each<[string, object]>([
+        ['aws:PrincipalOrgID', { StringNotEquals: { 'aws:PrincipalOrgID': 'o-1' } }],
+        ['aws:SourceAccount', { 'ForAnyValue:StringEquals': { 'aws:SourceAccount': account } }],
+      ])('by a condition on %s that only the service can tell could not be checked', async (key, Condition) => {
+        expect(await denying(Condition)).toEqual([`unknown cannot look at alarms: the topic ${topic} in eu-west-1`]);
+        const { checks } = await preflight({ alarms: { topics: [topic] } });
+        expect(checks.find(({ name }) => name === 'topic')?.advice).toBe(
+          `its policy denies sns:Publish to cloudwatch.amazonaws.com by a condition on ${key}: see whether it is met`,
+        );
+      });
     });
 
     test('of another account must let this one publish', async () => {
