@@ -4,6 +4,7 @@ import type { ILogGroup } from 'aws-cdk-lib/aws-logs';
 import { Secret as StoredSecret } from 'aws-cdk-lib/aws-secretsmanager';
 import { StringParameter } from 'aws-cdk-lib/aws-ssm';
 import { Construct } from 'constructs';
+import { imageFrom } from './container-image.ts';
 import { agentImages, agentOf } from './relay-contract.ts';
 import type { AgentSettings, DatadogSettings, OtelSettings } from './stage-settings.ts';
 
@@ -26,11 +27,12 @@ export class RelayAgent extends Construct {
     super(scope, id);
     const { agent, stage, task, relay, metricsPort, logGroup } = props;
     const address = `localhost:${metricsPort}`;
-    const { container, secrets, labels } =
+    const { image, environment, secrets, labels } =
       'datadog' in agent ? datadog(agent.datadog, stage, address) : otel(agent.otel, stage, address);
     for (const [name, value] of Object.entries(labels)) relay.addDockerLabel(name, value);
     task.addContainer('agent', {
-      ...container,
+      image: imageFrom(this, image),
+      environment,
       containerName: 'agent',
       secrets: Object.fromEntries(
         Object.entries(secrets).map(([variable, source]) => [variable, secretFrom(this, variable, source)]),
@@ -51,7 +53,8 @@ export class RelayAgent extends Construct {
 export type SecretSource = string | ecs.Secret;
 
 interface AgentParts {
-  readonly container: Pick<ecs.ContainerDefinitionOptions, 'image' | 'environment'>;
+  readonly image: string;
+  readonly environment: Readonly<Record<string, string>>;
   /** Variables, each with where its value is. */
   readonly secrets: Readonly<Record<string, SecretSource>>;
   /** Of the relay's container. */
@@ -63,16 +66,14 @@ function datadog(settings: DatadogSettings<SecretSource>, stage: string, address
   const { image = agentImages.datadog, site = 'datadoghq.com', tags = [], apiKey } = settings;
   const instance = { openmetrics_endpoint: `http://${address}/metrics`, namespace: 'edge_flag_relay', metrics: ['.+'] };
   return {
-    container: {
-      image: ecs.ContainerImage.fromRegistry(image),
-      environment: {
-        ECS_FARGATE: 'true',
-        DD_SITE: site,
-        DD_TAGS: [`stage:${stage}`, ...tags].join(' '),
-        // The relay sends neither traces nor DogStatsD.
-        DD_APM_ENABLED: 'false',
-        DD_USE_DOGSTATSD: 'false',
-      },
+    image,
+    environment: {
+      ECS_FARGATE: 'true',
+      DD_SITE: site,
+      DD_TAGS: [`stage:${stage}`, ...tags].join(' '),
+      // The relay sends neither traces nor DogStatsD.
+      DD_APM_ENABLED: 'false',
+      DD_USE_DOGSTATSD: 'false',
     },
     secrets: { DD_API_KEY: apiKey },
     labels: { 'com.datadoghq.ad.checks': JSON.stringify({ openmetrics: { init_config: {}, instances: [instance] } }) },
@@ -114,10 +115,8 @@ function otel(settings: OtelSettings<SecretSource>, stage: string, address: stri
     },
   };
   return {
-    container: {
-      image: ecs.ContainerImage.fromRegistry(image),
-      environment: { AOT_CONFIG_CONTENT: config ?? JSON.stringify(made) },
-    },
+    image,
+    environment: { AOT_CONFIG_CONTENT: config ?? JSON.stringify(made) },
     secrets: { ...Object.fromEntries(names.map((name) => [variableOf(name), headers[name]!])), ...secrets },
     labels: {},
   };

@@ -1,6 +1,5 @@
 import { join } from 'node:path';
 import { Aws, Duration, RemovalPolicy, Size, Validations } from 'aws-cdk-lib';
-import { Repository } from 'aws-cdk-lib/aws-ecr';
 import { Platform } from 'aws-cdk-lib/aws-ecr-assets';
 import * as ecs from 'aws-cdk-lib/aws-ecs';
 import { type IGrantable, type IPrincipal, type IRole, PolicyStatement } from 'aws-cdk-lib/aws-iam';
@@ -163,16 +162,6 @@ export class RelayTaskDefinition extends Construct implements IGrantable {
       reason: 'ecr:GetAuthorizationToken does not support resources; pulling is granted on one repository only',
     });
   }
-}
-
-/** A prebuilt image by its URI. Pulling from a private ECR repository needs a grant. */
-export function imageFrom(scope: Construct, uri: string): ecs.ContainerImage {
-  const [, account, region, repositoryName, tagOrDigest] =
-    /^(\d{12})\.dkr\.ecr\.([a-z\d-]+)\.amazonaws\.com(?:\.cn)?\/([^:@]+)[:@](.+)$/.exec(uri) ?? [];
-  if (!account || !repositoryName) return ecs.ContainerImage.fromRegistry(uri);
-  const repositoryArn = `arn:${Aws.PARTITION}:ecr:${region}:${account}:repository/${repositoryName}`;
-  const repository = Repository.fromRepositoryAttributes(scope, 'Repository', { repositoryArn, repositoryName });
-  return ecs.ContainerImage.fromEcrRepository(repository, tagOrDigest);
 }
 
 function parameterArn(name: string, region: string): string {

@@ -608,6 +608,33 @@ test('secrets of the CDK’s are taken for agents and for Redis @heavy', () => {
   expect(agent.Secrets).toEqual([{ Name: 'HEADER_API_KEY', ValueFrom: from('Agent') }]);
 });
 
+test.each(['Datadog', 'OpenTelemetry'])('an image of %s in a private ECR repository may be pulled @heavy', (agent) => {
+  const stack = newStack();
+  const image = '210987654321.dkr.ecr.eu-west-1.amazonaws.com/agents/mine:1.2.3';
+  const settings = {
+    Datadog: { datadog: { apiKey: '/key', image } },
+    OpenTelemetry: { otel: { config: '{}', image } },
+  };
+  relayIn(stack, { vpc: vpcIn(stack), agent: settings[agent as keyof typeof settings] });
+  const template = Template.fromStack(stack);
+  const [task] = Object.values(template.findResources('AWS::ECS::TaskDefinition'));
+  const [, container] = task!.Properties.ContainerDefinitions;
+  expect(JSON.stringify(container.Image)).toMatch(/210987654321\.dkr\.ecr\.eu-west-1\..*\/agents\/mine:1\.2\.3/);
+  // AWS: "Amazon ECS task execution IAM role".
+  template.hasResourceProperties('AWS::IAM::Policy', {
+    PolicyDocument: {
+      Statement: Match.arrayWith([
+        Match.objectLike({
+          Action: ['ecr:BatchCheckLayerAvailability', 'ecr:BatchGetImage', 'ecr:GetDownloadUrlForLayer'],
+          Resource: {
+            'Fn::Join': ['', Match.arrayWith([Match.stringLikeRegexp(':210987654321:repository/agents/mine$')])],
+          },
+        }),
+      ]),
+    },
+  });
+});
+
 describe('keys of environments', () => {
   const statementsFor = (grant: (relay: IRelayService, role: Role) => void, ours = true) => {
     const stack = newStack();
