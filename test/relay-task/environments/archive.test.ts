@@ -3,7 +3,6 @@ import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { sleep } from '../../../relay-task/common/pause.ts';
 import { startArchive } from '../../../relay-task/environments/archive.ts';
 import type { EnvironmentDescription } from '../../../relay-task/ports.ts';
 import { readDataSet } from '../../../relay-task/upstream/messages.ts';
@@ -13,6 +12,7 @@ import { environmentRep } from '../../support/fake-auto-config.ts';
 import { flag } from '../../support/items.ts';
 import { createLogRecorder } from '../../support/logs.ts';
 import { closeAfterEach } from '../../support/opened.ts';
+import { fakeTimers, writeSlowly } from '../../support/slow-writer.ts';
 import { flagData, segmentData } from '../upstream/support.ts';
 
 const LATER = Date.now() + 3_600_000;
@@ -49,7 +49,7 @@ async function start(bytes: Uint8Array, more: Partial<Parameters<typeof startArc
   replace(bytes);
   const lists: EnvironmentDescription[][] = [];
   const { log, lines } = createLogRecorder();
-  const source = await startArchive({
+  const options = {
     ...{
       path,
       intervalMs: 10,
@@ -59,15 +59,20 @@ async function start(bytes: Uint8Array, more: Partial<Parameters<typeof startArc
       allowedOrigins: [],
       allowedHeaders: [],
     },
-    sink: { replace: (environments) => void lists.push([...environments]) },
+    sink: { replace: (environments: readonly EnvironmentDescription[]) => void lists.push([...environments]) },
     ...{ log, readDataSet },
     ...more,
-  });
-  behind(() => source.close());
+  };
+  const again = async () => {
+    const source = await startArchive(options);
+    behind(() => source.close());
+    return source;
+  };
+  const source = await again();
   const find = (id: string) => lists.at(-1)?.find((found) => found.id === id);
   const keysOf = (id: string) =>
     find(id)?.credentials.map(({ value, expiresAt }) => (expiresAt ? `${value} until ${expiresAt}` : value));
-  return { source, lists, lines, find, keysOf, path, folder, replace };
+  return { source, again, lists, lines, find, keysOf, path, folder, replace };
 }
 
 test.each([
@@ -191,19 +196,21 @@ test('an invalid archive changes nothing and is reported once, and the next vali
 });
 
 test('an archive that is still being written is not read', async () => {
-  const { lists, lines, find, path } = await start(await packArchive({ e1: environment('e1', 1, 'd1') }), {
-    intervalMs: 250,
-  });
-  const bytes = await packArchive({ e1: environment('e1', 2, 'd2') });
-  // Takes several polls, and the file differs at each.
-  for (let at = 1; at <= 40; at += 1) {
-    writeFileSync(path, bytes.subarray(0, at));
-    await sleep(20);
+  fakeTimers();
+  try {
+    const first = await packArchive({ e1: environment('e1', 1, 'd1') });
+    const { lists, lines, find, path } = await start(first, { intervalMs: 250 });
+    const bytes = await packArchive({ e1: environment('e1', 2, 'd2') });
+    const parts = [1, 2, 40, bytes.length - 1, bytes.length].map((end) => bytes.subarray(0, end));
+    const isRead = () => lists.length > 1 || lines.some((line) => line.includes('Cannot use the archive'));
+    await writeSlowly(path, parts, { settleMs: 250, isRead });
+    jest.useRealTimers();
+    await eventually(() => expect(find('e1')?.data?.id).toBe('d2'));
+    expect(lists).toHaveLength(2);
+    expect(lines.filter((line) => line.includes('Cannot use the archive'))).toEqual([]);
+  } finally {
+    jest.useRealTimers();
   }
-  writeFileSync(path, bytes);
-  await eventually(() => expect(find('e1')?.data?.id).toBe('d2'));
-  expect(lists).toHaveLength(2);
-  expect(lines.filter((line) => line.includes('Cannot use the archive'))).toEqual([]);
 });
 
 test.each<[string, Partial<ArchivedEnvironment>, RegExp]>([
@@ -231,9 +238,14 @@ test('an invalid flag is named in the log and left out', async () => {
 });
 
 test('a closed source delivers nothing', async () => {
-  const { source, lists, replace } = await start(await packArchive({ e1: environment('e1', 1, 'd1') }));
+  const { source, again, find, lists, replace } = await start(await packArchive({ e1: environment('e1', 1, 'd1') }));
   await source.close();
   replace(await packArchive({ e1: environment('e1', 2, 'd2') }));
-  await sleep(60);
-  expect(lists).toHaveLength(1);
+  // Another source of the same file delivers what it finds and what comes later, as fast as the closed one would.
+  await again();
+  for (const id of ['d3', 'd4']) {
+    replace(await packArchive({ e1: environment('e1', 2, id) }));
+    await eventually(() => expect(find('e1')?.data?.id).toBe(id));
+  }
+  expect(lists).toHaveLength(4);
 });
