@@ -1,6 +1,6 @@
 import { createServer } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { eventually } from '../../support/eventually.ts';
+import { eventually, turnsOfLoop } from '../../support/eventually.ts';
 import { randomFrom } from '../../support/random.ts';
 import {
   closeLater,
@@ -91,7 +91,9 @@ describe('events during a LaunchDarkly outage', () => {
 
   test('are sent with a limited number of concurrent requests, however many queues wait', async () => {
     const launchDarkly = await startLaunchDarkly(async () => {
-      await sleep(10);
+      // Each waits for one beside it, and then for one too many.
+      await eventually(() => expect(launchDarkly.mood.mostUnderWay).toBeGreaterThan(1));
+      await turnsOfLoop();
       return 202;
     });
     const { intake } = startEnvironment(launchDarkly.uri, { maxInFlight: 2 });
