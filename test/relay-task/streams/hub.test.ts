@@ -486,13 +486,26 @@ describe('the end of a stream', () => {
     const readers = await Promise.all(Array.from({ length: 40 }, () => read()));
     let clean = 0;
     for (const reader of readers) void reader.ended.then((how) => (clean += how === 'clean' ? 1 : 0));
-    const closed = hub.closeAll(1_000);
-    expect((await read()).status).toBe(503);
-    await until('some are closed', () => clean > 0);
-    expect(clean).toBeLessThan(40);
-    await closed;
-    await until('all are', () => clean === 40);
-    await until('no socket is left', async () => (await sockets()) === 0);
+    const now = performance.now.bind(performance);
+    let offsetMs = 0;
+    const clock = jest.spyOn(performance, 'now').mockImplementation(() => now() + offsetMs);
+    try {
+      const hourMs = 3_600_000;
+      const closed = hub.closeAll(40 * hourMs);
+      expect((await read()).status).toBe(503);
+      // One each hour, the first at once.
+      await until('the first is closed', () => clean > 0);
+      expect(clean).toBe(1);
+      offsetMs = 19.5 * hourMs;
+      await until('half of them are', () => clean >= 20);
+      expect(clean).toBe(20);
+      offsetMs = 40 * hourMs;
+      await closed;
+      await until('all are', () => clean === 40);
+      await until('no socket is left', async () => (await sockets()) === 0);
+    } finally {
+      clock.mockRestore();
+    }
   });
 
   test('follows the removal of its environment', async () => {
