@@ -1,7 +1,6 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import process from 'node:process';
-import { sleep } from '../../../relay-task/common/pause.ts';
 import type { UpstreamStatus } from '../../../relay-task/ports.ts';
 import { createOutbound } from '../../../relay-task/upstream/outbound.ts';
 import { type StreamingOptions, startStreaming } from '../../../relay-task/upstream/streaming.ts';
@@ -542,7 +541,8 @@ describe('a large set', () => {
     const { puts } = listen(other);
     await until('the other put', () => puts.length === 1);
     await until('the stream to be opened again', () => stopping.connections === 2);
-    expect(lines.join()).toContain('only 0 bytes received within 50 ms, within a large event');
+    // Some may have come after the time began.
+    expect(lines.join()).toMatch(/only \d+ bytes received within 50 ms, within a large event/);
   });
 
   test('that continues byte by byte is given up @heavy', async () => {
@@ -766,7 +766,8 @@ describe('an upstream failure', () => {
     const { puts, statuses } = listen(upstream, { headTimeoutMs: 400 });
     await until('a put', () => puts.length === 1);
     expect(statuses[0]?.lastError?.message).toMatch(/^127.0.0.1:\d+ did not answer within 400 ms$/);
-    expect(upstream.requests).toHaveLength(3);
+    // On a slow machine later answers may not come in time either.
+    expect(upstream.requests.length).toBeGreaterThanOrEqual(3);
   });
 
   test('to send data leaves an open stream that is not current', async () => {
@@ -856,7 +857,11 @@ test('a closed upstream makes no more requests and reports nothing', async () =>
   await stream.close();
   const seen = statuses.length;
   await until('no stream', () => upstream.openStreams === 0);
-  await sleep(60);
+  // Another stream, which fails three times, has come back by then: the closed one would have, too.
+  const other = await startUpstream();
+  other.answerNext('cut', 'cut', 'cut');
+  const { puts: otherPuts } = listen(other);
+  await until('the other put', () => otherPuts.length === 1);
   expect([upstream.requests.length, statuses.length, stream.status().state]).toEqual([1, seen, 'OFF']);
 });
 
