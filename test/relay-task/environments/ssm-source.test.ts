@@ -2,7 +2,6 @@
 import { createHash } from 'node:crypto';
 import { DeleteParameterCommand, type ParameterType, PutParameterCommand, SSMClient } from '@aws-sdk/client-ssm';
 import { Registry } from 'prom-client';
-import { sleep } from '../../../relay-task/common/pause.ts';
 import { type SsmSource, type SsmSourceOptions, startSsmSource } from '../../../relay-task/environments/ssm-source.ts';
 import type { EnvironmentDescription } from '../../../relay-task/ports.ts';
 import { eventually } from '../../support/eventually.ts';
@@ -108,6 +107,14 @@ async function readAgain(server: SsmServer, times = 2): Promise<void> {
   const lists = () => server.calls.filter(({ operation }) => operation === 'GetParametersByPath').length;
   const before = lists();
   await eventually(() => expect(lists()).toBeGreaterThanOrEqual(before + times + 1));
+}
+
+/** Waits until another source has read an empty server so often. */
+async function calmReadings(options: Partial<SsmSourceOptions>, times: number): Promise<void> {
+  const server = await startSsmServer();
+  opened.push(server);
+  watch(server.endpoint, options);
+  await readAgain(server, times);
 }
 
 describe.each([
@@ -997,7 +1004,8 @@ describe('the SSM source', () => {
     put('production/prefix', 'shop');
     await eventually(() => expect(problem(waiting)).toMatch(/has the same value/));
     const before = lists();
-    await sleep(1_000);
+    // As often as one with the same interval that has nothing to wait for.
+    await calmReadings({ intervalMs: 100 }, 10);
     expect(lists() - before).toBeLessThan(40);
   });
 
@@ -1377,7 +1385,7 @@ describe('the SSM source', () => {
     await source.close();
     const after = server.calls.length;
     server.heal();
-    await sleep(60);
+    await calmReadings({}, 5);
     expect(server.calls).toHaveLength(after);
   });
 });
