@@ -30,7 +30,10 @@ const MOST_REDIRECTS = 20;
 const MOST_STEPS = { pages: 2_000_000, samples: 1_000_000, hosts: 300_000 };
 
 /** What a part of the work may use of what is left, so that there is some for each: a page or a rule, and a round of pages. */
-const SHARES = { one: 1 / 20, pattern: 1 / 4, round: 1 / 2 };
+const SHARES = { one: 1 / 20, cut: 1 / 2, pattern: 1 / 4, round: 1 / 2 };
+
+/** The most pages that are followed again because the steps were too few. */
+const MOST_CUT = 1_000;
 
 /** For a rule that may be for a page, with its conditions; and for the answer of each of its variations. */
 const RULE_STEPS = 100;
@@ -89,23 +92,27 @@ export function circleProblems(rules: readonly Rule[], site: SiteNames): ConfigP
   const circles = createCircles();
   const follow = createFollow(rules, site, circles);
   const open = new Set(rules.filter((rule) => redirectsOf(rule).length > 0));
-  const cut = new Map<Rule, Page>();
-  const followed = ({ rule, page }: SamplePage, all: Steps, share: number = SHARES.one) => {
+  const cut: SamplePage[] = [];
+  const followed = (sample: SamplePage, all: Steps, share: number) => {
     const isDone = withPart(all, share, (part) => {
-      follow(page, part);
+      follow(sample.page, part);
       return part.left >= 0;
     });
-    if (isDone) open.delete(rule);
-    else if (open.has(rule) && !cut.has(rule)) cut.set(rule, page);
+    if (isDone) open.delete(sample.rule);
+    else if (cut.length < MOST_CUT) cut.push(sample);
   };
   const goThrough = (pages: Iterator<SamplePage>, all: Steps) => {
     while (!circles.isFull() && spend(all)) {
       const { done, value } = pages.next();
       if (done) return;
-      followed(value, all);
+      followed(value, all, SHARES.one);
     }
   };
-  /** One of each rule, with as many steps each; and then, with more, those for which they were too few. */
+  /** Those for which the steps were too few, with more: long ways often have no end. */
+  const goThroughCut = (share: number) => {
+    for (const sample of cut.splice(0)) if (!circles.isFull()) followed(sample, steps, share);
+  };
+  /** One of each rule, with as many steps each. */
   const goThroughFirst = (pages: Iterator<SamplePage>) => {
     const count = open.size;
     withPart(steps, SHARES.round, (part) => {
@@ -114,7 +121,7 @@ export function circleProblems(rules: readonly Rule[], site: SiteNames): ConfigP
         if (!done) followed(value, part, 1 / (count - seen));
       }
     });
-    for (const [rule, page] of cut) if (!circles.isFull()) followed({ rule, page }, steps);
+    goThroughCut(SHARES.one);
   };
 
   const rounds: Iterator<SamplePage>[] = [];
@@ -123,6 +130,7 @@ export function circleProblems(rules: readonly Rule[], site: SiteNames): ConfigP
     withPart(steps, SHARES.round, (part) => goThrough(pages, part));
     rounds.push(pages);
   }
+  goThroughCut(SHARES.cut);
   for (const pages of rounds) goThrough(pages, steps);
   const left = circles.isFull() ? [] : rules.flatMap((rule, index) => (open.has(rule) ? [`rules[${index}]`] : []));
   return [...circles.all().map(describe), ...(left.length > 0 ? [tooMuch(left)] : [])];

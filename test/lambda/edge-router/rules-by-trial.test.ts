@@ -16,7 +16,7 @@ const pages = Array.from({ length: 4 }).reduce<string[]>(
   (all) => ['/', ...all.flatMap((uri) => ['a', 'b', 'x'].map((letter) => uri + letter))],
   ['/'],
 );
-const texts = ['p', 'q', 'r', 'other', undefined];
+const texts = ['p', 'q', 'r', 'pr', 'other', undefined];
 const values = ['blue', 'pink', 'grey'];
 
 interface Viewer {
@@ -218,6 +218,172 @@ test(`redirects are refused if some viewer would be redirected more than 20 time
   }
   expect(Math.min(seen.refused, seen.accepted)).toBeGreaterThan(15);
 });
+
+/** Redirects to longer and longer pages, with which other rules have to be compared, too. */
+const LONG_WAYS = [
+  [
+    {
+      when: {
+        path: ['/?*b', '/*'],
+        cookie: {
+          c: ['p', 'q'],
+        },
+      },
+      flagKey: 'g',
+      variations: {
+        blue: {
+          answer: {
+            status: 200,
+          },
+        },
+      },
+    },
+    {
+      when: {
+        path: ['/b*', '/a?*'],
+        header: {
+          'x-c': '*r*',
+        },
+      },
+      flagKey: 'g',
+      variations: {
+        blue: {
+          redirect: {
+            to: '/*bb',
+            status: 303,
+          },
+          responseHeaders: {
+            'set-cookie': 'c=r; Max-Age=60; Expires=Thu, 01 Jan 1970 00:00:00 GMT',
+          },
+        },
+        pink: {},
+      },
+    },
+    {
+      when: {
+        path: ['/ba', '/'],
+      },
+      flagKey: 'g',
+      variations: {
+        blue: {},
+      },
+      otherwise: 'blue',
+    },
+    {
+      when: {
+        path: ['/*ab', '/*aa'],
+      },
+      flagKey: 'f',
+      variations: {
+        blue: {},
+        pink: {
+          answer: {
+            status: 200,
+          },
+        },
+      },
+    },
+  ],
+  [
+    {
+      when: {
+        path: ['/a**b', '/*'],
+        method: ['GET', 'POST'],
+      },
+      flagKey: 'f',
+      variations: {
+        blue: {
+          answer: {
+            status: 200,
+          },
+        },
+        pink: {
+          redirect: {
+            to: '/*',
+          },
+          responseHeaders: {
+            'set-cookie': 'c=p',
+          },
+        },
+      },
+    },
+    {
+      when: {
+        path: ['/*b'],
+        header: {
+          'x-c': 'p*',
+        },
+        cookie: {
+          c: ['q', 'r'],
+        },
+      },
+      flagKey: 'f',
+      variations: {
+        blue: {
+          redirect: {
+            to: '/bb*',
+            status: 302,
+          },
+        },
+      },
+    },
+    {
+      when: {
+        path: ['/ab*'],
+        header: {
+          'x-c': true,
+        },
+        cookie: {
+          c: ['r', 'p'],
+        },
+      },
+      flagKey: 'g',
+      variations: {
+        blue: {
+          redirect: {
+            to: '/a',
+            status: 303,
+          },
+        },
+        pink: {
+          redirect: {
+            to: '/ab*',
+          },
+        },
+      },
+      otherwise: 'blue',
+    },
+    {
+      when: {
+        path: ['/*a', '/b*'],
+      },
+      flagKey: 'g',
+      variations: {
+        blue: {
+          redirect: {
+            to: '/*',
+          },
+          responseHeaders: {
+            'set-cookie': 'c=p; path=/; expires=Thu, 01 Jan 1970 00:00:00 GMT',
+          },
+        },
+        pink: {},
+      },
+      otherwise: 'blue',
+    },
+  ],
+] as unknown as Rule[][];
+
+test.each([0, 1])(
+  'redirects that go on for twenty pages are followed to their end beside other rules (set %i) @heavy',
+  (set) => {
+    const rules = LONG_WAYS[set]!;
+    expect(viewersOf(rules).some((viewer) => isEndless(rules, '/b', viewer, new Map()))).toBe(true);
+    expect(circleProblems(rules, {}).map(({ message }) => message)).toEqual([
+      expect.stringMatching(/again and again, from \/b to \/bb/),
+    ]);
+  },
+);
 
 const leads = (when: object, to: string, flagKey: string, more: object = {}) => ({
   ...{ when, flagKey },
