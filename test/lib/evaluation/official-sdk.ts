@@ -20,7 +20,8 @@ export interface OfficialSdk {
 }
 
 type Callback = (result: unknown) => void;
-const MOST_READS = 3000;
+/** Far above what prerequisites and segments without a cycle need, which are read once for each way that leads to them. */
+const MOST_READS = 100_000;
 
 /**
  * LaunchDarkly's Node server SDK in daemon mode over an in-memory store that answers synchronously. There is one client without a
