@@ -1,11 +1,15 @@
 /**
  * Bundles the relay into one file for its image: `tsx bin/relay-bundle.ts <directory>` leaves `relay.mjs` there,
- * the command `ld-relay` that starts it, and the notices of the packages in it.
+ * the command `ld-relay` that starts it, the notices and the bill of materials of the packages in it, and a Dockerfile with
+ * which the directory is the whole context of a build.
  */
-import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { buildSync } from 'esbuild';
-import { NOTICES_FILE, noticesOf } from './third-party-notices.ts';
+import packageJson from '../package.json' with { type: 'json' };
+import { BILL_OF_MATERIALS_FILE, billOf, lockedPackages } from './relay-bundle/bill-of-materials.ts';
+import { prebuiltDockerfile } from './relay-bundle/dockerfile.ts';
+import { bundledPackages, manifestOf, NOTICES_FILE, noticesOf } from './third-party-notices.ts';
 
 const [outdir] = process.argv.slice(2);
 if (!outdir) {
@@ -35,6 +39,11 @@ const { metafile } = buildSync({
   logLevel: 'warning',
 });
 writeFileSync(join(outdir, NOTICES_FILE), noticesOf(metafile, root));
+const manifests = bundledPackages(metafile).map((folder) => manifestOf(root, folder));
+const bill = billOf(lockedPackages(root), packageJson, manifests);
+writeFileSync(join(outdir, BILL_OF_MATERIALS_FILE), `${JSON.stringify(bill, null, 1)}\n`);
+const dockerfile = readFileSync(join(root, 'relay-task/Dockerfile'), 'utf8');
+writeFileSync(join(outdir, 'Dockerfile'), prebuiltDockerfile(dockerfile, packageJson.version));
 const command = join(outdir, 'ld-relay');
 // The image has neither a shell nor env, so the interpreter is given by its path there.
 const node = process.env.RELAY_NODE ?? process.execPath;

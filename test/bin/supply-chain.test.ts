@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { buildSync } from 'esbuild';
+import { billOf } from '../../bin/relay-bundle/bill-of-materials.ts';
 import { bundledPackages, noticesOf } from '../../bin/third-party-notices.ts';
 import { relayBundle } from '../support/relay-process.ts';
 
@@ -63,40 +64,139 @@ test('the notices beside the bundle name every package in it with its licence @h
     expect(notices).toContain(`${name} ${version} (${license})`);
   }
   expect(notices).toContain('Permission is hereby granted, free of charge');
-  expect(read('relay-task/Dockerfile')).toMatch(/^COPY --from=build .*\/out\/THIRD-PARTY-NOTICES\.txt /m);
+  // Apache-2.0 4(a): recipients get a copy of the licence, also for packages that contain none.
+  expect(notices.match(/^.* see https:\/\/spdx.org\/licenses\/(?!0BSD|CC0|MIT-0|Unlicense).*$/gm)).toBeNull();
+});
+
+test('the bill of materials beside the bundle names every package in it with its checksum, and no other @heavy', async () => {
+  const directory = await relayBundle();
+  const bill = JSON.parse(readFileSync(join(directory, 'relay.cdx.json'), 'utf8'));
+  const notices = readFileSync(join(directory, 'THIRD-PARTY-NOTICES.txt'), 'utf8');
+  const { name, version } = JSON.parse(read('package.json'));
+  expect(bill).toMatchObject({
+    ...{ bomFormat: 'CycloneDX', specVersion: '1.5', version: 1 },
+    metadata: { component: { type: 'application', name, version, purl: `pkg:npm/${name}@${version}` } },
+  });
+  const named = [...notices.matchAll(/^(\S+) (\S+) \(/gm)].map(([, name, version]) => `${name}@${version}`);
+  const components = bill.components as {
+    name: string;
+    version: string;
+    purl: string;
+    hashes: { alg: string; content: string }[];
+  }[];
+  expect(components.map((component) => `${component.name}@${component.version}`).sort()).toEqual(named.sort());
+  for (const { name, version, purl, hashes } of components) {
+    expect(purl).toBe(`pkg:npm/${name.replace('@', '%40')}@${version}`);
+    const integrity = Object.entries(lock.packages)
+      .filter(([path, locked]) => path.endsWith(`node_modules/${name}`) && locked.version === version)
+      .map(([, locked]) => locked.integrity);
+    expect(integrity).toContain(`sha512-${Buffer.from(hashes[0]?.content ?? '', 'hex').toString('base64')}`);
+  }
+  const refs = (bill.dependencies as { ref: string; dependsOn: string[] }[]).flatMap(({ ref, dependsOn }) => [
+    ref,
+    ...dependsOn,
+  ]);
+  expect(new Set(refs)).toEqual(new Set([`${name}@${version}`, ...named]));
+});
+
+test('a package in the bundle that the lock file does not have is an error', () => {
+  const component = { 'bom-ref': 'x@1.0.0', name: 'x', version: '1.0.0', purl: 'pkg:npm/x@1.0.0' };
+  const bill = { metadata: { tools: [], component }, components: [], dependencies: [] };
+  expect(() => billOf(bill, component, [{ name: 'y', version: '2.0.0' }])).toThrow(
+    'y@2.0.0 is in the bundle, but not in',
+  );
 });
 
 describe('notices', () => {
   const directory = mkdtempSync(join(tmpdir(), 'packages-'));
   afterAll(() => rmSync(directory, { recursive: true }));
-  const noticesWith = (name: string, manifest: object, files: Record<string, string> = {}) => {
-    const folder = `node_modules/${name}`;
-    mkdirSync(join(directory, folder), { recursive: true });
-    for (const [file, text] of Object.entries({ ...files, 'package.json': JSON.stringify(manifest) })) {
-      writeFileSync(join(directory, folder, file), text);
+  type Package = readonly [
+    manifest: { readonly name: string; readonly [field: string]: unknown },
+    files: Record<string, string>,
+  ];
+  let count = 0;
+
+  const noticesOfPackages = (packages: readonly Package[]) => {
+    const root = join(directory, String(count++));
+    const inputs = { 'node_modules/idle/a.js': { bytesInOutput: 0 } } as Record<string, { bytesInOutput: number }>;
+    for (const [manifest, files] of packages) {
+      const folder = `node_modules/${manifest.name}`;
+      mkdirSync(join(root, folder), { recursive: true });
+      for (const [file, text] of Object.entries({ ...files, 'package.json': JSON.stringify(manifest) })) {
+        writeFileSync(join(root, folder, file), text);
+      }
+      inputs[`${folder}/lib/a.js`] = { bytesInOutput: 1 };
     }
-    const inputs = { [`${folder}/lib/a.js`]: { bytesInOutput: 1 }, 'node_modules/idle/a.js': { bytesInOutput: 0 } };
-    const outputs = { out: { bytes: 1, inputs, imports: [], exports: [] } };
-    return noticesOf({ inputs: {}, outputs }, directory);
+    return noticesOf({ inputs: {}, outputs: { out: { bytes: 1, inputs, imports: [], exports: [] } } }, root);
   };
+  const noticesWith = (manifest: Package[0], files: Package[1] = {}) => noticesOfPackages([[manifest, files]]);
 
   test('contain all licence texts of a package, and no code', () => {
     const manifest = { name: '@a/b', version: '1.2.3', license: 'MIT', author: { name: 'Ann' } };
     const files = { LICENSE: 'the licence\n', 'NOTICE.md': 'the notice\n', 'licenses.js': 'code' };
-    const notices = noticesWith('@a/b', manifest, files);
+    const notices = noticesWith(manifest, files);
     expect(notices).toContain('@a/b 1.2.3 (MIT), by Ann\n\nthe licence\n\nthe notice\n');
     expect(notices).not.toMatch(/code|idle/);
   });
 
-  test('say where the text of a licence is if the package has none', () => {
-    const notices = noticesWith('c', { name: 'c', version: '1.0.0', license: 'ISC' });
-    expect(notices).toContain(
-      'c 1.0.0 (ISC)\n\nThe package contains no licence text: see https://spdx.org/licenses/ISC',
+  test.each([
+    ['in an object', { license: { type: 'MIT' } }],
+    ['in a list', { licenses: [{ type: 'MIT' }] }],
+  ])('know a licence that is %s, as in the oldest packages', (_where, licence) => {
+    expect(noticesWith({ name: 'c', version: '1.0.0', ...licence }, { LICENSE: 'the licence' })).toContain(
+      'c 1.0.0 (MIT)\n\nthe licence\n',
     );
   });
 
-  test('are not made of a package that names no licence', () => {
-    expect(() => noticesWith('d', { name: 'd', version: '1.0.0' })).toThrow('d@1.0.0 names no licence');
+  test('take the text from the README, if it is there', () => {
+    const readme = '# c\n\n## License (MIT)\n\nPermission is hereby granted to c\n\n## Thanks\n\nto all';
+    const notices = noticesWith({ name: 'c', version: '1.0.0', license: 'MIT' }, { 'readme.markdown': readme });
+    expect(notices).toContain('c 1.0.0 (MIT)\n\nPermission is hereby granted to c\n');
+    expect(notices).not.toContain('Thanks');
+  });
+
+  test('have the standard text of a package without one, with its author as the holder', () => {
+    const notices = noticesWith(
+      { name: 'c', version: '1.0.0', license: 'MIT', author: 'Ann' },
+      { 'README.md': '## License\n\nMIT' },
+    );
+    expect(notices).toMatch(
+      /^c 1\.0\.0 \(MIT\), by Ann\n\nMIT License\n\nCopyright \(c\) Ann\n\nPermission is hereby granted/m,
+    );
+  });
+
+  test('have the text of Apache-2.0 once, for the packages without it, too', () => {
+    const apache = read('node_modules/aws-cdk-lib/LICENSE');
+    const notices = noticesOfPackages([
+      [{ name: 'a', version: '1.0.0', license: 'Apache-2.0' }, {}],
+      [{ name: 'b', version: '1.0.0', license: 'Apache-2.0' }, { LICENSE: apache }],
+    ]);
+    expect(notices).toContain(`a 1.0.0 (Apache-2.0)\nb 1.0.0 (Apache-2.0)\n\n${apache.trim()}`);
+  });
+
+  test('say where the text of a licence is that does not demand it', () => {
+    expect(noticesWith({ name: 'c', version: '1.0.0', license: 'MIT-0' })).toContain(
+      'c 1.0.0 (MIT-0)\n\nThe package contains no licence text: see https://spdx.org/licenses/MIT-0',
+    );
+  });
+
+  test.each([
+    ['that names no licence', {}, 'd@1.0.0 names no licence'],
+    [
+      'that has the text of its licence nowhere',
+      { license: 'BSD-3-Clause' },
+      'd@1.0.0 contains no text of its licence BSD-3-Clause',
+    ],
+    ['under a licence that nobody has permitted', { license: 'GPL-3.0-only' }, 'd@1.0.0 has the licence GPL-3.0-only'],
+    ['under one permitted licence and another', { license: 'MIT AND GPL-3.0-only' }, 'd@1.0.0 has the licence MIT AND'],
+    ['without a licence, as npm writes it', { license: 'UNLICENSED' }, 'd@1.0.0 has the licence UNLICENSED'],
+  ])('are not made of a package %s', (_what, licence, message) => {
+    expect(() => noticesWith({ name: 'd', version: '1.0.0', ...licence })).toThrow(message);
+  });
+
+  test('are made of a package with a choice of licences, if one is permitted', () => {
+    const manifest = { name: 'e', version: '1.0.0', license: '(MIT OR GPL-3.0-or-later)' };
+    expect(noticesWith(manifest, { LICENSE: 'either' })).toContain('e 1.0.0 ((MIT OR GPL-3.0-or-later))\n\neither');
   });
 });
 
