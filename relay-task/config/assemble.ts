@@ -4,7 +4,7 @@ import type { Findings } from '../common/findings.ts';
 import { assembleStores } from './assemble-stores.ts';
 import type { Gathered, Pieces } from './gather.ts';
 import { withoutIdleSettings } from './idle-settings.ts';
-import { nameOf, type Place } from './places.ts';
+import { namesOf, type Place } from './places.ts';
 import { readPiece, readSetting, understood } from './read-settings.ts';
 import { type Setting, type SettingTable, type Values, valuesOf } from './setting.ts';
 import { environmentSettings, filterSettings, settings } from './settings.ts';
@@ -94,17 +94,17 @@ function tlsOf({ enabled, certFile, keyFile, minVersion }: RelayValues['tls']) {
 
 /** One line for each reason, and none for what is switched off. */
 function warnWithoutEffect({ withoutEffect }: Gathered, findings: Findings): void {
-  const namesByReason = new Map<string, string[]>();
+  const placesByReason = new Map<string, Place[]>();
   const onlyProblems: Findings = { problem: findings.problem, warning: () => {} };
   for (const [row, pieces] of withoutEffect) {
     for (const given of pieces.filter(({ text }) => text !== '')) {
       for (const piece of understood(row, given, onlyProblems)) {
         if (readPiece(row, piece, findings) === false) continue;
-        namesByReason.set(row.why, [...(namesByReason.get(row.why) ?? []), nameOf(piece.place)]);
+        placesByReason.set(row.why, [...(placesByReason.get(row.why) ?? []), piece.place]);
       }
     }
   }
-  for (const [why, names] of namesByReason) {
-    findings.warning(`${names.join(', ')} ${names.length === 1 ? 'has' : 'have'} no effect: ${why}`);
+  for (const [why, places] of placesByReason) {
+    findings.warning(`${namesOf(places)} ${places.length === 1 ? 'has' : 'have'} no effect: ${why}`);
   }
 }

@@ -1,3 +1,5 @@
+import { nearest } from '../common/edit-distance.ts';
+
 /** The arguments of the command, as ld-relay reads them with Go's `flag` package. */
 interface CommandLine extends Readonly<Record<(typeof SWITCHES)[keyof typeof SWITCHES], boolean>> {
   /** The first of these that exists is read; undefined without --config. */
@@ -9,7 +11,8 @@ export const USAGE = `Usage: ld-relay [options]
   --config FILE[,FILE…]  read the configuration from the first of these files that exists
   --allow-missing-file   do not fail if none of the files exists
   --from-env             read environment variables, which override the file
-  --check                validate the configuration, print it with secrets masked, and exit
+  --check                validate the configuration, print what is set with secrets masked, and exit
+  --defaults             with --check: print settings that have their default, too
   --healthcheck          ask the relay that runs here whether it lives; exits with 0 or 1
   --readycheck           ask it whether it is ready instead
   --version              print the version and exit
@@ -22,6 +25,7 @@ const SWITCHES = {
   'allow-missing-file': 'allowMissingFile',
   'from-env': 'fromEnv',
   check: 'check',
+  defaults: 'defaults',
   healthcheck: 'healthcheck',
   readycheck: 'readycheck',
   version: 'version',
@@ -41,6 +45,7 @@ export function parseCommandLine(argv: readonly string[]): CommandLine | { reado
     allowMissingFile: false,
     fromEnv: false,
     check: false,
+    defaults: false,
     healthcheck: false,
     readycheck: false,
     version: false,
@@ -62,7 +67,8 @@ export function parseCommandLine(argv: readonly string[]): CommandLine | { reado
       }
       switches[SWITCHES[name as keyof typeof SWITCHES]] = value === undefined || TRUE.test(value);
     } else {
-      return { problem: `Unknown option --${name}` };
+      const near = nearest(name, [...Object.keys(SWITCHES), 'config']);
+      return { problem: `Unknown option --${name}${near === undefined ? '' : `: did you mean --${near}?`}` };
     }
   }
   return { ...switches, configFiles };

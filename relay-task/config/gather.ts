@@ -3,7 +3,7 @@
 import type { Findings } from '../common/findings.ts';
 import { boolean } from '../common/setting-values.ts';
 import type { FileOption, ParsedFile } from './config-file.ts';
-import { type Located, locateOption, locateVariable, suggestionFor } from './names.ts';
+import { type Located, locateOption, locateVariable, similarVariable, suggestionFor } from './names.ts';
 import { nameOf, type Place } from './places.ts';
 import type { OldName, Setting } from './setting.ts';
 import { environmentSettings, linkerVariables, type SettingWithoutEffect } from './settings.ts';
@@ -99,15 +99,23 @@ export function gather(variables: Variables, file: ParsedFile | undefined, findi
     for (const { variable, text, located } of given) {
       if (text === '') continue;
       if (located === undefined) {
-        if (variable.startsWith('LD_') && !linkerVariables.test(variable)) {
-          findings.warning(`${variable} has no effect: no such setting`);
-        }
+        warnUnknown(variable);
       } else if (located.table === 'environment' && !defined.has(located.name ?? '')) {
         findings.warning(`${variable} has no effect: ${missingDefinition(located.name ?? '')}`);
       } else {
         put(located, located.name, { text, place: { variable }, ...(located.old && { old: located.old }) });
       }
     }
+  }
+
+  /** Variables of other programs are none of our business, unless they look like ours and ours is not set. */
+  function warnUnknown(variable: string): void {
+    if (linkerVariables.test(variable)) return;
+    const isOurs = variable.startsWith('LD_');
+    const similar = similarVariable(variable);
+    const isMeant = similar !== undefined && (isOurs || !variables[similar]?.trim());
+    if (!isOurs && !isMeant) return;
+    findings.warning(`${variable} has no effect: no such setting${isMeant ? `; did you mean ${similar}?` : ''}`);
   }
 
   function missingDefinition(name: string): string {

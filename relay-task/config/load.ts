@@ -4,7 +4,7 @@ import { invalidConfig } from '../common/findings.ts';
 import { parseCommandLine, USAGE } from './command-line.ts';
 import { type Address, type Config, type ConfigFile, parseAddress, parseConfig, type Variables } from './config.ts';
 import { locateVariable } from './names.ts';
-import { describeConfig } from './print.ts';
+import { describeConfig, describeVerdict } from './print.ts';
 import { type Setting, settings } from './settings.ts';
 
 const DEFAULT_FILE = '/etc/ld-relay.conf';
@@ -16,7 +16,7 @@ type ReadFile = (path: string) => string | undefined;
 
 export type Loaded =
   | { readonly command: 'run'; readonly config: Config; readonly warnings: readonly string[] }
-  /** `report` is the configuration in force with secrets masked. */
+  /** `report` is what is set, with secrets masked, and the verdict as its last line. */
   | {
       readonly command: 'check';
       readonly config: Config;
@@ -70,7 +70,10 @@ export function loadConfig(
     );
   }
   if (!line.check) return { command: 'run', config, warnings };
-  return { command: 'check', config, warnings, report: describeConfig(parsed.effective) };
+  const { effective } = parsed;
+  const verdict = describeVerdict(config, effective, warnings);
+  const report = `${describeConfig(effective, { defaults: line.defaults })}\n${verdict}`;
+  return { command: 'check', config, warnings, report };
 }
 
 function firstThatExists(candidates: readonly string[], readFile: ReadFile): ConfigFile | undefined {

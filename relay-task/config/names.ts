@@ -1,5 +1,5 @@
 /** Which setting a name means. Options of the file are case-insensitive, variables are not. */
-import { nearest } from '../common/edit-distance.ts';
+import { editDistance, nearest } from '../common/edit-distance.ts';
 import { type OldName, type Setting, settingsIn } from './setting.ts';
 import {
   environmentSettings,
@@ -80,4 +80,48 @@ export function suggestionFor(section: string, option: string): string {
   const names = optionNames.get(known) ?? [];
   const near = nearest(option, names);
   return `[${section}] ${option} is not an option: ${near ? `did you mean ${near}?` : `expected one of ${names.join(', ')}`}`;
+}
+
+/**
+ * The setting that an unknown variable was probably meant to be: one or two letters differ, or only their case. Undefined for variables of
+ * other programs, as far as names tell. `others`: names of more settings.
+ */
+export function similarVariable(variable: string, others: readonly string[] = []): string | undefined {
+  const whole = closest(variable, [...variables.keys(), ...others]);
+  if (whole !== undefined) return whole;
+  for (const { prefix } of families) {
+    const parts = prefix.split('_').length - 1;
+    const head = `${variable.split('_').slice(0, parts).join('_')}_`;
+    if (!isSimilar(head, prefix)) continue;
+    return `${prefix}${variable.slice(head.length) || '<name>'}`;
+  }
+  return undefined;
+}
+
+function closest(variable: string, names: readonly string[]): string | undefined {
+  const similar = names.filter((name) => isSimilar(variable, name));
+  const distanceOf = (name: string) => editDistance(variable.toUpperCase(), name.toUpperCase());
+  return similar.sort((a, b) => distanceOf(a) - distanceOf(b))[0];
+}
+
+/**
+ * Compared word by word, since short names have too many neighbours: `REDIS_POOL` is not `REDIS_PORT`. In all, two edits, or two letters
+ * that changed places; in a short word only one of these. An underscore that is missing or too many counts as the only edit.
+ */
+function isSimilar(variable: string, name: string): boolean {
+  if (name.length < 6 || Math.abs(variable.length - name.length) > 2) return false;
+  const [given, known] = [variable.toUpperCase(), name.toUpperCase()];
+  const [words, wanted] = [given.split('_'), known.split('_')];
+  if (words.length !== wanted.length) return words.join('') === wanted.join('');
+  const isNear = words.every((word, index) => isWordSimilar(word, wanted[index] ?? ''));
+  return isNear && editDistance(given, known) <= 2;
+}
+
+function isWordSimilar(word: string, wanted: string): boolean {
+  const distance = editDistance(word, wanted);
+  return distance <= (wanted.length > 4 ? 2 : 1) || (distance === 2 && sorted(word) === sorted(wanted));
+}
+
+function sorted(text: string): string {
+  return [...text].sort().join('');
 }

@@ -10,6 +10,21 @@ export function nameOf(place: Place): string {
   return 'variable' in place ? place.variable : `${place.file}:${place.line}: [${place.section}] ${place.option}`;
 }
 
+/** Several, in their order: a file is named once, `ld-relay.conf:3: [Datadog] enabled, prefix (4), tag (5)`. */
+export function namesOf(places: readonly Place[]): string {
+  let before: Place | undefined;
+  const names = places.map((place) => {
+    const last = before;
+    before = place;
+    if (last === undefined || 'variable' in last || 'variable' in place || last.file !== place.file) {
+      return nameOf(place);
+    }
+    const section = last.section === place.section ? '' : `[${place.section}] `;
+    return `${section}${place.option} (${place.line})`;
+  });
+  return names.join(', ');
+}
+
 /** `PORT=80`, or `ld-relay.conf:3: [Main] port = 80`. */
 export function assignmentAt(place: Place, shown: string): string {
   return `${nameOf(place)}${'variable' in place ? '=' : ' = '}${shown}`;

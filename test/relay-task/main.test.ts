@@ -169,7 +169,9 @@ test('--check, --version and usage errors use the right stream and exit code, an
   const [asked, usage] = [run({}, ['--version']), run({}, ['--frobnicate'])];
 
   expect(await check.exited).toBe(0);
-  expect(check.output().stdout).toMatch(/^port = 8333 +# PORT$/m);
+  expect(check.output().stdout).toMatch(
+    /^port = 8333 +# PORT$[\s\S]*^# OK: 1 environment \(a\); no store; 1 warning\n$/m,
+  );
   expect(check.output().stderr).toBe('warning: LD_FOO has no effect: no such setting\n');
   expect(JSON.stringify(check.output())).not.toContain('check-secret');
 

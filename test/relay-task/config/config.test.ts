@@ -209,7 +209,27 @@ describe('with a file and variables,', () => {
 describe('warnings', () => {
   test.each<[string, Variables, string]>([
     ['an environment that is not defined', { LD_PREFIX_x: 'x' }, 'LD_PREFIX_x has no effect: LD_ENV_x is not set'],
-    ['an unknown LD_ variable', { LD_MOBILE_KY_P: 'x' }, 'LD_MOBILE_KY_P has no effect: no such setting'],
+    ['an unknown LD_ variable', { LD_FOO: 'x' }, 'LD_FOO has no effect: no such setting'],
+    ...(
+      [
+        ['LD_MOBILE_KY_P', 'LD_MOBILE_KEY_P'],
+        ['LD_EVN_production', 'LD_ENV_production'],
+        ['LD_ENVV', 'LD_ENV_<name>'],
+        ['ld_env_production', 'LD_ENV_production'],
+        ['AUTO_CONFIG_KY', 'AUTO_CONFIG_KEY'],
+        ['AUTOCONFIG_KEY', 'AUTO_CONFIG_KEY'],
+        ['KEYS_FORM_SSM', 'KEYS_FROM_SSM'],
+        ['HEARTBEAT_INTERVALL', 'HEARTBEAT_INTERVAL'],
+        ['redis_url', 'REDIS_URL'],
+        ['BASE_URL', 'BASE_URI'],
+        // Of old versions of ld-relay, and without effect.
+        ['USE_DATADOGG', 'USE_DATADOG'],
+      ] as const
+    ).map(([variable, meant]): [string, Variables, string] => [
+      `${variable}, which looks like a setting`,
+      { [variable]: 'x' },
+      `${variable} has no effect: no such setting; did you mean ${meant}?`,
+    ]),
     ['a store that is off', { REDIS_HOST: 'r' }, 'REDIS_HOST has no effect: USE_REDIS is not set'],
     [
       'Datadog, once for all its settings',
@@ -259,6 +279,29 @@ describe('warnings', () => {
   });
 
   test.each<[string, Variables]>([
+    [
+      'what belongs to other programs',
+      {
+        ...{
+          PATH: '/bin',
+          HOME: '/root',
+          TERM: 'xterm',
+          POST: '1',
+          SHORT: '1',
+          HTTP_PROXY: 'http://p',
+          CACHE_URL: 'x',
+        },
+        ...{
+          REDIS_POOL: '5',
+          CONSUL_PORT: '8500',
+          CONSUL_HTTP_TOKEN: 'x',
+          AWS_DEFAULT_REGION: 'eu-west-1',
+          DD_TAGS: 'x',
+        },
+        ...{ PROXY_PORT: '1', PROXY_SERVICE_HOST: '10.0.0.1', npm_config_registry: 'x', NODE_ENV: 'production' },
+      },
+    ],
+    ['a name like that of a setting that is set', { BASE_URL: 'https://my.site', BASE_URI: 'https://a.example' }],
     ["the dynamic linker's own variables", { LD_LIBRARY_PATH: '/lib', LD_PRELOAD: 'x' }],
     ['a service called redis in Kubernetes', { REDIS_PORT: 'tcp://10.0.0.1:6379', REDIS_SERVICE_HOST: '10.0.0.1' }],
     ['settings that are explicitly off', { USE_REDIS: 'false', TLS_ENABLED: '0', USE_DATADOG: 'no' }],

@@ -89,6 +89,7 @@ describe('the command line', () => {
     ['--help', { command: 'help' }],
     ['-h', { command: 'help' }],
     ['--frobnicate', { command: 'help', problem: 'Unknown option --frobnicate' }],
+    ['--chek', { command: 'help', problem: 'Unknown option --chek: did you mean --check?' }],
     ['--from-env=maybe', { command: 'help', problem: '--from-env takes no value but true or false' }],
     ['--config', { command: 'help', problem: '--config needs a file name' }],
     ['--config=', { command: 'help', problem: '--config needs a file name' }],

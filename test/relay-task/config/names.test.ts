@@ -72,3 +72,12 @@ test('a variable that switched events off beside USE_EVENTS, in early images of 
     'EVENTS_SEND has no effect: whether events are forwarded is decided by USE_EVENTS alone',
   ]);
 });
+
+test('a warning names a file once, however many lines of it are meant', () => {
+  const text =
+    '[Environment "a"]\nsdkKey = sdk-a\n[Datadog]\nenabled = true\ntag = b:c\ntag = d:e\n[Stackdriver]\nenabled = 1';
+  expect(parseConfig({ DATADOG_PREFIX: 'x' }, { path: 'relay.conf', text }).warnings).toEqual([
+    "relay.conf:4: [Datadog] enabled, tag (5), tag (6), DATADOG_PREFIX have no effect: Datadog's agent can collect the Prometheus metrics",
+    'relay.conf:8: [Stackdriver] enabled has no effect: Stackdriver is not supported; any collector can read the Prometheus metrics',
+  ]);
+});

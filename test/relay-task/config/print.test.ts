@@ -21,14 +21,16 @@ const variables = {
   },
 };
 
-function check() {
-  const loaded = loadConfig(['--check', '--config', 'x.conf', '--from-env'], variables, { readFile: () => file });
+function check(...more: string[]) {
+  const loaded = loadConfig(['--check', ...more, '--config', 'x.conf', '--from-env'], variables, {
+    readFile: () => file,
+  });
   if (loaded.command !== 'check') throw new Error('nothing was checked');
   return loaded;
 }
 
 test('each value is printed with its source', () => {
-  const lines = check()
+  const lines = check('--defaults')
     .report.split('\n')
     .map((line) => line.replace(/ +#/, ' #'));
   expect(lines).toEqual(
@@ -47,6 +49,41 @@ test('each value is printed with its source', () => {
       'url = http://…@proxy:3128 # PROXY_URL',
     ]),
   );
+});
+
+test('without --defaults only what is set is printed', () => {
+  const { report } = check();
+  expect(report).toContain('port = 8333');
+  expect(report).not.toContain('# default');
+});
+
+describe('the last line of a check', () => {
+  const lastLine = (variables: Record<string, string>) => {
+    const loaded = loadConfig(['--check', '--from-env'], variables);
+    return loaded.command === 'check' && loaded.report.trimEnd().split('\n').at(-1);
+  };
+  const many = Object.fromEntries(Array.from('abcdefg', (name) => [`LD_ENV_${name}`, `sdk-${name}`]));
+
+  test.each<[string, Record<string, string>, string]>([
+    ['one environment', { LD_ENV_a: 'sdk-a' }, '# OK: 1 environment (a); no store; no warnings'],
+    [
+      'stores and warnings',
+      { LD_ENV_a: 'sdk-a', LD_ENV_b: 'sdk-b', LD_PREFIX_b: 'b', LD_X: '1', USE_REDIS: '1', USE_CONSUL: '1' },
+      '# OK: 2 environments (a, b); stores redis, consul; 1 warning',
+    ],
+    ['many environments', many, '# OK: 7 environments (a, b, c, d, e and 2 more); no store; no warnings'],
+    [
+      'environments from LaunchDarkly',
+      { AUTO_CONFIG_KEY: 'rel-1' },
+      '# OK: environments from AUTO_CONFIG_KEY; no store; no warnings',
+    ],
+  ])('sums up %s', (_, variables, expected) => expect(lastLine(variables)).toBe(expected));
+
+  test('is a comment: the whole is still a valid file', () => {
+    const { report } = check();
+    const text = report.replace('rediss://…@', 'rediss://').replace('http://…@', 'http://');
+    expect(parseConfig({}, { path: 'printed.conf', text }).config.port).toBe(8333);
+  });
 });
 
 test('no secret is printed', () => {
