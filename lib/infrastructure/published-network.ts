@@ -3,7 +3,8 @@ import type * as ec2 from 'aws-cdk-lib/aws-ec2';
 import { SubnetType } from 'aws-cdk-lib/aws-ec2';
 import { StringListParameter, StringParameter } from 'aws-cdk-lib/aws-ssm';
 import type { Construct } from 'constructs';
-import { existingVpc, FUNCTION_ZONES, type RelayNetwork } from './relay-network.ts';
+import { FUNCTION_ZONES } from './regions.ts';
+import { existingVpc, type RelayNetwork } from './relay-network.ts';
 import type { Network } from './stage.ts';
 
 /** The names of its SSM parameters, in the relay's region. */

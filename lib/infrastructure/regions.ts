@@ -110,6 +110,9 @@ const ZONE_LETTERS: Readonly<Record<string, string>> = {
   'us-west-1': 'ac',
 };
 
+/** Of how many zones of a new VPC functions use the subnets. */
+export const FUNCTION_ZONES = 2;
+
 /** Names of a region's availability zones: three wherever a region has three. */
 export function defaultZones(region: string): string[] {
   return [...(ZONE_LETTERS[region] ?? 'abc')].map((letter) => region + letter);

@@ -2,12 +2,10 @@ import { CfnElement, RemovalPolicy, Validations } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import { LogGroup, type RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { Construct } from 'constructs';
+import { FUNCTION_ZONES } from './regions.ts';
 import type { Network } from './stage.ts';
 import type { ExistingVpc } from './stage-settings.ts';
 import { zoneLetter, zoneSubnets } from './zone-subnets.ts';
-
-/** Of how many zones of a new VPC functions use the subnets. */
-export const FUNCTION_ZONES = 2;
 
 export interface RelayNetworkProps {
   readonly network: Network;

@@ -1,5 +1,5 @@
 /** What AWS makes of an update that the templates alone do not show: parts of a resource that are refused, or that stay. */
-import { FUNCTION_ZONES } from './relay-network.ts';
+import { FUNCTION_ZONES } from './regions.ts';
 import { type StackTemplate, type Template, type TemplateResource, textOf } from './template.ts';
 import type { UpdateProblem } from './update-problem.ts';
 
