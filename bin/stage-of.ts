@@ -1,12 +1,29 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { parseStage, type Stage, stages, UnknownStage } from '../lib/infrastructure/stages.ts';
+import { existsSync, readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { inClone } from '../lib/command-text.ts';
+import { parseStage, type Stage, type StageSettings, stages, UnknownStage } from '../lib/infrastructure/stages.ts';
 
-/** The context in `cdk.json`: the CDK's feature flags, and `stages`, which overrides the stage files. */
+/** The stage files: only a clone has some that are its own. The package has those of the examples, which nobody deploys from it. */
+export const stageFiles: Readonly<Record<string, StageSettings>> = inClone ? stages : {};
+
+/** Where stages are written, as the end of an advice. */
+export const STAGES_ARE = inClone
+  ? 'the stage file in lib/infrastructure/stages'
+  : '"stages" in the context of cdk.json';
+
+/**
+ * The context in `cdk.json`: the CDK's feature flags, and `stages`, which overrides the stage files. It is that of the clone; the installed
+ * package reads the one in the current directory, as the CDK's command line does.
+ */
 export function cdkContext(): Readonly<Record<string, unknown>> {
-  const file = join(import.meta.dirname, '../cdk.json');
-  const { context = {} } = JSON.parse(readFileSync(file, 'utf8')) as { context?: Record<string, unknown> };
-  return context;
+  const file = inClone ? join(import.meta.dirname, '../cdk.json') : resolve('cdk.json');
+  if (!existsSync(file)) return {};
+  try {
+    const { context = {} } = JSON.parse(readFileSync(file, 'utf8')) as { context?: Record<string, unknown> };
+    return context;
+  } catch (error) {
+    throw new Error(`${file} cannot be read: ${(error as Error).message}`, { cause: error });
+  }
 }
 
 /** The arguments of a command do not name a stage: a usage error. */
@@ -20,10 +37,13 @@ export class UnknownStageArgument extends Error {
  */
 export function stageOf(name: string, known?: Readonly<Record<string, unknown>>): Stage {
   try {
-    return known === undefined ? parseStage(name, stages, cdkContext().stages) : parseStage(name, known);
+    return known === undefined ? parseStage(name, stageFiles, cdkContext().stages) : parseStage(name, known);
   } catch (error) {
     if (!(error instanceof UnknownStage)) throw error;
-    const what = `stage ${JSON.stringify(name)} is unknown: expected ${error.known.join(' or ')}`;
-    throw new UnknownStageArgument(what, { cause: error });
+    const expected =
+      error.known.length > 0
+        ? `expected ${error.known.join(' or ')}`
+        : 'cdk.json in this directory has no "stages" in its context; for a CDK app of your own pass --app cdk.out';
+    throw new UnknownStageArgument(`stage ${JSON.stringify(name)} is unknown: ${expected}`, { cause: error });
   }
 }

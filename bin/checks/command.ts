@@ -1,3 +1,4 @@
+import { describeFailure } from '../cli/usage.ts';
 import { UnknownStageArgument } from '../stage-of.ts';
 
 /** The arguments of a command are wrong: its usage is printed. */
@@ -20,7 +21,7 @@ export async function runCommand(usage: string, run: () => Promise<number>): Pro
       error instanceof UsageError ||
       error instanceof UnknownStageArgument ||
       /^ERR_PARSE_ARGS_/.test((error as NodeJS.ErrnoException).code ?? '');
-    process.stderr.write(isUsage ? `${error.message}\n\n${usage}` : `The program failed: ${error.stack}\n`);
+    process.stderr.write(isUsage ? `${error.message}\n\n${usage}` : `The program failed: ${describeFailure(error)}\n`);
     return isUsage ? 2 : 1;
   });
   // A pipe may take its time.

@@ -70,7 +70,7 @@ function markOf(state: State, { colour }: Paper): string {
 /** A command stays in one line, so that it can be copied. */
 function adviceOf(advice: string | undefined, paper: Paper): string {
   if (advice === undefined) return '';
-  return `    → ${/^(aws|npm|npx) /.test(advice) ? `${printable(advice)}\n` : indented(advice, 6, paper)}`;
+  return `    → ${/^(aws|edge-flag-relay|npm|npx) /.test(advice) ? `${printable(advice)}\n` : indented(advice, 6, paper)}`;
 }
 
 /** Wrapped between words, the first line without its indentation. */

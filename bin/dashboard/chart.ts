@@ -1,7 +1,7 @@
 import { type EChartsOption, init, type LineSeriesOption, type YAXisComponentOption } from 'echarts';
+import type { Axis, WidgetProperties } from './body.ts';
 import type { Line } from './lines.ts';
 import { MINUTES } from './sample.ts';
-import type { Axis, WidgetProperties } from './template.ts';
 
 export const COLOURS = [
   '#1f77b4',

@@ -1,6 +1,6 @@
+import type { WidgetProperties } from './body.ts';
 import { compute } from './expression.ts';
 import { dimensionValues, MINUTES, type SampleMetric, type Series, sampleSeries } from './sample.ts';
-import type { WidgetProperties } from './template.ts';
 
 /** One line of a chart. */
 export interface Line {

@@ -1,6 +1,6 @@
+import type { DashboardBody, Widget } from './body.ts';
 import { COLOURS, chartOf, escapeHtml, short, sparklineOf } from './chart.ts';
 import { type Line, linesOf } from './lines.ts';
-import type { DashboardBody, Widget } from './template.ts';
 
 /** CloudWatch's unit of width and height, in pixels, less the gap. */
 const COLUMN = 60;

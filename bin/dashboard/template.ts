@@ -9,43 +9,8 @@ import { Topic } from 'aws-cdk-lib/aws-sns';
 import { FlagTable } from '../../lib/infrastructure/flag-table.ts';
 import { ObservabilityStack } from '../../lib/infrastructure/observability/observability-stack.ts';
 import type { Stage } from '../../lib/infrastructure/stages.ts';
-
-/** CloudWatch: "Dashboard body structure and syntax". */
-export interface DashboardBody {
-  readonly widgets: readonly Widget[];
-}
-
-export interface Widget {
-  readonly type: string;
-  readonly x: number;
-  readonly y: number;
-  readonly width: number;
-  readonly height: number;
-  readonly properties: WidgetProperties;
-}
-
-export interface WidgetProperties {
-  readonly title?: string;
-  readonly markdown?: string;
-  readonly view?: string;
-  readonly region?: string;
-  /** A range of its own: `-P30D`. */
-  readonly start?: string;
-  readonly stacked?: boolean;
-  readonly metrics?: readonly (readonly unknown[])[];
-  readonly annotations?: { readonly horizontal?: readonly { readonly value: number; readonly label?: string }[] };
-  readonly yAxis?: { readonly left?: Axis; readonly right?: Axis };
-  readonly alarms?: readonly string[];
-  readonly query?: string;
-}
-
-export interface Axis {
-  readonly label?: string;
-  readonly min?: number;
-  readonly max?: number;
-}
-
-type Resource = { readonly Type: string; readonly Properties: Readonly<Record<string, unknown>> };
+import type { TemplateResource } from '../../lib/infrastructure/template.ts';
+import { type DashboardBody, dashboardsIn } from './body.ts';
 
 /** Synthesises the observability stack, with placeholders for values that only a deployed relay has. */
 export function dashboardOf(stage: Stage): DashboardBody {
@@ -95,25 +60,10 @@ export function dashboardOf(stage: Stage): DashboardBody {
             },
     });
     const { Resources } = app.synth().getStackArtifact(stack.artifactId).template as {
-      Resources: Record<string, Resource>;
+      Resources: Record<string, TemplateResource>;
     };
-    const [dashboard] = Object.values(Resources).filter(({ Type }) => Type === 'AWS::CloudWatch::Dashboard');
-    return JSON.parse(
-      textOf(dashboard?.Properties.DashboardBody, Resources)
-        .replaceAll('AWS::Region', region)
-        .replaceAll('AWS::Partition', 'aws'),
-    );
+    return dashboardsIn(Resources, region)[0]!;
   } finally {
     rmSync(outdir, { recursive: true, force: true });
   }
-}
-
-/** Resolves a template string; a reference becomes the name of its resource. */
-function textOf(value: unknown, resources: Readonly<Record<string, Resource>>): string {
-  if (typeof value === 'string') return value;
-  const { 'Fn::Join': join, 'Fn::GetAtt': attribute, Ref: ref } = value as Record<string, unknown>;
-  if (Array.isArray(join)) return (join[1] as unknown[]).map((part) => textOf(part, resources)).join(String(join[0]));
-  const id = Array.isArray(attribute) ? attribute[0] : ref;
-  const { AlarmName, Name } = resources[String(id)]?.Properties ?? {};
-  return String(AlarmName ?? Name ?? id);
 }

@@ -1,3 +1,4 @@
+import { commandText } from '../../lib/command-text.ts';
 import { holdsKey } from '../../relay-task/common/secrets.ts';
 import { durationFrom } from '../../relay-task/common/setting-values.ts';
 import {
@@ -6,6 +7,7 @@ import {
   type SsmParameterName,
   ssmParameters,
 } from '../../relay-task/environments/ssm-parameters.ts';
+import { describeUnknown } from '../cli/usage.ts';
 
 interface KeysOptions {
   readonly region?: string;
@@ -28,10 +30,10 @@ const names = Object.keys(ssmParameters).filter((name) => name !== 'revoked');
 
 export const usage = `Manages environments' keys and settings in SSM Parameter Store.
 
-  npm run keys -- list <stage> [--ends]
-  npm run keys -- put <stage> <environment> <what> [--kms-key <id>]
-  npm run keys -- rotate <stage> <environment> [--grace 24h] [--kms-key <id>]
-  npm run keys -- revoke <stage> <environment> <what>
+  ${commandText('keys', 'list <stage> [--ends]')}
+  ${commandText('keys', 'put <stage> <environment> <what> [--kms-key <id>]')}
+  ${commandText('keys', 'rotate <stage> <environment> [--grace 24h] [--kms-key <id>]')}
+  ${commandText('keys', 'revoke <stage> <environment> <what>')}
 
 <what> of put:    ${wrap(names)}
 <what> of revoke: ${revocable.join(', ')}
@@ -67,6 +69,8 @@ const optionsOf: Record<string, readonly string[]> = {
   revoke: [],
 };
 
+const verbs = Object.keys(optionsOf);
+
 const leaked =
   'An argument looks like a key. Arguments stay in the shell’s history and are visible to everyone on the machine. ' +
   'Leave the value out: you will be prompted, or pipe it in. Treat this key as compromised and reset it in LaunchDarkly.';
@@ -87,7 +91,7 @@ export function parseArguments(
       const value = inline ?? args[++index];
       if (value) options.set(name, value);
       else problems.push(`${name} needs a value`);
-    } else problems.push(`Unknown option ${name}`);
+    } else problems.push(describeUnknown('option', name, [...withValue, ...switches]));
   }
   if (options.has('--help') || options.has('-h') || args.length === 0) return 'help';
 
@@ -95,7 +99,7 @@ export function parseArguments(
   const allowed = optionsOf[verb];
   if (allowed === undefined)
     return {
-      problems: [`${verb ? `Unknown command ${verb}` : 'No command given'}. Commands: list, put, rotate, revoke`],
+      problems: [verb ? describeUnknown('command', verb, verbs) : `No command given. Commands: ${verbs.join(', ')}`],
     };
   for (const name of options.keys()) {
     if (!['--region', '--endpoint', '--yes', ...allowed].includes(name))

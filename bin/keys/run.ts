@@ -1,4 +1,5 @@
 import { environmentsPath } from '../../relay-task/environments/ssm-parameters.ts';
+import { usageLine } from '../cli/usage.ts';
 import { type KeysCommand, parseArguments, usage } from './arguments.ts';
 import { list, put, Refused, revoke, rotate } from './commands.ts';
 import { describeAwsError, type KeyStore, kmsKeyOf, openKeyStore, otherRegionsOf, regionOf } from './store.ts';
@@ -52,6 +53,6 @@ function perform(command: KeysCommand, store: KeyStore, terminal: Terminal): Pro
 
 function misunderstood(problems: readonly string[], { say }: Terminal): number {
   for (const problem of problems) say(`${problem}\n`);
-  say('Usage: npm run keys -- --help\n');
+  say(usageLine('keys'));
   return 2;
 }

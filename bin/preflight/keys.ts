@@ -1,3 +1,4 @@
+import { commandText } from '../../lib/command-text.ts';
 import type { Stage } from '../../lib/infrastructure/stages.ts';
 import { ssmParameters } from '../../relay-task/environments/ssm-parameters.ts';
 import type { EnvironmentDescription } from '../../relay-task/ports.ts';
@@ -13,7 +14,7 @@ export function keyChecks(stage: Stage, region: string, view: RelayView): Check[
   const checks: Check[] = [];
   const command = (verb: string, rest: string) => {
     const elsewhere = region === stage.homeRegion ? '' : ` --region ${region}`;
-    return `npm run keys -- ${verb} ${stage.name} ${rest}${elsewhere}`;
+    return commandText('keys', `${verb} ${stage.name} ${rest}${elsewhere}`);
   };
   for (const name of stage.environments) {
     if (!descriptions.some(({ id }) => id === name)) {

@@ -4,6 +4,7 @@ import {
   type ParameterStringFilter,
   type SSMClient,
 } from '@aws-sdk/client-ssm';
+import { commandText } from '../../lib/command-text.ts';
 import type { Stage } from '../../lib/infrastructure/stages.ts';
 import { environmentsPath } from '../../relay-task/environments/ssm-parameters.ts';
 import type { Aws } from '../aws/ask.ts';
@@ -84,7 +85,7 @@ export function environmentKeyChecks({ name, relay }: Stage, open: OpenAws, regi
       for (const { Name = '', KeyId } of await describeParameters(open.ssm(region), ParameterFilters)) {
         const problem = await keyProblem(open.aws, region, { key: KeyId, allowed: relay.encryptionKeys[region] });
         const below = Name.slice(path.length + 1);
-        const advice = 'put it again with npm run keys, which takes the key of the stage file';
+        const advice = `put it again with ${commandText('keys')}, which takes the key of the stage file`;
         if (problem !== undefined) checks.push(bad('key', below, `${below} ${problem}`, advice));
       }
       return checks;

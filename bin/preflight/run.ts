@@ -9,7 +9,8 @@ import { type OpenAws, type OpenAwsOptions, openAws } from '../aws/open.ts';
 import { signIn } from '../aws/sign-in.ts';
 import { bad, type Check, countOf, good, inTurns, jsonOf, note, unknown } from '../checks/check.ts';
 import { type Paper, sentencesOf } from '../checks/print.ts';
-import { cdkContext, stageOf, UnknownStageArgument } from '../stage-of.ts';
+import { describeFailure } from '../cli/usage.ts';
+import { cdkContext, STAGES_ARE, stageOf, UnknownStageArgument } from '../stage-of.ts';
 import { certificateChecks } from './certificates.ts';
 import { differenceChecks, keyChecks } from './keys.ts';
 import type { LookedAt } from './looked-at.ts';
@@ -74,7 +75,7 @@ function readStage({ stage, stages }: PreflightOptions, tell: Tell): Stage | und
     return parsed;
   } catch (error) {
     if (error instanceof UnknownStageArgument) throw error;
-    tell([bad('stage', stage, (error as Error).message, 'correct the stage file in lib/infrastructure/stages')]);
+    tell([bad('stage', stage, (error as Error).message, `correct ${STAGES_ARE}`)]);
     return undefined;
   }
 }
@@ -156,7 +157,7 @@ async function synthesised(
     // The CDK takes a second to load, and an invalid stage should fail at once.
     return (synthesise ?? (await import('./templates.ts')).synthesise)(stage);
   } catch (error) {
-    tell([bad('synthesis', stage.name, `the stage cannot be synthesised: ${(error as Error).message}`)]);
+    tell([bad('synthesis', stage.name, `the stage cannot be synthesised: ${describeFailure(error)}`)]);
     return undefined;
   }
 }

@@ -1,5 +1,7 @@
 import { MOST_PREVIEW_HOURS, PREVIEW_HOURS } from '../../lambda/edge-router/preview-token.ts';
+import { commandText } from '../../lib/command-text.ts';
 import { durationFrom } from '../../relay-task/common/setting-values.ts';
+import { describeUnknown } from '../cli/usage.ts';
 
 export type PreviewCommand =
   | { readonly verb: 'new-key'; readonly file: string }
@@ -19,8 +21,8 @@ export type PreviewCommand =
 
 export const usage = `Makes links by which testers see values of flags of their choice.
 
-  npm run preview -- new-key <file>
-  npm run preview -- link <stage> <flag>=<value>... --site <address> --key <file> [--for 2h] [--to /path]
+  ${commandText('preview', 'new-key <file>')}
+  ${commandText('preview', 'link <stage> <flag>=<value>... --site <address> --key <file> [--for 2h] [--to /path]')}
 
 new-key writes a new private key to <file>, and prints the public key for edge.preview.publicKeys of the stage file.
 link prints a link. A browser that opens it gets these values; <value> is read as JSON if it is valid JSON, otherwise as text.
@@ -53,7 +55,7 @@ export function parseArguments(
       const value = inline ?? args[++index];
       if (value) options.set(name, value);
       else problems.push(`${name} needs a value`);
-    } else problems.push(`Unknown option ${name}`);
+    } else problems.push(describeUnknown('option', name, [...withValue, '--help']));
   }
   const [verb, ...rest] = words;
   if (verb === undefined) return problems.length > 0 ? { problems } : 'help';
@@ -64,7 +66,7 @@ export function parseArguments(
     for (const name of options.keys()) problems.push(`${name} does not apply to new-key`);
     return problems.length > 0 || file === undefined ? { problems } : { verb, file };
   }
-  if (verb !== 'link') return { problems: [`Unknown command ${verb}. Commands: new-key, link`] };
+  if (verb !== 'link') return { problems: [describeUnknown('command', verb, ['new-key', 'link'])] };
   return parseLink(rest, options, problems);
 }
 

@@ -1,6 +1,8 @@
 import { createPrivateKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { PREVIEW_PATH, unsignedPreview } from '../../lambda/edge-router/preview-token.ts';
+import { commandText } from '../../lib/command-text.ts';
+import { usageLine } from '../cli/usage.ts';
 import { readValue, type Terminal } from '../keys/terminal.ts';
 import { type PreviewCommand, parseArguments, usage } from './arguments.ts';
 
@@ -13,7 +15,7 @@ export async function runPreview(args: readonly string[], terminal: Terminal): P
   }
   if ('problems' in command) {
     for (const problem of command.problems) terminal.say(`${problem}\n`);
-    terminal.say('Usage: npm run preview -- --help\n');
+    terminal.say(usageLine('preview'));
     return 2;
   }
   try {
@@ -52,5 +54,5 @@ function privateKeyOf(text: string, from: string): KeyObject {
   } catch {}
   if (key?.asymmetricKeyType === 'ed25519') return key;
   const where = from === '-' ? 'Standard input' : from;
-  throw new Error(`${where} holds no private key of \`npm run preview -- new-key\` (Ed25519, PEM)`);
+  throw new Error(`${where} holds no private key of \`${commandText('preview', 'new-key')}\` (Ed25519, PEM)`);
 }

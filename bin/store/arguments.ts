@@ -1,4 +1,5 @@
-import { parseArgs } from 'node:util';
+import { commandText } from '../../lib/command-text.ts';
+import { describeUnknown, parseOptions } from '../cli/usage.ts';
 
 export type Env = Readonly<Record<string, string | undefined>>;
 
@@ -24,9 +25,9 @@ export interface StoreCommand {
 
 export const usage = `Inspects an environment's data in the flag table.
 
-  npm run store -- show           writer, revision, sizes, counts, Big Segments, drift
-  npm run store -- verify         compare LaunchDarkly's layout with the snapshot, item by item
-  npm run store -- drop-snapshot  remove the snapshot; keep LaunchDarkly's layout
+  ${commandText('store', 'show')}           writer, revision, sizes, counts, Big Segments, drift
+  ${commandText('store', 'verify')}         compare LaunchDarkly's layout with the snapshot, item by item
+  ${commandText('store', 'drop-snapshot')}  remove the snapshot; keep LaunchDarkly's layout
 
   --table <name>        default: DYNAMODB_TABLE
   --prefix <prefix>     the environment's key prefix; '' for none
@@ -60,7 +61,8 @@ export function parseArguments(
   const problems: string[] = [];
   const [word = '', ...more] = positionals;
   const verb = verbs.find((one) => one === word);
-  if (!verb) problems.push(`${word ? `Unknown command ${word}` : 'No command given'}. Commands: ${verbs.join(', ')}`);
+  if (!verb)
+    problems.push(word ? describeUnknown('command', word, verbs) : `No command given. Commands: ${verbs.join(', ')}`);
   if (more.length > 0)
     problems.push(`Unexpected argument "${more.join(' ')}". Use --prefix to choose the environment.`);
   if (values.prefix !== undefined && values.environment !== undefined) {
@@ -78,7 +80,7 @@ export function parseArguments(
 function parse(args: readonly string[]) {
   const text = { type: 'string' } as const;
   const flag = { type: 'boolean' } as const;
-  return parseArgs({
+  return parseOptions({
     args: [...args],
     allowPositionals: true,
     options: {

@@ -7,6 +7,7 @@ import { type Condition, equal } from '../../relay-task/store/conditions.ts';
 import { createDynamoDBClient, createTable, keyOf, type Table } from '../../relay-task/store/dynamodb-client.ts';
 import { defaultTimings } from '../../relay-task/store/timings.ts';
 import { regionIn } from '../aws/region.ts';
+import { usageLine } from '../cli/usage.ts';
 import { describeAwsError } from '../keys/store.ts';
 import { tableOf } from '../keys/table.ts';
 import { confirm, Declined, type Terminal } from '../keys/terminal.ts';
@@ -48,7 +49,7 @@ export async function runStore(args: readonly string[], run: StoreRun): Promise<
   }
   if ('problems' in command) {
     for (const problem of command.problems) terminal.say(`${problem}\n`);
-    terminal.say('Usage: npm run store -- --help\n');
+    terminal.say(usageLine('store'));
     return 2;
   }
   const { endpoint } = command;

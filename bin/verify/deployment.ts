@@ -1,4 +1,5 @@
 /** What CloudFormation knows of a deployed stage: the basis of all other questions. */
+import { commandText } from '../../lib/command-text.ts';
 import type { Stage } from '../../lib/infrastructure/stages.ts';
 import type { Aws } from '../aws/ask.ts';
 import { explainAwsError } from '../aws/explain.ts';
@@ -95,7 +96,7 @@ function stateCheck(stage: Stage, stack: DeployedStack): Check {
       'stack',
       short,
       `${status}${reason ? ` (${reason})` : ''}${undone}`,
-      `npm run preflight -- ${stage.name}`,
+      commandText('preflight', stage.name),
     );
   }
   if (stage.protected && !isProtected) {

@@ -4,7 +4,8 @@ import { type OpenAws, type OpenAwsOptions, openAws } from '../aws/open.ts';
 import { signIn } from '../aws/sign-in.ts';
 import { bad, type Check, countOf, jsonOf } from '../checks/check.ts';
 import { type Paper, tableOf } from '../checks/print.ts';
-import { stageOf, UnknownStageArgument } from '../stage-of.ts';
+import { describeFailure } from '../cli/usage.ts';
+import { STAGES_ARE, stageOf, UnknownStageArgument } from '../stage-of.ts';
 import { leftChecks, stackChecks, type WantedPlace } from './deployment.ts';
 import { edgeChecks } from './edge.ts';
 import { serviceChecks, streamChecks, targetChecks } from './relays.ts';
@@ -60,7 +61,7 @@ export async function runVerify(options: VerifyOptions, { out, say }: Output): P
     wanted = (options.synthesise ?? (await import('../preflight/templates.ts')).synthesise)(stage);
   } catch (error) {
     if (error instanceof UnknownStageArgument) throw error;
-    return tell([bad('stage', name, (error as Error).message, 'correct the stage file in lib/infrastructure/stages')]);
+    return tell([bad('stage', name, describeFailure(error), `correct ${STAGES_ARE}`)]);
   }
   const until = now() + waitMs;
   for (;;) {

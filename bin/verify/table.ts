@@ -5,6 +5,7 @@ import {
   ResourceNotFoundException,
 } from '@aws-sdk/client-dynamodb';
 import { GetParametersCommand, type SSMClient } from '@aws-sdk/client-ssm';
+import { commandText } from '../../lib/command-text.ts';
 import { type Attributes, decodeHead, initedKey, namespaces, tableSchema } from '../../lib/flag-table/index.ts';
 import type { Stage } from '../../lib/infrastructure/stages.ts';
 import { environmentsPath } from '../../relay-task/environments/ssm-parameters.ts';
@@ -44,7 +45,7 @@ export async function tableChecks(stage: Stage, { dynamoDB }: TableAccess): Prom
     },
     (region, error) =>
       error instanceof ResourceNotFoundException
-        ? bad('table', region, `${tableName} does not exist`, `npm run preflight -- ${stage.name}`)
+        ? bad('table', region, `${tableName} does not exist`, commandText('preflight', stage.name))
         : unknown('table', region, `${tableName} cannot be described`, explainAwsError(error, region)),
   );
 }
@@ -117,7 +118,7 @@ async function flagCheck(
     get(marker.namespace, marker.key),
     get(namespaces(prefix).snapshot, 'head'),
   ]);
-  const advice = `npm run store -- show --table ${TableName} --prefix ${prefix} --region ${region}`;
+  const advice = commandText('store', `show --table ${TableName} --prefix ${prefix} --region ${region}`);
   if (!inited) return bad('flags', region, `${name}: the flags have not arrived (prefix ${prefix})`, advice);
   const head = item && decodeHead(item);
   if (head === undefined || 'problem' in head) {

@@ -1,3 +1,4 @@
+import { commandText } from '../command-text.ts';
 import { edgeProblems } from './check-edge.ts';
 import { checkNames } from './check-names.ts';
 import { certifies } from './hosted-zone.ts';
@@ -243,7 +244,7 @@ function checkVariables(stage: Stage, problems: Problems): void {
       const managed = whyManaged(name, stage);
       if (managed !== undefined) problems.say(at, `${at} is set by the app: ${managed}`);
       else if (/^LD_(ENV|MOBILE_KEY)_/.test(name))
-        problems.say(at, `${at}: store keys in SSM with npm run keys -- put`);
+        problems.say(at, `${at}: store keys in SSM with ${commandText('keys', 'put')}`);
       else if (group === 'variables' && /(PASSWORD|TOKEN|SECRET|_KEY)$/.test(name)) {
         problems.say(at, `${at} is a secret: store it in SSM and put the parameter name in relay.secrets`);
       } else if (group === 'secrets' && Object.hasOwn(relay.variables, name)) {

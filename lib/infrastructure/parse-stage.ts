@@ -1,5 +1,6 @@
 import { inLines } from '../../lambda/edge-router/check-config.ts';
 import { holdsKey } from '../../relay-task/common/secrets.ts';
+import { commandText } from '../command-text.ts';
 import { checkStage } from './check-stage.ts';
 import { certifies } from './hosted-zone.ts';
 import { defaultZones } from './regions.ts';
@@ -17,7 +18,7 @@ export function readStage(name: string, raw: unknown): Stage {
   const problems = new Problems();
   for (const [at, text] of textsIn(raw)) {
     if (holdsKey(text))
-      problems.say(at, `${at || 'a name'} contains a key: store keys in SSM with npm run keys -- put`);
+      problems.say(at, `${at || 'a name'} contains a key: store keys in SSM with ${commandText('keys', 'put')}`);
   }
   const wrong = describeStageName(name);
   if (wrong !== undefined) problems.say('stage', `its name ${wrong}`);

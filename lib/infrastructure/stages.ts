@@ -17,7 +17,9 @@ export class UnknownStage extends Error {
   readonly known: readonly string[];
 
   constructor(stage: unknown, known: readonly string[]) {
-    super(`stage ${JSON.stringify(stage)} is unknown: use -c stage=${known.join(' or ')}`);
+    const use =
+      known.length > 0 ? `use -c stage=${known.join(' or ')}` : 'there are no stages in the context of cdk.json';
+    super(`stage ${JSON.stringify(stage)} is unknown: ${use}`);
     this.known = known;
   }
 }

@@ -4,13 +4,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { JSDOM } from 'jsdom';
+import type { DashboardBody } from '../../bin/dashboard/body.ts';
 import { chartOf, short } from '../../bin/dashboard/chart.ts';
 import { compute } from '../../bin/dashboard/expression.ts';
 import { linesOf } from '../../bin/dashboard/lines.ts';
 import { pageOf } from '../../bin/dashboard/page.ts';
 import { runDashboard } from '../../bin/dashboard/run.ts';
 import { MINUTES, sampleSeries } from '../../bin/dashboard/sample.ts';
-import { type DashboardBody, dashboardOf } from '../../bin/dashboard/template.ts';
+import { dashboardOf } from '../../bin/dashboard/template.ts';
 import { readStage } from '../../lib/infrastructure/parse-stage.ts';
 import { full } from '../support/synthesise.ts';
 
@@ -222,7 +223,7 @@ describe('npm run dashboard', () => {
     const command = ['--import', 'tsx', 'bin/dashboard.ts', '--wrong'];
     await expect(promisify(execFile)(process.execPath, command, { cwd: root })).rejects.toMatchObject({
       code: 2,
-      stderr: expect.stringContaining("Unknown option '--wrong'"),
+      stderr: expect.stringContaining('Unknown option --wrong: expected one of --out, --app, --help'),
     });
   });
 

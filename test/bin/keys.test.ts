@@ -155,9 +155,9 @@ test.each([
   ['revoke dev production prefix', /<what> must be one of sdk-key, previous-sdk-key, mobile-key/],
   ['rotate dev production --grace 24', /--grace must be a duration/],
   ['rotate dev production --ends', /--ends does not apply to rotate/],
-  ['list dev --frobnicate', /Unknown option --frobnicate/],
+  ['list dev --frobnicate', /Unknown option --frobnicate: expected one of --region, /],
   ['list', /<stage> is required/],
-  ['delete dev', /Unknown command delete/],
+  ['delete dev', /Unknown command delete: expected one of list, put, rotate, revoke/],
 ])('npm run keys -- %s is a usage error: exits with 2, without a request to AWS', async (args, message) => {
   const terminal = pipeOf(second);
   expect(await keys(args, terminal)).toBe(2);

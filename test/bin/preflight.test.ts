@@ -440,7 +440,7 @@ describe('preflight without --offline', () => {
 test.each([
   ['without a stage', [], 2, /^expected one stage/],
   ['with an address that is none', ['dev', '--base-uri', 'x'], 2, /^--base-uri x is invalid: expected a URL/],
-  ['with an unknown option', ['dev', '--frobnicate'], 2, /Unknown option '--frobnicate'/],
+  ['with an unknown option', ['dev', '--frobnicate'], 2, /^Unknown option --frobnicate: expected one of --offline, /],
   ['for an unknown stage', ['nope', '--json'], 2, /^stage "nope" is unknown: expected dev or prod\n\nFinds what/],
   ['without credentials', ['dev'], 1, /✗ not signed in to AWS\n {4}→ No AWS credentials found: sign in/],
 ])('npm run preflight %s prints the error and exits with its code @heavy', async (_, args, expected, message) => {

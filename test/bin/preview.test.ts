@@ -92,10 +92,13 @@ test.each([
     ['link', 'prod', 'a=b', '--site', 'https://a.example', '--key', file, '--for', '2000h'],
     '--for must be at most 720h: no site accepts longer',
   ],
-  [['link', 'prod', 'a=b', '--sight', 'x'], 'Unknown option --sight'],
+  [
+    ['link', 'prod', 'a=b', '--sight', 'x'],
+    'Unknown option --sight: expected one of --site, --key, --for, --to, --help',
+  ],
   [['new-key'], 'new-key needs one argument'],
   [['new-key', 'a', '--for', '1h'], '--for does not apply to new-key'],
-  [['make'], 'Unknown command make. Commands: new-key, link'],
+  [['make'], 'Unknown command make: expected one of new-key, link'],
 ])('%j is refused', async (args, message) => {
   const { exitCode, printed, said } = await run(args);
   expect([exitCode, printed]).toEqual([2, '']);

@@ -289,9 +289,9 @@ describe('npm run store -- drop-snapshot', () => {
 
 describe('npm run store', () => {
   test.each([
-    ['shwo', 'Unknown command shwo. Commands: show, verify, drop-snapshot'],
+    ['shwo', 'Unknown command shwo: did you mean show?'],
     ['show production', 'Unexpected argument "production". Use --prefix to choose the environment.'],
-    ['show --tabel x', "Unknown option '--tabel'"],
+    ['show --tabel x', 'Unknown option --tabel: did you mean --table?'],
     ['show --prefix a --environment b', '--prefix and --environment cannot be combined'],
     ['show --environment live', 'LD_PREFIX_live is not set, so the prefix is unknown. Pass --prefix'],
     ['drop-snapshot --yes', "drop-snapshot requires --prefix <prefix> ('' for none)"],
