@@ -1,3 +1,11 @@
+import { readFileSync } from 'node:fs';
+
+/** The package's own names: in the repository they stand for the sources, in tsconfig.json and here. */
+const { compilerOptions } = JSON.parse(readFileSync(new URL('tsconfig.json', import.meta.url), 'utf8'));
+const moduleNameMapper = Object.fromEntries(
+  Object.entries(compilerOptions.paths).map(([name, [source]]) => [`^${name}$`, `<rootDir>/${source}`]),
+);
+
 /** Jest runs the TypeScript sources through swc as CommonJS; type checking is `npm run typecheck`. */
 export default {
   testMatch: ['<rootDir>/test/**/*.test.ts'],
@@ -11,6 +19,7 @@ export default {
       },
     ],
   },
+  moduleNameMapper,
   // What `cdk synth` and the bundler leave behind holds copies of package.json and of the sources.
   modulePathIgnorePatterns: ['<rootDir>/cdk.out/', '<rootDir>/dist/'],
   // Only against hanging: no test may fail because the machine is slow.

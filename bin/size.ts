@@ -8,7 +8,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Rule } from '../lambda/edge-router/index.ts';
-import { bundleEdge, type EdgeConfigs } from '../lib/infrastructure/edge-bundle.ts';
+import type { EdgeConfigs } from '../lib/infrastructure/edge-bundle.ts';
+import { bundleEdge } from '../lib/infrastructure/edge-size.ts';
 
 /** Bytes, zipped: they keep the download and compilation of a cold start small. */
 const LIMITS = { reader: 14_656, withoutBigSegments: 14_208, router: 18_304, rules: 25_600 } as const;

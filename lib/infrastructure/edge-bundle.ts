@@ -1,12 +1,7 @@
-/// <reference path="./yazl.d.ts" />
-import { readFileSync, writeFileSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { deflateRawSync } from 'node:zlib';
-import { minifySync } from '@swc/core';
-import { buildSync } from 'esbuild';
-import { ZipFile } from 'yazl';
 import { parseReaderConfig, type ReaderConfig, type Settings } from '../../lambda/edge-reader/config.ts';
 import { checkRouterConfig } from '../../lambda/edge-router/check-config.ts';
 import type {
@@ -14,7 +9,9 @@ import type {
   ViewerRequestConfig,
   ViewerResponseConfig,
 } from '../../lambda/edge-router/config.ts';
+import { esbuild, swc } from './bundlers.ts';
 import { FUNCTION_OPTIONS } from './function-bundle.ts';
+import { prebuilt } from './prebuilt.ts';
 
 /** The configuration of each edge function. */
 export interface EdgeConfigs {
@@ -26,7 +23,8 @@ export interface EdgeConfigs {
 
 export type EdgeEntry = keyof EdgeConfigs;
 
-const lambda = join(import.meta.dirname, '../../lambda');
+const root = join(import.meta.dirname, '../..');
+const lambda = join(root, 'lambda');
 const entries: Readonly<Record<EdgeEntry, string>> = {
   reader: join(lambda, 'edge-reader/reader.entry.ts'),
   'viewer-request': join(lambda, 'edge-router/viewer-request.entry.ts'),
@@ -51,10 +49,89 @@ export interface EdgeBundleOptions<E extends EdgeEntry = EdgeEntry> {
  */
 export function buildEdge<E extends EdgeEntry>({ entry, config, outdir, target }: EdgeBundleOptions<E>): string {
   const { bootstrap, ...baked } = parsed(entry, config) as Record<string, unknown>;
-  const { bigSegments } = (baked.reader ?? baked) as Partial<Settings>;
-  const file = build({ entryFile: entries[entry], config: baked, outdir, target, bootstrap, bigSegments });
-  if (bootstrap !== undefined) checkSize(entry, file);
-  return file;
+  const { bigSegments = true } = (baked.reader ?? baked) as Partial<Settings>;
+  const constants = constantsOf({ config: baked, bootstrap, bigSegments });
+  const outfile = join(outdir, 'index.cjs');
+  const file = prebuilt(join('edge', prebuiltName(entry, constants)));
+  if (file === undefined) build({ entryFile: entries[entry], outfile, target, constants });
+  else configure(file, outfile, constants);
+  if (bootstrap !== undefined) checkSize(entry, outfile);
+  return outfile;
+}
+
+/** What the code of edge functions refers to by these names; the values are expressions of JavaScript. */
+interface Constants {
+  readonly __EDGE_CONFIG__: string;
+  readonly __EDGE_BIG_SEGMENTS__: Flag;
+  readonly __EDGE_PARTS__: Flag;
+  /** So that the code for a bootstrap is only there with one. */
+  readonly __EDGE_HAS_BOOTSTRAP__: Flag;
+  readonly __EDGE_BOOTSTRAP__: string;
+  readonly __EDGE_TESTERS__: Flag;
+  readonly __EDGE_EXPOSURES__: Flag;
+}
+
+type Flag = 'true' | 'false';
+
+const flag = (value: boolean): Flag => (value ? 'true' : 'false');
+
+interface Baked {
+  readonly config: unknown;
+  readonly bootstrap?: unknown;
+  /** Whether a reader in it may need them. */
+  readonly bigSegments: boolean;
+}
+
+function constantsOf({ config, bootstrap, bigSegments }: Baked): Constants {
+  const has = (...names: string[]) => flag(names.some((name) => name in Object(config)));
+  return {
+    __EDGE_CONFIG__: literal(config),
+    __EDGE_BIG_SEGMENTS__: flag(bigSegments),
+    __EDGE_PARTS__: has('rules', 'attributes', 'contexts'),
+    __EDGE_HAS_BOOTSTRAP__: flag(bootstrap !== undefined),
+    __EDGE_BOOTSTRAP__: JSON.stringify(literal(bootstrap ?? null)),
+    __EDGE_TESTERS__: has('preview', 'shadow'),
+    __EDGE_EXPOSURES__: flag((config as Partial<ViewerRequestConfig> | null)?.exposures !== undefined),
+  };
+}
+
+/** The flags that leave much code out. A function is prebuilt with each combination of their values; its other constants are written in front of it. */
+const LEAVING_OUT = {
+  reader: [],
+  'viewer-request': ['__EDGE_PARTS__', '__EDGE_TESTERS__', '__EDGE_EXPOSURES__'],
+  'origin-request': [],
+  'viewer-response': [],
+} as const satisfies Record<EdgeEntry, readonly (keyof Constants)[]>;
+
+type Combination = Partial<Record<keyof Constants, string>>;
+
+function prebuiltName(entry: EdgeEntry, values: Combination): string {
+  const on = LEAVING_OUT[entry].filter((name) => values[name] === 'true');
+  return `${[entry, ...on.map((name) => name.replaceAll('_', '').replace('EDGE', '').toLowerCase())].join('-')}.cjs`;
+}
+
+/** Builds every edge function without a configuration, for the published package. */
+export function prebuildEdge(outdir: string): void {
+  for (const entry of Object.keys(entries) as EdgeEntry[]) {
+    const combinations = LEAVING_OUT[entry].reduce<Combination[]>(
+      (all, name) => all.flatMap((one) => [one, { ...one, [name]: 'true' }]),
+      [Object.fromEntries(LEAVING_OUT[entry].map((name) => [name, 'false']))],
+    );
+    for (const constants of combinations) {
+      build({ entryFile: entries[entry], outfile: join(outdir, prebuiltName(entry, constants)), constants });
+    }
+  }
+}
+
+/** Writes a prebuilt function with its constants in front. JSON is parsed when it runs: in a literal, `__proto__` is no property. */
+function configure(file: string, outfile: string, { __EDGE_CONFIG__, ...others }: Constants): void {
+  const constants = { __EDGE_CONFIG__: `JSON.parse(${JSON.stringify(__EDGE_CONFIG__)})`, ...others };
+  const code = readFileSync(file, 'utf8');
+  const declared = Object.entries(constants).flatMap(([name, value]) =>
+    code.includes(name) ? `${name}=${value}` : [],
+  );
+  mkdirSync(dirname(outfile), { recursive: true });
+  writeFileSync(outfile, `"use strict";const ${declared.join(',')};\n${code}`);
 }
 
 /** AWS: "Restrictions on Lambda@Edge", viewer events: pages of different ages say 1 and 50 MB. */
@@ -80,45 +157,48 @@ export interface OwnEdgeBundleOptions {
 }
 
 /** Bundles your own edge function the way `buildEdge` bundles ours. Throws an Error if the config is not literal. */
-export function buildOwnEdge(options: OwnEdgeBundleOptions): string {
-  literal(options.config);
-  return build(options);
-}
-
-interface BuildOptions extends OwnEdgeBundleOptions {
-  readonly bootstrap?: unknown;
-  /** Whether a reader in it may need them. Default true. */
-  readonly bigSegments?: boolean;
-}
-
-function build(options: BuildOptions): string {
-  const { entryFile, config, outdir, target, bootstrap, bigSegments = true } = options;
+export function buildOwnEdge({ entryFile, config, outdir, target }: OwnEdgeBundleOptions): string {
   const outfile = join(outdir, 'index.cjs');
-  buildSync({
+  build({ entryFile, outfile, target, constants: constantsOf({ config, bigSegments: true }) });
+  return outfile;
+}
+
+interface BuildOptions {
+  readonly entryFile: string;
+  readonly outfile: string;
+  readonly target?: 'node20' | 'node22' | undefined;
+  /** Those that are missing stay free variables. */
+  readonly constants: Combination;
+}
+
+function build({ entryFile, outfile, target, constants }: BuildOptions): void {
+  // The published package comes without the second minifier.
+  const published = prebuilt('') !== undefined;
+  esbuild().buildSync({
     entryPoints: [entryFile],
     outfile,
     ...FUNCTION_OPTIONS,
     // By `squeeze` alone: what both do compresses worse.
-    minify: false,
+    minify: published,
     ...(target && { target }),
     mainFields: ['module', 'main'],
-    define: {
-      __EDGE_CONFIG__: literal(config),
-      __EDGE_EXPORTS__: 'exports',
-      __EDGE_BIG_SEGMENTS__: String(bigSegments),
-      __EDGE_PARTS__: String(['rules', 'attributes', 'contexts'].some((name) => name in Object(config))),
-      // A constant, so that the code for a bootstrap is only there with one.
-      __EDGE_HAS_BOOTSTRAP__: String(bootstrap !== undefined),
-      __EDGE_BOOTSTRAP__: JSON.stringify(literal(bootstrap ?? null)),
-      __EDGE_TESTERS__: String(['preview', 'shadow'].some((name) => name in Object(config))),
-      __EDGE_EXPOSURES__: String((config as Partial<ViewerRequestConfig> | null)?.exposures !== undefined),
-    },
+    ...(!published && { alias: sourcesByName() }),
+    define: { ...constants, __EDGE_EXPORTS__: 'exports' },
     // Our classes set every field in their constructors; declaring the fields would only add bytes.
     tsconfigRaw: { compilerOptions: { useDefineForClassFields: false } },
     logOverride: { 'commonjs-variable-in-esm': 'silent' },
   });
-  writeFileSync(outfile, squeeze(requiringOnce(readFileSync(outfile, 'utf8'))));
-  return outfile;
+  if (!published) writeFileSync(outfile, squeeze(requiringOnce(readFileSync(outfile, 'utf8'))));
+}
+
+/** In a clone the package's own names stand for its sources: those that your own function imports. */
+function sourcesByName(): Record<string, string> {
+  const { compilerOptions } = JSON.parse(readFileSync(join(root, 'tsconfig.json'), 'utf8')) as {
+    compilerOptions: { paths: Readonly<Record<string, readonly [string]>> };
+  };
+  return Object.fromEntries(
+    Object.entries(compilerOptions.paths).map(([name, [source]]) => [name, join(root, source)]),
+  );
 }
 
 /** esbuild requires a builtin module once for each of our modules that imports it. */
@@ -136,32 +216,7 @@ function requiringOnce(code: string): string {
 /** esbuild's own minifying leaves functions used once and chains of variables: 4 % of the zip. */
 function squeeze(code: string): string {
   const compress = { toplevel: true, passes: 4, ecma: 2020 } as const;
-  return minifySync(code, { compress, mangle: { toplevel: true }, ecma: 2020, module: false }).code;
-}
-
-export interface EdgeBundle {
-  readonly file: string;
-  readonly minifiedBytes: number;
-  /** What Lambda receives. The same code always gives the same bytes. */
-  readonly zipBytes: number;
-}
-
-/** `buildEdge`, with the bundle's sizes. */
-export async function bundleEdge<E extends EdgeEntry>(options: EdgeBundleOptions<E>): Promise<EdgeBundle> {
-  const file = buildEdge(options);
-  const code = await readFile(file);
-  return { file, minifiedBytes: code.length, zipBytes: (await zipOf(code)).length };
-}
-
-async function zipOf(code: Buffer): Promise<Buffer> {
-  const zip = new ZipFile();
-  // The earliest time that a zip can express, without the extra field that depends on the time zone.
-  const mtime = new Date(1980, 0, 1);
-  zip.addBuffer(code, 'index.cjs', { mtime, mode: 0o100644, compressionLevel: 9, forceDosTimestamp: true });
-  zip.end();
-  const chunks: Buffer[] = [];
-  for await (const chunk of zip.outputStream) chunks.push(chunk);
-  return Buffer.concat(chunks);
+  return swc().minifySync(code, { compress, mangle: { toplevel: true }, ecma: 2020, module: false }).code;
 }
 
 /** Checked here because at the edge nobody would see the error and every cold start would pay for the checks. */

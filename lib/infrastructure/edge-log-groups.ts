@@ -1,14 +1,12 @@
-import { join } from 'node:path';
 import { Aws, CustomResource, Duration, Validations } from 'aws-cdk-lib';
 import { Rule, RuleTargetInput, Schedule } from 'aws-cdk-lib/aws-events';
 import { LambdaFunction } from 'aws-cdk-lib/aws-events-targets';
 import { PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import type { RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { Construct } from 'constructs';
-import { bundledOnce } from './bundle-cache.ts';
 import type { KeysByRegion } from './customer-keys.ts';
 import { edgeLogGroupName } from './edge-flag-function.ts';
-import { buildFunction } from './function-bundle.ts';
+import { bundleDirectory } from './own-bundles.ts';
 import { ownFunction } from './own-function.ts';
 import { EDGE_EXECUTION_REGIONS } from './regions.ts';
 
@@ -23,8 +21,6 @@ export interface EdgeLogGroupsProps {
   readonly encryptionKeys?: KeysByRegion | undefined;
 }
 
-const entryFile = join(import.meta.dirname, '../../lambda/edge-logs/groups.entry.ts');
-
 /**
  * The log groups of edge functions, with a retention, in all regions in which Lambda@Edge runs. Functions create their groups themselves, without
  * a retention; CloudFormation could neither own a group that exists nor create one in a region without a stack. So a custom
@@ -37,7 +33,7 @@ export class EdgeLogGroups extends Construct {
     const names = functionNames.map(edgeLogGroupName);
     const one = ownFunction(this, {
       functionName: `edge-flag-relay-${stage}-edge-logs`,
-      directory: bundledOnce('edge logs', (outdir) => void buildFunction(entryFile, outdir)),
+      directory: bundleDirectory('edge-logs'),
       description: `edge-flag-relay: retention of the edge logs of stage ${stage}`,
       logRetentionDays,
       timeout: Duration.minutes(5),

@@ -1,5 +1,4 @@
 /** Brings exposures from the logs of functions to the relay: a collector in each region with such logs, and a sender beside the relay. */
-import { join } from 'node:path';
 import { Aws, Duration, Stack } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import { type IGrantable, type IPrincipal, PolicyStatement } from 'aws-cdk-lib/aws-iam';
@@ -9,22 +8,15 @@ import { FilterPattern, type ILogGroup, RetentionDays } from 'aws-cdk-lib/aws-lo
 import { LambdaDestination } from 'aws-cdk-lib/aws-logs-destinations';
 import { Construct } from 'constructs';
 import { EXPOSURES_MARK } from '../../lambda/edge-reader/exposures-line.ts';
-import { bundledOnce } from './bundle-cache.ts';
-import { buildFunction } from './function-bundle.ts';
+import { bundleDirectory } from './own-bundles.ts';
 import { mayRunInVpc, ownFunction } from './own-function.ts';
 import { portOf } from './relay-addresses.ts';
 import type { IRelayService } from './relay-base.ts';
 import { checkStageName, environmentsPath } from './relay-contract.ts';
 
-const sources = join(import.meta.dirname, '../../lambda/edge-events');
-
 /** Fixed names: collectors in other regions call the sender by its name. */
 export function exposuresFunctionName(stage: string, which: 'collector' | 'sender'): string {
   return `edge-flag-relay-${stage}-exposures-${which}`;
-}
-
-function directoryOf(which: 'collector' | 'sender'): string {
-  return bundledOnce(`exposures ${which}`, (outdir) => void buildFunction(join(sources, `${which}.entry.ts`), outdir));
 }
 
 export interface ExposureSenderProps {
@@ -70,7 +62,7 @@ export class ExposureSender extends Construct implements ec2.IConnectable, IGran
     else securityGroup.addEgressRule(ec2.Peer.anyIpv4(), port, 'the relay');
     this.function = ownFunction(this, {
       functionName: exposuresFunctionName(stage, 'sender'),
-      directory: directoryOf('sender'),
+      directory: bundleDirectory('exposures-sender'),
       description: `edge-flag-relay: exposures of stage ${stage}, to the relay`,
       logRetentionDays,
       timeout: Duration.seconds(15),
@@ -127,7 +119,7 @@ export class ExposureCollector extends Construct implements IGrantable {
     const senderName = exposuresFunctionName(stage, 'sender');
     this.function = ownFunction(this, {
       functionName: exposuresFunctionName(stage, 'collector'),
-      directory: directoryOf('collector'),
+      directory: bundleDirectory('exposures-collector'),
       description: `edge-flag-relay: exposures of stage ${stage}, from logs`,
       logRetentionDays,
       timeout: Duration.minutes(2),

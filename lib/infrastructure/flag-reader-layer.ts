@@ -2,8 +2,7 @@ import { RemovalPolicy } from 'aws-cdk-lib';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import { StringParameter } from 'aws-cdk-lib/aws-ssm';
 import { Construct } from 'constructs';
-import { bundledOnce } from './bundle-cache.ts';
-import { buildLayer } from './layer-bundle.ts';
+import { bundleDirectory } from './own-bundles.ts';
 import { checkStageName } from './relay-contract.ts';
 
 export interface FlagReaderLayerProps {
@@ -32,7 +31,7 @@ export class FlagReaderLayer extends Construct {
     this.layer = new lambda.LayerVersion(this, 'Layer', {
       ...(layerVersionName !== undefined && { layerVersionName }),
       description: 'LaunchDarkly flags from the flag table',
-      code: lambda.Code.fromAsset(bundledOnce('reader layer', buildLayer)),
+      code: lambda.Code.fromAsset(bundleDirectory('reader-layer')),
       compatibleRuntimes: [lambda.Runtime.NODEJS_22_X, lambda.Runtime.NODEJS_24_X],
       compatibleArchitectures: [lambda.Architecture.ARM_64, lambda.Architecture.X86_64],
       removalPolicy: RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE,

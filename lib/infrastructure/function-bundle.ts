@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { buildSync } from 'esbuild';
+import { esbuild } from './bundlers.ts';
 
 /** esbuild's options for all functions. */
 export const FUNCTION_OPTIONS = {
@@ -15,7 +15,7 @@ export const FUNCTION_OPTIONS = {
 /** Bundles a function of ours, by its module, into `index.cjs`; the Lambda handler is `index.handler`. Returns the file's path. */
 export function buildFunction(entryFile: string, outdir: string, external: readonly string[] = []): string {
   const outfile = join(outdir, 'index.cjs');
-  buildSync({
+  esbuild().buildSync({
     entryPoints: [entryFile],
     outfile,
     external: [...external],

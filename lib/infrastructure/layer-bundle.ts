@@ -1,6 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { buildSync } from 'esbuild';
+import { esbuild } from './bundlers.ts';
 
 /** The package that a Lambda function imports from the layer. */
 export const LAYER_PACKAGE = 'edge-flag-reader';
@@ -38,7 +38,7 @@ export function buildReader(directory: string, details?: PackageDetails): void {
     ['cjs', '.cjs'],
     ['esm', '.mjs'],
   ] as const) {
-    buildSync({
+    esbuild().buildSync({
       entryPoints: entries.map(([, source]) => join(sources, `${source}.ts`)),
       outdir: directory,
       outExtension: { '.js': extension },

@@ -7,6 +7,7 @@ import type { IKey } from 'aws-cdk-lib/aws-kms';
 import { LogGroup, type RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { Construct } from 'constructs';
 import type { IFlagTable } from './flag-table.ts';
+import { prebuilt } from './prebuilt.ts';
 import { RelayAgent, type SecretSource } from './relay-agent.ts';
 import {
   DRAIN_WINDOW_SECONDS,
@@ -40,7 +41,7 @@ export interface RelayTaskDefinitionProps extends Pick<RelayNames, 'family' | 'l
   readonly relay: Omit<Relay, 'agent'>;
   readonly redis?: RelayRedis | undefined;
   readonly agent?: AgentSettings<SecretSource> | undefined;
-  /** @default built from `relay-task/Dockerfile` */
+  /** @default built from the relay's Dockerfile */
   readonly image?: ecs.ContainerImage | undefined;
   /** Variables whose values are secret. */
   readonly secrets: Readonly<Record<string, ecs.Secret>>;
@@ -54,7 +55,12 @@ export interface RelayTaskDefinitionProps extends Pick<RelayNames, 'family' | 'l
 /** The relay's arguments. */
 const COMMAND = ['--from-env'];
 
-const ROOT = join(import.meta.dirname, '../..');
+/** What the image is built from: in a clone the sources, in the published package the built relay. */
+const BUILT_IMAGE = prebuilt('image');
+const IMAGE =
+  BUILT_IMAGE === undefined
+    ? { directory: join(import.meta.dirname, '../..'), file: 'relay-task/Dockerfile' }
+    : { directory: BUILT_IMAGE, file: 'Dockerfile' };
 
 /** One relay: container, settings, permissions and log. */
 export class RelayTaskDefinition extends Construct implements IGrantable {
@@ -91,8 +97,8 @@ export class RelayTaskDefinition extends Construct implements IGrantable {
       containerName: 'relay',
       image:
         props.image ??
-        ecs.ContainerImage.fromAsset(ROOT, {
-          file: 'relay-task/Dockerfile',
+        ecs.ContainerImage.fromAsset(IMAGE.directory, {
+          file: IMAGE.file,
           platform: arm ? Platform.LINUX_ARM64 : Platform.LINUX_AMD64,
           displayName: 'relay',
         }),

@@ -19,7 +19,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type Attributes, encodeHead, type Item, type Key, SNAPSHOT_FORMAT } from '../../lib/flag-table/index.ts';
-import { bundleEdge } from '../../lib/infrastructure/edge-bundle.ts';
+import { bundleEdge } from '../../lib/infrastructure/edge-size.ts';
 import type { Table } from '../../relay-task/store/dynamodb-client.ts';
 import type { Lease } from '../../relay-task/store/lease.ts';
 import { createSnapshotWriter } from '../../relay-task/store/snapshot-writer.ts';

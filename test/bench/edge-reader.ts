@@ -20,7 +20,7 @@ import { join } from 'node:path';
 import { parseArgs, promisify } from 'node:util';
 import { deflateRawSync } from 'node:zlib';
 import { build } from 'esbuild';
-import { bundleEdge } from '../../lib/infrastructure/edge-bundle.ts';
+import { bundleEdge } from '../../lib/infrastructure/edge-size.ts';
 import { item, putOfficial, putSnapshot } from '../lambda/edge-reader/table-writer.ts';
 import { createAuthority, startTlsFront } from '../support/authority.ts';
 import { startTable } from '../support/dynalite.ts';

@@ -14,7 +14,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Rule } from '../../lambda/edge-router/index.ts';
-import { bundleEdge } from '../../lib/infrastructure/edge-bundle.ts';
+import { bundleEdge } from '../../lib/infrastructure/edge-size.ts';
 import { item, putSnapshot } from '../lambda/edge-reader/table-writer.ts';
 import { startTable } from '../support/dynalite.ts';
 

@@ -1,8 +1,8 @@
 import type * as lambda from 'aws-cdk-lib/aws-lambda';
 import { Construct } from 'constructs';
-import { bundledOnce } from '../bundle-cache.ts';
+import { bundleDirectory } from '../own-bundles.ts';
 import { type OwnFunctionProps, ownFunction } from '../own-function.ts';
-import { buildCanary, type CanaryEntry } from './canary-bundle.ts';
+import type { CanaryEntry } from './canary-bundle.ts';
 
 export interface CanaryFunctionProps extends Omit<OwnFunctionProps, 'functionName' | 'directory'> {
   readonly stage: string;
@@ -26,7 +26,7 @@ export function canaryFunction(
   return ownFunction(new Construct(parent, IDS[kind]), {
     ...props,
     ...(functionNamePrefix !== undefined && { functionName: `${functionNamePrefix}-${kind}` }),
-    directory: bundledOnce(`canary ${kind}`, (outdir) => buildCanary(kind, outdir)),
+    directory: bundleDirectory(`canary-${kind}`),
     description: `edge-flag-relay: synthetic check of stage ${stage}, ${kind}`,
     retryAttempts: 0,
   });

@@ -18,9 +18,8 @@ beforeAll(() => {
   // Below the root, so that packages resolve, but outside of the sources.
   mkdirSync(join(root, '.cache'), { recursive: true });
   directory = mkdtempSync(join(root, '.cache/constructs-'));
-  const placed = (code: string) => code.replaceAll(`'./lib/`, `'../../lib/`).replaceAll(`'./lambda/`, `'../../lambda/`);
-  for (const [index, code] of examples.entries()) writeFileSync(join(directory, `example-${index}.ts`), placed(code));
-  writeFileSync(join(directory, 'checkout.ts'), placed(handler!));
+  for (const [index, code] of examples.entries()) writeFileSync(join(directory, `example-${index}.ts`), code);
+  writeFileSync(join(directory, 'checkout.ts'), handler!);
   for (const [index, code] of edgeExampleSources().entries()) {
     const type = `import type { EdgeSettings } from '../../lib/infrastructure/stage-settings.ts';\n`;
     const typed = `${type}export const settings: { readonly edge: EdgeSettings } = {\n${code}};\n`;
@@ -73,7 +72,6 @@ test('cdk-nag finds nothing in the examples of docs/constructs.md but what is th
   for (const [index, code] of examples.entries()) {
     const options = JSON.stringify({ outdir: outdir(index), context: cdkContext, analyticsReporting: false });
     const checked = code
-      .replaceAll(`'./lib/`, `'../../lib/`)
       .replace('new App()', `new App(${options})`)
       .replace(
         'app.synth();',
