@@ -11,13 +11,17 @@ import { relayBundle } from '../support/relay-process.ts';
 
 const root = join(import.meta.dirname, '../..');
 const read = (path: string) => readFileSync(join(root, path), 'utf8');
-const manifest = JSON.parse(read('package.json')) as Record<'dependencies' | 'devDependencies', Record<string, string>>;
+const manifest = JSON.parse(read('package.json')) as {
+  readonly dependencies?: unknown;
+  readonly devDependencies: Readonly<Record<string, string>>;
+};
 const lock = JSON.parse(read('package-lock.json')) as {
   packages: Record<string, { version?: string; integrity?: string; inBundle?: boolean; optional?: boolean }>;
 };
 
-test('every dependency has one exact version, and the lock file has it with its checksum', () => {
-  for (const [name, version] of Object.entries({ ...manifest.dependencies, ...manifest.devDependencies })) {
+test('nothing is installed with the package; every dependency has one exact version, and the lock file has it with its checksum', () => {
+  expect(manifest.dependencies).toBeUndefined();
+  for (const [name, version] of Object.entries(manifest.devDependencies)) {
     expect([name, version]).toEqual([name, expect.stringMatching(/^\d+\.\d+\.\d+(-[\w.]+)?$/)]);
     expect([name, lock.packages[`node_modules/${name}`]?.version]).toEqual([name, version]);
   }
@@ -41,7 +45,7 @@ test('the bill of materials is CycloneDX and names every dependency with its ver
     metadata: { component: { 'bom-ref': expect.any(String), type: 'application' } },
   });
   const components = bom.components as { name: string; version: string; purl: string }[];
-  for (const [name, version] of Object.entries(manifest.dependencies)) {
+  for (const [name, version] of Object.entries(manifest.devDependencies)) {
     const purl = `pkg:npm/${name.replace('@', '%40')}@${version}`;
     expect(components.filter((component) => component.purl === purl)).toHaveLength(1);
   }
