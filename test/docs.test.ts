@@ -180,6 +180,8 @@ describe('docs/edge-router.md', () => {
 const pages = [
   'README.md',
   'CONTRIBUTING.md',
+  'SECURITY.md',
+  'CODE_OF_CONDUCT.md',
   ...readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' })
     .filter((name) => name.endsWith('.md'))
     .map((name) => `docs/${name}`),
@@ -187,7 +189,7 @@ const pages = [
 
 test('every npm script that a page mentions exists', () => {
   const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
-  const known = new Set([...Object.keys(scripts), 'ci', 'install']);
+  const known = new Set([...Object.keys(scripts), 'ci', 'install', 'audit']);
   for (const page of pages) {
     for (const [, script] of read(page).matchAll(/\bnpm (?:run )?(?:-s )?([a-z][\w:-]*)/g)) {
       expect({ page, script, exists: known.has(script ?? '') }).toEqual({ page, script, exists: true });
@@ -223,7 +225,7 @@ const anchorOf = (heading: string) =>
     .replace(/[^\p{L}\p{N} _-]/gu, '')
     .replaceAll(' ', '-');
 
-test.each(pages)('every link in %s leads to an existing file and heading', (page) => {
+test.each([...pages, 'CHANGELOG.md'])('every link in %s leads to an existing file and heading', (page) => {
   const broken = linksOf(page).filter(({ path, anchor }) => {
     if (!existsSync(join(root, path))) return true;
     if (anchor === undefined) return false;
