@@ -3,8 +3,11 @@ import { availableParallelism, loadavg } from 'node:os';
 /** How many processes share a processor: with ten of them, everything takes ten times as long. */
 const crowding = Math.max(1, loadavg()[0]! / availableParallelism());
 
+/** A time that other work must stay within, although the processes of this machine share its processors. */
+export const roomy = (ms: number): number => Math.round(ms * crowding);
+
 /** A bound against hanging, not an assertion of speed: long enough for a machine under heavy load. */
-export const PATIENCE_MS = Math.round(60_000 * crowding);
+export const PATIENCE_MS = roomy(60_000);
 
 /** The real clock, whatever a test makes of `performance.now`. */
 const now = performance.now.bind(performance);

@@ -1,7 +1,7 @@
 /** Clients that do not read their answers. */
 import { connect } from 'node:net';
 import type { Patience } from '../../../relay-task/endpoints/patience.ts';
-import { eventually } from '../../support/eventually.ts';
+import { eventually, roomy } from '../../support/eventually.ts';
 import { flag } from '../../support/items.ts';
 import { createMemory } from '../../support/memory.ts';
 import { closeAfterEach } from '../../support/opened.ts';
@@ -32,7 +32,7 @@ test.each([
   ['an answer before a stream', `${GET}${GET.replace('sdk/latest-all', 'all')}`],
   ['an answer before what is no request', `${GET}nonsense\r\n\r\n`],
 ])('a client that reads nothing of %s is cut @heavy', async (_title, bytes) => {
-  const { port, answers, hub } = await start({ stalledMs: 300, minBytesPerSecond: 1_000 });
+  const { port, answers, hub } = await start({ stalledMs: roomy(300), minBytesPerSecond: 1_000 });
   const client = ask(port, bytes);
   await eventually(() => {
     client.socket.write('\r\n');

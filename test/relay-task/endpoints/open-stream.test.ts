@@ -1,6 +1,6 @@
 import { connect } from 'node:net';
 import { gzipSync } from 'node:zlib';
-import { eventually } from '../../support/eventually.ts';
+import { eventually, roomy } from '../../support/eventually.ts';
 import { flag } from '../../support/items.ts';
 import { createMemory } from '../../support/memory.ts';
 import { readStream, type StreamReader } from '../../support/read-stream.ts';
@@ -154,7 +154,7 @@ describe('the body of a stream request', () => {
   });
 
   test('gets 408 if it never arrives', async () => {
-    const { port } = await start({ server: { requestTimeoutMs: 100, headersTimeoutMs: 100 } });
+    const { port } = await start({ server: { requestTimeoutMs: roomy(100), headersTimeoutMs: roomy(100) } });
     expect(await say(port, head('Content-Length: 9'))).toMatch(/^HTTP\/1.1 408 .*"message"/s);
   });
 

@@ -1,5 +1,5 @@
 import { connect } from 'node:net';
-import { until } from '../../support/eventually.ts';
+import { roomy, until } from '../../support/eventually.ts';
 import { flag, segment, tombstone } from '../../support/items.ts';
 import { silentLog } from '../../support/logs.ts';
 import { createMemory } from '../../support/memory.ts';
@@ -232,7 +232,7 @@ describe('a malformed request', () => {
   );
 
   test('without an end of its head gets 408 @heavy', async () => {
-    const { port } = await start({ server: { headersTimeoutMs: 200, requestTimeoutMs: 400 } });
+    const { port } = await start({ server: { headersTimeoutMs: roomy(200), requestTimeoutMs: roomy(400) } });
     expect(await say(port, 'GET /livez HTTP/1.1\r\nHost: a\r\n')).toMatch(/^HTTP\/1.1 408 /);
   });
 

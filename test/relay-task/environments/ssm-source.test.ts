@@ -4,7 +4,7 @@ import { DeleteParameterCommand, type ParameterType, PutParameterCommand, SSMCli
 import { Registry } from 'prom-client';
 import { type SsmSource, type SsmSourceOptions, startSsmSource } from '../../../relay-task/environments/ssm-source.ts';
 import type { EnvironmentDescription } from '../../../relay-task/ports.ts';
-import { eventually } from '../../support/eventually.ts';
+import { eventually, roomy } from '../../support/eventually.ts';
 import { silentLog } from '../../support/logs.ts';
 import { everyNth } from '../../support/long.ts';
 import { createMemoryKeeper } from '../../support/memory-keeper.ts';
@@ -1312,7 +1312,7 @@ describe('the SSM source', () => {
     ['decrypts nothing', (one: SsmServer) => one.deny('GetParameters')],
   ])('reports no credential unknown if SSM %s at startup, and serves once it is back', async (_, fault) => {
     fault(server);
-    const source = watch(server.endpoint, { timings: { ...fast, requestTimeoutMs: 300 } });
+    const source = watch(server.endpoint, { timings: { ...fast, requestTimeoutMs: roomy(300) } });
     await eventually(() => expect(source.status().lastError).toBeDefined());
     expect(source.status().state).toBe('INITIALIZING');
     expect(source.delivered).toEqual([]);

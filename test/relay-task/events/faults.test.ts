@@ -1,6 +1,6 @@
 import { createServer } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { eventually, turnsOfLoop } from '../../support/eventually.ts';
+import { eventually, PATIENCE_MS, roomy, turnsOfLoop } from '../../support/eventually.ts';
 import { randomFrom } from '../../support/random.ts';
 import {
   closeLater,
@@ -303,7 +303,7 @@ describe('closing the event forwarding', () => {
       headers: {},
       body: Buffer.from('{"diagnostic":true}'),
     });
-    await forwarding.close(20_000);
+    await forwarding.close(PATIENCE_MS);
     expect(launchDarkly.taken('/bulk')).toEqual(numbered(3));
     expect(launchDarkly.taken('/diagnostic')).toEqual([{ diagnostic: true }]);
     send(intake, numbered(1));
@@ -318,7 +318,7 @@ describe('closing the event forwarding', () => {
     });
     send(intake, numbered(1));
     for (let id = 1; id < 20; id++) send(intake, [custom(id)]);
-    await forwarding.close(20_000);
+    await forwarding.close(PATIENCE_MS);
     expect(launchDarkly.requests.length).toBeGreaterThan(5);
     expect(launchDarkly.taken()).toEqual(numbered(20));
   });
@@ -351,7 +351,7 @@ describe('closing the event forwarding', () => {
       flag: () => undefined,
     });
     send(other, numbered(1));
-    await other.close(10_000);
+    await other.close(PATIENCE_MS);
     send(intake, numbered(1, 1));
     await eventually(() => expect(launchDarkly.taken()).toEqual(numbered(2)));
   });
@@ -371,7 +371,7 @@ test(`every event arrives once and in order whatever fails (SEED=${SEED}) @heavy
       capacity: 10_000,
       maxInFlight: 3,
       random,
-      timings: { requestTimeoutMs: 40, firstRefusedMs: 5, longestRefusedMs: 5 },
+      timings: { requestTimeoutMs: roomy(40), firstRefusedMs: 5, longestRefusedMs: 5 },
     });
     const expected = new Map<string, unknown[]>();
     for (let batch = 0; batch < 40; batch++) {
@@ -382,7 +382,7 @@ test(`every event arrives once and in order whatever fails (SEED=${SEED}) @heavy
       send(intake, events, { headers: { 'x-launchdarkly-tags': app } });
       if (random() < 0.3) await sleep(2);
     }
-    await forwarding.close(25_000);
+    await forwarding.close(PATIENCE_MS);
     for (const [app, events] of expected)
       expect(launchDarkly.taken().filter((event) => event.app === app)).toEqual(events);
     expect(await measured('relay_events_queue_bytes')).toBe(0);

@@ -9,7 +9,7 @@ import {
   describePrefixProblem,
   type RedisStoreOptions,
 } from '../../../relay-task/store/redis-store.ts';
-import { eventually } from '../../support/eventually.ts';
+import { eventually, roomy } from '../../support/eventually.ts';
 import { createMemory, type Memory } from '../../support/memory.ts';
 import { closeAfterEach } from '../../support/opened.ts';
 import {
@@ -188,7 +188,7 @@ describeWithRedis('the Redis store with Sentinels', () => {
       sentinels: [{ host: '127.0.0.1', port: sentinels.sentinel.port }],
       master: sentinels.name,
       connectTimeoutMs: 3_000,
-      commandTimeoutMs: 500,
+      commandTimeoutMs: roomy(500),
     };
     const store = await openWriter(connection, memory);
     expect(await readTexts(sentinels.master.client)).toEqual(textsOfMemory(memory));
@@ -258,7 +258,7 @@ describeWithRedis('the Redis store on a Cluster of three nodes', () => {
     await down.kill();
     const ports = [down.port, silent.port, cluster.nodes[2]!.port];
     const memory = example();
-    const store = await openWriter(redisAt(ports, { connectTimeoutMs: 300 }), memory, { prefix: 'seeds' });
+    const store = await openWriter(redisAt(ports, { connectTimeoutMs: roomy(300) }), memory, { prefix: 'seeds' });
     expect(store.status().dbPrefix).toBe('{seeds}');
     await eventually(async () => expect(await readTexts(through, '{seeds}')).toEqual(textsOfMemory(memory)));
     expect(store.status().dbServer).toBe(`redis+cluster://${ports.map((port) => `127.0.0.1:${port}`).join()}`);

@@ -2,7 +2,7 @@
 import type { Store } from '../../../relay-task/ports.ts';
 import type { RedisConnection } from '../../../relay-task/store/redis-client.ts';
 import { createRedisStore } from '../../../relay-task/store/redis-store.ts';
-import { eventually } from '../../support/eventually.ts';
+import { eventually, roomy } from '../../support/eventually.ts';
 import { silentLog } from '../../support/logs.ts';
 import { createMemory, type Memory } from '../../support/memory.ts';
 import { describeWithRedis, redisAt, startRedis, type TestRedis } from '../../support/redis.ts';
@@ -33,7 +33,7 @@ describeWithRedis('the Redis store under faults', () => {
 
   async function openWriter(access: Partial<RedisConnection> = {}, flushMs = 60_000): Promise<Store> {
     const opened = createRedisStore({
-      connection: redisAt(proxy.port, { connectTimeoutMs: 300, commandTimeoutMs: 300, ...access }),
+      connection: redisAt(proxy.port, { connectTimeoutMs: roomy(300), commandTimeoutMs: roomy(300), ...access }),
       ...{ prefix: 'env', view: memory, writer: 'auto', log: silentLog, timings: quickReplica },
     });
     memory.listen(opened);

@@ -4,7 +4,7 @@ import { createEvaluationLines } from '../../../relay-task/common/evaluation-lin
 import { sleep } from '../../../relay-task/common/pause.ts';
 import type { BigSegments, ClientView, LoadOptions } from '../../../relay-task/ports.ts';
 import { silentMeter } from '../../../relay-task/streams/meter.ts';
-import { turnsOfLoop, until } from '../../support/eventually.ts';
+import { roomy, turnsOfLoop, until } from '../../support/eventually.ts';
 import { flag, segment, tombstone } from '../../support/items.ts';
 import type { StreamReader } from '../../support/read-stream.ts';
 import { type ClientHub, type ClientHubOptions, evalx, startClientHub } from './start-client-hub.ts';
@@ -806,7 +806,7 @@ describe('a slow reader of evaluated flags', () => {
   });
 
   test('that reads nothing for too long is disconnected @heavy', async () => {
-    const { put, upsert, evaluated, hub } = await start({ stallMs: 200 });
+    const { put, upsert, evaluated, hub } = await start({ stallMs: roomy(200) });
     put(big(1));
     const slow = await evaluated(user('slow'));
     await slow.next();

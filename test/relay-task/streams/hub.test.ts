@@ -1,7 +1,7 @@
 import { connect } from 'node:net';
 import { sleep } from '../../../relay-task/common/pause.ts';
 import type { HubOptions } from '../../../relay-task/streams/hub.ts';
-import { turnsOfLoop, until } from '../../support/eventually.ts';
+import { roomy, turnsOfLoop, until } from '../../support/eventually.ts';
 import { flag, segment, tombstone } from '../../support/items.ts';
 import { createEmptyMemory, createMemory, type Memory } from '../../support/memory.ts';
 import { startHub, type TestHub } from './start-hub.ts';
@@ -329,7 +329,7 @@ describe('a slow client', () => {
     const closed: string[] = [];
     const silent = () => {};
     const { read, streams, hub } = await start(view, {
-      stallMs: 400,
+      stallMs: roomy(400),
       meter: {
         opened: silent,
         refused: silent,

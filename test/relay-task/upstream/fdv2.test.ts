@@ -2,7 +2,7 @@
 import { createEnvironment } from '../../../relay-task/environments/environment.ts';
 import type { UpstreamStatus } from '../../../relay-task/ports.ts';
 import { type StreamingOptions, startStreaming } from '../../../relay-task/upstream/streaming.ts';
-import { eventually, turnsOfLoop, until } from '../../support/eventually.ts';
+import { eventually, roomy, turnsOfLoop, until } from '../../support/eventually.ts';
 import {
   basisOf,
   type FakeFDv2,
@@ -198,10 +198,13 @@ describe('a stream', () => {
 
   test('with a large object and silence after it stays open, and delays no other stream', async () => {
     const fake = await startFake(flagData('a', 1, { description: 'x'.repeat(300_000) }));
-    const { has, lines } = follow(fake, { stallMs: 20 });
+    const stallMs = roomy(100);
+    const { has, lines } = follow(fake, { stallMs });
     await has({ a: 1 });
-    const other = follow(fake, { stallMs: 20 });
+    const silentSince = performance.now();
+    const other = follow(fake, { stallMs });
     await other.has({ a: 1 });
+    await eventually(() => expect(performance.now() - silentSince).toBeGreaterThan(2 * stallMs));
     expect(lines.join()).not.toContain('within a large event');
     expect(fake.requests('/sdk/stream')).toHaveLength(2);
   });
@@ -451,7 +454,7 @@ describe('when the stream does not work', () => {
     fake.setQuietly('flag', flagData('a', 2));
     await has({ a: 2 });
     expect(basisOf(fake.requests('/sdk/poll')[0]!)).toBe('state-1');
-    expect(fake.requests('/sdk/stream').length).toBeGreaterThan(2);
+    await eventually(() => expect(fake.requests('/sdk/stream').length).toBeGreaterThan(2));
     expect(puts).toHaveLength(1);
   });
 

@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { createOutbound, type OutboundOptions } from '../../../relay-task/upstream/outbound.ts';
 import { startStreaming } from '../../../relay-task/upstream/streaming.ts';
 import { createAuthority as createAuthorityFor } from '../../support/authority.ts';
-import { eventually } from '../../support/eventually.ts';
+import { eventually, roomy } from '../../support/eventually.ts';
 import { startFakeProxy } from '../../support/fake-proxy.ts';
 import { startFakeUpstream } from '../../support/fake-upstream.ts';
 import { createLogRecorder } from '../../support/logs.ts';
@@ -111,7 +111,7 @@ describe('a stream over TLS', () => {
     const { puts } = listen(
       'https://stream.example.com',
       { proxyUrl: proxy.uri, caCertFiles: [authority.file] },
-      { connectTimeoutMs: 500 },
+      { connectTimeoutMs: roomy(500) },
     );
     await eventually(() => expect(proxy.asked.length).toBeGreaterThan(1));
     proxy.refuse = undefined;

@@ -4,7 +4,7 @@ import process from 'node:process';
 import type { UpstreamStatus } from '../../../relay-task/ports.ts';
 import { createOutbound } from '../../../relay-task/upstream/outbound.ts';
 import { type StreamingOptions, startStreaming } from '../../../relay-task/upstream/streaming.ts';
-import { turnsOfLoop, until } from '../../support/eventually.ts';
+import { roomy, turnsOfLoop, until } from '../../support/eventually.ts';
 import { startFakeFDv2 } from '../../support/fake-fdv2.ts';
 import { type FakeUpstream, startFakeUpstream } from '../../support/fake-upstream.ts';
 import { tombstone } from '../../support/items.ts';
@@ -746,17 +746,18 @@ describe('an upstream failure', () => {
 
   test('by silence is noticed by the watchdog, unless there are heartbeats @heavy', async () => {
     const upstream = await startUpstream();
-    const { puts, stream } = listen(upstream, { readTimeoutMs: 600 });
+    const readTimeoutMs = roomy(600);
+    const { puts, stream } = listen(upstream, { readTimeoutMs });
     await until('a put', () => puts.length === 1);
     const { checkedAt } = stream.status();
     const beats = setInterval(() => void upstream.comment(), 20);
-    await until('a later sign of life', () => stream.status().checkedAt >= checkedAt + 1_200);
+    await until('a later sign of life', () => stream.status().checkedAt >= checkedAt + 2 * readTimeoutMs);
     clearInterval(beats);
     expect(upstream.connections).toBe(1);
     await until('a reconnect', () => puts.length === 2);
     expect(stream.status().lastError).toMatchObject({
       kind: 'NETWORK_ERROR',
-      message: 'no data received within 600 ms',
+      message: `no data received within ${readTimeoutMs} ms`,
     });
   });
 
