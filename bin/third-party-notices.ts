@@ -89,7 +89,14 @@ function authorOf({ author }: Manifest): string | undefined {
 
 /** The package's own files, or else the section of its README. */
 function textsIn(folder: string): string[] {
-  const files = readdirSync(folder).sort();
+  // Some packages have a folder of licences.
+  const files = readdirSync(folder, { withFileTypes: true })
+    .flatMap((one) => {
+      if (one.isFile()) return one.name;
+      const within = one.isDirectory() && /^licen[cs]es?$/i.test(one.name) ? readdirSync(join(folder, one.name)) : [];
+      return within.map((name) => join(one.name, name));
+    })
+    .sort();
   const read = (file: string) => readFileSync(join(folder, file), 'utf8').trim();
   const texts = files
     .filter((file) => /^(licen[cs]e|copying|notice|third.?party)(?!.*\.[cm]?[jt]s(on)?$)/i.test(file))

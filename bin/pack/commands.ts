@@ -25,7 +25,6 @@ export async function buildCommands(outdir: string): Promise<Metafile> {
     platform: 'node',
     target: 'node20',
     external: PEERS,
-    define: { __PREBUILT__: JSON.stringify('../assets') },
     banner: { js: `import{createRequire as makeRequire}from'node:module';const require=makeRequire(import.meta.url);` },
     legalComments: 'none',
     metafile: true,

@@ -67,7 +67,7 @@ function buildConstructs({ esm, cjs }: Formats): Metafile {
     entryPoints: { [CONSTRUCTS]: join(import.meta.dirname, 'constructs.ts') },
     outdir: cjs,
     format: 'cjs',
-    define: { 'import.meta.dirname': '__dirname', __PREBUILT__: JSON.stringify('../assets') },
+    define: { 'import.meta.dirname': '__dirname', 'import.meta.filename': '__filename' },
   });
   const [output] = Object.values(metafile.outputs);
   const { metafile: named } = buildSync({
