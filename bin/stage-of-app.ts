@@ -18,6 +18,8 @@ interface Relay {
 export interface GivenStage {
   readonly stages: Readonly<Record<string, StageSettings>>;
   readonly synthesise: () => readonly StackTemplate[];
+  /** The command that deploys it. */
+  readonly deploy: string;
 }
 
 /**
@@ -39,7 +41,7 @@ export function stageOfApp(name: string, directory: string): GivenStage {
   const foreign = new Set(all.filter((one) => !relays.includes(one)).map(({ stack }) => stack));
   for (const { stack } of relays) foreign.delete(stack);
   const stacks = own.flatMap((one) => one.stacks).filter((stack) => !foreign.has(stack));
-  return { stages: { [name]: settingsOf(relays, stacks) }, synthesise: () => stacks };
+  return { stages: { [name]: settingsOf(relays, stacks) }, synthesise: () => stacks, deploy: 'npx cdk deploy' };
 }
 
 function assembliesIn(directory: string): Assembly[] {

@@ -39,9 +39,9 @@ export interface PreflightOptions {
   readonly paper?: Paper;
   /** For tests: shorter times. */
   readonly times?: OpenAwsOptions;
-  /** For tests: stages other than those of the stage files. */
+  /** Stages other than those of the stage files: of a CDK app, or for tests. */
   readonly stages?: Readonly<Record<string, unknown>>;
-  /** For tests: what synthesis gives. */
+  /** What synthesis gave, or gives. */
   readonly synthesise?: (stage: Stage) => readonly StackTemplate[];
 }
 

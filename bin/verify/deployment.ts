@@ -16,6 +16,8 @@ export interface Resource extends StackResource {
 export interface Deployment {
   readonly stage: Stage;
   readonly aws: Aws;
+  /** The command that deploys it. */
+  readonly deploy: string;
   /** Of all its stacks that exist. */
   readonly resources: readonly Resource[];
   /** By the name of the stack. */
@@ -42,6 +44,7 @@ export async function stackChecks(
   stage: Stage,
   aws: Aws,
   wanted: readonly WantedPlace[],
+  deploy = `npx cdk deploy '${stage.name}/*' -c stage=${stage.name}`,
 ): Promise<{ readonly checks: readonly Check[]; readonly deployment: Deployment }> {
   const stacks = new Map<string, DeployedStack>();
   const resources: Resource[] = [];
@@ -50,8 +53,7 @@ export async function stackChecks(
     async ({ stackName, region }) => {
       const stack = await describeStack(aws, region, stackName);
       if (stack === undefined) {
-        const advice = `npx cdk deploy '${stage.name}/*' -c stage=${stage.name}`;
-        return [bad('stack', shortName(stage, stackName), `there is no stack ${stackName} in ${region}`, advice)];
+        return [bad('stack', shortName(stage, stackName), `there is no stack ${stackName} in ${region}`, deploy)];
       }
       stacks.set(stackName, stack);
       const found = await resourcesOf(aws, region, stackName);
@@ -62,15 +64,14 @@ export async function stackChecks(
       unknown('stack', shortName(stage, stackName), 'cannot be described', explainAwsError(error, region)),
   );
   if (stacks.size === 0 && checks.every(({ state }) => state === 'bad')) {
-    const advice = `npx cdk deploy '${stage.name}/*' -c stage=${stage.name}`;
-    const none = bad('stack', stage.name, 'the stage is not deployed: none of its stacks exists', advice);
-    return { checks: [none], deployment: { stage, aws, resources, stacks } };
+    const none = bad('stack', stage.name, 'the stage is not deployed: none of its stacks exists', deploy);
+    return { checks: [none], deployment: { stage, aws, deploy, resources, stacks } };
   }
   if (stage.production && !stage.protected) {
     const advice = 'set protected: true in the stage file, and deploy again';
     checks.push(note('stack', 'protection', 'nothing is protected from deletion yet', advice));
   }
-  return { checks, deployment: { stage, aws, resources, stacks } };
+  return { checks, deployment: { stage, aws, deploy, resources, stacks } };
 }
 
 /** The stage's stacks that its file does not ask for. */

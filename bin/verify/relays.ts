@@ -15,7 +15,7 @@ interface Service {
 
 /** Every relay's service is steady, with as many tasks as it wants. */
 export function serviceChecks(deployment: Deployment): Promise<Check[]> {
-  const { aws, stage } = deployment;
+  const { aws, stage, deploy } = deployment;
   return inTurns(
     resourcesIn(deployment, 'AWS::ECS::Service'),
     async ({ region, id }) => {
@@ -26,10 +26,7 @@ export function serviceChecks(deployment: Deployment): Promise<Check[]> {
         services: [id],
       });
       const [service] = answer.services ?? [];
-      if (!service)
-        return [
-          bad('relay', region, 'the service does not exist', `npx cdk deploy '${stage.name}/*' -c stage=${stage.name}`),
-        ];
+      if (!service) return [bad('relay', region, 'the service does not exist', deploy)];
       const { runningCount = 0, desiredCount = 0, deployments = [] } = service;
       const tasks = `${runningCount} of ${desiredCount} tasks run`;
       const [newest] = deployments;

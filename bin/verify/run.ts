@@ -20,10 +20,12 @@ export interface VerifyOptions {
   readonly paper?: Paper;
   /** For tests: shorter times. */
   readonly times?: OpenAwsOptions;
-  /** For tests: stages other than those of the stage files. */
+  /** Stages other than those of the stage files: of a CDK app, or for tests. */
   readonly stages?: Readonly<Record<string, unknown>>;
-  /** For tests: what synthesis gives. */
+  /** What synthesis gave, or gives. */
   readonly synthesise?: (stage: Stage) => readonly WantedPlace[];
+  /** The command that deploys the stage. */
+  readonly deploy?: string;
   /** For tests: how the addresses of the site are reached. */
   readonly reach?: (url: string) => string;
   /** For tests: waits before the next look. */
@@ -94,7 +96,7 @@ interface Look {
 async function look(
   stage: Stage,
   wanted: readonly WantedPlace[],
-  { reach, times }: Pick<VerifyOptions, 'reach' | 'times'>,
+  { reach, times, deploy }: Pick<VerifyOptions, 'reach' | 'times' | 'deploy'>,
 ): Promise<Look> {
   let open: OpenAws;
   try {
@@ -112,7 +114,7 @@ async function look(
     const signedIn = await signIn(open, stage);
     // In another account nothing of the stage is to be found.
     if (signedIn.check.state === 'bad') return { checks: [signedIn.check], final: !signedIn.passing };
-    const { checks, deployment } = await stackChecks(stage, open.aws, wanted);
+    const { checks, deployment } = await stackChecks(stage, open.aws, wanted, deploy);
     if (deployment.stacks.size === 0) return { checks: [signedIn.check, ...checks] };
     const sections = [
       leftChecks(stage, open, wanted),

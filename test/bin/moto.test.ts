@@ -199,7 +199,7 @@ suite('with moto (needs moto[cloudformation])', () => {
     });
     const place = { region, stack: 'edge-flag-relay-test-observability', logicalId: 'Alarm' };
     const deployment: Deployment = {
-      ...{ stage: stageOf('test', { test: { ...stage, readerLayer: true } }), aws },
+      ...{ stage: stageOf('test', { test: { ...stage, readerLayer: true } }), aws, deploy: '' },
       resources: [
         { ...place, type: 'AWS::CloudWatch::Alarm', id: AlarmName },
         {
