@@ -2,10 +2,13 @@ import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
 import { normalText } from '../common/item-text.ts';
+import { inSlices } from '../common/slices.ts';
 import { fileStateOf, watchFile } from '../common/watch-file.ts';
 import { RelayError } from '../errors.ts';
 import type { Log, UnreadableItem, Upstream, UpstreamSink, UpstreamStatus } from '../ports.ts';
-import { type FileEntry, parseFlagsFile } from './flags-file.ts';
+import type { FileEntry, FileRemark } from './file-entry.ts';
+import { createRemarkLines } from './file-remark-lines.ts';
+import { parseFlagsFile } from './flags-file.ts';
 import { createStatus, invalidData } from './status.ts';
 import { createUnreadableLines } from './unreadable-lines.ts';
 
@@ -16,6 +19,8 @@ export interface FileReload {
   readonly changed: number;
   /** Flags and segments that were ignored, with the reason. */
   readonly unreadable: readonly UnreadableItem[];
+  /** What is most likely a mistake, although SDKs accept it. */
+  readonly remarks: readonly FileRemark[];
   /** Why the file could not be read; the last good version is still served. */
   readonly problem?: string;
 }
@@ -49,6 +54,7 @@ export async function startFileSource(options: FileSourceOptions): Promise<Upstr
     what: 'Item in the flags file',
     fields: { path },
   });
+  const remarkLines = createRemarkLines(log, path);
   let delivered = new Map<string, number>();
 
   async function load(): Promise<string | undefined> {
@@ -75,7 +81,11 @@ export async function startFileSource(options: FileSourceOptions): Promise<Upstr
     unreadableLines.full(unreadable);
     sink.put(items, unreadable, receivedAt);
     status.completed();
-    options.onReload?.({ readAt: Date.now(), changed, unreadable });
+    const readAt = Date.now();
+    // After the flags were delivered: nobody waits for this.
+    const remarks = await inSlices(file.remarks());
+    remarkLines(remarks);
+    options.onReload?.({ readAt, changed, unreadable, remarks });
     return undefined;
   }
 
@@ -85,7 +95,7 @@ export async function startFileSource(options: FileSourceOptions): Promise<Upstr
     const message = `${path}: ${problem}`;
     log.warn('Could not read the flags file; still serving the last good version', { path, reason: problem });
     status.failed(invalidData(message));
-    options.onReload?.({ readAt: Date.now(), changed: 0, unreadable: [], problem: message });
+    options.onReload?.({ readAt: Date.now(), changed: 0, unreadable: [], remarks: [], problem: message });
     return true;
   }
 

@@ -2,21 +2,22 @@ import { extname } from 'node:path';
 import { LineCounter, parseDocument } from 'yaml';
 import { describeFlagProblem, describeSegmentProblem } from '../../lib/evaluation/index.ts';
 import type { Kind } from '../../lib/flag-table/index.ts';
+import { nearest } from '../common/edit-distance.ts';
 import { describeKeyProblem } from '../common/item-text.ts';
 import { describeType, isCount, isObject, type JsonObject, showJson } from '../common/json.ts';
 import type { UnreadableItem } from '../ports.ts';
+import { duplicatesIn } from './file-duplicates.ts';
+import type { FileEntry, FileRemark } from './file-entry.ts';
+import { remarksOn } from './file-remarks.ts';
 import { describeJsonProblem } from './json-problem.ts';
 
-/** A flag or segment as written in the file. */
-export interface FileEntry {
-  readonly kind: Kind;
-  readonly key: string;
-  readonly version: number | undefined;
-  readonly data: Readonly<Record<string, unknown>>;
-}
-
 type FlagsFile =
-  | { readonly entries: readonly FileEntry[]; readonly unreadable: readonly UnreadableItem[] }
+  | {
+      readonly entries: readonly FileEntry[];
+      readonly unreadable: readonly UnreadableItem[];
+      /** Looks for what is accepted but most likely a mistake. Yields often. */
+      remarks(): Generator<void, FileRemark[]>;
+    }
   | { readonly problem: string };
 
 const SECTIONS = ['flags', 'segments', 'flagValues'] as const;
@@ -36,10 +37,40 @@ export function parseFlagsFile(text: string, path: string): FlagsFile {
   for (const name of SECTIONS) {
     if (!isObject(value[name] ?? {})) return { problem: `${name} must be a map by key, not ${nameOf(value[name])}` };
   }
-  return readSections(value as { readonly [section in (typeof SECTIONS)[number]]?: JsonObject | null });
+  const read = readSections(value as { readonly [section in (typeof SECTIONS)[number]]?: JsonObject | null });
+  if ('problem' in read) return read;
+  return {
+    entries: read.entries,
+    unreadable: read.unreadable,
+    *remarks() {
+      const json = parsed.json !== undefined ? yield* duplicatesIn(parsed.json) : [];
+      return [...sectionRemarks(value), ...json, ...(yield* remarksOn(read.entries))];
+    },
+  };
 }
 
-function readSections({ flags, segments, flagValues }: { readonly [name: string]: JsonObject | null | undefined }) {
+function sectionRemarks(value: JsonObject): FileRemark[] {
+  const others = Object.keys(value).filter((name) => !(SECTIONS as readonly string[]).includes(name));
+  return others
+    .filter((name) => !name.startsWith('$') && !name.startsWith('_'))
+    .map((name) => {
+      const near = nearest(name, SECTIONS);
+      const meant = near === undefined ? `: expected ${SECTIONS.join(', ')}` : `; did you mean ${near}?`;
+      return { at: name, reason: `no SDK reads this section${meant}` };
+    });
+}
+
+type Sections =
+  | { readonly problem: string }
+  | { readonly entries: readonly FileEntry[]; readonly unreadable: readonly UnreadableItem[] };
+
+function readSections({
+  flags,
+  segments,
+  flagValues,
+}: {
+  readonly [name: string]: JsonObject | null | undefined;
+}): Sections {
   const entries: FileEntry[] = [];
   const unreadable: UnreadableItem[] = [];
   const add = (kind: Kind, key: string, data: unknown) => {
@@ -82,13 +113,14 @@ function isJson(text: string, path: string): boolean {
   return extension === '.json' || /^\s*\{/.test(text);
 }
 
-type Parsed = { readonly value: unknown } | { readonly problem: string };
+/** `json`: the text, if it is JSON. */
+type Parsed = { readonly value: unknown; readonly json?: string } | { readonly problem: string };
 
 function parseJson(text: string): Parsed {
   // Windows editors may start a file with a byte order mark, which is not valid JSON.
   const json = text.replace(/^\uFEFF/, '');
   try {
-    return { value: JSON.parse(json) };
+    return { value: JSON.parse(json), json };
   } catch (error) {
     const place = describeJsonProblem(json);
     return { problem: place ? `line ${place.line}, column ${place.column}: ${place.message}` : String(error) };

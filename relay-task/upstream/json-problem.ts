@@ -6,8 +6,8 @@ interface TextProblem {
   readonly column: number;
 }
 
-// One token and the white space before it (RFC 8259, sections 2 to 7).
-const TOKEN =
+/** One token and the white space before it (RFC 8259, sections 2 to 7): a mark, a string, or a number or word. Set `lastIndex` first. */
+export const JSON_TOKEN =
   /[ \t\n\r]*(?:([{}[\],:])|("[ !#-[\]-\uffff]*(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[ !#-[\]-\uffff]*)*")|(-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null))/y;
 const SPACE = /[ \t\n\r]*/y;
 
@@ -24,12 +24,12 @@ export function describeJsonProblem(text: string): TextProblem | undefined {
     SPACE.exec(text);
     const start = SPACE.lastIndex;
     if (start === text.length && expected === 'nothing more') return undefined;
-    TOKEN.lastIndex = at;
-    const [, mark, string, scalar] = TOKEN.exec(text) ?? [];
+    JSON_TOKEN.lastIndex = at;
+    const [, mark, string, scalar] = JSON_TOKEN.exec(text) ?? [];
     const next = step(expected, mark ?? (string && 'string') ?? (scalar && 'scalar') ?? '', open);
     if (next === undefined) return placeOf(text, start, expected);
     expected = next;
-    at = TOKEN.lastIndex;
+    at = JSON_TOKEN.lastIndex;
   }
 }
 

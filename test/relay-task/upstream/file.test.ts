@@ -260,6 +260,39 @@ describe('an edit of the flags file', () => {
     expect(environment.unreadable()).toEqual([]);
   });
 
+  test('that makes a mistake which SDKs accept is served and named once; so are the first ten of many', async () => {
+    const unusual = (keys: string[], changes: Record<string, unknown>) => ({
+      flags: Object.fromEntries(keys.map((key) => [key, flagData(key, 1, changes)])),
+    });
+    const { start, edit, heard, path, reloads, lines } = await follow(unusual(['a', 'b'], {}));
+    await start();
+    expect(reloads[0]?.remarks).toEqual([]);
+    heard();
+    await edit(unusual(['a'], { falthrough: 1 }));
+    expect(heard()).toEqual(['patch a2 b2x']);
+    const remark = { kind: 'features', key: 'a', at: 'falthrough' };
+    expect(reloads.at(-1)).toMatchObject({ changed: 2, remarks: [remark] });
+    await edit(unusual(['a'], { falthrough: 2 }));
+    const told = () =>
+      lines.splice(0).map((line) => {
+        const [, message, fields = ''] = /^(.*?) (\{.*\})$/.exec(line) ?? [];
+        return { message, fields: JSON.parse(fields) };
+      });
+    const reason = 'no SDK reads this property; did you mean fallthrough?';
+    const message = 'Probably a mistake in the flags file; it is served as it is';
+    expect(told()).toEqual([{ message, fields: { path, ...remark, reason } }]);
+
+    await edit(unusual(Array.from('abcdefghijklmnop'), { falthrough: 1 }));
+    expect(told().map((line) => [line.message, line.fields.key ?? line.fields.remarks])).toEqual([
+      ...Array.from('bcdefghijk', (key) => [message, key]),
+      ['More of the flags file is probably a mistake', 5],
+    ]);
+    await edit(unusual(['a'], {}));
+    expect([reloads.at(-1)?.remarks, told()]).toEqual([[], []]);
+    await edit(unusual(['a'], { falthrough: 1 }));
+    expect(told()).toHaveLength(1);
+  });
+
   test('by rename is noticed', async () => {
     const { start, heard, path, reloads } = await follow(
       { flags: { a: flagData('a', 1) } },
