@@ -62,6 +62,7 @@ function parseLegacyUser(user: Attributes): ParsedContext | undefined {
   }
 }
 
+/** Whether it is a text of letters, digits, `.`, `_` and `-`, and not "kind". "multi", which stands for several kinds, passes. */
 export function isKind(kind: unknown): kind is string {
   return kind === 'user' || (typeof kind === 'string' && kind !== 'kind' && /^[\w.-]+$/.test(kind));
 }

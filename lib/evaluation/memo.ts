@@ -30,6 +30,7 @@ export interface EvaluationMemo extends Memo {
   readonly answers: Map<string, BigSegmentsAnswer>;
 }
 
+/** An empty memo for one context: flags evaluated with the same one share what they have in common. */
 export function createMemo(): EvaluationMemo {
   return { work: 0, flags: new Map(), segments: new Map(), answers: new Map() };
 }

@@ -25,6 +25,7 @@ const CODES: Readonly<Record<ErrorKind, OpenFeatureErrorCode>> = {
   EXCEPTION: 'GENERAL',
 };
 
+/** The OpenFeature error code for the `errorKind` of a LaunchDarkly reason. */
 export function openFeatureErrorCode(kind: ErrorKind): OpenFeatureErrorCode {
   return CODES[kind];
 }

@@ -60,6 +60,7 @@ const partsInOneRequest = 32;
  */
 const ONE_READ_BYTES = 3_400;
 
+/** Reads the snapshot of the environment that has this prefix. A snapshot that cannot be used is an answer, `refused`, with its reason. */
 export function createSnapshotReader({ prefix, get, query }: SnapshotReaderOptions): SnapshotReader {
   const namespace = inNamespace(prefix, '$snapshot');
   const read = (...keys: string[]) => get(keys.map((key) => ({ namespace, key })));
