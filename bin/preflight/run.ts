@@ -25,6 +25,7 @@ import { type RelayView, readAsRelay } from './relay-view.ts';
 import { leftChecks, stackChecks } from './stacks.ts';
 import { tableChecks } from './table.ts';
 import { updateChecks } from './updates.ts';
+import { withoutAws, withoutReason } from './without-aws.ts';
 import { zoneChecks } from './zones.ts';
 
 export interface PreflightOptions {
@@ -96,9 +97,10 @@ async function inspect(stage: Stage, options: PreflightOptions, tell: Tell): Pro
     if (account !== undefined && check.state !== 'bad') {
       return await inspectAccount({ stage, options, account, open }, tell);
     }
-    const rest =
-      'keys, synthesis, stacks, updates, table, names, certificates, secrets, topics, images, hosted zones, recipients, networks, quotas, bootstrap, LaunchDarkly';
-    tell([unknown('credentials', stage.homeRegion, `not checked: ${rest}`)]);
+    const what = 'AWS was not asked: what follows could be checked without it, or is marked with ?';
+    tell([unknown('credentials', stage.homeRegion, what)]);
+    const without = { stage, options, account: stage.account ?? '', open: withoutAws(open) };
+    await inspectAccount(without, (checks) => tell(checks.map(withoutReason)));
   } finally {
     open.close();
   }
@@ -140,7 +142,12 @@ async function inspectAccount({ stage, options, account, open }: Inspection, tel
   const regions = new Set([...alarmRegions(stage), ...looked.wanted.map(({ region }) => region)]);
   tell(await bootstrapChecks(regions, stage.account ?? account, ssm));
   const baseUri = options.baseUri ?? stage.relay.variables.BASE_URI ?? 'https://sdk.launchdarkly.com';
-  if (!options.offline) tell(await onlineChecks(baseUri, home?.descriptions ?? [], open));
+  if (options.offline) return;
+  if (source === undefined && home === undefined)
+    tell([
+      unknown('launchdarkly', stage.homeRegion, 'LaunchDarkly was not asked about the SDK keys: they are not known'),
+    ]);
+  else tell(await onlineChecks(baseUri, home?.descriptions ?? [], open));
 }
 
 /** The setting by which the relay gets its environments from elsewhere than SSM. */

@@ -158,15 +158,51 @@ test('preflight reports every problem at once, each with advice', async () => {
   }
 });
 
+/** What does not need AWS, and everything else as not checked; no reason is repeated. */
+const unasked = [
+  '? AWS was not asked: what follows could be checked without it, or is marked with ?',
+  '? cannot read the keys in eu-west-1',
+  '? cannot describe the stack edge-flag-relay-test-data',
+  '? cannot tell whether eu-west-1 has stacks that left the stage',
+  '? cannot tell whether us-east-1 has stacks that left the stage',
+  '? cannot describe the table flags-of-test',
+  '? cannot tell whether the log group /aws/lambda/flags-of-test exists in eu-west-1',
+  '✓ alarms are sent to team@example.com',
+  '? eu-west-1: cannot look at zones, VPCs and subnets',
+  '? eu-west-1: cannot read how many vCPU Fargate may run',
+  '? cannot tell whether eu-west-1 is bootstrapped for the CDK',
+];
+const logGroup = { Type: 'AWS::Logs::LogGroup', Properties: { LogGroupName: '/aws/lambda/flags-of-test' } };
+const synthesise = () => [
+  { stackName: 'edge-flag-relay-test-data', region: 'eu-west-1', template: { Resources: { Logs: logGroup } } },
+];
+
+test('signed out, everything is listed, and what needs AWS is marked as not checked', async () => {
+  Object.assign(process.env, { AWS_ACCESS_KEY_ID: '', AWS_SECRET_ACCESS_KEY: '', AWS_EC2_METADATA_DISABLED: 'true' });
+  Object.assign(process.env, { HOME: '/nowhere', AWS_PROFILE: '' });
+  const { exitCode, lines } = await preflight({}, { synthesise, offline: false });
+  expect(exitCode).toBe(1);
+  expect(lines).toEqual([
+    '✓ stage test is valid',
+    '✗ not signed in to AWS',
+    expect.stringMatching(/^ {4}→ No AWS credentials found: sign in/),
+    ...unasked,
+    '? LaunchDarkly was not asked about the SDK keys: they are not known',
+    '',
+    '1 problem to fix. 11 things could not be checked (?).',
+  ]);
+  expect([...ssm.calls, ...fake.asked]).toEqual([]);
+});
+
 test('in another account nothing else is asked, and nobody is told to put keys or a bootstrap there', async () => {
-  const { exitCode, lines } = await preflight({ account: '999999999999', environments: ['canary'] });
+  const { exitCode, lines } = await preflight({ account: '999999999999', environments: ['canary'] }, { synthesise });
   expect(exitCode).toBe(1);
   expect(lines.slice(1)).toEqual([
     '✗ the credentials belong to account 123456789012, but the stage’s account is 999999999999',
     '    → sign in to 999999999999 (AWS_PROFILE), or correct account in the stage file',
-    '? not checked: keys, synthesis, stacks, updates, table, names, certificates, secrets, topics, images, hosted zones, recipients, networks, quotas, bootstrap, LaunchDarkly',
+    ...unasked,
     '',
-    '1 problem to fix. 1 thing could not be checked (?).',
+    '1 problem to fix. 10 things could not be checked (?).',
   ]);
   expect([...ssm.calls, ...fake.asked]).toEqual(['eu-west-1 GetCallerIdentity']);
 });
