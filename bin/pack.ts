@@ -1,6 +1,6 @@
 /** `npm run pack`: builds the published package in `dist/`. `npm pack` and `npm publish` run it first. */
 import { rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { buildAssets } from './pack/assets.ts';
 import { buildCommands } from './pack/commands.ts';
 import { readEntries, root } from './pack/entries.ts';
@@ -8,13 +8,13 @@ import { buildLibrary } from './pack/library.ts';
 import { writeTypes } from './pack/types.ts';
 import { NOTICES_FILE, noticesOf } from './third-party-notices.ts';
 
-const dist = join(root, 'dist');
-const [esm, cjs, assets, commands] = ['esm', 'cjs', 'assets', 'bin'].map((name) => join(dist, name)) as [
-  string,
-  string,
-  string,
-  string,
-];
+const [given, ...more] = process.argv.slice(2);
+if (more.length > 0 || given?.startsWith('-')) {
+  console.error('Usage: tsx bin/pack.ts [directory]   (default: dist)');
+  process.exit(2);
+}
+const dist = resolve(given ?? join(root, 'dist'));
+const [esm, cjs, assets, commands] = [join(dist, 'esm'), join(dist, 'cjs'), join(dist, 'assets'), join(dist, 'bin')];
 for (const directory of [esm, cjs, assets, commands]) rmSync(directory, { recursive: true, force: true });
 
 const entries = readEntries();
