@@ -6,6 +6,7 @@ import {
   settings,
   settingsIn,
 } from '../relay-task/config/settings.ts';
+import { example } from './dev/edge-host.ts';
 
 /** What `npm start` needs; the relay's own settings are passed through unchanged. */
 export interface DevSettings {
@@ -26,7 +27,7 @@ export interface DevSettings {
 
 /** The settings of `npm start` itself. */
 export const devSettings = {
-  flagsFile: { env: 'FLAGS_FILE', read: text, fallback: 'examples/flags.json', says: 'flags, JSON or YAML' },
+  flagsFile: { env: 'FLAGS_FILE', read: text, fallback: example('flags.json'), says: 'flags, JSON or YAML' },
   dynamoDBPort: { env: 'DYNAMODB_PORT', read: integer(0, 65_535), fallback: '8000', says: 'the embedded DynamoDB' },
   edgePort: { env: 'EDGE_PORT', read: integer(0, 65_535), fallback: '8080', says: 'the edge' },
   edgeFlag: {
@@ -38,7 +39,7 @@ export const devSettings = {
   edgeRules: {
     env: 'EDGE_RULES',
     read: text,
-    fallback: 'examples/rules.json',
+    fallback: example('rules.json'),
     says: 'rules of the edge router: a JSON list, or an object that has other settings of `edge`, too',
   },
   edgeTable: {

@@ -6,6 +6,8 @@ export interface Command {
   readonly says: string;
   /** What may follow its name, for completion in shells. */
   readonly verbs?: readonly string[];
+  /** Whether it is a relay, which has many small sockets. */
+  readonly smallSemiSpace?: true;
   /** Runs it with the arguments of this process. Imports late, so that a command loads nothing of the others. */
   readonly run: () => Promise<unknown>;
 }
@@ -19,7 +21,8 @@ export const commands: readonly Command[] = [
   {
     name: 'relay',
     says: 'the relay, with the options of ld-relay; the same as the command ld-relay',
-    run: () => import('./ld-relay.ts'),
+    smallSemiSpace: true,
+    run: () => import('../../relay-task/main.ts'),
   },
   {
     name: 'keys',

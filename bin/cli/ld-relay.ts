@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** The command `ld-relay`, and `edge-flag-relay relay`. */
+/** The command `ld-relay` of the installed package. */
 import { restartWithSmallSemiSpace } from './semi-space.ts';
 
 restartWithSmallSemiSpace();

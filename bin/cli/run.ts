@@ -1,6 +1,7 @@
 import packageJson from '../../package.json' with { type: 'json' };
 import { commands } from './commands.ts';
 import { completions } from './completion.ts';
+import { restartWithSmallSemiSpace } from './semi-space.ts';
 import { describeFailure, describeUnknown } from './usage.ts';
 
 const widest = Math.max(...commands.map(({ name }) => name.length));
@@ -61,10 +62,13 @@ export async function runCli(): Promise<void> {
     process.exitCode = plan.exitCode;
     return;
   }
+  const command = commands.find(({ name }) => name === plan.name)!;
+  // Before the arguments change, which the new process gets.
+  if (command.smallSemiSpace) restartWithSmallSemiSpace();
   // Each command is a program that reads the arguments of its process.
   process.argv.splice(2, Infinity, ...plan.args);
   try {
-    await commands.find(({ name }) => name === plan.name)!.run();
+    await command.run();
   } catch (error) {
     process.stderr.write(`edge-flag-relay ${plan.name}: ${describeFailure(error)}\n`);
     process.exitCode = 1;

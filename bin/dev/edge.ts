@@ -8,7 +8,6 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { CloudFrontRequest, CloudFrontResponse, CloudFrontResultResponse } from 'aws-lambda';
-import { build } from 'esbuild';
 import type { ReaderStatus } from '../../lambda/edge-reader/index.ts';
 import { type CustomOrigin, flagKeysOf } from '../../lambda/edge-router/config.ts';
 import { readBootstrap } from '../../lib/infrastructure/edge-bootstrap.ts';
@@ -22,6 +21,7 @@ import {
   toEvent,
   toNodeHeaders,
 } from './cloudfront.ts';
+import { edgeHost } from './edge-host.ts';
 import {
   createSite,
   type LocalBehavior,
@@ -89,16 +89,7 @@ export async function startLocalEdge(options: LocalEdgeOptions): Promise<LocalEd
   }
 
   try {
-    const host = join(directory, 'edge-child.cjs');
-    await build({
-      entryPoints: [join(import.meta.dirname, 'edge-child.ts')],
-      outfile: host,
-      bundle: true,
-      format: 'cjs',
-      platform: 'node',
-      target: 'node20',
-      logLevel: 'warning',
-    });
+    const host = edgeHost(directory);
     const { endpoint, name: tableName, prefix = '' } = table;
     const reader = { tableName, prefix, endpoint, refreshMs, replicas: { default: [region] } };
     const configs = toConfigs(site, reader);

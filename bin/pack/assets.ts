@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { prebuildEdge } from '../../lib/infrastructure/edge-bundle.ts';
 import { prebuildBundles } from '../../lib/infrastructure/own-bundles.ts';
 import { prepareReplacementRules } from '../../lib/infrastructure/replacement-rules.ts';
+import { prebuildStart } from '../dev/edge-host.ts';
 import { root } from './entries.ts';
 
 /** Where `prebuilt` of lib/infrastructure finds them. */
@@ -14,6 +15,7 @@ export function buildAssets(outdir: string): void {
   prebuildBundles(outdir);
   prepareReplacementRules(outdir);
   buildImage(join(outdir, 'image'));
+  prebuildStart(join(outdir, 'start'));
 }
 
 /** The path of Node.js in the base image. */

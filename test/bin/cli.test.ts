@@ -276,6 +276,40 @@ describe('installed', () => {
     expect(stdout).not.toContain('00000000beef');
   });
 
+  test('relay restarts Node with the same command and arguments @heavy', async () => {
+    // Stands in for Node's own, which older versions do not have.
+    const folder = emptyFolder();
+    const execve = join(folder, 'execve.mjs');
+    const print = '(file, args) => { process.stdout.write(JSON.stringify(args.slice(1))); process.exit(0); }';
+    writeFileSync(execve, `process.execve = ${print};\n`);
+    const { code, stdout } = await installed(['relay', '--from-env', '--check'], {
+      env: { NODE_OPTIONS: `--import=${execve}` },
+    });
+    const file = join(await commandBundle(), 'edge-flag-relay.mjs');
+    expect({ code, args: JSON.parse(stdout) }).toEqual({
+      ...{ code: 0, args: ['--max-semi-space-size=2', file, 'relay', '--from-env', '--check'] },
+    });
+  });
+
+  test('start evaluates a flag for a viewer at a local edge, from the example of the package @heavy', async () => {
+    const folder = emptyFolder();
+    const file = join(await commandBundle(), 'edge-flag-relay.mjs');
+    const env = { PATH: process.env.PATH ?? '', HOME: folder, TMPDIR: folder };
+    const ports = ['PORT=0', 'DYNAMODB_PORT=0', 'EDGE_PORT=0'];
+    const { child, output, exited } = runCommand([file, 'start', ...ports], env, { cwd: folder });
+    behind(() => child.kill('SIGKILL'));
+    const edge = await eventually(() => {
+      const [, address] = /^ +edge +(http:\/\/\S+)/m.exec(output().stdout) ?? [];
+      expect([address, output().stderr]).toEqual([expect.any(String), '']);
+      return address!;
+    });
+    const answer = await fetch(edge);
+    expect(answer.headers.get('x-flag-decision')).toMatch(/^canary-checkout=(stable|canary); reason=FALLTHROUGH/);
+    expect(['stable', 'canary']).toContain(answer.headers.get('x-origin'));
+    child.kill('SIGTERM');
+    expect(await exited).toBe(0);
+  });
+
   test.each([
     [['preflight', 'prod'], 2],
     [['verify', 'prod'], 2],

@@ -6,10 +6,20 @@ import { oncePerRun } from './once-per-run.ts';
 
 const root = join(import.meta.dirname, '../..');
 
+/** Builds them as `npm run pack` does. */
+const BUILD = `
+  const [folder] = process.argv.slice(1);
+  const { buildAssets } = await import('./bin/pack/assets.ts');
+  const { buildCommands } = await import('./bin/pack/commands.ts');
+  buildAssets(folder + '/assets');
+  await buildCommands(folder + '/bin');
+`;
+
 /** The folder with `edge-flag-relay.mjs` and `ld-relay.mjs`, which suites share: change nothing in it. */
-export function commandBundle(): Promise<string> {
-  return oncePerRun('commands', (folder) => {
-    const bundle = `import('./bin/cli/bundle.ts').then(({ bundleCommands }) => bundleCommands(process.argv[1]));`;
-    return promisify(execFile)(process.execPath, ['--import', 'tsx', '--eval', bundle, folder], { cwd: root });
+export async function commandBundle(): Promise<string> {
+  const folder = await oncePerRun('commands', (made) => {
+    const args = ['--import', 'tsx', '--input-type=module', '--eval', BUILD, made];
+    return promisify(execFile)(process.execPath, args, { cwd: root });
   });
+  return join(folder, 'bin');
 }

@@ -70,11 +70,15 @@ export function runRelay(
 export function runCommand(
   command: readonly string[],
   env: Record<string, string>,
-  { stdout, ipc = false }: { readonly stdout?: number | undefined; readonly ipc?: boolean } = {},
+  {
+    stdout,
+    ipc = false,
+    cwd = root,
+  }: { readonly stdout?: number | undefined; readonly ipc?: boolean; readonly cwd?: string } = {},
 ): RelayProcess {
   const [file = '', ...args] = command;
   const child = spawn(file, args, {
-    cwd: root,
+    cwd,
     env,
     stdio: ['ignore', stdout ?? 'pipe', 'pipe', ...(ipc ? ['ipc' as const] : [])],
   });
