@@ -47,6 +47,11 @@ export const commands: readonly Command[] = [
     run: () => import('../store.ts'),
   },
   {
+    name: 'compare',
+    says: 'tells whether two relays serve the same, such as ld-relay and this one',
+    run: () => import('../compare.ts'),
+  },
+  {
     name: 'preview',
     says: 'links by which testers see values of their choice',
     verbs: ['new-key', 'link'],

@@ -15,7 +15,7 @@ const dynalite: Plugin = {
   setup({ onLoad }) {
     onLoad({ filter: /[\\/]dynalite[\\/]index\.js$/ }, ({ path }) => {
       const text = readFileSync(path, 'utf8');
-      const contents = text.replaceAll(/require\('(\.\/\w+\/)' \+ action\)/g, "require('$1' + action + '.js')");
+      const contents = text.replaceAll(/(?<=require\('\.\/\w+\/' \+ action)(?=\))/g, " + '.js'");
       if (contents === text) throw new Error(`${path} has another form than bin/pack/commands.ts expects`);
       return { contents, loader: 'js' };
     });
