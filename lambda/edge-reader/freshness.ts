@@ -79,7 +79,7 @@ export function createFreshness(
   { now, random }: Surroundings,
   onData?: OnData,
 ): Freshness {
-  const { prefix, refreshMs, maxWaitMs, coldDeadlineMs } = settings;
+  const { tableName, prefix, refreshMs, maxWaitMs, coldDeadlineMs } = settings;
   const models = createModels();
   const layout = createOfficialLayout(prefix, table, models);
 
@@ -97,8 +97,8 @@ export function createFreshness(
   /** Calls do not wait until then, because one has waited in vain for the longest time allowed. */
   let hurryUntil = 0;
 
-  const fail = (problem: unknown) => {
-    lastError = { at: now(), message: problem instanceof Error ? problem.message : String(problem) };
+  const fail = (message: string) => {
+    lastError = { at: now(), message };
   };
 
   /** From one read to the next: less than `refreshMs`, so that calls do not wait in a process that keeps running. */
@@ -154,7 +154,8 @@ export function createFreshness(
       if (!adopt(reading, flight.askedAt)) return;
     }
     // While the table is being filled, a missing item may only not have been written yet.
-    if (!official && !(await table.get([initedKey(prefix)], flight))[0]) throw new Error('the table is not filled yet');
+    if (!official && !(await table.get([initedKey(prefix)], flight))[0])
+      throw new Error(`no flags in table ${tableName}, prefix "${prefix}"`);
     const next = official ? await layout.again(official, flight) : layout.empty();
     if (snapshot) return;
     hold({ official: next }, flight.askedAt);
@@ -239,7 +240,7 @@ export function createFreshness(
 }
 
 /** The reads under way. Reads for the same key are one: a flag, all flags (undefined), or the refresh (null). */
-function createReads(now: () => number, limitMs: number, fail: (problem: unknown) => void) {
+function createReads(now: () => number, limitMs: number, fail: (message: string) => void) {
   const joined = new Map<string | undefined | null, { readonly flight: Flight; readonly done: Promise<boolean> }>();
 
   const takeOff = (ms = limitMs): Flight => ({
@@ -257,8 +258,8 @@ function createReads(now: () => number, limitMs: number, fail: (problem: unknown
         const done = read(flight)
           .then(
             () => true,
-            (problem) => {
-              fail(problem);
+            (problem: Error) => {
+              fail(problem.message);
               return false;
             },
           )

@@ -220,7 +220,7 @@ describe('a reader with Big Segments', () => {
   });
 });
 
-test('a reader is not ready while the table is being filled, never answers "flag not found", and then has all flags', async () => {
+test('a reader is not ready while the table is being filled, names table and prefix, never answers "flag not found", and then has all flags', async () => {
   const [first, ...rest] = itemsOf(environment);
   const official = (items: Item[]) => items.map((one) => encodeOfficialItem('filling', one));
   for (const attributes of official([first!])) await put(table, attributes);
@@ -232,7 +232,7 @@ test('a reader is not ready while the table is being filled, never answers "flag
       reason: { kind: 'ERROR', errorKind: 'CLIENT_NOT_READY' },
     });
   }
-  expect(reader.status()).toMatchObject({ state: 'unreachable', message: 'the table is not filled yet' });
+  expect(reader.status()).toMatchObject({ state: 'unreachable', message: 'no flags in table flags, prefix "filling"' });
   for (const attributes of [...official(rest), encodeInited('filling')]) await put(table, attributes);
   expect(await reader.variation('retired', exampleContexts[0] as never, 'fallback')).toBe('off');
 });
