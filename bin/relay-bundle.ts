@@ -1,9 +1,9 @@
 /**
  * Bundles the relay into one file for its image: `tsx bin/relay-bundle.ts <directory>` leaves `relay.mjs` there,
- * the command `ld-relay` that starts it, the notices and the bill of materials of the packages in it, and a Dockerfile with
- * which the directory is the whole context of a build.
+ * the command `ld-relay` that starts it, its licence, the notices and the bill of materials of the packages in it, and a
+ * Dockerfile with which the directory is the whole context of a build.
  */
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { buildSync } from 'esbuild';
 import packageJson from '../package.json' with { type: 'json' };
@@ -38,6 +38,7 @@ const { metafile } = buildSync({
   metafile: true,
   logLevel: 'warning',
 });
+copyFileSync(join(root, 'LICENSE'), join(outdir, 'LICENSE'));
 writeFileSync(join(outdir, NOTICES_FILE), noticesOf(metafile, root));
 const manifests = bundledPackages(metafile).map((folder) => manifestOf(root, folder));
 const bill = billOf(lockedPackages(root), packageJson, manifests);

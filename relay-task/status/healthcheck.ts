@@ -1,23 +1,73 @@
 /** The health check of a container without shell and curl: a second process of the relay queries the running one. */
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { get as getPlain } from 'node:http';
 import { get as getSecure } from 'node:https';
 import { basename } from 'node:path';
 
 const ANSWER_MS = 5_000;
 
-/** As `relay-task/Dockerfile` and the bundle name what is started. */
-const COMMANDS = new Set(['ld-relay', 'relay.mjs', 'main.ts']);
+/** As the image, the installed package and this repository name what is started. */
+const COMMANDS = new Set(['ld-relay', 'ld-relay.mjs', 'relay.mjs', 'main.ts']);
+/** `edge-flag-relay relay` is one as well. */
+const PROGRAMS = new Set(['edge-flag-relay', 'edge-flag-relay.mjs']);
+
+/** What asks, and is not asked. */
+const CHECK = /^--?(?:health|ready)check$/;
 
 /**
- * The arguments to read the configuration with. Alone, `--healthcheck` takes those of the container's first process, because
- * whoever runs the image may have replaced them; other arguments beside it count as they are.
+ * The arguments to read the configuration with. Alone, `--healthcheck` or `--readycheck` takes those of the relay that runs
+ * here, because whoever runs the image may have replaced them; other arguments beside it count as they are. The relay is the
+ * container's first process, unless containers share their processes.
  */
-export function healthcheckArguments(argv: readonly string[], firstProcess: () => string): readonly string[] {
-  if (argv.length !== 1 || !/^--?healthcheck$/.test(argv[0] ?? '')) return argv;
+export function healthcheckArguments(
+  argv: readonly string[],
+  firstProcess: () => string,
+  otherProcesses: () => Iterable<string> = processesHere,
+): readonly string[] {
+  if (argv.length !== 1 || !CHECK.test(argv[0] ?? '')) return argv;
+  const found = relayArguments(firstProcess()) ?? firstOf(otherProcesses(), relayArguments);
+  return found ? [...argv, ...found] : argv;
+}
+
+/** Undefined: the command line is not that of a relay. */
+function relayArguments(commandLine: string): readonly string[] | undefined {
   // NUL-separated, perhaps behind the interpreter and an init process.
-  const words = firstProcess().replace(/\0$/, '').split('\0');
-  const at = words.findIndex((word) => COMMANDS.has(basename(word)));
-  return at < 0 ? argv : [...argv, ...words.slice(at + 1)];
+  const words = commandLine.replace(/\0$/, '').split('\0');
+  const at = words.findIndex(
+    (word, i) => COMMANDS.has(basename(word)) || (word === 'relay' && PROGRAMS.has(basename(words[i - 1] ?? ''))),
+  );
+  const args = words.slice(at + 1);
+  return at < 0 || args.some((word) => CHECK.test(word)) ? undefined : args;
+}
+
+function firstOf<T, R>(items: Iterable<T>, find: (item: T) => R | undefined): R | undefined {
+  for (const item of items) {
+    const found = find(item);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+/** The command lines of processes that see the same files, thus those of this container. */
+function* processesHere(): Generator<string> {
+  const mounts = linkAt('/proc/self/ns/mnt');
+  for (const id of mounts === undefined ? [] : readdirSync('/proc')) {
+    if (!/^\d+$/.test(id) || linkAt(`/proc/${id}/ns/mnt`) !== mounts) continue;
+    try {
+      yield readFileSync(`/proc/${id}/cmdline`, 'utf8');
+    } catch {
+      // It has ended.
+    }
+  }
+}
+
+/** Undefined where there is none, or where it belongs to someone else. */
+function linkAt(path: string): string | undefined {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return undefined;
+  }
 }
 
 /** Why the relay does not answer 200 at the path; undefined: it does. Its certificate is not checked, since it is not for this address. */

@@ -165,7 +165,13 @@ describeWithEngine(missing === '' ? 'the image' : `the image (not on this machin
     });
     expect(same(bundle)).toEqual(same(clone));
     const files = await filesOf(fromClone);
-    expect(Object.keys(files).sort()).toEqual(['THIRD-PARTY-NOTICES.txt', 'ld-relay', 'relay.cdx.json', 'relay.mjs']);
+    expect(Object.keys(files).sort()).toEqual([
+      'LICENSE',
+      'THIRD-PARTY-NOTICES.txt',
+      'ld-relay',
+      'relay.cdx.json',
+      'relay.mjs',
+    ]);
     expect(await filesOf(prebuilt)).toEqual(files);
   });
 

@@ -117,9 +117,38 @@ const mayUnshare = spawnSync('unshare', ['--pid', '--fork', '--mount-proc', 'tru
   },
 );
 
+(mayUnshare ? test : test.skip)(
+  'alone, it finds the relay behind another first process, as where containers share their processes @heavy',
+  async () => {
+    const { relay } = await startFromFile((bundle) => [
+      ...(['unshare', '--pid', '--fork', '--mount-proc', 'sh', '-c', '"$@" & wait; exit 0', 'pause'] as const),
+      ...image(bundle),
+    ]);
+    const { pid } = relay.child;
+    const children = (parent: string | number | undefined) =>
+      readFileSync(`/proc/${parent}/task/${parent}/children`, 'utf8').trim();
+    const first = children(pid);
+    const second = children(first);
+    const command = readFileSync(`/proc/${second}/cmdline`, 'utf8')
+      .split('\0')
+      .find((word) => word.endsWith('/ld-relay'));
+    for (const check of ['--healthcheck', '--readycheck']) {
+      const code = await new Promise((resolve) => {
+        const args = ['--target', first, '--pid', '--mount', command ?? '', check];
+        execFile('nsenter', args, { env: {} }, (error) => resolve(error?.code ?? 0));
+      });
+      expect([check, code]).toEqual([check, 0]);
+    }
+    process.kill(Number(second), 'SIGTERM');
+    expect(await relay.exited).toBe(0);
+  },
+);
+
 test.each([
   ['of the image', ['/nodejs/bin/node', '--max-semi-space-size=2', '/usr/local/lib/edge-flag-relay/ld-relay']],
   ['behind an init process', ['/sbin/docker-init', '--', 'ld-relay']],
+  ['of the installed package', ['node', '/usr/local/bin/edge-flag-relay', 'relay']],
+  ['that the package’s commands are', ['/usr/bin/node', '--max-semi-space-size=2', '/x/dist/bin/ld-relay.mjs']],
   ['in this repository', ['node', '--import', 'tsx', 'relay-task/main.ts']],
 ])('it recognises the command %s', (_where, words) => {
   const cmdline = () => `${[...words, '--config', 'a file', '--from-env'].join('\0')}\0`;
@@ -128,7 +157,25 @@ test.each([
   ]);
   expect(healthcheckArguments(['-healthcheck', '--from-env'], cmdline)).toEqual(['-healthcheck', '--from-env']);
   expect(healthcheckArguments(['--check'], cmdline)).toEqual(['--check']);
-  expect(healthcheckArguments(['--healthcheck'], () => 'bash\0-c\0x\0')).toEqual(['--healthcheck']);
+  expect(healthcheckArguments(['--readycheck'], cmdline)).toEqual(['--readycheck', '--config', 'a file', '--from-env']);
+  expect(
+    healthcheckArguments(
+      ['--healthcheck'],
+      () => 'bash\0-c\0x\0',
+      () => ['', cmdline()],
+    ),
+  ).toEqual([...['--healthcheck', '--config', 'a file', '--from-env']]);
+});
+
+test('it takes no other check for the relay, and no arguments if no relay runs', () => {
+  const check = 'node\0/usr/bin/ld-relay\0--config\0x\0--healthcheck\0';
+  expect(
+    healthcheckArguments(
+      ['--healthcheck'],
+      () => check,
+      () => ['bash\0-c\0x\0', check],
+    ),
+  ).toEqual(['--healthcheck']);
 });
 
 test("the image's health check is that command", () => {
