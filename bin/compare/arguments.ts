@@ -47,8 +47,8 @@ Keys: LD_ENV_<name>, LD_MOBILE_KEY_<name> and LD_CLIENT_SIDE_ID_<name>, as the r
   --context <json>      also evaluate flags for this context; may be repeated
   --wait <duration>     how long a difference may last, since a change takes its time; default: 15s
   --timeout <duration>  how long a request may take; default: 30s
-  --show <number>       how many differences of an environment are printed; default: 10
-  --json                ${JSON_SAYS}, with all differences
+  --show <number>       how many differences of an environment are printed; default: 10; --json has all
+  --json                ${JSON_SAYS}
 
 STATUS_TOKEN is sent to a relay that restricts /status. NODE_EXTRA_CA_CERTS names authorities that TLS may trust.
 Exit codes: 0 the same, 1 different or not completely compared, 2 usage error or no answer from a relay.

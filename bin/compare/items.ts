@@ -99,7 +99,7 @@ function compareItem(
     return { what: `${versions}, with the same content`, isHarmless: true };
   }
   const others = otherValues();
-  const consequence = others.length > 0 ? `: ${others.slice(0, 3).join('; ')}` : '';
+  const consequence = others.length > 0 ? `: ${firstOf(others)}` : '';
   if (before.version !== after.version) return { what: `${versions}${consequence}`, isHarmless: false };
   const names = membersThatDiffer(kind, before, after);
   // An older ld-relay drops what its version does not know.
@@ -194,6 +194,12 @@ export function nameOfContext({ kind = 'user', key, ...rest }: Context): string 
       .map(([name, part]) => `${name} ${(part as Context)?.key}`)
       .join(' with ');
   return kind === 'user' ? `${key}` : `${kind} ${key}`;
+}
+
+/** Of sentences about contexts. */
+export function firstOf([first, ...more]: readonly string[]): string {
+  if (more.length === 0) return `${first}`;
+  return `${first}; and ${more.length} more context${more.length === 1 ? '' : 's'}`;
 }
 
 const LONGEST = 60;

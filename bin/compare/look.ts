@@ -6,7 +6,16 @@ import { isObject } from '../../relay-task/common/json.ts';
 import { bad, type Check, note, unknown } from '../checks/check.ts';
 import type { EnvironmentKeys } from './arguments.ts';
 import { ask, type Data, firstPut, NoAnswer, type Relay, send } from './ask.ts';
-import { compareItems, type Difference, isUser, nameOfContext, type Served, servedIn, short } from './items.ts';
+import {
+  compareItems,
+  type Difference,
+  firstOf,
+  isUser,
+  nameOfContext,
+  type Served,
+  servedIn,
+  short,
+} from './items.ts';
 
 export interface Look {
   /** Undefined: flags could not be compared. */
@@ -45,12 +54,20 @@ export async function look(lookout: Lookout): Promise<Look> {
   return {
     counts: parts[0]!.counts,
     answers: parts.reduce((sum, { answers }) => sum + answers, 0),
-    differences: parts.flatMap(({ differences }) => differences),
+    differences: withoutRepetitions(parts.flatMap(({ differences }) => differences)),
     notes: parts.flatMap(({ notes }) => notes),
     checks: parts.flatMap(({ checks }) => checks),
     isEarly: parts.some(({ isEarly }) => isEarly),
   };
 }
+
+/** A flag that differs explains its values, so it is told once. */
+function withoutRepetitions(differences: readonly Difference[]): Difference[] {
+  const flags = new Set(differences.filter(({ kind }) => kind === 'flag').map(({ key }) => key));
+  return differences.filter(({ kind, key }) => kind !== VALUE || !flags.has(key));
+}
+
+const VALUE = 'value of flag';
 
 const nothing: Look = { counts: undefined, answers: 0, differences: [], notes: [], checks: [], isEarly: false };
 
@@ -128,7 +145,7 @@ async function lookAtAnswers(lookout: Lookout, clients: Clients, credential: str
   const { sides, name } = lookout;
   const found = new Map<string, string[]>();
   let answers = 0;
-  const differences = () => [...found].map(([key, texts]) => ({ kind: 'value of flag', key, what: firstOf(texts) }));
+  const differences = () => [...found].map(([key, texts]) => ({ kind: VALUE, key, what: firstOf(texts) }));
   const contexts = lookout.usersOnly ? lookout.contexts.filter(isUser) : lookout.contexts;
   for (const context of contexts) {
     const { old: before, new: after } = await both(sides, (relay) =>
@@ -220,11 +237,6 @@ function hashOf(sdkKey: string, context: Context): string | undefined {
   const parsed = parseContext(context);
   const hmac = (key: string, message: string) => createHmac('sha256', key).update(message).digest('hex');
   return parsed && secureModeHash(hmac, sdkKey, parsed);
-}
-
-function firstOf([first, ...more]: readonly string[]): string {
-  if (more.length === 0) return `${first}`;
-  return `${first}; and ${more.length} more context${more.length === 1 ? '' : 's'}`;
 }
 
 /** Values and variations: versions are compared with the flags. */

@@ -274,7 +274,11 @@ function textOf(
       : 'hides its status';
     return `${side} relay: ${addressOf(command[side])} (${what})\n`;
   });
-  const bodies = results.map((result) => sentencesOf(checksOf(result), paper) + differencesOf(result, command.show));
+  const bodies = results.map((result) => {
+    const [count, ...checks] = checksOf(result);
+    const lines = count === undefined ? '' : sentencesOf([count], paper);
+    return lines + differencesOf(result, command.show) + sentencesOf(checks, paper);
+  });
   return [...heads, sentencesOf(hidden, paper), '\n', ...bodies, '\n', `${verdict.text}\n`].join('');
 }
 

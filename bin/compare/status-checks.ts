@@ -5,24 +5,23 @@ import type { ServedEnvironment, ServedStore } from './relay-status.ts';
 
 export function statusChecks({ name, old, new: fresh }: Pair): Check[] {
   if (!old || !fresh) return [];
-  const variable = old.id.replace(/[^A-Za-z0-9_]/g, '_');
   return [
-    ...credentialChecks(name, variable, old, fresh),
+    ...credentialChecks(name, old, fresh),
     ...connectionChecks(name, old, fresh),
-    ...old.stores.flatMap((store) => storeChecks(name, variable, store, fresh)),
+    ...old.stores.flatMap((store) => storeChecks(name, old.id, store, fresh)),
     ...bigSegmentChecks(name, old, fresh),
   ];
 }
 
-function credentialChecks(name: string, variable: string, old: ServedEnvironment, fresh: ServedEnvironment): Check[] {
+function credentialChecks(name: string, old: ServedEnvironment, fresh: ServedEnvironment): Check[] {
   const checks: Check[] = [];
   if (old.environmentId !== undefined && fresh.environmentId === undefined) {
     const what = `${name}: the old relay serves browsers, the new one has no client-side ID`;
-    checks.push(bad('clients', name, what, `set LD_CLIENT_SIDE_ID_${variable}=${old.environmentId} for the new relay`));
+    checks.push(bad('clients', name, what, setting(old.id, 'envId', 'LD_CLIENT_SIDE_ID', old.environmentId)));
   }
   if (old.mobileKey !== undefined && fresh.mobileKey === undefined) {
     const what = `${name}: the old relay serves mobile SDKs, the new one has no mobile key`;
-    checks.push(bad('clients', name, what, `set LD_MOBILE_KEY_${variable} for the new relay`));
+    checks.push(bad('clients', name, what, setting(old.id, 'mobileKey', 'LD_MOBILE_KEY', '<mobile key>')));
   }
   const accepted = [fresh.sdkKey, ...fresh.otherSdkKeys];
   for (const key of old.otherSdkKeys.filter((one) => !accepted.includes(one))) {
@@ -30,6 +29,12 @@ function credentialChecks(name: string, variable: string, old: ServedEnvironment
     checks.push(bad('keys', name, what, 'move the applications that use it to the current key first'));
   }
   return checks;
+}
+
+/** Names with spaces, which a file may have, make no variables. */
+function setting(id: string, option: string, variable: string, value: string): string {
+  if (/^\w+$/.test(id)) return `set ${variable}_${id}=${value} for the new relay`;
+  return `write ${option} = "${value}" into the new relay's [Environment "${id}"]`;
 }
 
 function connectionChecks(name: string, old: ServedEnvironment, fresh: ServedEnvironment): Check[] {
@@ -53,7 +58,7 @@ const switches: Readonly<Record<string, string>> = {
 };
 
 /** SDKs in daemon mode read the store, where nobody would write any more. */
-function storeChecks(name: string, variable: string, store: ServedStore, fresh: ServedEnvironment): Check[] {
+function storeChecks(name: string, id: string, store: ServedStore, fresh: ServedEnvironment): Check[] {
   const { database, prefix, table, server } = store;
   const where = `${database}${table && `, table ${table}`}`;
   const same = fresh.stores.find((other) => other.database === database);
@@ -71,11 +76,13 @@ function storeChecks(name: string, variable: string, store: ServedStore, fresh: 
   const checks: Check[] = [];
   if (same.prefix !== prefix) {
     const what = `${name}: the prefix in ${database} is "${prefix}" for the old relay and "${same.prefix}" for the new`;
-    checks.push(bad('store', name, what, `set LD_PREFIX_${variable}=${prefix} for the new relay`));
+    checks.push(bad('store', name, what, setting(id, 'prefix', 'LD_PREFIX', prefix)));
   }
   if (same.table !== table) {
     const what = `${name}: the table is ${table || 'unknown'} for the old relay and ${same.table || 'unknown'} for the new`;
-    checks.push(bad('store', name, what, `set DYNAMODB_TABLE or LD_TABLE_NAME_${variable}=${table} for the new relay`));
+    checks.push(
+      bad('store', name, what, `${setting(id, 'tableName', 'LD_TABLE_NAME', table)}, or DYNAMODB_TABLE for all`),
+    );
   }
   if (same.server !== server) {
     const what = `${name}: the old relay writes to ${server || database}, the new one to ${same.server || database}`;

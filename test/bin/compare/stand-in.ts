@@ -45,22 +45,32 @@ export interface OldRelay {
   forwardsEvents?: boolean;
   /** Browsers must send the hash of secure mode. */
   isSecure?: boolean;
+  keys?: Keys;
 }
+
+interface Keys {
+  readonly sdkKeys: readonly string[];
+  readonly mobileKey: string;
+  readonly environmentId: string;
+}
+
+const usual: Keys = { sdkKeys: [sdkKey], mobileKey, environmentId };
 
 /** As ld-relay's routes: https://github.com/launchdarkly/ld-relay/blob/v8.10.1/relay/relay_routes.go */
 export function startOldRelay(old: OldRelay): Promise<StandIn> {
+  const { keys = usual } = old;
   return startStandIn((request, response) => {
     const { pathname, searchParams } = new URL(request.url ?? '', 'http://old');
     const json = (status: number, body: unknown) =>
       response.writeHead(status, { 'Content-Type': 'application/json' }).end(JSON.stringify(body));
     if (pathname === '/status' && old.status !== undefined) return json(200, old.status);
     if (pathname === '/all' || pathname === '/bulk') {
-      if (request.headers.authorization !== sdkKey) return response.writeHead(401).end();
+      if (!keys.sdkKeys.includes(request.headers.authorization ?? '')) return response.writeHead(401).end();
       if (pathname === '/bulk') return json(old.forwardsEvents ? 400 : 503, { message: 'text' });
       response.writeHead(200, { 'Content-Type': 'text/event-stream' });
       return response.write(`:\n\nevent: put\ndata: ${JSON.stringify({ path: '/', data: old.data })}\n\n`);
     }
-    const context = contextIn(pathname, request);
+    const context = contextIn(pathname, request, keys);
     const found = context === undefined ? undefined : old.answers?.[context];
     if (!found) return response.writeHead(404).end('404 page not found');
     if (old.isSecure && pathname.startsWith('/sdk/') && !searchParams.has('h')) return json(400, { message: 'text' });
@@ -69,10 +79,11 @@ export function startOldRelay(old: OldRelay): Promise<StandIn> {
 }
 
 /** The key of the context in the path, if the credential is right. */
-function contextIn(path: string, { headers }: IncomingMessage): string | undefined {
+function contextIn(path: string, { headers }: IncomingMessage, keys: Keys): string | undefined {
   const [, start, text = ''] = /^(\/.*)\/users\/([\w-]+)$/.exec(path) ?? [];
   const isKnown =
-    start === `/sdk/evalx/${environmentId}` || (start === '/msdk/evalx' && headers.authorization === mobileKey);
+    start === `/sdk/evalx/${keys.environmentId}` ||
+    (start === '/msdk/evalx' && headers.authorization === keys.mobileKey);
   if (!isKnown) return undefined;
   return (JSON.parse(Buffer.from(text, 'base64url').toString()) as { key: string }).key;
 }
