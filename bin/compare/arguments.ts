@@ -146,7 +146,7 @@ function keysOf(values: { config?: string; env?: string[] }, env: Env, problems:
   const found = new Map<string, EnvironmentKeys>();
   const add = (name: string, more: Partial<EnvironmentKeys>) => found.set(name, { ...found.get(name), ...more, name });
   const filters = new Map<string, readonly string[]>();
-  for (const { name, sdkKey, mobileKey, environmentId, filters: its } of environmentsIn(values.config, problems)) {
+  for (const { name, sdkKey, mobileKey, environmentId, filters: its } of environmentsIn(values.config, env, problems)) {
     add(name, { sdkKey, mobileKey, environmentId });
     filters.set(name, its);
   }
@@ -165,10 +165,12 @@ function keysOf(values: { config?: string; env?: string[] }, env: Env, problems:
   ]);
 }
 
-function environmentsIn(path: string | undefined, problems: string[]) {
+/** A file may leave its keys to variables; those that do not name keys are a relay's and not ours. */
+function environmentsIn(path: string | undefined, env: Env, problems: string[]) {
   if (path === undefined) return [];
   try {
-    return parseConfig({}, { path, text: readFileSync(path, 'utf8') }).config.environments;
+    const variables = Object.fromEntries(Object.entries(env).filter(([name]) => variable.test(name)));
+    return parseConfig(variables, { path, text: readFileSync(path, 'utf8') }).config.environments;
   } catch (error) {
     const told = error instanceof RelayError ? error.message : `Cannot read ${path}: ${(error as Error).message}`;
     problems.push(redactSecrets(told));

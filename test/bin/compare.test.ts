@@ -170,6 +170,8 @@ describe('a difference', () => {
         'The relays do not serve the same: 1 of 1 environment differs.',
       ]),
     );
+    // The fourth.
+    expect(printed).not.toContain('segment s:');
   });
 
   test('of values alone is told by context: the flags are the same, and something else is not', async () => {
@@ -375,6 +377,33 @@ describe('environments', () => {
     );
     expect(printed).toContain('! New: only the new relay serves this environment\n');
     expect(printed).toMatch(/1 of 4 environments differs, and 1 could not be compared completely\.\n$/);
+  });
+
+  test('with a payload filter are compared filtered, and one that the new relay does not have is named @heavy', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'compare-'));
+    behind(() => rmSync(folder, { recursive: true }));
+    const file = join(folder, 'ld-relay.conf');
+    const text = `[Environment "Shop"]\nsdkKey = ${sdkKey}\nprojKey = p\n[Filters "p"]\nkeys = half\n`;
+    writeFileSync(file, text);
+    const env = { LD_ENV_Shop: sdkKey, LD_PROJ_KEY_Shop: 'p', LD_FILTER_KEYS_p: 'half' };
+    const filtered = await startRelay(env);
+    const other = await startRelay(env);
+    // Only what is filtered differs.
+    other.upstream.dataFor = ({ url }) => (url.includes('filter=half') ? data([flagData('a', 9, visible)]) : undefined);
+    other.upstream.cut();
+    await until('the filtered flags', async () => {
+      const answer = await fetch(`${other.uri}/sdk/flags/a?filter=half`, { headers: { authorization: sdkKey } });
+      return answer.ok && ((await answer.json()) as { version: number }).version === 9;
+    });
+    const args = ['--config', file, '--wait', '0s'];
+    const { printed } = await compare(filtered, other, { env: {}, args });
+    expect(printed).toContain('✓ Shop: the same 2 flags and 1 segment\n');
+    expect(printed).toContain('✗ Shop/half: 2 differences among 1 flag and 0 segments\n');
+    const without = await startRelay({ LD_ENV_Shop: sdkKey });
+    const { printed: told } = await compare(filtered, without, { env: {}, args });
+    expect(told).toContain('✗ Shop/half: only the old relay serves this environment');
+    const { printed: hidden } = await compare(await oldRelay({ status: undefined }), without, { env: {}, args });
+    expect(hidden).toMatch(/Shop\/half: the new relay has no payload filter "half" \(404\)\n {4}→ set LD_FILTER_KEYS_/);
   });
 
   test('without any that can be compared, the answer is not yes', async () => {
@@ -628,6 +657,18 @@ describe('arguments', () => {
         { name: 'web', environmentId: 'id' },
         { name: 'more', sdkKey: 'sdk-3' },
       ],
+    });
+  });
+
+  test('a file may leave its keys to variables', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'compare-'));
+    behind(() => rmSync(folder, { recursive: true }));
+    const file = join(folder, 'ld-relay.conf');
+    writeFileSync(file, '[Main]\nport = 8030\n[Environment "Shop"]\nprefix = shop\n');
+    expect(
+      parseArguments(['old', 'new', '--config', file], { LD_ENV_Shop: sdkKey, USE_REDIS: 'nonsense' }),
+    ).toMatchObject({
+      keys: [{ name: 'Shop', sdkKey }],
     });
   });
 
