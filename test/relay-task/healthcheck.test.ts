@@ -120,10 +120,14 @@ const mayUnshare = spawnSync('unshare', ['--pid', '--fork', '--mount-proc', 'tru
 (mayUnshare ? test : test.skip)(
   'alone, it finds the relay behind another first process, as where containers share their processes @heavy',
   async () => {
-    const { relay } = await startFromFile((bundle) => [
-      ...(['unshare', '--pid', '--fork', '--mount-proc', 'sh', '-c', '"$@" & wait; exit 0', 'pause'] as const),
-      ...image(bundle),
-    ]);
+    const directory = mkdtempSync(join(tmpdir(), 'healthcheck-'));
+    behind(() => rmSync(directory, { recursive: true }));
+    const script = join(directory, 'pause');
+    const { relay } = await startFromFile((bundle) => {
+      // In a file, so that the command is not among the words of the first process.
+      writeFileSync(script, `${join(bundle, 'ld-relay')} "$@" & wait\n`);
+      return ['unshare', '--pid', '--fork', '--mount-proc', 'sh', script];
+    });
     const { pid } = relay.child;
     const children = (parent: string | number | undefined) =>
       readFileSync(`/proc/${parent}/task/${parent}/children`, 'utf8').trim();
