@@ -107,11 +107,18 @@ test('every npm script and every file that a workflow calls exists', () => {
   expect(existsSync(join(root, 'relay-task/Dockerfile'))).toBe(true);
 });
 
-test('changes are checked on the oldest Node that package.json allows, on that of .nvmrc and on its successor', () => {
+test('changes are checked on Node 20 and the two for production, the package also on the oldest that it allows', () => {
   const development = Number(read('.nvmrc'));
-  const [, oldest] = /^>=(.*)$/.exec(manifest.engines.node) ?? [];
+  const [, oldest = ''] = /^>=(.*)$/.exec(manifest.engines.node) ?? [];
   const { node } = workflows['ci.yml']?.jobs.check?.strategy?.matrix ?? {};
-  expect(node).toEqual([oldest, String(development), String(development + 2)]);
+  expect(node).toEqual([oldest.split('.')[0], String(development), String(development + 2)]);
+  const versions = stepsOf('ci.yml: oldest').flatMap((step) => step.with?.['node-version'] ?? []);
+  expect(versions).toEqual([oldest]);
+});
+
+test('every job of a change counts for the check that branch rules name', () => {
+  const { passed, ...others } = workflows['ci.yml']?.jobs ?? {};
+  expect(passed).toMatchObject({ if: 'always()', needs: Object.keys(others) });
 });
 
 test('a released image is built for both platforms with labels, bill of materials, provenance and signature', () => {
