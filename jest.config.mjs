@@ -26,6 +26,8 @@ export default {
   testTimeout: 900_000,
   // Two per core of the smallest machine: a suite waits for timers and sockets for half of its time.
   maxWorkers: 4,
+  // Also against hanging: a worker ends by itself, but a busy machine takes seconds to release the memory of a large one.
+  workerGracefulExitTimeout: 60_000,
   globalSetup: '<rootDir>/test/support/jest-global-setup.mjs',
   runtime: '<rootDir>/test/support/jest-runtime.cjs',
   setupFiles: ['<rootDir>/test/support/jest-setup.mjs'],
