@@ -3,7 +3,7 @@
  * your account, next to an existing flag table.
  */
 import { App } from 'aws-cdk-lib';
-import { FlagTable } from '../../lib/infrastructure/flag-table.ts';
+import { FlagTable } from 'edge-flag-relay/constructs';
 import { CallChainStack } from './stack.ts';
 
 const app = new App();

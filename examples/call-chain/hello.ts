@@ -1,4 +1,4 @@
-import type { Chain } from '../../lambda/edge-reader/chain.ts';
+import type { Chain } from 'edge-flag-relay/chain';
 import { get } from './call.ts';
 import { answer, type UrlHandler } from './function-url.ts';
 
@@ -18,11 +18,13 @@ export function createHello({ chain, worldUrl, timeoutMs }: HelloOptions): UrlHa
     const startedAt = performance.now();
     if (!key) return answer(400, { error: 'expected a user: ?user=alice' });
     // Percentages apply to the key, not to the request, so a user keeps the same version.
+    // #region call
     const user = { kind: 'user', key };
     const call = chain.join(headers, user);
     const version = await call.stringVariation(GREETING, user, 'stable');
     const url = `${worldUrl}?user=${encodeURIComponent(key)}`;
     const world = await get(url, call.headers(), timeoutMs).catch((error: Error) => error);
+    // #endregion
     const failed = world instanceof Error || world.statusCode >= 500;
     // Flags that world decided itself keep their values for the rest of this request.
     if (!(world instanceof Error)) call.learn(world.headers);

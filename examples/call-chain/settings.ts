@@ -1,5 +1,5 @@
-import { type ChainKey, type ChainReport, createChain, createChainReport } from '../../lambda/edge-reader/chain.ts';
-import { createReader, type ReaderConfig } from '../../lambda/edge-reader/index.ts';
+import { type ChainKey, type ChainReport, createChain, createChainReport } from 'edge-flag-relay/chain';
+import { createReader, type ReaderConfig } from 'edge-flag-relay/edge-reader';
 import { GREETING } from './hello.ts';
 
 /** The settings of both functions, which the stack passes as JSON in the variable `SETTINGS`. */

@@ -1,12 +1,10 @@
 import { join } from 'node:path';
 import { CfnOutput, Duration, Stack, type StackProps } from 'aws-cdk-lib';
-import * as lambda from 'aws-cdk-lib/aws-lambda';
+import { FunctionUrlAuthType, Runtime } from 'aws-cdk-lib/aws-lambda';
+import { NodejsFunction } from 'aws-cdk-lib/aws-lambda-nodejs';
 import { Secret } from 'aws-cdk-lib/aws-secretsmanager';
 import type { Construct } from 'constructs';
-import { bundledOnce } from '../../lib/infrastructure/bundle-cache.ts';
-import { buildOwnEdge } from '../../lib/infrastructure/edge-bundle.ts';
-import type { IFlagTable } from '../../lib/infrastructure/flag-table.ts';
-import { nearestReplicas } from '../../lib/infrastructure/regions.ts';
+import { type IFlagTable, nearestReplicas } from 'edge-flag-relay/constructs';
 import type { ServiceSettings } from './settings.ts';
 
 export interface CallChainStackProps extends StackProps {
@@ -33,19 +31,15 @@ export class CallChainStack extends Stack {
       namespace: 'CallChain',
     };
     const service = (name: string, environment: Record<string, string> = {}) => {
-      const entryFile = join(import.meta.dirname, `${name.toLowerCase()}.entry.ts`);
-      const created = new lambda.Function(this, name, {
-        code: lambda.Code.fromAsset(
-          bundledOnce(entryFile, (outdir) => buildOwnEdge({ entryFile, config: {}, outdir })),
-        ),
-        handler: 'index.handler',
-        runtime: lambda.Runtime.NODEJS_24_X,
+      const created = new NodejsFunction(this, name, {
+        entry: join(import.meta.dirname, `${name.toLowerCase()}.entry.ts`),
+        runtime: Runtime.NODEJS_24_X,
         memorySize: 256,
         timeout: Duration.seconds(10),
         environment: { SETTINGS: this.toJsonString(settings), ...environment },
       });
       flagTable.grantRead(created, { prefix });
-      return created.addFunctionUrl({ authType: lambda.FunctionUrlAuthType.NONE }).url;
+      return created.addFunctionUrl({ authType: FunctionUrlAuthType.NONE }).url;
     };
     const worldUrl = service('World');
     new CfnOutput(this, 'HelloUrl', { value: service('Hello', { WORLD_URL: worldUrl }) });

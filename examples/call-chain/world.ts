@@ -1,4 +1,4 @@
-import type { Chain } from '../../lambda/edge-reader/chain.ts';
+import type { Chain } from 'edge-flag-relay/chain';
 import { answer, type UrlHandler } from './function-url.ts';
 import { GREETING } from './hello.ts';
 
