@@ -1,8 +1,8 @@
 /** `edge-flag-relay` and `ld-relay` as people have them who installed the package: outside a clone, without a home. */
 import { execFile, spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { commands } from '../../bin/cli/commands.ts';
 import { planOf } from '../../bin/cli/run.ts';
@@ -160,14 +160,14 @@ async function installed(
   args: readonly string[],
   {
     program = 'edge-flag-relay',
+    file,
     folder = emptyFolder(),
     env = {},
     input = '',
-  }: { program?: string; folder?: string; env?: Record<string, string>; input?: string } = {},
+  }: { program?: string; file?: string; folder?: string; env?: Record<string, string>; input?: string } = {},
 ): Promise<Ran> {
-  const file = join(await commandBundle(), `${program}.mjs`);
   const { PATH = '' } = process.env;
-  const child = spawn(file, args, {
+  const child = spawn(file ?? join(await commandBundle(), `${program}.mjs`), args, {
     cwd: folder,
     env: { PATH, HOME: folder, AWS_EC2_METADATA_DISABLED: 'true', ...env },
   });
@@ -335,6 +335,50 @@ describe('installed', () => {
     const ran = await installed(args, { folder });
     expect(ran.code).toBe(code);
     expect(ran[stream].replace(/\s+/g, ' ')).toContain('npm install --save-dev aws-cdk-lib constructs');
+  });
+});
+
+describe('installed beside the CDK, with a stage in cdk.json', () => {
+  /** A project as npm leaves it. */
+  async function project(): Promise<{ folder: string; file: string }> {
+    const folder = emptyFolder();
+    const own = join(folder, 'node_modules/edge-flag-relay/dist');
+    cpSync(dirname(await commandBundle()), own, { recursive: true });
+    for (const name of ['aws-cdk-lib', 'constructs']) {
+      symlinkSync(join(root, 'node_modules', name), join(folder, 'node_modules', name));
+    }
+    writeFileSync(join(folder, 'cdk.json'), JSON.stringify({ context: { stages: { shop: smallStage } } }));
+    return { folder, file: join(own, 'bin/edge-flag-relay.mjs') };
+  }
+
+  test('app is the CDK app of the stage @heavy', async () => {
+    const { folder, file } = await project();
+    // How the CDK's command line calls an app.
+    const context = JSON.stringify({ stage: 'shop', stages: { shop: smallStage } });
+    const env = { CDK_OUTDIR: join(folder, 'cdk.out'), CDK_CONTEXT_JSON: context };
+    const { code, stderr } = await installed(['app'], { folder, env, file });
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    const manifest = JSON.parse(readFileSync(join(folder, 'cdk.out/assembly-shop/manifest.json'), 'utf8'));
+    const { artifacts } = manifest as { artifacts: Record<string, { properties?: { stackName?: string } }> };
+    expect(Object.values(artifacts).flatMap(({ properties }) => properties?.stackName ?? [])).toEqual(
+      expect.arrayContaining(['edge-flag-relay-shop-data', 'edge-flag-relay-shop-relay']),
+    );
+  });
+
+  test('preflight synthesises it, and says that nobody is signed in @heavy', async () => {
+    const { folder, file } = await project();
+    const { code, stdout, stderr } = await installed(['preflight', 'shop', '--offline'], { folder, file });
+    expect({ code, stderr }).toEqual({ code: 1, stderr: '' });
+    expect(stdout).toMatch(/^✓ stage shop is valid\n✗ not signed in to AWS$/m);
+    expect(stdout).toContain('edge-flag-relay-shop-relay');
+    expect(stdout).not.toContain('cannot be synthesised');
+  });
+
+  test('dashboard writes its page into the current directory @heavy', async () => {
+    const { folder, file } = await project();
+    const { code, stdout } = await installed(['dashboard', 'shop'], { folder, file });
+    expect({ code, stdout }).toEqual({ code: 0, stdout: `${join(folder, 'dashboard-shop.html')}\n` });
+    expect(readFileSync(join(folder, 'dashboard-shop.html'), 'utf8')).toContain('<h1>Feature flags: shop</h1>');
   });
 });
 

@@ -245,6 +245,23 @@ describe('the installed commands, where neither a clone nor the CDK is', () => {
     expect(code).toBe(1);
   });
 
+  test('preflight compares the app with what is deployed, by the rules in the package @heavy', async () => {
+    const template = JSON.parse(readFileSync(join(directory, 'staging-relay.template.json'), 'utf8'));
+    fake.stacks['staging-relay'] = { ...fake.stacks['staging-relay']!, template };
+    const same = await run('preflight', 'staging', '--app', directory, '--offline', '--json');
+    expect(findings(same.stdout)).toContain(
+      'good update 1: the deployment replaces nothing that has data or an address',
+    );
+
+    const [group] = Object.entries(template.Resources as Record<string, { Type: string; Properties: object }>).find(
+      ([, { Type }]) => Type === 'AWS::ElasticLoadBalancingV2::LoadBalancer',
+    )!;
+    // AWS: "AWS::ElasticLoadBalancingV2::LoadBalancer", Scheme: update requires replacement.
+    template.Resources[group].Properties.Scheme = 'internet-facing';
+    const { stdout } = await run('preflight', 'staging', '--app', directory, '--offline', '--json');
+    expect(findings(stdout).filter((one) => / update /.test(one))).toEqual([expect.stringContaining(group)]);
+  });
+
   test('dashboard shows that of the app @heavy', async () => {
     const { code, stdout } = await run('dashboard', 'staging', '--app', directory);
     expect({ code, stdout }).toEqual({ code: 0, stdout: `${join(folder, 'dashboard-staging.html')}\n` });
