@@ -21,6 +21,14 @@ const jars = join(installed, 'java/*');
 const node = (...args: string[]) => ({ program: process.execPath, args });
 const tsx = (...args: string[]) => node('--import', 'tsx', ...args);
 const page = (file: string) => ({ ...tsx('examples/run/page.ts', file), serves: true });
+const invoke = (...args: string[]) => tsx('examples/run/invoke.ts', ...args);
+
+/** AWS: "Lambda@Edge event structure", the parts that the example uses. */
+const VIEWER_REQUEST = {
+  Records: [
+    { cf: { request: { clientIp: '192.0.2.1', uri: '/checkout', headers: { cookie: [{ value: 'user=tester' }] } } } },
+  ],
+};
 
 /** Each example's command. They read the variables of `startLocal`, and use what `npm start` prints without them. */
 export const commands = {
@@ -43,6 +51,17 @@ export const commands = {
   browser: { what: 'LaunchDarkly’s browser SDK', ...page('examples/browser/app.js') },
   openfeature: { what: 'OpenFeature on a server', ...node('examples/openfeature/server.mjs') },
   'openfeature-web': { what: 'OpenFeature in a browser', ...page('examples/openfeature/web.js') },
+  lambda: { what: 'the reader in a Lambda function, bundled', ...invoke('examples/lambda/handler.ts') },
+  'lambda-reported': { what: 'the same with metrics and exposures', ...invoke('examples/lambda/reported.ts') },
+  'lambda-layer': {
+    what: 'the reader in a Lambda function, from the layer',
+    ...invoke('examples/lambda-layer/index.cjs'),
+  },
+  'lambda-openfeature': { what: 'OpenFeature in a Lambda function', ...invoke('examples/openfeature/lambda.ts') },
+  'lambda-edge': {
+    what: 'the reader in a Lambda@Edge function',
+    ...invoke('examples/lambda-edge/handler.ts', JSON.stringify(VIEWER_REQUEST)),
+  },
 } as const satisfies Record<string, Command>;
 
 export type ExampleName = keyof typeof commands;

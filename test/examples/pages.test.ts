@@ -37,7 +37,7 @@ function shown({ source }: Block): string {
   return region === undefined ? read(path) : regionOf(read(path), region);
 }
 
-const pages = ['docs/sdks.md', 'docs/endpoints.md'];
+const pages = ['docs/sdks.md', 'docs/endpoints.md', 'docs/edge.md'];
 /** Of the languages that people copy; JSON, shell and plain text are no programs. */
 const programs = new Set(['js', 'ts', 'tsx', 'python', 'go', 'java', 'php', 'csharp', 'ruby', 'swift', 'kotlin']);
 
@@ -54,8 +54,8 @@ describe.each(pages)('%s', (page) => {
   });
 });
 
-test('docs/endpoints.md shows no program of its own', () => {
-  const own = blocksOf(read('docs/endpoints.md')).filter(({ language, source }) => programs.has(language) && !source);
+test.each(['docs/endpoints.md', 'docs/edge.md'])('%s shows no program of its own', (page) => {
+  const own = blocksOf(read(page)).filter(({ language, source }) => programs.has(language) && !source);
   expect(own).toEqual([]);
 });
 
