@@ -173,12 +173,14 @@ export function firstPut(relay: Relay, question: Question): Promise<Data> {
     const fail = (error: Error) => end(() => reject(error));
     const headers = { authorization: question.credential ?? '', accept: 'text/event-stream' };
     const request = (url.protocol === 'https:' ? https : http).request(url, { headers, agent: outbound.agentFor(url) });
-    const late = `${url.host} sent no flags within ${timeoutMs} ms`;
-    const timer = setTimeout(() => fail(unreachable(called, new Error(late))), timeoutMs);
+    let isOpen = false;
+    const timer = setTimeout(() => fail(isOpen ? noFlagsYet(called, timeoutMs) : unreachable(called, late)), timeoutMs);
+    const late = new Error(`${url.host} did not answer within ${timeoutMs} ms`);
     const broken = (error: unknown) => fail(unreachable(called, error));
     request.on('error', (error) => broken(new Error(`${url.host}: ${errorText(error)}`, { cause: error })));
     request.on('response', (response) => {
       const { statusCode: status = 0, headers: answered } = response;
+      isOpen = true;
       if (status !== 200) return fail(refusal(relay, question, { status, headers: answered, body: Buffer.alloc(0) }));
       response.on('error', broken);
       response.on('end', () => broken(new Error(`${url.host} closed its stream before it sent flags`)));
@@ -195,6 +197,12 @@ export function firstPut(relay: Relay, question: Question): Promise<Data> {
     });
     request.end();
   });
+}
+
+/** ld-relay opens streams before it has flags, and is silent on them. */
+function noFlagsYet(called: string, timeoutMs: number): NoAnswer {
+  const advice = 'look at its /status and log, then compare again';
+  return new NoAnswer(`${called} sent no flags on its stream within ${timeoutMs} ms`, { why: 'wait', advice });
 }
 
 function dataIn(text: string): Data | undefined {

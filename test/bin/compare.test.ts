@@ -8,13 +8,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { parseArguments } from '../../bin/compare/arguments.ts';
+import { firstPut, type NoAnswer } from '../../bin/compare/ask.ts';
 import { compareItems, servedIn } from '../../bin/compare/items.ts';
 import { fitsShown, pairUp } from '../../bin/compare/pairs.ts';
 import { statusOf } from '../../bin/compare/relay-status.ts';
 import { runCompare } from '../../bin/compare/run.ts';
 import { statusChecks } from '../../bin/compare/status-checks.ts';
+import { createOutbound } from '../../relay-task/upstream/outbound.ts';
 import { createAuthority } from '../support/authority.ts';
-import { until } from '../support/eventually.ts';
+import { eventually, until } from '../support/eventually.ts';
 import { type FakeUpstream, type FlagData, startFakeUpstream } from '../support/fake-upstream.ts';
 import { flagData, segmentData } from '../support/items.ts';
 import { closeAfterEach } from '../support/opened.ts';
@@ -617,6 +619,37 @@ describe('a relay that does not answer as a relay', () => {
     );
     const { printed } = await compare(dumb, await startRelay(), { args: ['--wait', '0s'] });
     expect(printed).toMatch(/the old relay cannot be reached: \S+ closed its stream before it sent flags/);
+  });
+
+  test('a stream on which no flags come is told as such: ld-relay opens streams before it has any', async () => {
+    const silent = opened(
+      await startStandIn((_request, response) => {
+        response.writeHead(200, { 'Content-Type': 'text/event-stream' }).write(':\n\n');
+      }),
+    );
+    const outbound = createOutbound({ caCertFiles: [], env: {} });
+    const ask = (timeoutMs: number) =>
+      firstPut(
+        {
+          side: 'old',
+          called: 'the old relay',
+          url: new URL(silent.uri),
+          outbound,
+          timeoutMs,
+          maxBytes: 1_000,
+          held: new Map(),
+        },
+        { path: '/all', credential: sdkKey },
+      ).catch((error: NoAnswer) => error);
+    // On a slow machine not even the head of the answer may be there in time.
+    let timeoutMs = 25;
+    const told = await eventually(async () => {
+      timeoutMs *= 2;
+      const error = (await ask(timeoutMs)) as NoAnswer;
+      expect(error.message).toBe(`the old relay sent no flags on its stream within ${timeoutMs} ms`);
+      return error;
+    });
+    expect(told).toMatchObject({ why: 'wait' });
   });
 
   test('a status that is restricted is asked for with the token, one that is hidden is done without', async () => {
