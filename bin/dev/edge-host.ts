@@ -28,6 +28,8 @@ export function prebuildStart(outdir: string): void {
 function buildHost(directory: string): string {
   const outfile = join(directory, HOST);
   esbuild().buildSync({
+    // The same bytes wherever it is built: esbuild names the sources in comments.
+    absWorkingDir: root,
     entryPoints: [join(root, 'bin/dev/edge-child.ts')],
     outfile,
     bundle: true,

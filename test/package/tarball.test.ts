@@ -82,7 +82,7 @@ describe('the tarball', () => {
         'exposures-collector',
         'exposures-sender',
       ],
-      ...['image', 'reader-layer', 'replacement-rules.json.gz'],
+      ...['image', 'reader-layer', 'replacement-rules.json.gz', 'start'],
     ]);
     const kinds = new Set(filesIn(join(unpacked, 'dist')).map((name) => /(\.d)?\.\w+$/.exec(name)?.[0] ?? name));
     expect([...kinds].sort()).toEqual(
@@ -95,6 +95,7 @@ describe('the tarball', () => {
         '.mjs',
         '.txt',
         'assets/image/Dockerfile',
+        'assets/image/LICENSE',
         'assets/image/ld-relay',
       ].sort(),
     );
