@@ -10,14 +10,33 @@ const sources = join(import.meta.dirname, '../../lambda/edge-reader');
 /** The package's entries: the name of each, and of its source. */
 export const READER_ENTRIES = { '.': 'index', './open-feature': 'open-feature', './chain': 'chain' } as const;
 
+/** The same entries by their names in the published package, which has their types: a project can use one name with and without the layer. */
+export const PUBLISHED_ENTRIES = { 'edge-reader': '.', openfeature: './open-feature', chain: './chain' } as const;
+
 /**
  * Builds the reader as a package for a Lambda layer: `nodejs/node_modules/edge-flag-reader`. AWS: "Working with layers for Node.js Lambda
  * functions".
  */
 export function buildLayer(outdir: string): void {
-  const directory = join(outdir, 'nodejs/node_modules', LAYER_PACKAGE);
+  const modules = join(outdir, 'nodejs/node_modules');
+  const directory = join(modules, LAYER_PACKAGE);
   mkdirSync(directory, { recursive: true });
   buildReader(directory);
+  writePublishedNames(join(modules, 'edge-flag-relay'));
+}
+
+/** A package whose entries hand on those of the reader. */
+function writePublishedNames(directory: string): void {
+  mkdirSync(directory, { recursive: true });
+  const entries = Object.entries(PUBLISHED_ENTRIES);
+  for (const [name, entry] of entries) {
+    const reader = JSON.stringify(join(LAYER_PACKAGE, entry));
+    writeFileSync(join(directory, `${name}.cjs`), `module.exports = require(${reader});\n`);
+    writeFileSync(join(directory, `${name}.mjs`), `export * from ${reader};\n`);
+  }
+  const filesOf = (name: string) => ({ import: `./${name}.mjs`, require: `./${name}.cjs` });
+  const exports = Object.fromEntries(entries.map(([name]) => [`./${name}`, filesOf(name)]));
+  writeFileSync(join(directory, 'package.json'), `${JSON.stringify({ name: 'edge-flag-relay', exports }, null, 2)}\n`);
 }
 
 export interface PackageDetails {
