@@ -2,23 +2,31 @@
  * `npm start`: the whole path on this machine. Flags from a file (or from LaunchDarkly) → relay → streams, and → an
  * embedded DynamoDB → the built Lambda@Edge functions → one of two sample origins.
  */
-import { rm, stat } from 'node:fs/promises';
+import { copyFile, mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
+import { commandText } from '../lib/command-text.ts';
 import packageJson from '../package.json' with { type: 'json' };
 import { sleep } from '../relay-task/common/pause.ts';
 import { parseConfig } from '../relay-task/config/config.ts';
 import { RelayError } from '../relay-task/errors.ts';
-import type { Log } from '../relay-task/ports.ts';
 import { startRelay } from '../relay-task/relay.ts';
 import type { FileReload } from '../relay-task/upstream/file.ts';
-import { LOCAL_STAGE, type LocalEdge, startLocalEdge } from './dev/edge.ts';
-import { LOCAL_ORIGINS, type LocalRouterSettings, readEdgeFile } from './dev/edge-file.ts';
+import { isColoured, painted } from './checks/print.ts';
+import { askFlag } from './dev/ask-flag.ts';
+import { type LocalEdge, startLocalEdge } from './dev/edge.ts';
+import { type LocalRouterSettings, readEdgeFile } from './dev/edge-file.ts';
 import { startEmbeddedDynamoDB, useLocalCredentials } from './dev/embedded-dynamodb.ts';
+import { flagsIn, flagsOf, type KnownFlags } from './dev/known-flags.ts';
+import { atLevel, createPlainLog, shownPath } from './dev/plain-log.ts';
 import { type PropagationMeter, startPropagationMeter } from './dev/propagation.ts';
+import { chooseRouting, type Routing } from './dev/routing.ts';
+import { announce } from './dev/running.ts';
+import { type SampleContext, sampleContexts } from './dev/sample-contexts.ts';
 import { startSampleOrigins } from './dev/sample-origins.ts';
-import { describeUnknownFlags, type KnownFlags } from './dev/unknown-flags.ts';
-import { type DevSettings, devSettings, localTable, parseDevSettings } from './dev-settings.ts';
+import { describeUnknownFlags } from './dev/unknown-flags.ts';
+import { welcome } from './dev/welcome.ts';
+import { type DevSettings, devSettings, localTable, parseDevSettings, usage } from './dev-settings.ts';
 
 /** How long to wait for the first flags before printing the commands. */
 const FILLED_MS = 10_000;
@@ -27,6 +35,10 @@ const SAME_SIGNAL_MS = 500;
 
 /** Nothing listens there. */
 const NOWHERE = 'http://127.0.0.1:1';
+
+const colour = isColoured(process.stdout, process.env);
+const terminal = { print: (line: string) => console.error(line), colour: isColoured(process.stderr, process.env) };
+const warn = (text: string) => terminal.print(atLevel('warn', text, terminal));
 
 /** What to close, in the order in which it was opened. */
 const opened: (() => Promise<void> | void)[] = [];
@@ -55,8 +67,11 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
 
 try {
   const parsed = parseDevSettings(process.argv.slice(2), process.env);
-  if ('problems' in parsed) throw new RelayError('CONFIG_INVALID', parsed.problems.join('; '));
-  await start(parsed.settings);
+  if ('help' in parsed) {
+    console.log(usage);
+    await end(0);
+  } else if ('problems' in parsed) throw new RelayError('CONFIG_INVALID', parsed.problems.join('; '));
+  else await start(parsed.settings);
 } catch (error) {
   // Not an error if it was stopped while starting.
   if (!stopping) {
@@ -65,34 +80,39 @@ try {
   }
 }
 
-async function start(settings: DevSettings): Promise<void> {
-  const { environment } = settings;
+async function start(given: DevSettings): Promise<void> {
   useLocalCredentials();
   // Settings first, so that invalid ones are reported before anything is opened.
-  parseConfig({ ...settings.variables, DYNAMODB_URL: 'http://127.0.0.1' });
-  const router = readRouter(settings);
+  parseConfig({ ...given.variables, DYNAMODB_URL: 'http://127.0.0.1' });
+  const { environment } = given;
+  const inFile = environment.fromFile ? flagsIn(given.flagsFile) : undefined;
+  readRouter(given, routingOf(given, inFile ?? {}));
+  const settings = given.isExample ? await withCopy(given) : given;
+  const { flagsFile } = settings;
 
   const dynamoDB = await open(
     startEmbeddedDynamoDB({ port: settings.dynamoDBPort, tableName: localTable }),
     `${devSettings.dynamoDBPort.env}=${settings.dynamoDBPort}`,
   );
   const { config, warnings } = parseConfig({ ...settings.variables, DYNAMODB_URL: dynamoDB.endpoint });
-  for (const warning of warnings) console.warn(`warning: ${warning}`);
+  for (const warning of [...settings.warnings, ...warnings]) warn(warning);
 
   let meter: PropagationMeter | undefined;
+  const reports = createReports(settings, () => meter);
   const relay = await open(
     startRelay(
       { ...config, drainWindowMs: 0 },
-      {
-        log: createPlainLog(),
-        version: packageJson.version,
-        onReload: (name, reload) => void reportReload(settings, name, reload, meter),
-      },
+      { log: createPlainLog(terminal), version: packageJson.version, onReload: (...reload) => void reports(...reload) },
     ),
   );
   await relay.stored();
 
-  const origins = await open(startSampleOrigins());
+  const relayUrl = `http://127.0.0.1:${relay.port}`;
+  const sdkKey = config.environments.find(({ name }) => name === environment.name)?.sdkKey ?? '';
+  const flags = inFile ?? (await arrivedFlags(relayUrl, sdkKey)) ?? {};
+  const routing = routingOf(settings, flags);
+  const router = readRouter(settings, routing);
+  const origins = await open(startSampleOrigins(routing.origins));
   const edge = await open(
     startLocalEdge({
       port: settings.edgePort,
@@ -102,28 +122,67 @@ async function start(settings: DevSettings): Promise<void> {
         prefix: environment.prefix,
       },
       ...router,
-      origins: { stable: origins.stable, canary: origins.canary },
-      defaultVariant: LOCAL_ORIGINS[0],
+      origins: origins.urls,
+      defaultVariant: routing.defaultOrigin,
       refreshMs: 1_000,
-      log: (line) => console.warn(`edge: ${line}`),
+      log: (line) => warn(`edge: ${line}`),
     }),
     `${devSettings.edgePort.env}=${settings.edgePort}`,
   );
-  const relayUrl = `http://127.0.0.1:${relay.port}`;
-  const sdkKey = config.environments.find(({ name }) => name === environment.name)?.sdkKey ?? '';
   meter = await open(startPropagationMeter({ relayUrl, sdkKey, dynamoDB, prefix: environment.prefix, edge }));
   if (settings.edgeReadsTable) await filled(edge);
-  else console.warn('warning: EDGE_TABLE=off: the edge cannot read the table');
-  const flags = await flagsOf(relayUrl, sdkKey);
-  for (const said of flags ? describeUnknownFlags(router, flags, LOCAL_ORIGINS) : []) console.warn(`warning: ${said}`);
+  else warn('EDGE_TABLE=off: the edge cannot read the table');
+  for (const said of describeUnknownFlags(router, flags)) warn(said);
+  if (router.flagKey !== undefined) for (const said of routing.remarks) warn(said);
+
   const urls = { relayUrl, dynamoDBUrl: dynamoDB.endpoint, edgeUrl: edge.url };
-  if (!stopping) console.log(welcome(settings, router, urls));
+  const isFile = environment.fromFile;
+  try {
+    const forget = announce({
+      ...urls,
+      ...{ pid: process.pid, tableName: localTable, prefix: environment.prefix, environment: environment.name },
+      ...{ isCopy: settings.isExample, flagKey: router.flagKey, origins: routing.origins },
+      ...(isFile && { sdkKey, flagsFile: resolve(flagsFile) }),
+    });
+    opened.push(forget);
+  } catch (error) {
+    warn(`${commandText('try')} will not find this: ${(error as Error).message}`);
+  }
+  const sample = await sampleFor(router.flagKey, flags, { relayUrl, sdkKey });
+  if (stopping) return;
+  console.log(
+    welcome({
+      ...urls,
+      ...{ version: packageJson.version, flags, routing, router, sample, colour, isCopy: settings.isExample },
+      ...{ environment: environment.name, prefix: environment.prefix, table: localTable },
+      flagsFile: isFile ? shownPath(flagsFile) : undefined,
+      rulesFile: settings.edgeRules === undefined ? undefined : shownPath(settings.edgeRules),
+      exampleRules: settings.edgeRules === devSettings.edgeRules.fallback && settings.isExample,
+    }),
+  );
+}
+
+/** The example is a file of the program: what is served, and edited to try things, is a copy. */
+async function withCopy(settings: DevSettings): Promise<DevSettings> {
+  const directory = await mkdtemp(join(tmpdir(), 'edge-flag-relay-start-'));
+  opened.push(() => rm(directory, { recursive: true, force: true }));
+  const flagsFile = join(directory, 'flags.json');
+  await copyFile(settings.flagsFile, flagsFile);
+  return { ...settings, flagsFile, variables: { ...settings.variables, LD_FLAGS_FILE_local: flagsFile } };
+}
+
+function routingOf({ edgeFlag, edgeRules }: DevSettings, flags: KnownFlags): Routing {
+  return chooseRouting(flags, { named: edgeFlag, withRules: edgeRules !== undefined });
 }
 
 /** The settings of the edge's router. Throws a RelayError that lists every problem of the file. */
-function readRouter({ edgeRules, edgeFlag: flagKey, edgeFlagChosen: chosen }: DevSettings): LocalRouterSettings {
+function readRouter({ edgeRules }: DevSettings, { flagKey, chosen, origins }: Routing): LocalRouterSettings {
+  if (edgeRules === undefined) {
+    if (flagKey !== undefined) return { flagKey };
+    throw new RelayError('CONFIG_INVALID', `${devSettings.edgeFlag.env}=none needs rules: set EDGE_RULES`);
+  }
   try {
-    return readEdgeFile(edgeRules, { flagKey, chosen });
+    return readEdgeFile(edgeRules, { flagKey, chosen, origins });
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     const why = code === 'ENOENT' ? 'file not found' : message;
@@ -131,22 +190,37 @@ function readRouter({ edgeRules, edgeFlag: flagKey, edgeFlagChosen: chosen }: De
   }
 }
 
-/** The environment's flags; undefined while they are not known. */
-async function flagsOf(relayUrl: string, sdkKey: string): Promise<KnownFlags | undefined> {
-  const answer = await fetch(`${relayUrl}/sdk/latest-all`, { headers: { Authorization: sdkKey } }).catch(
-    () => undefined,
-  );
-  if (!answer?.ok) return undefined;
-  const { flags } = (await answer.json()) as { readonly flags?: KnownFlags };
-  return flags;
+/** LaunchDarkly's flags, once they have arrived; undefined if that takes too long. */
+async function arrivedFlags(relayUrl: string, sdkKey: string): Promise<KnownFlags | undefined> {
+  const giveUp = Date.now() + FILLED_MS;
+  for (;;) {
+    const flags = await flagsOf(relayUrl, sdkKey);
+    if (flags !== undefined || stopping || Date.now() > giveUp) return flags;
+    await sleep(50);
+  }
+}
+
+/** A user of whom the relay says that a rule or a target of the flag is about them. */
+async function sampleFor(
+  flagKey: string | undefined,
+  flags: KnownFlags,
+  at: { readonly relayUrl: string; readonly sdkKey: string },
+): Promise<SampleContext | undefined> {
+  const flag = flagKey === undefined ? undefined : flags[flagKey];
+  if (flagKey === undefined || flag === undefined) return undefined;
+  // A rule says more than a target, which comes first.
+  for (const context of sampleContexts(flag).reverse()) {
+    const answer = await askFlag(at, flagKey, context).catch(() => undefined);
+    if (/^(RULE|TARGET)_MATCH$/.test(answer?.reason ?? '')) return context;
+  }
+  return undefined;
 }
 
 /** Waits until the first flags have reached the edge, or warns. */
 async function filled(edge: LocalEdge): Promise<void> {
   const giveUp = Date.now() + FILLED_MS;
   while (!stopping && (await edge.status()).rev === undefined) {
-    if (Date.now() > giveUp)
-      return console.warn('warning: no flags have arrived yet; viewers go to the default origin');
+    if (Date.now() > giveUp) return warn('no flags have arrived yet; viewers go to the default origin');
     await sleep(50);
   }
 }
@@ -168,97 +242,45 @@ async function open<T extends { close(): Promise<void> | void }>(opening: Promis
   }
 }
 
-/** Prints how long an edit of the flags file took to arrive everywhere. Errors in the file are logged by the relay. */
-async function reportReload(
+/** Prints how long each edit of the flags file took to arrive everywhere. Errors in the file are logged by the relay. */
+function createReports(
   { flagsFile, environment }: DevSettings,
-  name: string,
-  { changed }: FileReload,
-  meter: PropagationMeter | undefined,
-): Promise<void> {
-  if (meter === undefined || name !== environment.name) return;
-  if (changed === 0) return;
-  const { mtimeMs } = await stat(flagsFile);
-  const { streamMs, tableMs, edgeMs } = await meter.measure(mtimeMs);
-  if (stopping) return;
-  const ms = (value: number | undefined) => (value === undefined ? 'did not arrive' : `${value} ms`);
-  const things = changed === 1 ? '1 item' : `${changed} items`;
-  console.log(`✓ ${things} changed: file → stream ${ms(streamMs)}, → table ${ms(tableMs)}, → edge ${ms(edgeMs)}`);
-}
-
-function welcome(
-  { environment, flagsFile, edgeRules }: DevSettings,
-  { flagKey, rules = [], preview, shadow }: LocalRouterSettings,
-  { relayUrl, dynamoDBUrl, edgeUrl }: { relayUrl: string; dynamoDBUrl: string; edgeUrl: string },
-): string {
-  const { fromFile, name, prefix } = environment;
-  const source = fromFile ? `the file ${flagsFile}` : `LaunchDarkly, environment ${name}`;
-  const keys = fromFile ? 'SDK key sdk-local, mobile key mob-local, client-side ID local' : 'your own keys';
-  const cookies = join(tmpdir(), `flag-viewer-${process.pid}`);
-  opened.push(() => rm(cookies, { force: true }));
-  const visit = `curl -si -b ${cookies} -c ${cookies} ${edgeUrl}/ | grep -iE '^(set-cookie|x-flag|x-origin)'`;
-  const scan = JSON.stringify({
-    TableName: localTable,
-    ProjectionExpression: '#n, #k, version, rev, checkedAt',
-    ExpressionAttributeNames: { '#n': 'namespace', '#k': 'key' },
-  });
-  const [first] = rules;
-  const decides = flagKey ?? first?.flagKey ?? '';
-  const value = flagKey === undefined ? Object.keys(first?.variations ?? {})[0] : LOCAL_ORIGINS[1];
-  const more = [
-    edgeRules === devSettings.edgeRules.fallback && [
-      `a rule of ${edgeRules}: another flag, for some paths, that rewrites the path and sets headers`,
-      `curl -si ${edgeUrl}/search/shoes`,
-    ],
-    preview && [
-      'a preview link for one browser; <key> is the file of npm run preview -- new-key <key>',
-      `npm run -s preview -- link ${LOCAL_STAGE} ${decides}=${value} --site ${edgeUrl} --key <key>`,
-    ],
-    shadow && [
-      'what an origin receives of shadow traffic: x-flag-shadow instead of the secret',
-      `curl -s -H '${shadow.header}: <secret>' ${edgeUrl}/received`,
-    ],
-  ].flatMap((one) => (one ? [one] : []));
-  const numbered = more.map(([what, command], index) => `\n  ${7 + index}. ${what}\n     ${command}`);
-  return `
-Flags come from ${source}.
-
-  relay     ${relayUrl}   ${keys}
-  DynamoDB  ${dynamoDBUrl}   table ${localTable}, prefix ${prefix}
-  edge      ${edgeUrl}   ${flagKey === undefined ? `the rules of ${edgeRules} decide` : `flag ${flagKey} sends viewers to the origins ${LOCAL_ORIGINS.join(' and ')}`}
-
-Try, in another terminal:
-
-  1. route a new viewer
-     ${visit}
-  2. the same viewer gets the same origin again: the cookie holds the id that the flag's percentages are applied to
-     ${visit}
-  3. the stream a server SDK listens to (Ctrl-C to stop)
-     curl -sN -H "Authorization: ${fromFile ? 'sdk-local' : '$LD_SDK_KEY'}" ${relayUrl}/all
-  4. the items in the table
-     curl -s ${dynamoDBUrl} --aws-sigv4 aws:amz:us-east-1:dynamodb --user local:local -H 'Content-Type: application/x-amz-json-1.0' -H 'X-Amz-Target: DynamoDB_20120810.Scan' -d '${scan}'
-  5. ${fromFile ? `send everyone to canary by editing ${flagsFile} (undo: git checkout ${flagsFile})` : `turn ${decides} on or off in LaunchDarkly, then visit again`}
-     ${fromFile ? `sed -i.bak -e 's/75000/0/' -e 's/25000/100000/' ${flagsFile} && rm ${flagsFile}.bak` : visit}
-  6. what an origin receives: what CloudFront would send with the policies of a stage
-     curl -s -b session=1 -H 'Authorization: Bearer x' ${edgeUrl}/received${numbered.join('')}
-
-Ctrl-C stops everything.
-`;
-}
-
-/** Plain lines instead of JSON. The relay drops those below its log level and its environments' own. */
-function createPlainLog(): Log {
-  const print =
-    (name: keyof Log) =>
-    (message: string, fields: Record<string, unknown> = {}) => {
-      const details = Object.entries(fields).map(
-        ([key, value]) => `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`,
-      );
-      console.error(`${name}: ${message}${details.length > 0 ? ` (${details.join(', ')})` : ''}`);
-    };
-  return { debug: print('debug'), info: print('info'), warn: print('warn'), error: print('error') };
+  meterOf: () => PropagationMeter | undefined,
+): (name: string, reload: FileReload) => Promise<void> {
+  let before: Pick<FileReload, 'problem' | 'remarks'> = { remarks: [] };
+  return async (name, reload) => {
+    if (name !== environment.name) return;
+    const { changed, problem, remarks } = reload;
+    const last = before;
+    before = problem === undefined ? reload : { problem, remarks: last.remarks };
+    const meter = meterOf();
+    if (meter === undefined || problem !== undefined) return;
+    const file = shownPath(flagsFile);
+    const notes = [
+      ...(last.problem === undefined ? [] : [`${file} can be read again`]),
+      ...(remarks.length > 0
+        ? [`${file} has ${remarks.length} ${remarks.length === 1 ? 'probable mistake' : 'probable mistakes'}`]
+        : []),
+      ...(remarks.length === 0 && last.remarks.length > 0 ? [`no probable mistake is left in ${file}`] : []),
+    ];
+    const mark = remarks.length > 0 ? '!' : '✓';
+    const sign = colour ? painted(remarks.length > 0 ? 'yellow' : 'green', mark) : mark;
+    if (changed === 0) {
+      if (notes.length > 0) console.log(`${sign} ${notes.join('; ')}`);
+      return;
+    }
+    const { mtimeMs } = await stat(flagsFile);
+    const { streamMs, tableMs, edgeMs } = await meter.measure(mtimeMs);
+    if (stopping) return;
+    const ms = (value: number | undefined) => (value === undefined ? 'did not arrive' : `${value} ms`);
+    const things = changed === 1 ? '1 item' : `${changed} items`;
+    const arrived = `${things} changed: file → stream ${ms(streamMs)}, → table ${ms(tableMs)}, → edge ${ms(edgeMs)}`;
+    console.log([`${sign} ${arrived}`, ...notes].join('; '));
+  };
 }
 
 function describe(error: unknown): string {
-  if (error instanceof RelayError) return `${error.code}: ${error.message}`;
-  return String((error as Error)?.stack ?? error);
+  const text =
+    error instanceof RelayError ? `${error.code}: ${error.message}` : String((error as Error)?.stack ?? error);
+  return terminal.colour ? painted('red', text) : text;
 }

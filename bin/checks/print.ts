@@ -1,4 +1,5 @@
 /** Findings for people: in lines of at most 80 columns, coloured only on terminals. */
+import { styleText } from 'node:util';
 import type { Check, State } from './check.ts';
 
 export interface Paper {
@@ -8,7 +9,10 @@ export interface Paper {
 }
 
 const marks: Readonly<Record<State, string>> = { good: '✓', bad: '✗', note: '!', unknown: '?' };
-const colours: Readonly<Record<State, number>> = { good: 32, bad: 31, note: 33, unknown: 33 };
+const colours = { good: 'green', bad: 'red', note: 'yellow', unknown: 'yellow' } as const satisfies Record<
+  State,
+  string
+>;
 /** What makes a table too wide; the next line then has the rest. */
 const MAX_NAME = 30;
 
@@ -17,12 +21,25 @@ const MIN_WIDTH = 30;
 /** Of a result beside its name. */
 const MIN_RESULT = 24;
 
-/** How a stream wants it. https://no-color.org; some terminals say that they have no columns. */
-export function paperOf(
-  stream: { readonly isTTY?: boolean; readonly columns?: number },
-  env: Readonly<Record<string, string | undefined>>,
-): Paper {
-  const colour = stream.isTTY === true && !env.NO_COLOR && env.TERM !== 'dumb';
+type Colour = Parameters<typeof styleText>[0];
+
+/** Whether it can be seen is for the caller to know: Node's own check, which only newer versions have, looks at standard output alone. */
+export function painted(colour: Colour, text: string): string {
+  return styleText(colour, text, { validateStream: false });
+}
+
+type Env = Readonly<Record<string, string | undefined>>;
+
+/** https://no-color.org, and https://force-color.org as Node has it: FORCE_COLOR counts before NO_COLOR, and 0 or false means none. */
+export function isColoured({ isTTY }: { readonly isTTY?: boolean }, env: Env): boolean {
+  const { FORCE_COLOR: forced } = env;
+  if (forced !== undefined) return !/^(0|false)$/i.test(forced);
+  return isTTY === true && !env.NO_COLOR && env.TERM !== 'dumb';
+}
+
+/** How a stream wants it. Some terminals say that they have no columns. */
+export function paperOf(stream: { readonly isTTY?: boolean; readonly columns?: number }, env: Env): Paper {
+  const colour = isColoured(stream, env);
   return { width: Math.max(MIN_WIDTH, Math.min(stream.columns || 80, 120)), colour };
 }
 
@@ -64,7 +81,7 @@ function printable(text: string): string {
 }
 
 function markOf(state: State, { colour }: Paper): string {
-  return colour ? `\x1b[${colours[state]}m${marks[state]}\x1b[0m ` : `${marks[state]} `;
+  return `${colour ? painted(colours[state], marks[state]) : marks[state]} `;
 }
 
 /** A command stays in one line, so that it can be copied. */

@@ -19,6 +19,12 @@ export const commands: readonly Command[] = [
     run: () => import('../dev.ts'),
   },
   {
+    name: 'try',
+    says: 'tries, in another terminal, what start runs',
+    verbs: ['visit', 'viewers', 'flag', 'stream', 'table', 'received', 'change'],
+    run: () => import('../try.ts'),
+  },
+  {
     name: 'relay',
     says: 'the relay, with the options of ld-relay; the same as the command ld-relay',
     smallSemiSpace: true,

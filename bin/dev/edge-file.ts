@@ -4,6 +4,7 @@ import { inLines } from '../../lambda/edge-router/check-config.ts';
 import { nearest } from '../../relay-task/common/edit-distance.ts';
 import { describeJsonProblem } from '../../relay-task/upstream/json-problem.ts';
 import { type LocalSiteSettings, siteProblems } from './edge-site.ts';
+import { listed, SAMPLE_ORIGINS } from './routing.ts';
 
 /** Settings of `edge` that the local edge has, by their names in a stage file. */
 export type LocalRouterSettings = Omit<LocalSiteSettings, 'origins' | 'defaultVariant' | 'otherOrigins' | 'behaviors'>;
@@ -26,20 +27,22 @@ const KNOWN: Readonly<Record<Exclude<keyof LocalRouterSettings, 'flagKey'>, true
   cookieHttpOnly: true,
 };
 
-/** The names of the sample origins; the first one is the default. */
-export const LOCAL_ORIGINS = ['stable', 'canary'] as const;
-
 /**
  * Reads and checks a file: a list of rules, or an object of settings. Throws an Error that says what is wrong, where in the file if
  * it is not JSON, and each problem on a line of its own. `flagKey` is left out if nobody has chosen it and rules cover every request.
  */
 export function readEdgeFile(
   file: string,
-  { flagKey, chosen }: { readonly flagKey: string | undefined; readonly chosen: boolean },
+  {
+    flagKey,
+    chosen,
+    origins = SAMPLE_ORIGINS,
+  }: { readonly flagKey: string | undefined; readonly chosen: boolean; readonly origins?: readonly string[] },
 ): LocalRouterSettings {
-  const read = parsed(file);
+  const read = parsed(file, origins);
   const router: LocalRouterSettings = Array.isArray(read) ? { rules: read } : (read as LocalRouterSettings);
-  const problemsWith = (settings: LocalRouterSettings) => siteProblems({ ...settings, origins: ANYWHERE });
+  const problemsWith = (settings: LocalRouterSettings) => siteProblems({ ...settings, origins: anywhere });
+  const anywhere = Object.fromEntries(origins.map((name) => [name, 'http://127.0.0.1']));
   const whole = { ...router, ...(flagKey !== undefined && { flagKey }) };
   const problems = problemsWith(whole);
   if (problems.length === 0) return whole;
@@ -48,10 +51,8 @@ export function readEdgeFile(
   throw new Error(`${inLines(problems)}${isFlagIdle ? ' (EDGE_FLAG=none leaves it out)' : ''}`);
 }
 
-const ANYWHERE = Object.fromEntries(LOCAL_ORIGINS.map((name) => [name, 'http://127.0.0.1']));
-
 /** A list, or an object of known settings. */
-function parsed(file: string): object {
+function parsed(file: string, origins: readonly string[]): object {
   const text = readFileSync(file, 'utf8').replace(/^\uFEFF/, '');
   const place = describeJsonProblem(text);
   if (place) throw new Error(`line ${place.line}, column ${place.column}: ${place.message}`);
@@ -61,18 +62,18 @@ function parsed(file: string): object {
   if (Array.isArray(value)) return value;
   const known = Object.keys(KNOWN);
   const unknown = Object.keys(value).filter((name) => !Object.hasOwn(KNOWN, name));
-  if (unknown.length > 0) throw new Error(inLines(unknown.map((name) => describeUnknown(name, known))));
+  if (unknown.length > 0) throw new Error(inLines(unknown.map((name) => describeUnknown(name, known, origins))));
   return value;
 }
 
-function describeUnknown(at: string, known: readonly string[]) {
+function describeUnknown(at: string, known: readonly string[], origins: readonly string[]) {
   const near = nearest(at, known);
   const expected = near ? `did you mean ${near}?` : `expected one of ${known.join(', ')}`;
   const fixed = ['origins', 'defaultVariant', 'otherOrigins', 'behaviors'].includes(at);
   return {
     at,
     message: fixed
-      ? `${at} cannot be set here: the local edge has one behavior, with the origins ${LOCAL_ORIGINS.join(' and ')}`
+      ? `${at} cannot be set here: the local edge has one behavior, with the origins ${listed(origins)}`
       : `${at} is unknown: ${expected}`,
   };
 }

@@ -11,7 +11,7 @@ export interface EmbeddedDynamoDB {
 }
 
 /** The embedded server accepts any credentials; these keep real ones from being used. */
-const localCredentials = { accessKeyId: 'local', secretAccessKey: 'local' } as const;
+export const localCredentials = { accessKeyId: 'local', secretAccessKey: 'local' } as const;
 
 /** For everything in this process that talks to AWS. */
 export function useLocalCredentials(): void {

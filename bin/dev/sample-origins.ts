@@ -2,20 +2,23 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
 export interface SampleOrigins {
-  readonly stable: string;
-  readonly canary: string;
+  /** By name, in the order of the names. */
+  readonly urls: Readonly<Record<string, string>>;
   close(): Promise<void>;
 }
 
-/** Two origins on 127.0.0.1, each serving a page with its name and, under `/received`, the request that it got. */
-export async function startSampleOrigins(): Promise<SampleOrigins> {
-  const stable = await startOrigin('stable', '#2b6cb0');
-  const canary = await startOrigin('canary', '#b7791f');
+const COLOURS = ['#2b6cb0', '#b7791f', '#2f855a', '#b83280', '#6b46c1', '#c53030'] as const;
+
+/** Origins on 127.0.0.1, each serving a page with its name and, under `/received`, the request that it got. */
+export async function startSampleOrigins(names: readonly string[]): Promise<SampleOrigins> {
+  const started: { readonly name: string; readonly url: string; close(): Promise<void> }[] = [];
+  for (const [index, name] of names.entries()) {
+    started.push({ name, ...(await startOrigin(name, COLOURS[index % COLOURS.length] ?? '')) });
+  }
   return {
-    stable: stable.url,
-    canary: canary.url,
+    urls: Object.fromEntries(started.map(({ name, url }) => [name, url])),
     async close() {
-      await Promise.all([stable.close(), canary.close()]);
+      await Promise.all(started.map((one) => one.close()));
     },
   };
 }

@@ -1,8 +1,8 @@
-import { parseDevSettings } from '../../bin/dev-settings.ts';
+import { devSettings, parseDevSettings, usage } from '../../bin/dev-settings.ts';
 
 function settingsOf(args: string[], environment: Record<string, string> = {}) {
   const result = parseDevSettings(args, environment);
-  if ('problems' in result) throw new Error(result.problems.join('; '));
+  if (!('settings' in result)) throw new Error(JSON.stringify(result));
   return result.settings;
 }
 
@@ -12,10 +12,11 @@ test('npm start without settings serves the example file to the three local cred
     flagsFile: 'examples/flags.json',
     dynamoDBPort: 8000,
     edgePort: 8080,
-    edgeFlag: 'canary-checkout',
-    edgeFlagChosen: false,
+    isExample: true,
+    edgeFlag: undefined,
     edgeRules: 'examples/rules.json',
     edgeReadsTable: true,
+    warnings: [],
     environment: { name: 'local', prefix: 'local', fromFile: true },
   });
   expect(variables).toMatchObject({
@@ -27,10 +28,38 @@ test('npm start without settings serves the example file to the three local cred
 });
 
 test('EDGE_FLAG names a flag, or none; EDGE_TABLE takes the table away', () => {
-  expect(settingsOf(['EDGE_FLAG=site'])).toMatchObject({ edgeFlag: 'site', edgeFlagChosen: true });
-  expect(settingsOf(['EDGE_FLAG=none'])).toMatchObject({ edgeFlag: undefined, edgeFlagChosen: true });
-  expect(settingsOf([], { EDGE_FLAG: ' ' })).toMatchObject({ edgeFlag: 'canary-checkout', edgeFlagChosen: false });
+  expect(settingsOf(['EDGE_FLAG=site']).edgeFlag).toBe('site');
+  expect(settingsOf(['EDGE_FLAG=none']).edgeFlag).toBe('none');
+  expect(settingsOf([], { EDGE_FLAG: ' ' }).edgeFlag).toBeUndefined();
   expect(settingsOf(['EDGE_TABLE=off']).edgeReadsTable).toBe(false);
+});
+
+test("only the example's flags have the example's rules", () => {
+  expect(settingsOf(['FLAGS_FILE=mine.yaml'])).toMatchObject({ isExample: false, edgeRules: undefined });
+  expect(settingsOf([], { LD_SDK_KEY: 'sdk-real' })).toMatchObject({ isExample: false, edgeRules: undefined });
+  expect(settingsOf(['FLAGS_FILE=mine.yaml', 'EDGE_RULES=r.json']).edgeRules).toBe('r.json');
+  expect(settingsOf([], { FLAGS_FILE: ' ' }).isExample).toBe(true);
+});
+
+test('--help is a request for help, whatever else is there', () => {
+  for (const word of ['--help', '-h', 'help']) expect(parseDevSettings(['PORT=x', word], {})).toEqual({ help: true });
+  for (const { env } of Object.values(devSettings)) expect(usage).toContain(env);
+});
+
+test('a variable that looks like a setting of npm start is named in a warning', () => {
+  const { warnings } = settingsOf([], {
+    EDGE_FLG: 'x',
+    FLAG_FILE: 'y',
+    EDGE_PORTS: '1',
+    EDGE_PORT: '2',
+    EDGE_HOST: 'h',
+  });
+  expect(warnings).toEqual([
+    'EDGE_FLG has no effect: no such setting; did you mean EDGE_FLAG?',
+    'FLAG_FILE has no effect: no such setting; did you mean FLAGS_FILE?',
+  ]);
+  // Of the relay's own settings, the relay warns.
+  expect(settingsOf([], { AUTO_CONFIG_KY: 'x' }).warnings).toEqual([]);
 });
 
 test('arguments of npm start override the environment', () => {
@@ -54,10 +83,13 @@ test("ld-relay's LD_ENV_<name> takes flags from LaunchDarkly under that name, an
 });
 
 test('all problems of the settings are reported at once', () => {
-  const result = parseDevSettings(['--port', 'EGDE_PORT=1', 'EDGE_PORT=x'], { DYNAMODB_PORT: '-1' });
+  const args = ['--port', 'EGDE_PORT=1', 'LD_EVN_x=1', 'NOTHING=1', 'EDGE_PORT=x'];
+  const result = parseDevSettings(args, { DYNAMODB_PORT: '-1' });
   expect('problems' in result && result.problems).toEqual([
-    'Unknown argument --port. Pass settings as NAME=value, e.g. PORT=8031; list: docs/configuration.md',
-    expect.stringMatching(/^Unknown setting EGDE_PORT\. Known settings: FLAGS_FILE, /),
+    'Unknown argument --port. Pass settings as NAME=value, e.g. PORT=8031; npm start -- --help lists the settings',
+    'Unknown setting EGDE_PORT: did you mean EDGE_PORT?',
+    'Unknown setting LD_EVN_x: did you mean LD_ENV_x?',
+    'Unknown setting NOTHING; npm start -- --help lists the settings',
     'DYNAMODB_PORT=-1 is invalid: expected an integer from 0 to 65535',
     'EDGE_PORT=x is invalid: expected an integer from 0 to 65535',
   ]);

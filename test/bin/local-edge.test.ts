@@ -38,13 +38,13 @@ const lines: string[] = [];
 
 beforeAll(async () => {
   table = await startTable();
-  origins = await startSampleOrigins();
+  origins = await startSampleOrigins(['stable', 'canary']);
   await putSnapshot(table, 'local', [flag(30, 1)], { epoch: 1, seq: 1 });
   edge = await startLocalEdge({
     port: 0,
     table: { endpoint: table.endpoint, name: table.tableName, prefix: 'local' },
     flagKey: 'checkout',
-    origins: { stable: origins.stable, canary: origins.canary },
+    origins: origins.urls,
     refreshMs: 100,
     log: (line) => void lines.push(line),
   });
@@ -129,7 +129,7 @@ test('close ends every process and frees the port @heavy', async () => {
     port: 0,
     table: { endpoint: table.endpoint, name: table.tableName, prefix: 'local' },
     flagKey: 'checkout',
-    origins: { stable: origins.stable },
+    origins: { stable: origins.urls.stable! },
   });
   const pids = Object.values(other.pids()) as number[];
   expect(pids).toHaveLength(3);
@@ -143,7 +143,7 @@ test('without the table, viewers get the default origin and a decision that says
     port: 0,
     table: { endpoint: 'http://127.0.0.1:1', name: table.tableName },
     flagKey: 'checkout',
-    origins: { canary: origins.canary, stable: origins.stable },
+    origins: { canary: origins.urls.canary!, stable: origins.urls.stable! },
     defaultVariant: 'stable',
   });
   try {
@@ -161,7 +161,7 @@ test('viewers who refuse cookies keep the variant of their address, if the setti
     port: 0,
     table: { endpoint: table.endpoint, name: table.tableName, prefix: 'half' },
     flagKey: 'checkout',
-    origins: { stable: origins.stable, canary: origins.canary },
+    origins: origins.urls,
     viewer: { without: 'address', epoch: 'b', consent: { cookie: 'consent' } },
   });
   try {
@@ -190,7 +190,7 @@ test('rules redirect, answer, rewrite and set headers, in the built functions to
     table: { endpoint: table.endpoint, name: table.tableName, prefix: 'rules' },
     flagKey: 'checkout',
     log: (line) => void lines.push(line),
-    origins: { stable: origins.stable, canary: origins.canary },
+    origins: origins.urls,
     attributes: { plan: { cookie: 'plan' } },
     rules: [
       {
@@ -271,7 +271,7 @@ describe('for testers', () => {
   const toOrigins = () => ({
     port: 0,
     flagKey: 'checkout',
-    origins: { stable: origins.stable, canary: origins.canary },
+    origins: origins.urls,
   });
   let site: LocalEdge;
   beforeAll(async () => {

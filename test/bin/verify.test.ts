@@ -547,7 +547,7 @@ test('a table is coloured only if it is asked for, and keeps commands in one lin
   const advice = `aws logs put-retention-policy ${'x'.repeat(80)} --days 3`;
   const checks = [bad('logs', 'eu-west-1', 'never expires', advice)];
   expect(tableOf(checks)).toBe(`✗ logs  eu-west-1  never expires\n    → ${advice}\n`);
-  expect(tableOf(checks, { colour: true })).toBe(`\x1b[31m✗\x1b[0m logs  eu-west-1  never expires\n    → ${advice}\n`);
+  expect(tableOf(checks, { colour: true })).toBe(`\x1b[31m✗\x1b[39m logs  eu-west-1  never expires\n    → ${advice}\n`);
 });
 
 test('on a narrow terminal a result has lines of its own, and a table without columns has 80', () => {
@@ -563,8 +563,18 @@ test.each([
   [{ NO_COLOR: '1' }, false],
   [{ NO_COLOR: '' }, true],
   [{ TERM: 'dumb' }, false],
+  [{ FORCE_COLOR: '0' }, false],
+  [{ FORCE_COLOR: '1', NO_COLOR: '1' }, true],
 ])('a terminal with %p is coloured: %s', (env, colour) => {
   expect(paperOf({ isTTY: true, columns: 80 }, env).colour).toBe(colour);
+});
+
+test.each([
+  [{}, false],
+  [{ FORCE_COLOR: '1' }, true],
+  [{ FORCE_COLOR: 'false' }, false],
+])('a pipe with %p is coloured: %s', (env, colour) => {
+  expect(paperOf({}, env).colour).toBe(colour);
 });
 
 test('what AWS says moves no cursor and changes no colour', () => {
