@@ -8,7 +8,8 @@ const reader = createReader({
   replicas: { default: ['eu-west-1', 'us-east-1'] },
   endpoint: process.env.AWS_ENDPOINT_URL_DYNAMODB,
 });
-const ready = OpenFeature.setProviderAndWait(createOpenFeatureProvider(reader));
+// Rejects while the table cannot be read: evaluations then give their fallbacks, until it can.
+const ready = OpenFeature.setProviderAndWait(createOpenFeatureProvider(reader)).catch(console.error);
 
 export async function handler({ user }: { readonly user: string }) {
   await ready;

@@ -51,7 +51,7 @@ export async function startLocal({ flagsFile = EXAMPLE_FLAGS, eventsUrl }: Local
       EVENTS_FLUSH_INTERVAL: '100ms',
     });
     const silent = () => {};
-    const log = { debug: silent, info: silent, warn: console.error, error: console.error };
+    const log = { debug: silent, info: silent, warn: silent, error: console.error };
     const relay = await startRelay({ ...config, drainWindowMs: 0 }, { log, version: packageJson.version });
     opened.push(() => relay.close());
     await relay.stored();
