@@ -87,14 +87,15 @@ describe('the table of docs/sdks.md', () => {
   });
 });
 
-test('examples/README.md lists every example that the runner knows', () => {
+const folders = readdirSync(join(root, 'examples'), { withFileTypes: true })
+  .filter((entry) => entry.isDirectory() && entry.name !== 'run')
+  .map(({ name }) => name);
+
+test('examples/README.md lists every folder, and every example that the runner knows', () => {
   const page = read('examples/README.md');
+  for (const folder of folders) expect(page).toContain(`](${folder}/)`);
   for (const name of Object.keys(commands)) expect(page).toContain(`| \`npx tsx examples/run.ts ${name}\` |`);
 });
-
-const folders = readdirSync(join(root, 'examples'), { withFileTypes: true })
-  .filter((entry) => entry.isDirectory())
-  .map(({ name }) => name);
 const readmes = ['examples', ...folders.map((folder) => `examples/${folder}`)]
   .map((folder) => `${folder}/README.md`)
   .filter((path) => existsSync(join(root, path)));
