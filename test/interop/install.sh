@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the interoperability suites need besides Node: official SDKs of other languages and DynamoDB Local into
-# .cache/interop, each if its toolchain is installed; Chromium and Redis with apt-get, if run as root. Suites whose part is
-# missing are skipped by name.
+# .cache/interop, each if its toolchain is installed, and what fresh projects install; Chromium, Redis, and what builds and starts an
+# image, with apt-get, if run as root. Suites whose part is missing are skipped by name.
 set -u
 cd "$(dirname "$0")/../.."
 into=$PWD/.cache/interop
@@ -59,10 +59,14 @@ else
   echo "interop: no DynamoDB Local"
 fi
 
+bash test/interop/install-consumers.sh
+
 if [ "$(id -u)" = 0 ] && [ -f /etc/debian_version ] && command -v apt-get >/dev/null; then
   missing=()
   [ -x /usr/bin/chromium ] || missing+=(chromium)
   [ -x /usr/bin/redis-server ] || missing+=(redis-server)
+  [ -x /usr/bin/buildah ] || missing+=(buildah)
+  [ -x /usr/sbin/runc ] || missing+=(runc)
   if [ ${#missing[@]} -gt 0 ]; then
     export DEBIAN_FRONTEND=noninteractive
     # Debian would start the Redis that it installs; the tests start their own.
@@ -71,6 +75,6 @@ if [ "$(id -u)" = 0 ] && [ -f /etc/debian_version ] && command -v apt-get >/dev/
     [ -z "${own_policy:-}" ] || rm -f /usr/sbin/policy-rc.d
   fi
 fi
-for program in chromium redis-server; do
-  if [ -x "/usr/bin/$program" ]; then echo "interop: $program installed"; else echo "interop: no $program"; fi
+for program in chromium redis-server buildah runc; do
+  if [ -x "/usr/bin/$program" ] || [ -x "/usr/sbin/$program" ]; then echo "interop: $program installed"; else echo "interop: no $program"; fi
 done
