@@ -26,6 +26,8 @@ export default {
   testTimeout: 900_000,
   // Two per core of the smallest machine: a suite waits for timers and sockets for half of its time.
   maxWorkers: 4,
+  // After some dozens of suites with full counts a worker had no memory left for the next one: it is replaced before.
+  workerIdleMemoryLimit: '1500MB',
   // Also against hanging: a worker ends by itself, but a busy machine takes seconds to release the memory of a large one.
   workerGracefulExitTimeout: 60_000,
   globalSetup: '<rootDir>/test/support/jest-global-setup.mjs',
