@@ -2,6 +2,7 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { deflateRawSync } from 'node:zlib';
 import { bootstrapOf } from '../../lambda/edge-router/bootstrap.ts';
 import type * as EdgeBundle from '../../lib/infrastructure/edge-bundle.ts';
 import { buildEdge, type EdgeConfigs, type EdgeEntry } from '../../lib/infrastructure/edge-bundle.ts';
@@ -152,6 +153,20 @@ describe('edge functions', () => {
     const { answers: all } = await answers('viewer-request', config, script, requests);
     expect(all).toHaveLength(requests.length);
     expect(new Set(all.map((one) => JSON.stringify(one))).size).toBeGreaterThan(5);
+  });
+
+  test('a prebuilt function is at most 5 % larger than one from sources, zipped @heavy', () => {
+    const zippedBy = (build: Build, entry: 'reader' | 'viewer-request', config: object) => {
+      const file = build({ entry, config: config as never, outdir: mkdtempSync(join(directory, 'size-')) });
+      return deflateRawSync(readFileSync(file), { level: 9 }).length;
+    };
+    for (const [entry, config] of [
+      ['reader', reader],
+      ['viewer-request', { ...site(), ...single }],
+      ['viewer-request', { ...site(), ...rules }],
+    ] as const) {
+      expect(zippedBy(prebuilt, entry, config)).toBeLessThanOrEqual(1.05 * zippedBy(buildEdge, entry, config));
+    }
   });
 
   test('origin-request and viewer-response answer the same @heavy', async () => {
