@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buildSync } from 'esbuild';
 import { localTable } from '../../bin/dev-settings.ts';
-import { buildLayer } from '../../lib/infrastructure/layer-bundle.ts';
+import { buildLayer, LAYER_PACKAGE } from '../../lib/infrastructure/layer-bundle.ts';
 
 const USAGE = 'npx tsx examples/run/invoke.ts <file> [<event as JSON>]';
 const root = join(import.meta.dirname, '../..');
@@ -30,18 +30,22 @@ const env = {
 const directory = mkdtempSync(join(tmpdir(), 'example-'));
 const opt = join(directory, 'opt');
 const bundle = join(directory, 'index.cjs');
-buildLayer(opt);
-buildSync({
+const { metafile } = buildSync({
   entryPoints: [file],
   outfile: bundle,
   bundle: true,
   platform: 'node',
   target: 'node20',
   format: 'cjs',
-  // It comes from the layer.
-  external: ['edge-flag-reader'],
+  external: [LAYER_PACKAGE],
+  metafile: true,
   define: { __EDGE_CONFIG__: JSON.stringify({ reader: readerConfig() }) },
 });
+const usesLayer = Object.values(metafile.outputs).some(({ imports }) =>
+  imports.some(({ path }) => path === LAYER_PACKAGE),
+);
+if (usesLayer) buildLayer(opt);
+
 const script = `require(${JSON.stringify(bundle)}).handler(${event}).then((answer) => {
   console.log(JSON.stringify(answer));
   // Lambda sends it before it ends a process, if an extension asks for that.
