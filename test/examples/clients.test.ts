@@ -174,7 +174,8 @@ describe.each(pages)('%s', (name) => {
 test('every example has a file', () => {
   const all: readonly Command[] = Object.values(commands);
   for (const { args, cwd = root } of all) {
-    const file = args.findLast((arg) => !arg.startsWith('-')) ?? '';
+    // Neither an option nor an event.
+    const file = args.findLast((arg) => !/^[-{]/.test(arg)) ?? '';
     expect({ file, exists: existsSync(join(cwd, file)) || existsSync(file) }).toEqual({ file, exists: true });
   }
 });
