@@ -65,6 +65,7 @@ const rows: [pattern: RegExp, how: How][] = [
   [/npm run keys -- .*/, 'signed out'],
   [/npm run store -- .*/, 'signed out'],
   [/npm run (-s )?(preflight|verify) -- prod( .*)?/, { by: 'test/bin/preflight.test.ts', sees: 'runPreflight' }],
+  [/npm run try -- (visit|stream|change)/, { by: 'test/bin/try.test.ts', sees: "'change'" }],
   [/npm run release -- minor( --dry-run)?/, { by: 'test/bin/release.test.ts', sees: "release('minor', true)" }],
   [/npx tsx examples\/run\.ts \S+/, { by: 'test/examples/clients.test.ts', sees: 'examples' }],
 
@@ -72,6 +73,7 @@ const rows: [pattern: RegExp, how: How][] = [
     /(npm ci && |TESTS= )?npm test|npm run check|npm run (lint|typecheck|synth|size|sbom)|npm ci/,
     { by: '.ci/run', sees: /^TESTS= npm test$/m },
   ],
+  [/npm ci && npm pack/, { by: 'test/support/tarball.ts', sees: "'npm', ['pack'" }],
   [/npx tsc -p \.|npx biome check .*/, { by: 'package.json', sees: 'biome check' }],
   [/npx cdk synth .*/, { by: 'package.json', sees: "cdk synth 'dev/*'" }],
   [/npx esbuild handler\.ts .*/, { by: 'test/examples/functions.test.ts', sees: "'lambda'" }],
