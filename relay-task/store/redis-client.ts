@@ -95,6 +95,8 @@ export function createRedisClient(connection: RedisConnection): RedisClient {
   redis.on('error', note);
   // What a node of a cluster says is more than the cluster's "none of your nodes is available".
   if (isCluster) redis.on('node error', note);
+  if (redis instanceof Cluster) redis.on('+node', forgetTimeout);
+  else forgetTimeout(redis);
   redis.on('ready', () => {
     lastProblem = undefined;
   });
@@ -134,6 +136,15 @@ export function createRedisClient(connection: RedisConnection): RedisClient {
       redis.disconnect();
     },
   };
+}
+
+/** When a connection ends before a command is answered, ioredis 5.11 leaves its timer running, which then destroys the next connection. */
+function forgetTimeout(node: Redis): void {
+  const held = node as unknown as { socketTimeoutTimer?: NodeJS.Timeout | undefined };
+  node.on('close', () => {
+    clearTimeout(held.socketTimeoutTimer);
+    held.socketTimeoutTimer = undefined;
+  });
 }
 
 type CommonOptions = RedisOptions & { readonly retryStrategy: () => number };

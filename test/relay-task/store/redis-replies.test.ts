@@ -105,6 +105,18 @@ test('a connection whose answers arrive byte by byte is closed, so that no comma
   await eventually(() => expect(server.ended).toBe(1));
 });
 
+test('a connection that ended before it answered does not end the next one when its time is over', async () => {
+  const server = await startServer((socket) => socket.destroy());
+  const client = opened(createRedisClient(redisAt(server.port, quick)));
+  await expect(client.call((redis) => redis.get('a'))).rejects.toThrow('the connection was closed');
+  server.answer = (socket) => void socket.write('$4\r\nwell\r\n');
+  await eventually(async () => expect(await client.call((redis) => redis.get('a'))).toBe('well'));
+  // The timer of the first command began before this one, and so ends before it.
+  await new Promise((resolve) => setTimeout(resolve, quick.commandTimeoutMs));
+  expect(await client.call((redis) => redis.get('a'))).toBe('well');
+  expect({ connections: server.connections, ended: server.ended }).toEqual({ connections: 2, ended: 1 });
+});
+
 test('a scan that never ends stops once it is larger than any environment @heavy', async () => {
   const value = 'x'.repeat(8 * 1024 * 1024);
   let pages = 0;
