@@ -175,6 +175,15 @@ describe('the tarball', () => {
     expect(code).toBe(0);
   });
 
+  test('docs/installing.md has the oldest versions of what it uses @heavy', () => {
+    const page = readFileSync(join(root, 'docs/installing.md'), 'utf8');
+    const { peerDependencies } = manifestIn(unpacked);
+    for (const name of ['aws-cdk-lib', 'esbuild']) {
+      const [, oldest] = /^(?:\^|>=)(\d+\.\d+)/.exec(String(peerDependencies![name])) ?? [];
+      expect(page).toContain(`\`${name}\` ${oldest} or later`);
+    }
+  });
+
   test('docs/installing.md has its sizes @heavy', () => {
     const page = readFileSync(join(root, 'docs/installing.md'), 'utf8');
     const limit = (name: string) => {
