@@ -23,6 +23,13 @@ else
   echo "interop: no Go SDK"
 fi
 
+if command -v go >/dev/null && mkdir -p "$into/go-examples" && (cd examples/go && go build -buildvcs=false -o "$into/go-examples/" ./...); then
+  echo "interop: Go examples built"
+else
+  rm -rf "$into/go-examples"
+  echo "interop: no Go examples"
+fi
+
 # One self-contained jar from Maven Central.
 java_sdk=com.launchdarkly:launchdarkly-java-server-sdk:7.13.0
 if command -v javac >/dev/null && command -v mvn >/dev/null &&

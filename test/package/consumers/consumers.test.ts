@@ -12,7 +12,8 @@ import { eventually } from '../../support/eventually.ts';
 import { exampleContexts, exampleEnvironment, exampleFile } from '../../support/example-environment.ts';
 import { initialisedApp, type Synthesised, synthesise } from './cdk-app.ts';
 import {
-  installedSize,
+  installedBytes,
+  installedPackages,
   npmProject,
   type Project,
   partFile,
@@ -35,6 +36,7 @@ const SUBPATHS = {
   'flag-table': 'tableSchema',
   constructs: 'FlagTable',
 };
+const OURS = 'node_modules/edge-flag-relay';
 /** Lambda switches it off, as older versions of Node.js do: https://docs.aws.amazon.com/lambda/latest/dg/lambda-nodejs.html. */
 const NO_REQUIRE_OF_ESM = '--no-experimental-require-module';
 const strictly = process.allowedNodeEnvironmentFlags.has(NO_REQUIRE_OF_ESM) ? [NO_REQUIRE_OF_ESM] : [];
@@ -128,6 +130,8 @@ const expected = shared(
   () => {},
 );
 
+/** Both formats, so that `import` and `require` are resolved. */
+const SOURCES = ['every-subpath.mts', 'every-subpath.cts'];
 const TS_NODE_APP = 'npx ts-node --prefer-ts-exts bin/shop.ts';
 const USERS = ['tester', 'alice', ...Array.from({ length: 4 }, (_, index) => `viewer-${index}`)];
 
@@ -149,12 +153,13 @@ test('fresh projects get the versions that the repository itself is tested with'
 function inFreshProjects(): void {
   test('that takes the reader installs one package, which runs nothing when it is installed @heavy', async () => {
     const { folder } = await alone();
-    expect(installedSize(await alone()).packages).toBe(1);
+    expect(installedPackages(await alone())).toEqual([OURS]);
+    // docs/installing.md.
+    expect(installedBytes(await alone())).toBeLessThan(14_000_000);
     const manifest = JSON.parse(readFileSync(join(folder, 'node_modules/edge-flag-relay/package.json'), 'utf8'));
     expect(Object.keys(manifest.dependencies ?? {})).toEqual([]);
-    const run = ['preinstall', 'install', 'postinstall', 'prepare'].filter((name) => name in (manifest.scripts ?? {}));
-    // npm runs `prepare` in a clone only.
-    expect(run.filter((name) => name !== 'prepare')).toEqual([]);
+    const run = ['preinstall', 'install', 'postinstall'].filter((name) => name in (manifest.scripts ?? {}));
+    expect(run).toEqual([]);
   });
 
   test('loads every subpath by import and by require, with the same exports @heavy', async () => {
@@ -221,13 +226,21 @@ function inFreshProjects(): void {
   });
 
   test('uses the reader in a CommonJS Lambda with the package @heavy', async () => {
-    expect(await invoke(await alone(), 'index.js', { questions })).toEqual(await expected());
+    const answers = await expected();
+    expect(await invoke(await alone(), 'index.js', { questions })).toEqual(answers);
   });
 
   test('compiles a TypeScript Lambda in ESM with the package @heavy', async () => {
+    const answers = await expected();
     const source = await besideApp('lambda-esm', 'lambda');
     await source.run('npx', ['tsc', '-p', '.']);
-    expect(await invoke(source, 'index.mjs', { questions })).toEqual(await expected());
+    expect(await invoke(source, 'index.mjs', { questions })).toEqual(answers);
+  });
+
+  test('that has other packages gets no more than this one @heavy', async () => {
+    const others = Object.keys(JSON.parse(partFile('application', 'package-lock.json')).packages);
+    const added = installedPackages(await application()).filter((path) => !others.includes(path));
+    expect(added).toEqual([OURS]);
   });
 
   test('uses the OpenFeature provider with OpenFeature’s SDK @heavy', async () => {
@@ -274,8 +287,8 @@ function inFreshProjects(): void {
         join(folder, 'index.js'),
         importing(readFileSync(join(project('lambda-commonjs'), 'index.js'), 'utf8')),
       );
-      const answers = await invoke(await layered(), 'index.js', { questions }, { NODE_PATH: await layer() });
-      expect(answers).toEqual(await expected());
+      const answers = await expected();
+      expect(await invoke(await layered(), 'index.js', { questions }, { NODE_PATH: await layer() })).toEqual(answers);
     });
 
     test('compiles a TypeScript Lambda in ESM against the types of the package @heavy', async () => {
@@ -286,20 +299,17 @@ function inFreshProjects(): void {
       await source.run('npx', ['tsc', '-p', '.']);
       // As it is deployed: without the project's packages.
       cpSync(join(source.folder, 'index.mjs'), join(folder, 'index.mjs'));
-      const answers = await invoke(await layered(), 'index.mjs', { questions }, { NODE_PATH: await layer() });
-      expect(answers).toEqual(await expected());
+      const answers = await expected();
+      expect(await invoke(await layered(), 'index.mjs', { questions }, { NODE_PATH: await layer() })).toEqual(answers);
     });
   });
 
   describe('with `tsc --strict`', () => {
-    const sources = shared(
+    const folder = shared(
       async () => {
-        const { folder } = await besideApp('types', 'types');
-        return ['mts', 'cts'].map((ending) => {
-          const file = join(folder, `every-subpath.${ending}`);
-          cpSync(join(folder, 'every-subpath.ts'), file);
-          return file;
-        });
+        const made = await besideApp('types', 'types');
+        for (const file of SOURCES) cpSync(join(made.folder, 'every-subpath.ts'), join(made.folder, file));
+        return made;
       },
       () => {},
     );
@@ -309,14 +319,16 @@ function inFreshProjects(): void {
       ['nodenext', ['--module', 'nodenext']],
       ['bundler', ['--module', 'esnext', '--moduleResolution', 'bundler']],
     ])('of TypeScript 7 uses every subpath under %s @heavy', async (_, options) => {
-      const { run } = await cdkApp();
+      const { run } = await folder();
       const always = ['--ignoreConfig', '--noEmit', '--strict', '--skipLibCheck', 'false', '--target', 'es2022'];
-      expect(await run('npx', ['tsc', ...always, '--types', 'node', ...options, ...(await sources())])).toBe('');
+      expect(await run('npx', ['tsc', ...always, '--types', 'node', ...options, ...SOURCES])).toBe('');
     });
 
     test('of TypeScript 5.9 uses every subpath under each of them, and its editor shows what we wrote @heavy', async () => {
-      const { run } = await cdkApp();
-      const checked = JSON.parse(await run(process.execPath, ['../types/check.cjs', ...(await sources())]));
+      const { folder: types, run } = await folder();
+      const checked = JSON.parse(
+        await run(process.execPath, ['check.cjs', ...SOURCES.map((file) => join(types, file))]),
+      );
       expect(checked).toMatchObject({ version: '5.9.3', settings: ['node16', 'nodenext', 'bundler'], errors: [] });
       // lambda/edge-reader/index.ts and config.ts.
       expect(checked.shown.createReader.type).toContain('createReader(config: ReaderConfig');

@@ -12,7 +12,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { delimiter, dirname, join, relative } from 'node:path';
+import { delimiter, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { packedTarball } from '../../support/tarball.ts';
 
@@ -107,19 +107,14 @@ export async function pnpmProject(name: string, part: string, ...sources: readon
 
 export const removeProject = ({ folder }: Project): void => rmSync(dirname(folder), { recursive: true, force: true });
 
-export interface Size {
-  readonly packages: number;
-  readonly bytes: number;
+/** What npm has installed, as paths from the project's folder. */
+export function installedPackages({ folder }: Project): string[] {
+  const lock = readFileSync(join(folder, 'node_modules/.package-lock.json'), 'utf8');
+  return Object.keys(JSON.parse(lock).packages);
 }
 
-/** What is in the project's `node_modules`, without the packages inside of a package's own folders. */
-export function installedSize({ folder }: Project): Size {
-  const modules = join(folder, 'node_modules');
-  const files = readdirSync(modules, { recursive: true, withFileTypes: true }).filter((file) => file.isFile());
-  const paths = files.map(({ name, parentPath }) => join(parentPath, name));
-  const manifests = paths.filter((path) => PACKAGE.test(relative(modules, path)));
-  return { packages: manifests.length, bytes: paths.reduce((sum, path) => sum + statSync(path).size, 0) };
+export function installedBytes({ folder }: Project): number {
+  const files = readdirSync(join(folder, 'node_modules'), { recursive: true, withFileTypes: true });
+  const sizes = files.map((file) => (file.isFile() ? statSync(join(file.parentPath, file.name)).size : 0));
+  return sizes.reduce((sum, size) => sum + size, 0);
 }
-
-/** The manifest of a package, with npm or in pnpm's folders. */
-const PACKAGE = /^(\.pnpm\/[^/]+\/node_modules\/)?(@[^/]+\/)?[^/]+(\/node_modules\/(@[^/]+\/)?[^/]+)*\/package\.json$/;

@@ -4,6 +4,8 @@ const reader = createReader({
   tableName: 'flags',
   prefix: 'production',
   replicas: { default: ['us-east-1'] },
+  // The test's machine may be slow.
+  coldDeadlineMs: 30_000,
   // esbuild's --define writes it into the code: Lambda@Edge has no environment variables.
   endpoint: FLAGS_ENDPOINT,
 });

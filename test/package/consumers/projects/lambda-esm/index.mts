@@ -10,6 +10,8 @@ const config: ReaderConfig = {
   tableName: 'flags',
   prefix: 'production',
   replicas: { default: ['us-east-1'] },
+  // The test's machine may be slow.
+  coldDeadlineMs: 30_000,
   ...(process.env.FLAGS_ENDPOINT && { endpoint: process.env.FLAGS_ENDPOINT }),
 };
 const reader = createReader(config);

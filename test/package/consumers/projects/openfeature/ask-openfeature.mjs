@@ -6,6 +6,8 @@ const reader = createReader({
   tableName: 'flags',
   prefix: 'production',
   replicas: { default: ['us-east-1'] },
+  // The test's machine may be slow.
+  coldDeadlineMs: 30_000,
   endpoint: process.env.FLAGS_ENDPOINT,
 });
 await OpenFeature.setProviderAndWait(createOpenFeatureProvider(reader));

@@ -15,6 +15,8 @@ new EdgeFlagFunction(stack, 'Checkout', {
         tableName: 'flags',
         prefix: 'production',
         replicas: nearestReplicas('us-east-1', ['eu-west-1']),
+        // The test's machine may be slow.
+        coldDeadlineMs: 30_000,
         // Without it, the region's own DynamoDB is asked.
         endpoint: process.env.FLAGS_ENDPOINT,
       },
