@@ -3,7 +3,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { appendFileSync, chmodSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { notesOf, unreleasedEntries, withRelease } from '../../bin/release/changelog.ts';
+import { notesOf, releasedVersions, unreleasedEntries, withRelease } from '../../bin/release/changelog.ts';
 import { printNotes, runRelease } from '../../bin/release/run.ts';
 import { closeAfterEach } from '../support/opened.ts';
 
@@ -63,6 +63,16 @@ ${entries}
     expect(notesOf(text, '0.2.0')).toBe(entries.trim());
     expect(notesOf(text, '0.2')).toBeUndefined();
   });
+});
+
+test("this repository's changelog has notes and a link for each release, newest first", () => {
+  const text = readFileSync(join(import.meta.dirname, '../../CHANGELOG.md'), 'utf8');
+  const versions = releasedVersions(text);
+  expect(versions).toContain('0.2.0');
+  expect(() => unreleasedEntries(text)).not.toThrow();
+  for (const version of versions) expect(notesOf(text, version)).toMatch(/^- /m);
+  const links = [...text.matchAll(/^\[(\d+\.\d+\.\d+)\]: https:\/\/\S+\/v(\S+)$/gm)].map(([, from, to]) => [from, to]);
+  expect(links).toEqual(versions.map((version) => [version, version]));
 });
 
 const manifest = { name: 'relay', version: '0.1.0', repository: { url: `git+${repository}.git` } };
