@@ -36,8 +36,7 @@ export function welcome(options: WelcomeOptions): string {
   const count = Object.keys(flags).length;
   const source = flagsFile === undefined ? `LaunchDarkly, environment ${environment}` : flagsFile;
   const copy = isCopy ? ', a copy of the example' : '';
-  const keys =
-    flagsFile === undefined ? 'your own keys' : 'sdk-local, mob-local; client-side ID local';
+  const keys = flagsFile === undefined ? 'your own keys' : 'sdk-local, mob-local; client-side ID local';
   const row = (name: string, url: string, says: string) =>
     `  ${paint('bold', name.padEnd(10))}${paint('cyan', url)}  ${paint('dim', says)}\n`;
   const trials = trialsOf(options);
