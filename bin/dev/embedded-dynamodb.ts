@@ -28,6 +28,8 @@ export function useLocalCredentials(): void {
 export async function startEmbeddedDynamoDB(options: { port: number; tableName: string }): Promise<EmbeddedDynamoDB> {
   const { tableName } = options;
   const server = dynalite({ createTableMs: 0 });
+  // Node closes idle connections after 5 s, just when the relay renews its lease.
+  server.keepAliveTimeout = 0;
   const endpoint = await listen(server, options.port);
   const client = new DynamoDBClient({ endpoint, region: 'us-east-1', credentials: localCredentials });
   const { partitionKey, sortKey } = tableSchema;
