@@ -61,6 +61,8 @@ try {
   }
 } catch (error) {
   process.stderr.write(redactKeys(describe(error)));
+  if (process.argv.some((argument) => /^--?check$/.test(argument)))
+    process.stderr.write(`# not OK: ${verdict(error)}\n`);
   process.exit(1);
 }
 
@@ -143,7 +145,17 @@ function endOnSignal(relay: Promise<Relay>, config: Config, log: Log): Running['
 /** One problem on one line; several as a list. */
 function describe(error: unknown): string {
   if (!(error instanceof RelayError)) return `${(error as Error)?.stack ?? error}\n`;
-  const problems = Array.isArray(error.cause) ? (error.cause as unknown[]) : [];
+  const problems = problemsOf(error);
   if (problems.length < 2) return `${error.code}: ${error.message}\n`;
   return `${error.code}: ${problems.length} problems\n${problems.map((problem) => `  ${problem}\n`).join('')}`;
+}
+
+function problemsOf({ cause }: RelayError): readonly unknown[] {
+  return Array.isArray(cause) ? cause : [];
+}
+
+/** The last line of a check, as `describeVerdict` ends one that found nothing. */
+function verdict(error: unknown): string {
+  const count = error instanceof RelayError ? problemsOf(error).length : 0;
+  return count > 1 ? `${count} problems` : '1 problem';
 }

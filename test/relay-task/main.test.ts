@@ -181,6 +181,7 @@ test('--check, --version and usage errors use the right stream and exit code, an
     stderr: `CONFIG_INVALID: 2 problems
   PORT=x is invalid: expected an integer from 0 to 65535
   LOG_LEVEL=y is invalid: expected one of debug, info, warn, error, none
+# not OK: 2 problems
 `,
   });
 
