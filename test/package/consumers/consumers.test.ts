@@ -329,7 +329,7 @@ function inFreshProjects(): void {
       const checked = JSON.parse(
         await run(process.execPath, ['check.cjs', ...SOURCES.map((file) => join(types, file))]),
       );
-      expect(checked).toMatchObject({ version: '5.9.3', settings: ['node16', 'nodenext', 'bundler'], errors: [] });
+      expect(checked).toMatchObject({ version: '5.9.3', settings: ['nodenext', 'node16', 'bundler'], errors: [] });
       // lambda/edge-reader/index.ts and config.ts.
       expect(checked.shown.createReader.type).toContain('createReader(config: ReaderConfig');
       expect(checked.shown.createReader.text).toMatch(/^A reader that starts reading at once\./);

@@ -38,6 +38,7 @@ function serviceHost(options) {
   const { fileExists, readFile, readDirectory, directoryExists, getDirectories, realpath } = ts.sys;
   return {
     ...{ fileExists, readFile, readDirectory, directoryExists, getDirectories, realpath },
+    useCaseSensitiveFileNames: () => ts.sys.useCaseSensitiveFileNames,
     getScriptFileNames: () => files,
     getScriptVersion: () => '1',
     getScriptSnapshot: (path) => (fileExists(path) ? ts.ScriptSnapshot.fromString(readFile(path)) : undefined),
