@@ -30,10 +30,11 @@ const MOST_REDIRECTS = 20;
 const MOST_STEPS = { pages: 2_000_000, samples: 1_000_000, hosts: 300_000 };
 
 /** What a part of the work may use of what is left, so that there is some for each: a page or a rule, and a round of pages. */
-const SHARES = { one: 1 / 20, cut: 1 / 2, pattern: 1 / 4, round: 1 / 2 };
+const SHARES = { one: 1 / 20, cut: 1 / 2, cutOfRound: 1 / 6, pattern: 1 / 4, round: 1 / 2 };
 
-/** The most pages that are followed again because the steps were too few. */
+/** The most pages that are followed again because the steps were too few, in the end and after each round. */
 const MOST_CUT = 1_000;
+const MOST_CUT_OF_ROUND = 4;
 
 /** For a rule that may be for a page, with its conditions; and for the answer of each of its variations. */
 const RULE_STEPS = 100;
@@ -109,8 +110,8 @@ export function circleProblems(rules: readonly Rule[], site: SiteNames): ConfigP
     }
   };
   /** Those for which the steps were too few, with more: long ways often have no end. */
-  const goThroughCut = (share: number) => {
-    for (const sample of cut.splice(0)) if (!circles.isFull()) followed(sample, steps, share);
+  const goThroughCut = (share: number, most = cut.length) => {
+    for (const sample of cut.splice(0, most)) if (!circles.isFull()) followed(sample, steps, share);
   };
   /** One of each rule, with as many steps each. */
   const goThroughFirst = (pages: Iterator<SamplePage>) => {
@@ -128,6 +129,7 @@ export function circleProblems(rules: readonly Rule[], site: SiteNames): ConfigP
   for (const pages of roundsOf(rules, site)) {
     if (rounds.length === 0) goThroughFirst(pages);
     withPart(steps, SHARES.round, (part) => goThrough(pages, part));
+    goThroughCut(SHARES.cutOfRound, MOST_CUT_OF_ROUND);
     rounds.push(pages);
   }
   goThroughCut(SHARES.cut);
