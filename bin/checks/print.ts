@@ -75,7 +75,7 @@ export function tableOf(checks: readonly Check[], paper: Paper = {}): string {
 }
 
 /** Without what would move a terminal's cursor or change its colours: much of a message is what AWS, or something in its place, says. */
-function printable(text: string): string {
+export function printable(text: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
   return text.replace(/[\0-\x09\x0b-\x1f\x7f-\x9f]/g, ' ');
 }

@@ -1,7 +1,7 @@
 import { list } from '../../relay-task/common/setting-values.ts';
 import { createOutbound } from '../../relay-task/upstream/outbound.ts';
 import { bad, type Check, good, note, unknown } from '../checks/check.ts';
-import { type Paper, sentencesOf } from '../checks/print.ts';
+import { type Paper, printable, sentencesOf } from '../checks/print.ts';
 import { usageLine } from '../cli/usage.ts';
 import type { Env } from '../store/arguments.ts';
 import { type CompareCommand, parseArguments, usage } from './arguments.ts';
@@ -67,7 +67,7 @@ export async function runCompare(args: readonly string[], run: CompareRun): Prom
     return await compare(command, sides, run);
   } catch (error) {
     if (!(error instanceof NoAnswer)) throw error;
-    run.say(`${capital(error.message)}\n${error.advice === undefined ? '' : `    → ${error.advice}\n`}`);
+    run.say(`${line(capital(error.message))}${error.advice === undefined ? '' : `    → ${error.advice}\n`}`);
     return 2;
   }
 }
@@ -272,7 +272,7 @@ function textOf(
     const what = status
       ? `${status.product} ${status.version}, ${status.status}, ${numbered(status.environments.length, 'environment')}`
       : 'hides its status';
-    return `${side} relay: ${addressOf(command[side])} (${what})\n`;
+    return line(`${side} relay: ${addressOf(command[side])} (${what})`);
   });
   const bodies = results.map((result) => {
     const [count, ...checks] = checksOf(result);
@@ -290,9 +290,8 @@ function checksOf({ name, counts, differences, checks }: Result): readonly Check
 }
 
 function differencesOf({ differences, notes }: Result, show: number): string {
-  const lines = [...differences.slice(0, show), ...notes.slice(0, show)].map(
-    (each, index) =>
-      `    ${index < Math.min(show, differences.length) ? '' : 'harmless: '}${each.kind} ${each.key}: ${each.what}\n`,
+  const lines = [...differences.slice(0, show), ...notes.slice(0, show)].map((each, index) =>
+    line(`    ${index < Math.min(show, differences.length) ? '' : 'harmless: '}${each.kind} ${each.key}: ${each.what}`),
   );
   const more = Math.max(0, differences.length - show) + Math.max(0, notes.length - show);
   return lines.join('') + (more > 0 ? `    and ${more} more: pass --show ${show + more}, or --json\n` : '');
@@ -330,6 +329,9 @@ function jsonOf(
 function addressOf({ protocol, host, pathname }: URL): string {
   return `${protocol}//${host}${pathname.replace(/\/$/, '')}`;
 }
+
+/** What a relay says of itself and of its flags cannot end the line, nor do anything else to a terminal. */
+const line = (text: string) => `${printable(text).replaceAll('\n', ' ')}\n`;
 
 const numbered = (count: number, what: string) => `${count} ${what}${count === 1 ? '' : 's'}`;
 

@@ -652,6 +652,26 @@ describe('a relay that does not answer as a relay', () => {
     expect(told).toMatchObject({ why: 'wait' });
   });
 
+  test('what a relay says of itself cannot write to the terminal, or lines of its own', async () => {
+    const sequence = '\u001b[2J\u001b]0;title\u0007\u009b31m';
+    const status = {
+      status: `healthy${sequence}`,
+      version: `8${sequence}\nnew relay: http://trusted`,
+      environments: {},
+    };
+    const { printed } = await compare(await oldRelay({ status }), await startRelay(keys));
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must not be there
+    expect(printed).not.toMatch(/[\0-\x09\x0b-\x1f\x7f-\x9f]/);
+    expect(printed.split('\n').filter((line) => line.startsWith('new relay: '))).toHaveLength(1);
+  });
+
+  test('keys of flags cannot write to the terminal either', async () => {
+    const old = await oldRelay({ data: data([flagData('a\u001b[2J', 3, visible)]) });
+    const { printed } = await compare(old, await startRelay(keys));
+    expect(printed).toContain('a [2J');
+    expect(printed).not.toContain('\u001b');
+  });
+
   test('a status that is restricted is asked for with the token, one that is hidden is done without', async () => {
     const fresh = await startRelay({ ...keys, STATUS_ACCESS: 'restricted', STATUS_TOKEN: 'token-of-status' });
     const env = { ...keys, STATUS_TOKEN: 'token-of-status' };
