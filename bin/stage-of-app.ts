@@ -2,6 +2,7 @@
 import { metricsNamespace } from '../lib/infrastructure/relay-contract.ts';
 import type { StageSettings } from '../lib/infrastructure/stages.ts';
 import type { StackTemplate, TemplateResource } from '../lib/infrastructure/template.ts';
+import { isObject } from '../relay-task/common/json.ts';
 import { type Assembly, type AssemblyStack, readAssemblies } from './cloud-assembly.ts';
 import { UnknownStageArgument } from './stage-of.ts';
 
@@ -117,10 +118,9 @@ function resourcesOf({ template }: StackTemplate, type: string): TemplateResourc
 
 /** Literal variables of all containers. */
 function variablesOf({ Properties }: TemplateResource): Record<string, string> {
-  const containers = (Properties?.ContainerDefinitions ?? []) as readonly {
-    readonly Environment?: readonly { readonly Name?: unknown; readonly Value?: unknown }[];
-  }[];
-  const all = containers.flatMap(({ Environment = [] }) => Environment);
+  // Anything in a template of somebody else's may be an intrinsic function, such as Fn::If.
+  const listOf = (value: unknown) => (Array.isArray(value) ? value.filter(isObject) : []);
+  const all = listOf(Properties?.ContainerDefinitions).flatMap(({ Environment }) => listOf(Environment));
   return Object.fromEntries(
     all.flatMap(({ Name, Value }) => (typeof Value === 'string' ? [[String(Name), Value]] : [])),
   );

@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { inClone } from '../lib/command-text.ts';
 import { parseStage, type Stage, type StageSettings, stages, UnknownStage } from '../lib/infrastructure/stages.ts';
+import { isObject } from '../relay-task/common/json.ts';
 
 /** The stage files: only a clone has some that are its own. The package has those of the examples, which nobody deploys from it. */
 export const stageFiles: Readonly<Record<string, StageSettings>> = inClone ? stages : {};
@@ -18,12 +19,15 @@ export const STAGES_ARE = inClone
 export function cdkContext(): Readonly<Record<string, unknown>> {
   const file = inClone ? join(import.meta.dirname, '../cdk.json') : resolve('cdk.json');
   if (!existsSync(file)) return {};
+  let value: unknown;
   try {
-    const { context = {} } = JSON.parse(readFileSync(file, 'utf8')) as { context?: Record<string, unknown> };
-    return context;
+    value = JSON.parse(readFileSync(file, 'utf8'));
   } catch (error) {
     throw new Error(`${file} cannot be read: ${(error as Error).message}`, { cause: error });
   }
+  const context = isObject(value) ? (value.context ?? {}) : undefined;
+  if (!isObject(context)) throw new Error(`${file} must be an object, and its "context" too`);
+  return context;
 }
 
 /** The arguments of a command do not name a stage: a usage error. */

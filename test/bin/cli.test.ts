@@ -342,6 +342,16 @@ describe('installed', () => {
   });
 });
 
+test.each(['null', '{"context":[]}'])('a cdk.json that is %s is told in words @heavy', async (text) => {
+  const folder = emptyFolder();
+  writeFileSync(join(folder, 'cdk.json'), text);
+  const { code, stdout } = await installed(['preflight', 'prod'], { folder });
+  expect({ code, stdout: stdout.replace(/\s+/g, ' ') }).toEqual({
+    code: 1,
+    stdout: expect.stringContaining('cdk.json must be an object, and its "context" too'),
+  });
+});
+
 describe('installed beside the CDK, with a stage in cdk.json', () => {
   /** A project as npm leaves it. */
   async function project(): Promise<{ folder: string; file: string }> {

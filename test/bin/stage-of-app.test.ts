@@ -55,6 +55,42 @@ describe('a cdk.out that cannot be used is a usage error that names it', () => {
     expect(() => stageOfApp('prod', folder)).toThrow(`${join(folder, 'manifest.json')} cannot be read: `);
   });
 
+  const relayTask = (definitions: unknown) => ({
+    Resources: { Task: { Type: 'AWS::ECS::TaskDefinition', Properties: { ContainerDefinitions: definitions } } },
+  });
+  const stackOf = (properties: unknown) => ({
+    artifacts: { Shop: { type: 'aws:cloudformation:stack', environment: 'aws://1/eu-west-1', properties } },
+  });
+  const nested = (directoryName: string) => ({
+    artifacts: { Stage: { type: 'cdk:cloud-assembly', properties: { directoryName } } },
+  });
+
+  test.each([
+    [null, 'manifest.json is not what cdk synth writes: run npx cdk synth again'],
+    [[], 'manifest.json is not what cdk synth writes'],
+    [{ artifacts: { Shop: null } }, 'manifest.json is not what cdk synth writes'],
+    [stackOf([]), 'manifest.json is not what cdk synth writes'],
+    [nested('.'), 'manifest.json names ".", which is not below it'],
+    [nested('..'), 'manifest.json names "..", which is not below it'],
+  ])('with the manifest %j', (manifest, problem) => {
+    const folder = emptyFolder();
+    writeFileSync(join(folder, 'manifest.json'), JSON.stringify(manifest));
+    expect(() => stageOfApp('prod', folder)).toThrow(problem);
+  });
+
+  test.each([
+    [null, 't.json is no CloudFormation template'],
+    [{ Resources: { Task: null } }, 't.json is no CloudFormation template'],
+    [{ Resources: [1] }, 't.json is no CloudFormation template'],
+    [relayTask({ 'Fn::If': ['Large', [], []] }), 'it has no RelayService'],
+    [relayTask([null, { Environment: { 'Fn::If': ['Large', [], []] } }]), 'it has no RelayService'],
+  ])('with the template %j', (template, problem) => {
+    const folder = emptyFolder();
+    writeFileSync(join(folder, 'manifest.json'), JSON.stringify(stackOf({ templateFile: 't.json' })));
+    writeFileSync(join(folder, 't.json'), JSON.stringify(template));
+    expect(() => stageOfApp('prod', folder)).toThrow(problem);
+  });
+
   test('with a stack for any region', () => {
     const folder = assembly('aws://unknown-account/unknown-region', {});
     expect(() => stageOfApp('prod', folder)).toThrow('the stack Shop names no region: give it a literal one in env');
