@@ -64,6 +64,7 @@ export function withRelease(text: string, version: string, date: string, reposit
 
 /** A release's entries without its heading, or undefined if it has no section. */
 export function notesOf(text: string, version: string): string | undefined {
+  if (!releasedVersions(text).includes(version)) return undefined;
   const heading = new RegExp(`^## \\[${version.replaceAll('.', '\\.')}\\] - .*\\n`, 'm').exec(text);
   if (!heading) return undefined;
   const after = text.slice(heading.index + heading[0].length);

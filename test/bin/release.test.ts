@@ -235,6 +235,11 @@ test('notes of a release that was not made are refused', () => {
   expect([printNotes('v9.9.9', options), printed.said]).toEqual([1, 'CHANGELOG.md has no section of 9.9.9.\n']);
 });
 
+test('notes of what is no version are refused, even if it is part of a pattern', () => {
+  const { options, printed } = recorder(template);
+  expect([printNotes('(', options), printed.said]).toEqual([1, 'CHANGELOG.md has no section of (.\n']);
+});
+
 test('the command explains itself, and ends with 2 if it is called wrongly @heavy', () => {
   const root = join(import.meta.dirname, '../..');
   const command = (...args: string[]) =>
