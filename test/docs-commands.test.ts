@@ -41,7 +41,7 @@ const rows: [pattern: RegExp, how: How][] = [
     { by: 'test/bin/start.test.ts', sees: 'bin/dev.ts' },
   ],
   [
-    /(npm run relay --|(npx )?ld-relay|npx edge-flag-relay relay) --config \S+ .*--from-env|npx ld-relay/,
+    /(PORT=\d+ )?(npm run relay --|(npx )?ld-relay|npx edge-flag-relay relay) --config \S+ .*--from-env|npx ld-relay/,
     { by: 'test/relay-task/main.test.ts', sees: '--from-env' },
   ],
   [

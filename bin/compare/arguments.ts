@@ -61,7 +61,6 @@ export function parseArguments(
   args: readonly string[],
   env: Env,
 ): CompareCommand | 'help' | { readonly problems: readonly string[] } {
-  if (args.length === 0) return 'help';
   let parsed: ReturnType<typeof parse>;
   try {
     parsed = parse(args);

@@ -104,7 +104,5 @@ test('cdk-nag finds nothing in the examples of docs/constructs.md but what is th
     'AwsSolutions-IAM4 Shop/Shop/ServiceRole/Resource',
     // On an imported role the construct accepts no wildcard: others may have given it one.
     expect.stringMatching(/^AwsSolutions-IAM5 Relay\/ExecutionRole\/PolicyRelayExecutionRole/),
-    // The example's VPC has no flow logs.
-    'AwsSolutions-VPC7 Home/Vpc/Resource',
   ]);
 });
