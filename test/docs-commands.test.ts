@@ -68,6 +68,12 @@ const rows: [pattern: RegExp, how: How][] = [
   [/npm run (-s )?verify -- prod( .*)?/, { by: 'test/bin/verify.test.ts', sees: 'runVerify' }],
   [/npm run try -- (visit|stream|change)/, { by: 'test/bin/try.test.ts', sees: "'change'" }],
   [/npm run release -- minor( --dry-run)?/, { by: 'test/bin/release.test.ts', sees: "release('minor', true)" }],
+  [/node flag\.mjs/, { by: 'test/examples/clients.test.ts', sees: "'reader'" }],
+  [/npx edge-flag-relay try visit/, { by: 'test/bin/try.test.ts', sees: "'visit'" }],
+  [
+    /npx tsx examples\/run\/invoke\.ts .*/,
+    { by: 'test/examples/functions.test.ts', sees: 'the command of docs/edge.md calls' },
+  ],
   [/npx tsx examples\/run\.ts \S+/, { by: 'test/examples/clients.test.ts', sees: 'examples' }],
 
   [
@@ -110,7 +116,7 @@ const PROGRAM =
 /** The commands of a page's blocks, and those in a line that have no placeholder. Comments are left out. */
 function commandsOf(text: string): string[] {
   const found: string[] = [];
-  const fence = /^ *```(\w*)\n([\s\S]*?)^ *```/gm;
+  const fence = /^ *```(\w*).*\n([\s\S]*?)^ *```/gm;
   for (const [, language = '', block = ''] of text.matchAll(fence)) {
     const isShell = ['sh', 'bash', 'shell', 'console'].includes(language);
     if (!isShell && !(language === '' && block.split('\n').every((line) => line === '' || PROGRAM.test(line))))

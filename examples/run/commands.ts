@@ -37,6 +37,7 @@ export const commands = {
     what: 'the same in daemon mode',
     ...node('--require', './examples/run/earlier-packages.cjs', 'examples/node/daemon.cjs'),
   },
+  reader: { what: 'one flag by the package’s reader, from the table', ...tsx('examples/reader/flag.mjs') },
   python: { what: 'LaunchDarkly’s Python SDK', program: python, args: ['examples/python/app.py'] },
   'python-daemon': { what: 'the same in daemon mode', program: python, args: ['examples/python/daemon.py'] },
   go: { what: 'LaunchDarkly’s Go SDK', program: 'go', args: ['run', './app'], cwd: join(examples, 'go') },

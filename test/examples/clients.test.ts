@@ -62,7 +62,8 @@ const programs: readonly { name: ExampleName; runs: boolean; sendsEvents?: false
   { name: 'go-daemon', runs: hasGo },
   { name: 'java', runs: has('Java') },
   { name: 'php', runs: hasPhp },
-  // OFREP has none.
+  // OFREP has none, and the reader alone reports none.
+  { name: 'reader', runs: true, sendsEvents: false },
   { name: 'openfeature', runs: true, sendsEvents: false },
 ];
 

@@ -37,7 +37,7 @@ function shown({ source }: Block): string {
   return region === undefined ? read(path) : regionOf(read(path), region);
 }
 
-const pages = ['docs/sdks.md', 'docs/endpoints.md', 'docs/edge.md'];
+const pages = ['docs/sdks.md', 'docs/endpoints.md', 'docs/edge.md', 'docs/installing.md'];
 /** Of the languages that people copy; JSON, shell and plain text are no programs. */
 const programs = new Set(['js', 'ts', 'tsx', 'python', 'go', 'java', 'php', 'csharp', 'ruby', 'swift', 'kotlin']);
 
