@@ -6,10 +6,10 @@
 /** Whether this code runs from a clone's sources. CommonJS has no `import.meta`, and is always built. */
 export const inClone = import.meta.filename?.endsWith('.ts') ?? false;
 
-/** Whether npx runs the command, which then is installed in a project and not on the PATH. */
+/** Whether npx runs the command, which then is installed in a project and not on the PATH. npm 11 quotes its name. */
 const byNpx =
   process.env.npm_command === 'exec' &&
-  ['edge-flag-relay', 'ld-relay'].includes(process.env.npm_lifecycle_script ?? '');
+  /^['"]?(edge-flag-relay|ld-relay)['"]?(\s|$)/.test(process.env.npm_lifecycle_script ?? '');
 
 /** A command with its arguments: `npm run keys -- list prod` in a clone, `edge-flag-relay keys list prod` from the installed package, with `npx` before it if npx runs it. */
 export function commandText(command: string, ...args: readonly string[]): string {

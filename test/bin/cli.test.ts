@@ -196,6 +196,17 @@ describe('installed', () => {
     });
   });
 
+  // As npm 11 and npm 10 set them for a command of theirs.
+  test.each([
+    ["'edge-flag-relay'", 'npx edge-flag-relay'],
+    ['edge-flag-relay keys lsit', 'npx edge-flag-relay'],
+    ["'jest'", 'edge-flag-relay'],
+  ])('messages name the command as npx runs it: %s @heavy', async (script, called) => {
+    const env = { npm_command: 'exec', npm_lifecycle_script: script };
+    const { stderr } = await installed(['keys', 'lsit', 'prod'], { env });
+    expect(stderr).toContain(`\nUsage: ${called} keys --help\n`);
+  });
+
   test.each(names.filter((name) => !['relay', 'start', 'app'].includes(name)))(
     'help %s names the command as it is called, and nothing of a clone @heavy',
     async (name) => {
