@@ -6,7 +6,7 @@ import { createRedisClient, type RedisConnection } from '../../../relay-task/sto
 import { createRedisDatabase } from '../../../relay-task/store/redis-database.ts';
 import { createReplyCounter } from '../../../relay-task/store/redis-replies.ts';
 import { createRedisStore } from '../../../relay-task/store/redis-store.ts';
-import { eventually, PATIENCE_MS, roomy } from '../../support/eventually.ts';
+import { eventually, roomy } from '../../support/eventually.ts';
 import { silentLog } from '../../support/logs.ts';
 import { createMemory } from '../../support/memory.ts';
 import { closeAfterEach } from '../../support/opened.ts';
