@@ -28,8 +28,8 @@ export default {
   maxWorkers: 4,
   // After some dozens of suites with full counts a worker had no memory left for the next one: it is replaced before.
   workerIdleMemoryLimit: '1500MB',
-  // Also against hanging: a worker ends by itself, but a busy machine takes seconds to release the memory of a large one.
-  workerGracefulExitTimeout: 60_000,
+  // A busy machine takes a second or more to release the memory of a large worker. One that has something open is waited for as long.
+  workerGracefulExitTimeout: 5_000,
   globalSetup: '<rootDir>/test/support/jest-global-setup.mjs',
   runtime: '<rootDir>/test/support/jest-runtime.cjs',
   setupFiles: ['<rootDir>/test/support/jest-setup.mjs'],
