@@ -50,7 +50,9 @@ async function buildCode(entries: readonly Entry[], { esm, cjs }: Formats): Prom
   });
   // esbuild shares modules between entries for `import` only, so the files for `require` are made from those.
   for (const file of Object.keys(metafile.outputs)) {
-    const text = readFileSync(join(root, file), 'utf8');
+    // A shared file that is imported for nothing but its effects has none, of which bundlers would warn.
+    const text = readFileSync(join(root, file), 'utf8').replaceAll(/^import "\.\/shared-\w+\.js";\n/gm, '');
+    writeFileSync(join(root, file), text);
     const { code } = transformSync(text, { format: 'cjs', platform: 'node', target: 'node20', charset: 'utf8' });
     writeFileSync(join(cjs, basename(file)), code);
   }

@@ -184,6 +184,17 @@ describe('the tarball', () => {
     }
   });
 
+  test('bundlers have nothing to warn of @heavy', () => {
+    const contents = ['edge-reader', 'edge-router', 'chain', 'evaluation', 'flag-table'].map(
+      (name, index) => `export * as part${index} from './${name}.js'`,
+    );
+    const { warnings } = buildSync({
+      stdin: { contents: contents.join('\n'), resolveDir: join(unpacked, 'dist/esm') },
+      ...{ bundle: true, write: false, platform: 'node', format: 'cjs', logLevel: 'silent' },
+    });
+    expect(warnings).toEqual([]);
+  });
+
   test('docs/installing.md has its sizes @heavy', () => {
     const page = readFileSync(join(root, 'docs/installing.md'), 'utf8');
     const limit = (name: string) => {
