@@ -4,7 +4,7 @@ import { inClone } from '../lib/command-text.ts';
 import { parseStage, type Stage, type StageSettings, stages, UnknownStage } from '../lib/infrastructure/stages.ts';
 import { isObject } from '../relay-task/common/json.ts';
 
-/** The stage files: only a clone has some that are its own. The package has those of the examples, which nobody deploys from it. */
+/** The stage files of the clone. The installed package has none: its example stages are not for deployment. */
 export const stageFiles: Readonly<Record<string, StageSettings>> = inClone ? stages : {};
 
 /** Where stages are written, as the end of an advice. */

@@ -57,7 +57,7 @@ const switches: Readonly<Record<string, string>> = {
   dynamodb: 'USE_DYNAMODB=true and DYNAMODB_TABLE',
 };
 
-/** SDKs in daemon mode read the store, where nobody would write any more. */
+/** SDKs in daemon mode read the store, which goes stale without a writer. */
 function storeChecks(name: string, id: string, store: ServedStore, fresh: ServedEnvironment): Check[] {
   const { database, prefix, table, server } = store;
   const where = `${database}${table && `, table ${table}`}`;

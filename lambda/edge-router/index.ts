@@ -35,8 +35,8 @@ export type { ViewerRequestOptions } from './viewer-request.ts';
 // built, and do not carry the checks.
 
 /**
- * Decides the variants of a viewer from a cookie’s id, and says them to the functions behind it in headers. Throws an Error that lists every problem
- * of the configuration; the handler itself never rejects.
+ * Chooses the variants of a viewer by the id in a cookie, and passes them on in headers. Throws an Error that lists every problem of the
+ * configuration; the handler itself never rejects.
  */
 export const createViewerRequestHandler = ((config: ViewerRequestConfig, ...others: [Asking]) => {
   checkRouterConfig(config, 'viewer-request');

@@ -15,9 +15,9 @@ const PROGRAMS = new Set(['edge-flag-relay', 'edge-flag-relay.mjs']);
 const CHECK = /^--?(?:health|ready)check$/;
 
 /**
- * The arguments to read the configuration with. Alone, `--healthcheck` or `--readycheck` takes those of the relay that runs
- * here, because whoever runs the image may have replaced them; other arguments beside it count as they are. The relay is the
- * container's first process, unless containers share their processes.
+ * The arguments to read the configuration with. Without other arguments, `--healthcheck` and `--readycheck` take those of the running
+ * relay, since the image may have been started with arguments of its own. The relay is the container's first process, unless
+ * containers share their processes.
  */
 export function healthcheckArguments(
   argv: readonly string[],

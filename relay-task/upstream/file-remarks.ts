@@ -120,13 +120,14 @@ function* flagRemarks(flag: JsonObject, key: string, names: Names, say: Say): Ge
   }
   for (const [number, rule] of listOf(flag.rules).entries()) {
     const at = `rules[${number}]`;
-    checkChoice(at, rule, variations.length, 'it matches', say);
+    checkChoice(at, rule, variations.length, 'contexts that it matches', say);
     yield* clausesRemarks(at, rule.clauses, names, say);
     yield;
   }
-  if (isObject(flag.fallthrough)) checkChoice('fallthrough', flag.fallthrough, variations.length, 'gets here', say);
+  if (isObject(flag.fallthrough))
+    checkChoice('fallthrough', flag.fallthrough, variations.length, 'contexts that reach it', say);
   else if (flag.on === true)
-    say('fallthrough', 'is missing: whoever no target or rule matches gets the default of the code');
+    say('fallthrough', 'is missing: contexts that match no target or rule get the fallback value from the code');
   for (const [number, { key: other, variation }] of listOf(flag.prerequisites).entries()) {
     yield;
     const at = `prerequisites[${number}]`;
@@ -180,7 +181,7 @@ function checkChoice(at: string, choice: JsonObject, count: number, who: string,
   checkIndex(`${at}.variation`, variation, count, say);
   if (!isObject(rollout)) {
     const has = typeof variation === 'number';
-    if (!has) say(at, `has neither variation nor rollout: whoever ${who} gets the default of the code; add one`);
+    if (!has) say(at, `has neither variation nor rollout: ${who} get the fallback value from the code; add one`);
     return;
   }
   if (typeof variation === 'number') say(at, 'has a variation and a rollout: SDKs use the variation; remove one');
@@ -195,7 +196,7 @@ function checkChoice(at: string, choice: JsonObject, count: number, who: string,
   checkKind(`${at}.rollout.contextKind`, contextKind, say);
   const parts = listOf(rollout.variations);
   if (parts.length === 0) {
-    say(`${at}.rollout.variations`, `is empty: whoever ${who} gets the default of the code`);
+    say(`${at}.rollout.variations`, `is empty: ${who} get the fallback value from the code`);
     return;
   }
   let sum = 0;
@@ -254,7 +255,7 @@ function* clauseRemarks(at: string, clause: JsonObject, names: Names, say: Say):
   for (const [number, value] of given.entries()) {
     if (typeof value !== 'string' || names.segments.has(value)) continue;
     yield;
-    const then = `so that nobody is in it${meant(value, names.segments)}`;
+    const then = `so no context is in it${meant(value, names.segments)}`;
     say(`${at}.values[${number}]`, `there is no segment ${showJson(value)}, ${then}`);
   }
 }

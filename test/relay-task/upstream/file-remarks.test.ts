@@ -102,7 +102,7 @@ describe('a flag is served, and named in a remark, if', () => {
     [
       'a rollout has no variations',
       rule({ variation: undefined, rollout: { variations: [] } }),
-      'rules[0].rollout.variations: is empty: whoever it matches gets the default of the code',
+      'rules[0].rollout.variations: is empty: contexts that it matches get the fallback value from the code',
     ],
     [
       'a kind of rollout is misspelt',
@@ -112,7 +112,7 @@ describe('a flag is served, and named in a remark, if', () => {
     [
       'a rule gives nothing',
       rule({ variation: undefined }),
-      'rules[0]: has neither variation nor rollout: whoever it matches gets the default of the code; add one',
+      'rules[0]: has neither variation nor rollout: contexts that it matches get the fallback value from the code; add one',
     ],
     [
       'a rule gives two things',
@@ -127,7 +127,7 @@ describe('a flag is served, and named in a remark, if', () => {
     [
       'it has no fallthrough',
       { fallthrough: undefined },
-      'fallthrough: is missing: whoever no target or rule matches gets the default of the code',
+      'fallthrough: is missing: contexts that match no target or rule get the fallback value from the code',
     ],
     [
       'an operator does not exist',
@@ -172,7 +172,7 @@ describe('a flag is served, and named in a remark, if', () => {
     [
       'a segment does not exist',
       rule({ clauses: [{ op: 'segmentMatch', values: ['beta'] }] }),
-      'rules[0].clauses[0].values[0]: there is no segment "beta", so that nobody is in it',
+      'rules[0].clauses[0].values[0]: there is no segment "beta", so no context is in it',
     ],
     [
       'a prerequisite does not exist',
@@ -184,7 +184,7 @@ describe('a flag is served, and named in a remark, if', () => {
   test('it has no variations', () => {
     expect(onFlag({ variations: [], fallthrough: {}, on: false })).toEqual([
       'variations: the flag has none, so that every SDK answers with its own default',
-      'fallthrough: has neither variation nor rollout: whoever gets here gets the default of the code; add one',
+      'fallthrough: has neither variation nor rollout: contexts that reach it get the fallback value from the code; add one',
     ]);
   });
 
@@ -231,7 +231,7 @@ describe('a flag is served, and named in a remark, if', () => {
       expect.stringMatching(
         /^prerequisites\[1\]\.variation: there is no variation 2: flag search has .*, so that f always counts as off$/,
       ),
-      'rules[0].clauses[0].values[0]: there is no segment "frends", so that nobody is in it; did you mean friends?',
+      'rules[0].clauses[0].values[0]: there is no segment "frends", so no context is in it; did you mean friends?',
     ]);
   });
 
