@@ -1,12 +1,13 @@
 /**
  * `npm start`: the whole path on this machine. Flags from a file (or from LaunchDarkly) → relay → streams, and → an
- * embedded DynamoDB → the built Lambda@Edge functions → one of two sample origins.
+ * embedded DynamoDB → the built Lambda@Edge functions → a sample origin for each value of the flag.
  */
 import { copyFile, mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { commandText } from '../lib/command-text.ts';
 import packageJson from '../package.json' with { type: 'json' };
+import { counted } from '../relay-task/common/counted.ts';
 import { sleep } from '../relay-task/common/pause.ts';
 import { parseConfig } from '../relay-task/config/config.ts';
 import { RelayError } from '../relay-task/errors.ts';
@@ -258,9 +259,7 @@ function createReports(
     const file = shownPath(flagsFile);
     const notes = [
       ...(last.problem === undefined ? [] : [`${file} can be read again`]),
-      ...(remarks.length > 0
-        ? [`${file} has ${remarks.length} ${remarks.length === 1 ? 'probable mistake' : 'probable mistakes'}`]
-        : []),
+      ...(remarks.length > 0 ? [`${file} has ${counted(remarks.length, 'probable mistake')}`] : []),
       ...(remarks.length === 0 && last.remarks.length > 0 ? [`no probable mistake is left in ${file}`] : []),
     ];
     const mark = remarks.length > 0 ? '!' : '✓';
@@ -273,8 +272,7 @@ function createReports(
     const { streamMs, tableMs, edgeMs } = await meter.measure(mtimeMs);
     if (stopping) return;
     const ms = (value: number | undefined) => (value === undefined ? 'did not arrive' : `${value} ms`);
-    const things = changed === 1 ? '1 item' : `${changed} items`;
-    const arrived = `${things} changed: file → stream ${ms(streamMs)}, → table ${ms(tableMs)}, → edge ${ms(edgeMs)}`;
+    const arrived = `${counted(changed, 'item')} changed: file → stream ${ms(streamMs)}, → table ${ms(tableMs)}, → edge ${ms(edgeMs)}`;
     console.log([`${sign} ${arrived}`, ...notes].join('; '));
   };
 }

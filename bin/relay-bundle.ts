@@ -9,6 +9,7 @@ import { buildSync } from 'esbuild';
 import packageJson from '../package.json' with { type: 'json' };
 import { BILL_OF_MATERIALS_FILE, billOf, lockedPackages } from './relay-bundle/bill-of-materials.ts';
 import { prebuiltDockerfile } from './relay-bundle/dockerfile.ts';
+import { PROGRAM_OPTIONS } from './relay-bundle/options.ts';
 import { bundledPackages, manifestOf, NOTICES_FILE, noticesOf } from './third-party-notices.ts';
 
 const [outdir] = process.argv.slice(2);
@@ -22,21 +23,7 @@ const { metafile } = buildSync({
   absWorkingDir: root,
   entryPoints: [join(root, 'relay-task/main.ts')],
   outfile: join(outdir, 'relay.mjs'),
-  bundle: true,
-  minifySyntax: true,
-  minifyWhitespace: true,
-  // Keeps function names in logged stack traces.
-  keepNames: true,
-  // main.ts awaits at its top level, which CommonJS cannot.
-  format: 'esm',
-  platform: 'node',
-  target: 'node20',
-  // Some dependencies are CommonJS and load Node's own modules with `require`.
-  banner: { js: `import{createRequire as makeRequire}from'node:module';const require=makeRequire(import.meta.url);` },
-  // They are in the notices beside the bundle.
-  legalComments: 'none',
-  metafile: true,
-  logLevel: 'warning',
+  ...PROGRAM_OPTIONS,
 });
 copyFileSync(join(root, 'LICENSE'), join(outdir, 'LICENSE'));
 writeFileSync(join(outdir, NOTICES_FILE), noticesOf(metafile, root));

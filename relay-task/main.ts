@@ -1,6 +1,7 @@
 /** The relay as a process: arguments and environment in, signals, exit code. The only file of the relay that touches `process`. */
 import { readFileSync } from 'node:fs';
 import packageJson from '../package.json' with { type: 'json' };
+import { counted } from './common/counted.ts';
 import { redactKeys } from './common/secrets.ts';
 import { type Config, storesIn } from './config/config.ts';
 import { loadConfig } from './config/load.ts';
@@ -157,5 +158,5 @@ function problemsOf({ cause }: RelayError): readonly unknown[] {
 /** The last line of a check, as `describeVerdict` ends one that found nothing. */
 function verdict(error: unknown): string {
   const count = error instanceof RelayError ? problemsOf(error).length : 0;
-  return count > 1 ? `${count} problems` : '1 problem';
+  return counted(Math.max(1, count), 'problem');
 }

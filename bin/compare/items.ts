@@ -9,6 +9,7 @@ import {
   sha1Bucket,
 } from '../../lib/evaluation/index.ts';
 import type { Kind } from '../../lib/flag-table/index.ts';
+import { counted } from '../../relay-task/common/counted.ts';
 import { normalText } from '../../relay-task/common/item-text.ts';
 import { isObject } from '../../relay-task/common/json.ts';
 import { resultOf } from '../../relay-task/common/slices.ts';
@@ -199,7 +200,7 @@ export function nameOfContext({ kind = 'user', key, ...rest }: Context): string 
 /** Of sentences about contexts. */
 export function firstOf([first, ...more]: readonly string[]): string {
   if (more.length === 0) return `${first}`;
-  return `${first}; and ${more.length} more context${more.length === 1 ? '' : 's'}`;
+  return `${first}; and ${counted(more.length, 'more context')}`;
 }
 
 const LONGEST = 60;

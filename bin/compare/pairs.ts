@@ -30,9 +30,8 @@ export function pairUp(
     const tests = testsOf(known);
     return { name: known.name, keys: known, old: take('old', tests), new: take('new', tests) };
   });
-  for (const served of [...left.old]) {
+  for (const served of left.old) {
     const key = served.sdkKey;
-    left.old.splice(left.old.indexOf(served), 1);
     const tests = [
       (other: ServedEnvironment) => served.environmentId !== undefined && other.environmentId === served.environmentId,
       (other: ServedEnvironment) => key !== undefined && endOf(key) !== '' && endOf(other.sdkKey ?? '') === endOf(key),

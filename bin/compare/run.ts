@@ -1,3 +1,4 @@
+import { counted } from '../../relay-task/common/counted.ts';
 import { list } from '../../relay-task/common/setting-values.ts';
 import { createOutbound } from '../../relay-task/upstream/outbound.ts';
 import { bad, type Check, good, note, unknown } from '../checks/check.ts';
@@ -150,11 +151,11 @@ async function comparePair(
 }
 
 function sameCheck(name: string, { flags, segments }: NonNullable<Look['counts']>, answers: number): Check {
-  const evaluated = answers > 0 ? `, and ${numbered(answers, 'evaluation')} with the same values` : '';
+  const evaluated = answers > 0 ? `, and ${counted(answers, 'evaluation')} with the same values` : '';
   return good(
     'environment',
     name,
-    `${name}: the same ${numbered(flags, 'flag')} and ${numbered(segments, 'segment')}${evaluated}`,
+    `${name}: the same ${counted(flags, 'flag')} and ${counted(segments, 'segment')}${evaluated}`,
   );
 }
 
@@ -235,7 +236,7 @@ function verdictOf(results: readonly Result[]): Verdict {
   const different = results.filter((result) => has(result, 'bad')).length;
   const notCompared = results.filter((result) => has(result, 'unknown') && !has(result, 'bad')).length;
   const counts = { different, unknown: notCompared };
-  const all = numbered(results.length, 'environment');
+  const all = counted(results.length, 'environment');
   if (results.length === 0)
     return {
       ...counts,
@@ -270,7 +271,7 @@ function textOf(
   const heads = (['old', 'new'] as const).map((side) => {
     const status = statuses[side];
     const what = status
-      ? `${status.product} ${status.version}, ${status.status}, ${numbered(status.environments.length, 'environment')}`
+      ? `${status.product} ${status.version}, ${status.status}, ${counted(status.environments.length, 'environment')}`
       : 'hides its status';
     return line(`${side} relay: ${addressOf(command[side])} (${what})`);
   });
@@ -285,8 +286,8 @@ function textOf(
 /** With a line that counts the differences, which follow. */
 function checksOf({ name, counts, differences, checks }: Result): readonly Check[] {
   if (differences.length === 0) return checks;
-  const of = counts ? ` among ${numbered(counts.flags, 'flag')} and ${numbered(counts.segments, 'segment')}` : '';
-  return [bad('environment', name, `${name}: ${numbered(differences.length, 'difference')}${of}`), ...checks];
+  const of = counts ? ` among ${counted(counts.flags, 'flag')} and ${counted(counts.segments, 'segment')}` : '';
+  return [bad('environment', name, `${name}: ${counted(differences.length, 'difference')}${of}`), ...checks];
 }
 
 function differencesOf({ differences, notes }: Result, show: number): string {
@@ -332,7 +333,5 @@ function addressOf({ protocol, host, pathname }: URL): string {
 
 /** What a relay says of itself and of its flags cannot end the line, nor do anything else to a terminal. */
 const line = (text: string) => `${printable(text).replaceAll('\n', ' ')}\n`;
-
-const numbered = (count: number, what: string) => `${count} ${what}${count === 1 ? '' : 's'}`;
 
 const capital = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);

@@ -1,5 +1,6 @@
 /** What `npm start` prints when everything is ready: at most a screen, made from the flags that are in use. */
 import { commandText } from '../../lib/command-text.ts';
+import { counted } from '../../relay-task/common/counted.ts';
 import { painted } from '../checks/print.ts';
 import { LOCAL_STAGE } from './edge.ts';
 import type { LocalRouterSettings } from './edge-file.ts';
@@ -48,7 +49,7 @@ export function welcome(options: WelcomeOptions): string {
     return `  ${number} ${paint('green', command)}${' '.repeat(beside ? widest - command.length + 2 : 0)}${paint('dim', text)}\n`;
   });
   return `
-${paint('bold', 'edge-flag-relay')} ${version}: ${count} ${count === 1 ? 'flag' : 'flags'} from ${source}${copy}
+${paint('bold', 'edge-flag-relay')} ${version}: ${counted(count, 'flag')} from ${source}${copy}
 
 ${row('relay', relayUrl, keys)}${row('DynamoDB', dynamoDBUrl, `table ${options.table}, prefix ${options.prefix}`)}${row('edge', edgeUrl, decider(options))}
 In another terminal:

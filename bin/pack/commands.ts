@@ -2,6 +2,7 @@
 import { chmodSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { build, type Metafile, type Plugin } from 'esbuild';
+import { PROGRAM_OPTIONS } from '../relay-bundle/options.ts';
 import { root } from './entries.ts';
 
 /** They are the user's. */
@@ -29,22 +30,12 @@ export async function buildCommands(outdir: string): Promise<Metafile> {
     entryPoints: PROGRAMS,
     outdir,
     outExtension: { '.js': '.mjs' },
-    bundle: true,
+    ...PROGRAM_OPTIONS,
     splitting: true,
-    minifySyntax: true,
-    minifyWhitespace: true,
-    keepNames: true,
-    format: 'esm',
-    platform: 'node',
-    target: 'node20',
     external: PEERS,
     plugins: [dynalite],
     // `level` keeps tables on disk by native code, which no bundle can contain. The embedded DynamoDB keeps them in memory.
     alias: { level: 'memory-level' },
-    banner: { js: `import{createRequire as makeRequire}from'node:module';const require=makeRequire(import.meta.url);` },
-    legalComments: 'none',
-    metafile: true,
-    logLevel: 'warning',
   });
   for (const name of Object.keys(PROGRAMS)) chmodSync(join(outdir, `${name}.mjs`), 0o755);
   return metafile;

@@ -1,6 +1,6 @@
-/** The subpaths of the package and their sources. `tsconfig.json` has them: in a clone they resolve to the sources. */
-import { readFileSync } from 'node:fs';
-import { join, normalize } from 'node:path';
+/** The subpaths of the package and their sources. In a clone they resolve to the sources. */
+import { join } from 'node:path';
+import { readPackageNames } from '../../lib/infrastructure/package-names.ts';
 
 export const root = join(import.meta.dirname, '../..');
 
@@ -12,13 +12,7 @@ export interface Entry {
 }
 
 export function readEntries(): Entry[] {
-  const { compilerOptions } = JSON.parse(readFileSync(join(root, 'tsconfig.json'), 'utf8')) as {
-    compilerOptions: { paths: Readonly<Record<string, readonly [string]>> };
-  };
-  return Object.entries(compilerOptions.paths).map(([path, [source]]) => ({
-    name: path.slice(path.indexOf('/') + 1),
-    source: normalize(source),
-  }));
+  return [...readPackageNames(root)].map(([path, source]) => ({ name: path.slice(path.indexOf('/') + 1), source }));
 }
 
 /** The constructs need packages that the user installs; everything else in the package needs none. */

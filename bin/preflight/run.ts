@@ -3,6 +3,7 @@ import { alarmRegions } from '../../lib/infrastructure/observability/recipients.
 import { otherSources } from '../../lib/infrastructure/relay-contract.ts';
 import type { Stage } from '../../lib/infrastructure/stages.ts';
 import type { StackTemplate } from '../../lib/infrastructure/template.ts';
+import { counted } from '../../relay-task/common/counted.ts';
 import { environmentsPath } from '../../relay-task/environments/ssm-parameters.ts';
 import { explainAwsError } from '../aws/explain.ts';
 import { type OpenAws, type OpenAwsOptions, openAws } from '../aws/open.ts';
@@ -62,8 +63,8 @@ export async function runPreflight(options: PreflightOptions, out: (text: string
 
 function verdictOf(checks: readonly Check[]): string {
   const { bad: problems, unknown: open } = countOf(checks);
-  const rest = open === 0 ? '' : ` ${open} ${open === 1 ? 'thing' : 'things'} could not be checked (?).`;
-  if (problems > 0) return `\n${problems} ${problems === 1 ? 'problem' : 'problems'} to fix.${rest}\n`;
+  const rest = open === 0 ? '' : ` ${counted(open, 'thing')} could not be checked (?).`;
+  if (problems > 0) return `\n${counted(problems, 'problem')} to fix.${rest}\n`;
   return open === 0 ? '\nReady to deploy.\n' : `\nNo problem found.${rest}\n`;
 }
 

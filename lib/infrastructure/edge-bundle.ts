@@ -11,6 +11,7 @@ import type {
 } from '../../lambda/edge-router/config.ts';
 import { esbuild, swc } from './bundlers.ts';
 import { FUNCTION_OPTIONS } from './function-bundle.ts';
+import { readPackageNames } from './package-names.ts';
 import { prebuilt } from './prebuilt.ts';
 
 /** The configuration of each edge function. */
@@ -193,12 +194,7 @@ function build({ entryFile, outfile, target, constants }: BuildOptions): void {
 
 /** In a clone the package's own names stand for its sources: those that your own function imports. */
 function sourcesByName(): Record<string, string> {
-  const { compilerOptions } = JSON.parse(readFileSync(join(root, 'tsconfig.json'), 'utf8')) as {
-    compilerOptions: { paths: Readonly<Record<string, readonly [string]>> };
-  };
-  return Object.fromEntries(
-    Object.entries(compilerOptions.paths).map(([name, [source]]) => [name, join(root, source)]),
-  );
+  return Object.fromEntries([...readPackageNames(root)].map(([name, source]) => [name, join(root, source)]));
 }
 
 /** esbuild requires a builtin module once for each of our modules that imports it. */

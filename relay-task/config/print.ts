@@ -1,4 +1,5 @@
 /** The configuration in force, as a file that could be read again once its secrets are filled in. */
+import { counted } from '../common/counted.ts';
 import type { Config, Effective } from './assemble.ts';
 import { storesIn } from './assemble-stores.ts';
 import { masked, obscured, originOf } from './places.ts';
@@ -52,10 +53,6 @@ const MOST_NAMES = 5;
 function some(names: readonly string[]): string {
   const shown = names.slice(0, MOST_NAMES).join(', ');
   return names.length > MOST_NAMES ? `${shown} and ${names.length - MOST_NAMES} more` : shown;
-}
-
-function counted(count: number, what: string): string {
-  return `${count} ${what}${count === 1 ? '' : 's'}`;
 }
 
 function shown({ setting, text }: Effective): string {
