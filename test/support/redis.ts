@@ -166,9 +166,12 @@ export async function startCluster({
   );
   const share = 16_384 / nodes.length;
   await Promise.all(
-    nodes.map(({ client }, index) =>
-      client.call('CLUSTER', 'ADDSLOTSRANGE', Math.ceil(index * share), Math.ceil((index + 1) * share) - 1),
-    ),
+    nodes.map(async ({ client }, index) => {
+      // Else all begin with the same epoch and settle that among themselves in the seconds that follow. If a slot moves
+      // meanwhile, its old node may claim it back with a greater epoch, and both name the other one from then on.
+      await client.call('CLUSTER', 'SET-CONFIG-EPOCH', index + 1);
+      await client.call('CLUSTER', 'ADDSLOTSRANGE', Math.ceil(index * share), Math.ceil((index + 1) * share) - 1);
+    }),
   );
   for (const [index, { port }] of size > 1 ? nodes.entries() : []) {
     await nodes[0]!.client.call('CLUSTER', 'MEET', '127.0.0.1', port, buses[index]!);
@@ -178,6 +181,7 @@ export async function startCluster({
       const info = String(await client.call('CLUSTER', 'INFO'));
       expect(info).toContain('cluster_state:ok');
       expect(info).toContain(`cluster_known_nodes:${size}`);
+      expect(info).toContain(`cluster_current_epoch:${size}`);
     }
   });
   return {
