@@ -6,7 +6,7 @@ import { httpRequest } from '../../relay-task/common/http-request.ts';
 import { sleep } from '../../relay-task/common/pause.ts';
 import { hashOf } from '../../relay-task/store/big-segments.ts';
 import { inParallel } from '../../relay-task/store/in-parallel.ts';
-import { eventually, PATIENCE_MS } from '../support/eventually.ts';
+import { eventually, PATIENCE_MS, roomy } from '../support/eventually.ts';
 import { startFakeBigSegments, wirePatch } from '../support/fake-big-segments.ts';
 import { startFakeUpstream } from '../support/fake-upstream.ts';
 import { closeAfterEach } from '../support/opened.ts';
@@ -16,6 +16,8 @@ import { startTestRelay } from '../support/start-relay.ts';
 
 const COUNT = process.env.LONG ? 3_000 : 20;
 const PATCHES = 10;
+/** Whoever comes last waits for all others. */
+const TURN_MS = PATIENCE_MS + COUNT * roomy(100);
 
 const clause = { attribute: '', op: 'segmentMatch', values: ['vip'], negate: false };
 const club = (version: number, variations = ['in', 'out']) => ({
@@ -63,7 +65,7 @@ async function startEverything() {
     for (;;) {
       const url = new URL(`${relay.uri}/sdk/evalx/client-id/contexts/${pathOf(key)}?withReasons=true`);
       // Not `fetch`, which waits five minutes: of thousands at once the last one waits longer on a busy machine.
-      const { status, headers, body } = await httpRequest({ url, timeoutMs: PATIENCE_MS, maxAnswerBytes: 100_000 });
+      const { status, headers, body } = await httpRequest({ url, timeoutMs: TURN_MS, maxAnswerBytes: 100_000 });
       if (status === 200) return (JSON.parse(body.toString()) as { club: Answer }).club;
       expect([status, Number(headers['retry-after']) > 0]).toEqual([503, true]);
       await sleep(200);
@@ -77,7 +79,7 @@ async function startEverything() {
   }
   const open = async (key: string) => {
     const path = `/eval/client-id/${pathOf(key)}?withReasons=true`;
-    return [key, opened(await readStream({ port: relay.port, path }))] as const;
+    return [key, opened(await readStream({ port: relay.port, path, timeoutMs: TURN_MS }))] as const;
   };
   await eventually(async () => expect((await poll('known-0')).reason.bigSegmentsStatus).toBe('HEALTHY'));
   return { redis, launchDarkly, upstream, relay, poll, pollAll, open };
@@ -150,7 +152,7 @@ describeWithRedis('many contexts with Big Segments in Redis', () => {
       const answers = await pollAll([...known, ...late]);
       expect(wrongIn([...known, ...late], answers)).toEqual([]);
       expect(answers.filter(({ reason }) => reason.bigSegmentsStatus !== 'HEALTHY')).toEqual([]);
-    });
+    }, TURN_MS);
     expect(wrongOn(streams)).toEqual([]);
     expect(relay.lines.map(({ message }) => message).filter((message) => message.includes('Big Segments'))).toContain(
       'Big Segments can be read again',
@@ -175,7 +177,7 @@ describeWithRedis('many contexts with Big Segments in Redis', () => {
           answers,
         ),
       ).toEqual([]);
-    });
+    }, TURN_MS);
     // Each was told twice: of the error, and of the truth.
     expect(streams.flatMap(([key, { events }]) => (events.length === 2 ? [] : [`${key}: ${events.length}`]))).toEqual(
       [],

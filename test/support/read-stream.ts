@@ -1,5 +1,5 @@
 import { connect, type Socket } from 'node:net';
-import { PATIENCE_MS } from './eventually.ts';
+import { PATIENCE_MS, whenOver } from './eventually.ts';
 
 /** One server-sent event as a client parses it: `data:` lines joined with LF. */
 export interface StreamEvent {
@@ -150,7 +150,7 @@ export async function readStream(options: ReadStreamOptions): Promise<StreamRead
   const wait = (condition: () => boolean, timeoutMs: number, what: string) =>
     new Promise<void>((resolve, reject) => {
       const stop = (error?: Error) => {
-        clearTimeout(timer);
+        settle();
         watchers.delete(look);
         if (error) reject(error);
         else resolve();
@@ -160,9 +160,8 @@ export async function readStream(options: ReadStreamOptions): Promise<StreamRead
         else if (over && socket.destroyed)
           stop(new Error(`the stream ended (${over}) before ${what}; so far: ${tail(bodyText)}`));
       };
-      const timer = setTimeout(
-        () => stop(new Error(`${timeoutMs} ms passed before ${what}; so far: ${tail(bodyText)}`)),
-        timeoutMs,
+      const settle = whenOver(timeoutMs, () =>
+        stop(new Error(`${timeoutMs} ms passed before ${what}; so far: ${tail(bodyText)}`)),
       );
       watchers.add(look);
       look();
