@@ -97,7 +97,7 @@ const INITIALIZED_LOOK_MS = 50;
 export async function startRelay(config: Config, options: RelayOptions): Promise<Relay> {
   const log = limitLog(options.log, config.logLevel);
   const metrics = createMetrics({ prefix: config.prometheus?.prefix });
-  void tellVersion(metrics.registry, options.version, options.env?.ECS_CONTAINER_METADATA_URI_V4);
+  void tellVersion(metrics.measures, options.version, options.env?.ECS_CONTAINER_METADATA_URI_V4);
   let parts: Parts;
   try {
     parts = createParts(config, options, log, metrics);
@@ -111,10 +111,10 @@ export async function startRelay(config: Config, options: RelayOptions): Promise
     const ports = (options.listen ?? true) ? await listen(parts, config, running) : { port: 0, metricsPort: undefined };
     if (config.metrics.emf) {
       const { namespace, emfIntervalMs: intervalMs } = config.metrics;
-      const { registry } = metrics;
+      const { measures } = metrics;
       const write = options.output?.write;
       const properties = { host: hostname() };
-      running.emf = startEmf({ registry, namespace, intervalMs, properties, log, ...(write && { write }) });
+      running.emf = startEmf({ measures, namespace, intervalMs, properties, log, ...(write && { write }) });
     }
     await source.start(tenants);
     // Where the configuration itself names the environments, a flags file that cannot be read is a mistake in it.
@@ -160,13 +160,13 @@ type Parts = ReturnType<typeof createParts>;
  */
 function createParts(config: Config, options: RelayOptions, log: Log, metrics: Metrics) {
   const { version, timings = {} } = options;
-  const { registry: measures } = metrics;
+  const { measures } = metrics;
   const { user, password, caCertFiles, url: proxyUrl } = config.proxy;
   const outbound = createOutbound({ proxyUrl, user, password, caCertFiles, env: options.env ?? {} });
   const userAgent = `EdgeFlagRelay/${version}`;
   const certificate = config.tls && readCertificate(config.tls);
   const owner = `${hostname()} ${randomUUID()}`;
-  const stores = createStores({ config, owner, registry: measures, outbound, timings });
+  const stores = createStores({ config, owner, measures, outbound, timings });
   const { keeper } = stores;
   const memory = createMemory(processLimits(), config.memoryBudgetBytes);
   const upstreamTimes = { ...timings.upstream, receivedMemory: memory.received };
@@ -179,7 +179,7 @@ function createParts(config: Config, options: RelayOptions, log: Log, metrics: M
     outbound,
     userAgent,
     log,
-    registry: measures,
+    measures,
     keeper,
     timings: { ...timings, upstream: upstreamTimes },
   });
@@ -188,7 +188,7 @@ function createParts(config: Config, options: RelayOptions, log: Log, metrics: M
     userAgent,
     outbound,
     log,
-    registry: measures,
+    measures,
   });
   const registry = createRegistry<Tenant>();
   const served = createServedTenants({
@@ -235,7 +235,7 @@ function createParts(config: Config, options: RelayOptions, log: Log, metrics: M
     readyRequires: config.readyRequires,
     bigSegmentsStaleAsDegraded: config.bigSegments.staleAsDegraded,
   });
-  const descriptors = createDescriptors({ log, registry: measures });
+  const descriptors = createDescriptors({ log, measures });
   const server = createRelayServer({
     log,
     maxConnections: descriptors.maxConnections,
@@ -263,7 +263,7 @@ function endpointSettings({ statusAccess, statusToken, maxClientRequestBodyBytes
 /** Offline, events are accepted and dropped. Undefined: they are not forwarded. */
 function createRelayEvents(
   config: Config,
-  parts: Pick<EventForwardingOptions, 'parentBudget' | 'userAgent' | 'outbound' | 'log' | 'registry'>,
+  parts: Pick<EventForwardingOptions, 'parentBudget' | 'userAgent' | 'outbound' | 'log' | 'measures'>,
 ) {
   const { enabled, uri, flushIntervalMs, capacity } = config.events;
   const offline = config.offline !== undefined;

@@ -31,7 +31,7 @@ export const metricsSettings = {
       'PROMETHEUS_PREFIX',
       metricPrefix,
       'launchdarkly_relay',
-      "the prefix of the names of ld-relay's metrics",
+      "the prefix of the names of all metrics but Node's own",
     ),
   },
   metrics: {

@@ -1,6 +1,6 @@
 import { SSMClient } from '@aws-sdk/client-ssm';
-import type { Registry } from 'prom-client';
 import { awsErrorText, limitAnswers } from '../common/aws-call.ts';
+import type { Measures } from '../common/measures.ts';
 import { sleep, within } from '../common/pause.ts';
 import type { AwsAgents, EnvironmentSink, EnvironmentSource, Keeper, Log } from '../ports.ts';
 import { createRemembered } from './cached-source.ts';
@@ -25,7 +25,7 @@ export interface SsmSourceOptions {
   readonly agents?: AwsAgents | undefined;
   readonly sink: EnvironmentSink;
   readonly log: Log;
-  readonly registry?: Registry | undefined;
+  readonly measures?: Measures | undefined;
   readonly defaults?: SsmDefaults;
   /** Whether environments with the same prefix and different tables are apart in every store; true. */
   readonly tablesSeparate?: boolean;
@@ -98,7 +98,7 @@ export function startSsmSource(options: SsmSourceOptions): SsmSource {
   const remembered = options.cache && createRemembered({ ...options.cache, what: 'the last good keys of SSM', log });
   const progress = createProgress({ path, log, now });
   const closing = new AbortController();
-  const metrics = createSsmMetrics(options.registry, {
+  const metrics = createSsmMetrics(options.measures, {
     completeAt: progress.completeAt,
     troubled: delivery.troubled,
     unread,

@@ -1,7 +1,8 @@
 /** Forwards SDK events to LaunchDarkly. */
-import type { Registry } from 'prom-client';
+
 import { type Budget, createBudget, createShare } from '../common/budget.ts';
 import { httpAddress } from '../common/http-address.ts';
+import type { Measures } from '../common/measures.ts';
 import { createPacedLines, createReasonLines, type PacedLines } from '../common/paced-lines.ts';
 import type { Log, Outbound } from '../ports.ts';
 import { createCourier } from './courier.ts';
@@ -43,7 +44,7 @@ export interface EventForwardingOptions {
   readonly userAgent: string;
   readonly outbound?: Outbound | undefined;
   readonly log: Log;
-  readonly registry: Registry;
+  readonly measures: Measures;
   /** Offline mode: accepts events and drops them. */
   readonly discard?: boolean;
   readonly timings?: Partial<EventTimings>;
@@ -117,7 +118,7 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
   const { origin, pathname } = httpAddress('the events address', options.eventsUri);
   const eventsUri = origin + pathname.replace(/\/+$/, '');
   const timings = { ...usualTimings, ...options.timings };
-  const meter = createEventMeter(options.registry);
+  const meter = createEventMeter(options.measures);
   const { capacity, maxBytes = 32 * 1_024 ** 2, parentBudget: parent } = options;
   const budget = createBudget(maxBytes, { parent, changed: meter.queued });
   const budgetBytes = Math.min(maxBytes, parent?.maxBytes ?? Infinity);

@@ -1,4 +1,4 @@
-import { Counter, Gauge, type Registry } from 'prom-client';
+import type { Measures } from '../common/measures.ts';
 import type { CredentialKind } from '../ports.ts';
 import type { DropReason } from './queue.ts';
 
@@ -15,25 +15,13 @@ export interface EventMeter {
   queued(bytes: number): void;
 }
 
-export function createEventMeter(registry: Registry): EventMeter {
-  const registers = [registry];
-  const counter = (name: string, help: string, ...labels: string[]) =>
-    new Counter({ name, help, labelNames: ['env', ...labels], registers });
-
-  const received = counter('relay_events_received_total', 'Events received from SDKs.', 'kind');
-  const forwarded = counter('relay_events_forwarded_total', 'Events accepted by LaunchDarkly.', 'kind');
-  const dropped = counter('relay_events_dropped_total', 'Events and diagnostic events dropped, by reason.', 'reason');
-  const repeated = counter(
-    'relay_event_payloads_repeated_total',
-    'Payloads that an SDK sent again, ignored as duplicates.',
-  );
-  const retried = counter('relay_event_retries_total', 'Payloads retried after a failure.');
-  const bytes = new Gauge({
-    name: 'relay_events_queue_bytes',
-    help: 'Memory used by events that are queued or being sent, in bytes.',
-    registers,
-  });
-
+export function createEventMeter(measures: Measures): EventMeter {
+  const received = measures.counter('events_received_total');
+  const forwarded = measures.counter('events_forwarded_total');
+  const dropped = measures.counter('events_dropped_total');
+  const repeated = measures.counter('event_payloads_repeated_total');
+  const retried = measures.counter('event_retries_total');
+  const bytes = measures.gauge('events_queue_bytes');
   return {
     received: (env, kind, events) => received.inc({ env, kind }, events),
     forwarded: (env, kind, events) => forwarded.inc({ env, kind }, events),

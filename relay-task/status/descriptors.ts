@@ -4,7 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
-import { Counter, Gauge, type Registry } from 'prom-client';
+import type { Measures } from '../common/measures.ts';
 import type { Log } from '../ports.ts';
 
 const LOOK_MS = 1_000;
@@ -14,21 +14,11 @@ const MIN_RESERVE = 64;
 const MORE_FILES = 'raise the limit of open files (ulimit -n), or run more relays';
 const MORE_MEMORY = 'give the relay more memory, or run more relays; see memory in /status';
 
-export function createDescriptors({ log, registry }: { log: Log; registry: Registry }) {
+export function createDescriptors({ log, measures }: { log: Log; measures: Measures }) {
   const limit = limitOf(readLimits());
   const maxConnections = limit && maxConnectionsOf(limit);
-  const registers = [registry];
-  const refusals = new Counter({
-    name: 'relay_connections_refused_total',
-    help: 'Connections closed unanswered: the limit of open files, or the memory for connections, allows no more',
-    labelNames: ['reason'],
-    registers,
-  });
-  const exhausted = new Gauge({
-    name: 'relay_descriptors_exhausted',
-    help: '1 while the process cannot open files or connections',
-    registers,
-  });
+  const refusals = measures.counter('connections_refused_total');
+  const exhausted = measures.gauge('descriptors_exhausted');
   let refusing = 0;
   let quiet = 0;
 

@@ -2,13 +2,14 @@
  * Publishes the registry as CloudWatch metrics: JSON lines on stdout that CloudWatch Logs turns into metrics.
  * Source: AWS, "Specification: Embedded metric format" (at most 100 metrics per line and 100 values per metric).
  */
-import { Gauge, type MetricObject, type MetricObjectWithValues, type MetricValue, type Registry } from 'prom-client';
+import type { MetricObject, MetricObjectWithValues, MetricValue } from 'prom-client';
+import type { Measures } from '../common/measures.ts';
 import type { Log } from '../ports.ts';
 import { writeToStdout } from './output.ts';
 import { type Dimension, dimensionLabels, type PublishedMetric, published } from './published.ts';
 
 interface EmfOptions {
-  readonly registry: Registry;
+  readonly measures: Measures;
   readonly namespace: string;
   /** 60,000 by default, CloudWatch's resolution. */
   readonly intervalMs?: number;
@@ -31,7 +32,8 @@ export interface Emf {
 }
 
 type Measure = MetricObjectWithValues<MetricValue<string> & { metricName?: string }>;
-type Measures = ReadonlyMap<string, Measure>;
+/** By the names in the registry. */
+type Read = ReadonlyMap<string, Measure>;
 
 /** The values of one combination of dimensions. */
 interface Line {
@@ -43,32 +45,28 @@ const MAX_VALUES = 100;
 /** Each environment's metrics are billed. The others are included in those of the whole relay. */
 const MAX_ENVIRONMENTS = 200;
 const NAMED_IN_LOG = 10;
-const UNTOLD = 'relay_environments_untold';
 
 export function startEmf(options: EmfOptions): Emf {
-  const { registry, namespace, intervalMs = 60_000, properties = {}, rows = published, now = Date.now } = options;
+  const { measures, namespace, intervalMs = 60_000, properties = {}, now = Date.now } = options;
+  const rows = (options.rows ?? published).map((row) => ({ ...row, from: measures.fullName(row.from) }));
   const write = options.write ?? writeToStdout;
   /** The values of counters and buckets at the previous emit. */
   const before = new Map<string, number>();
-  const untoldGauge = new Gauge({
-    name: UNTOLD,
-    help: 'Environments without metrics of their own in CloudWatch',
-    registers: [registry],
-  });
+  const untoldGauge = measures.gauge('environments_untold');
   const warn = createUntoldWarning(options.log);
   let emitting: Promise<void> = Promise.resolve();
 
   async function emitOnce(): Promise<void> {
-    const read = (await registry.getMetricsAsJSON()) as (MetricObject & Measure)[];
-    const measures = new Map<string, Measure>(read.map((measure) => [measure.name, measure]));
+    const all = (await measures.registry.getMetricsAsJSON()) as (MetricObject & Measure)[];
+    const read = new Map<string, Measure>(all.map((measure) => [measure.name, measure]));
     // By name, so that all relays publish the same environments and their sums are right.
-    const untold = environmentsIn(measures, rows).sort().slice(MAX_ENVIRONMENTS);
+    const untold = environmentsIn(read, rows).sort().slice(MAX_ENVIRONMENTS);
     warn(untold);
     untoldGauge.set(untold.length);
-    measures.set(UNTOLD, await untoldGauge.get());
-    const lines = linesOf(measures, rows, before, new Set(untold));
+    read.set(measures.fullName('environments_untold'), await untoldGauge.get());
+    const lines = linesOf(read, rows, before, new Set(untold));
     // Updated last, since two rows may read one counter.
-    for (const [id, value] of standings(measures.values())) before.set(id, value);
+    for (const [id, value] of standings(read.values())) before.set(id, value);
     for (const line of lines) {
       const document = documentOf(line, namespace, now(), properties);
       if (document) write(`${JSON.stringify(document)}\n`);
@@ -109,12 +107,11 @@ function createUntoldWarning(log: Log | undefined): (untold: readonly string[]) 
   };
 }
 
-function environmentsIn(measures: Measures, rows: readonly PublishedMetric[]): string[] {
+function environmentsIn(read: Read, rows: readonly PublishedMetric[]): string[] {
   const names = new Set<string>();
   for (const { from, by } of rows) {
     if (!by.flat().includes('Environment')) continue;
-    for (const { labels } of measures.get(from)?.values ?? [])
-      names.add(String(labels[dimensionLabels.Environment] ?? ''));
+    for (const { labels } of read.get(from)?.values ?? []) names.add(String(labels[dimensionLabels.Environment] ?? ''));
   }
   names.delete('');
   return [...names];
@@ -122,14 +119,14 @@ function environmentsIn(measures: Measures, rows: readonly PublishedMetric[]): s
 
 /** One for each combination of dimensions that has values. */
 function linesOf(
-  measures: Measures,
+  read: Read,
   rows: readonly PublishedMetric[],
   before: ReadonlyMap<string, number>,
   untold: ReadonlySet<string>,
 ): Iterable<Line> {
   const lines = new Map<string, Line>();
   for (const row of rows) {
-    const measure = measures.get(row.from);
+    const measure = read.get(row.from);
     if (!measure) continue;
     for (const [labels, value] of readings(measure, before)) {
       if (!Object.entries(row.where ?? {}).every(([label, wanted]) => labels[label] === wanted)) continue;

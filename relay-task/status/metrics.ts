@@ -1,5 +1,6 @@
 /** All metrics in one registry, in Prometheus's text format. Every label has a bounded set of values. */
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { collectDefaultMetrics } from 'prom-client';
+import { createMeasures, type Measures } from '../common/measures.ts';
 import type { Answered, CredentialKind } from '../ports.ts';
 import type { Watched } from './health.ts';
 import { prometheusText } from './prometheus-text.ts';
@@ -14,17 +15,20 @@ const platforms: Readonly<Record<CredentialKind, string>> = {
 };
 const METHODS = new Set(['GET', 'HEAD', 'POST', 'REPORT', 'OPTIONS']);
 
-/** `prefix`: of ld-relay's three metrics. */
-export function createMetrics({ prefix = 'launchdarkly_relay' }: { prefix?: string | undefined } = {}) {
-  const registry = new Registry();
+/** `prefix`: of the names of all metrics but Node's own. */
+export function createMetrics(options: { readonly prefix?: string | undefined } = {}) {
+  const measures = createMeasures(options);
+  const { registry } = measures;
   // Memory, CPU, garbage collection, and the delay of the event loop (nodejs_eventloop_lag_p99_seconds).
   collectDefaultMetrics({ register: registry });
-  const ldRelay = createLdRelayMetrics(registry, prefix);
-  const own = createOwnMetrics(registry);
+  const ldRelay = createLdRelayMetrics(measures);
+  const own = createOwnMetrics(measures);
   return {
+    /** Where the relay's other parts register theirs. */
+    measures,
     registry,
     /** Adds gauges that are computed from these whenever metrics are read. */
-    watch: (watched: Watched) => watchHealth(registry, watched),
+    watch: (watched: Watched) => watchHealth(measures, watched),
     /** `text/plain; version=0.0.4` … */
     text: async () => ({ contentType: registry.contentType, body: await prometheusText(registry) }),
     /** Called by the streams. */
@@ -62,53 +66,29 @@ export function createMetrics({ prefix = 'launchdarkly_relay' }: { prefix?: stri
 }
 
 /** ld-relay's metrics, with its names and labels. */
-function createLdRelayMetrics(registry: Registry, prefix: string) {
-  const { counter, gauge } = registering(registry);
-  const labels = ['platformCategory', 'userAgent', 'env'] as const;
+function createLdRelayMetrics({ counter, gauge }: Measures) {
   return {
-    connections: gauge(`${prefix}_connections`, 'Open SSE connections', ...labels),
-    newConnections: counter(`${prefix}_newconnections`, 'SSE connections opened', ...labels),
-    requests: counter(`${prefix}_requests`, 'Successful requests per environment', ...labels, 'route', 'method'),
+    connections: gauge('connections'),
+    newConnections: counter('newconnections'),
+    requests: counter('requests'),
   };
 }
 
-function createOwnMetrics(registry: Registry) {
-  const { counter, gauge, histogram } = registering(registry);
-  gauge('relay_up', '1 while the relay runs').set(1);
+function createOwnMetrics({ counter, gauge, histogram }: Measures) {
+  gauge('up').set(1);
   return {
-    streamsOpen: gauge('relay_streams_open', 'Open streams', 'env', 'kind'),
-    streamsOpened: counter('relay_streams_opened_total', 'Streams opened', 'env'),
-    streamsClosed: counter('relay_streams_closed_total', 'Streams closed, by reason', 'env', 'reason'),
-    streamsRefused: counter('relay_streams_refused_total', 'Streams refused with 503, by reason', 'env', 'reason'),
-    streamFailures: counter('relay_stream_failures_total', 'Errors that closed streams', 'env', 'kind'),
-    streamBytes: counter('relay_stream_bytes_total', 'Bytes written to streams'),
-    snapshots: counter('relay_stream_snapshots_total', 'Full data sets built for streams', 'env', 'kind'),
-    broadcast: histogram(
-      'relay_broadcast_seconds',
-      'Seconds from the arrival of a change to its last write to a stream',
-      [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
-    ),
-    answers: counter('relay_http_answers_total', 'Responses, including opened streams', 'route', 'method', 'status'),
-    requestsAnswered: counter('relay_requests_total', 'Requests of an environment answered below 400', 'env'),
-    failures: counter('relay_http_failures_total', 'Responses of 500 and above, including 503 before there is data'),
-    durations: histogram(
-      'relay_http_seconds',
-      'Seconds from the request headers to the response',
-      [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5],
-      'route',
-    ),
-  };
-}
-
-function registering(registry: Registry) {
-  const registers = [registry];
-  return {
-    counter: <T extends string>(name: string, help: string, ...labelNames: T[]) =>
-      new Counter<T>({ name, help, labelNames, registers }),
-    gauge: <T extends string>(name: string, help: string, ...labelNames: T[]) =>
-      new Gauge<T>({ name, help, labelNames, registers }),
-    histogram: <T extends string>(name: string, help: string, buckets: number[], ...labelNames: T[]) =>
-      new Histogram<T>({ name, help, buckets, labelNames, registers }),
+    streamsOpen: gauge('streams_open'),
+    streamsOpened: counter('streams_opened_total'),
+    streamsClosed: counter('streams_closed_total'),
+    streamsRefused: counter('streams_refused_total'),
+    streamFailures: counter('stream_failures_total'),
+    streamBytes: counter('stream_bytes_total'),
+    snapshots: counter('stream_snapshots_total'),
+    broadcast: histogram('broadcast_seconds'),
+    answers: counter('http_answers_total'),
+    requestsAnswered: counter('requests_answered_total'),
+    failures: counter('http_failures_total'),
+    durations: histogram('http_answer_seconds'),
   };
 }
 

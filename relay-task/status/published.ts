@@ -1,11 +1,13 @@
+import type { MeasureName } from '../common/measures.ts';
+
 /**
- * The metrics published to CloudWatch: the name there and the measure in the registry. CloudWatch bills each name and
+ * The metrics published to CloudWatch: the name there and the relay's own, without its prefix. CloudWatch bills each name and
  * combination of dimensions, so only what dashboards and alarms use is published.
  */
 export interface PublishedMetric {
   readonly name: string;
   readonly unit: 'Count' | 'Seconds' | 'Bytes';
-  /** The measure in the registry. A counter is published as its increase since the previous emit. */
+  /** A row of the relay's metrics, or one of Node's. A counter is published as its increase since the previous emit. */
   readonly from: string;
   /** Only label sets with these values. */
   readonly where?: Readonly<Record<string, string>>;
@@ -14,6 +16,8 @@ export interface PublishedMetric {
   /** How label sets of one combination are merged; `sum` by default. */
   readonly combine?: 'sum' | 'max';
 }
+
+type NodeMetric = 'nodejs_eventloop_lag_max_seconds' | 'process_resident_memory_bytes';
 
 export type Dimension = 'Environment' | 'Kind' | 'Reason' | 'Database' | 'Version';
 
@@ -29,22 +33,22 @@ export const dimensionLabels: Readonly<Record<Dimension, string>> = {
 const WHOLE = [[]] as const;
 const BOTH = [[], ['Environment']] as const;
 
-export const published: readonly PublishedMetric[] = [
-  { name: 'StreamsOpen', unit: 'Count', from: 'relay_streams_open', by: [[], ['Environment'], ['Kind']] },
-  { name: 'StreamsOpened', unit: 'Count', from: 'relay_streams_opened_total', by: WHOLE },
-  { name: 'StreamsClosed', unit: 'Count', from: 'relay_streams_closed_total', by: [['Reason']] },
-  { name: 'StreamsRefused', unit: 'Count', from: 'relay_streams_refused_total', by: WHOLE },
-  { name: 'Requests', unit: 'Count', from: 'relay_requests_total', by: BOTH },
-  { name: 'Answers', unit: 'Count', from: 'relay_http_answers_total', by: WHOLE },
-  { name: 'Answers5xx', unit: 'Count', from: 'relay_http_failures_total', by: WHOLE },
-  { name: 'UpstreamDisconnected', unit: 'Count', from: 'relay_upstream_disconnected', by: BOTH },
-  { name: 'UpstreamRefused', unit: 'Count', from: 'relay_upstream_refused', by: BOTH },
-  { name: 'DataAge', unit: 'Seconds', from: 'relay_data_age_seconds', by: BOTH, combine: 'max' },
-  { name: 'EnvironmentsWithoutData', unit: 'Count', from: 'relay_environments_without_data', by: WHOLE },
-  { name: 'UnreadableItems', unit: 'Count', from: 'relay_unreadable_items', by: BOTH },
-  { name: 'PropagationToStreams', unit: 'Seconds', from: 'relay_broadcast_seconds', by: WHOLE },
+export const published: readonly (PublishedMetric & { readonly from: MeasureName | NodeMetric })[] = [
+  { name: 'StreamsOpen', unit: 'Count', from: 'streams_open', by: [[], ['Environment'], ['Kind']] },
+  { name: 'StreamsOpened', unit: 'Count', from: 'streams_opened_total', by: WHOLE },
+  { name: 'StreamsClosed', unit: 'Count', from: 'streams_closed_total', by: [['Reason']] },
+  { name: 'StreamsRefused', unit: 'Count', from: 'streams_refused_total', by: WHOLE },
+  { name: 'Requests', unit: 'Count', from: 'requests_answered_total', by: BOTH },
+  { name: 'Answers', unit: 'Count', from: 'http_answers_total', by: WHOLE },
+  { name: 'Answers5xx', unit: 'Count', from: 'http_failures_total', by: WHOLE },
+  { name: 'UpstreamDisconnected', unit: 'Count', from: 'upstream_disconnected', by: BOTH },
+  { name: 'UpstreamRefused', unit: 'Count', from: 'upstream_refused', by: BOTH },
+  { name: 'DataAge', unit: 'Seconds', from: 'data_age_seconds', by: BOTH, combine: 'max' },
+  { name: 'EnvironmentsWithoutData', unit: 'Count', from: 'environments_without_data', by: WHOLE },
+  { name: 'UnreadableItems', unit: 'Count', from: 'unreadable_items', by: BOTH },
+  { name: 'PropagationToStreams', unit: 'Seconds', from: 'broadcast_seconds', by: WHOLE },
   { name: 'PropagationToTable', unit: 'Seconds', from: 'store_publication_seconds', by: WHOLE },
-  { name: 'StoreDown', unit: 'Count', from: 'relay_store_down', by: [[], ['Environment', 'Database']] },
+  { name: 'StoreDown', unit: 'Count', from: 'store_down', by: [[], ['Environment', 'Database']] },
   {
     name: 'StoreWriteErrors',
     unit: 'Count',
@@ -59,15 +63,15 @@ export const published: readonly PublishedMetric[] = [
   { name: 'StoreOversizedItems', unit: 'Count', from: 'store_oversized_items', by: WHOLE },
   { name: 'SnapshotBytes', unit: 'Bytes', from: 'store_snapshot_bytes', by: WHOLE, combine: 'max' },
   { name: 'LeasesHeld', unit: 'Count', from: 'store_lease_held', by: WHOLE },
-  { name: 'KeyProblems', unit: 'Count', from: 'relay_key_problems', by: BOTH },
-  { name: 'KeySourceDown', unit: 'Count', from: 'relay_key_source_down', by: WHOLE },
-  { name: 'BigSegmentsStale', unit: 'Count', from: 'relay_big_segments_stale', by: BOTH },
-  { name: 'EventsReceived', unit: 'Count', from: 'relay_events_received_total', by: WHOLE },
-  { name: 'EventsForwarded', unit: 'Count', from: 'relay_events_forwarded_total', by: WHOLE },
-  { name: 'EventsDropped', unit: 'Count', from: 'relay_events_dropped_total', by: [[], ['Reason']] },
+  { name: 'KeyProblems', unit: 'Count', from: 'key_problems', by: BOTH },
+  { name: 'KeySourceDown', unit: 'Count', from: 'key_source_down', by: WHOLE },
+  { name: 'BigSegmentsStale', unit: 'Count', from: 'big_segments_stale', by: BOTH },
+  { name: 'EventsReceived', unit: 'Count', from: 'events_received_total', by: WHOLE },
+  { name: 'EventsForwarded', unit: 'Count', from: 'events_forwarded_total', by: WHOLE },
+  { name: 'EventsDropped', unit: 'Count', from: 'events_dropped_total', by: [[], ['Reason']] },
   { name: 'EventLoopDelay', unit: 'Seconds', from: 'nodejs_eventloop_lag_max_seconds', by: WHOLE, combine: 'max' },
   { name: 'MemoryBytes', unit: 'Bytes', from: 'process_resident_memory_bytes', by: WHOLE, combine: 'max' },
-  { name: 'EnvironmentsUntold', unit: 'Count', from: 'relay_environments_untold', by: WHOLE },
-  { name: 'Up', unit: 'Count', from: 'relay_up', by: WHOLE },
-  { name: 'RelaysByVersion', unit: 'Count', from: 'relay_version_info', by: [['Version']] },
+  { name: 'EnvironmentsUntold', unit: 'Count', from: 'environments_untold', by: WHOLE },
+  { name: 'Up', unit: 'Count', from: 'up', by: WHOLE },
+  { name: 'RelaysByVersion', unit: 'Count', from: 'version_info', by: [['Version']] },
 ];

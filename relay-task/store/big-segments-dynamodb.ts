@@ -1,6 +1,6 @@
-import type { Registry } from 'prom-client';
 import { namespaces } from '../../lib/flag-table/index.ts';
 import { awsNameOf } from '../common/aws-call.ts';
+import type { Measures } from '../common/measures.ts';
 import type { BigSegmentPatch } from '../ports.ts';
 import {
   type BigSegmentMetadata,
@@ -32,7 +32,7 @@ import { inFlight, inParallel } from './in-parallel.ts';
 interface DynamoDBBigSegmentsOptions extends RequestsOptions, BigSegmentOwnerOptions {
   /** '' for none. */
   readonly prefix: string;
-  readonly registry?: Registry | undefined;
+  readonly measures?: Measures | undefined;
   /** The size of the groups in which a patch is written and continued; also for tests. All relays need the same. */
   readonly hashesAtOnce?: number;
 }
@@ -54,7 +54,7 @@ const MAX_NAMED = 50;
  * members these are, with `emptying` while those of an earlier one are deleted: `createEmptier`.
  */
 export function createDynamoDBBigSegments(options: DynamoDBBigSegmentsOptions): BigSegmentStore {
-  const { prefix, log, registry, environment = () => undefined } = options;
+  const { prefix, log, measures, environment = () => undefined } = options;
   const requests = createRequests(options);
   const { get, update } = requests;
   const { bigSegmentsMetadata } = namespaces(prefix);
@@ -127,7 +127,7 @@ export function createDynamoDBBigSegments(options: DynamoDBBigSegmentsOptions): 
     },
     close: () => requests.close(metadataKey, writer.release()),
   };
-  return countingPatches(store, registry, { database: 'dynamodb', prefix });
+  return countingPatches(store, measures, { database: 'dynamodb', prefix });
 }
 
 function keysOfUsers(prefix: string): (hash: string) => Row {

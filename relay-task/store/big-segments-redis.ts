@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { Cluster } from 'ioredis';
-import type { Registry } from 'prom-client';
+import type { Measures } from '../common/measures.ts';
 import type { BigSegmentPatch, Log } from '../ports.ts';
 import {
   type BigSegmentMetadata,
@@ -23,7 +23,7 @@ interface RedisBigSegmentsOptions extends BigSegmentOwnerOptions {
   /** '' for `launchdarkly`. */
   readonly prefix: string;
   readonly log: Log;
-  readonly registry?: Registry | undefined;
+  readonly measures?: Measures | undefined;
 }
 
 /**
@@ -174,7 +174,7 @@ export function createRedisBigSegments(options: RedisBigSegmentsOptions): BigSeg
       await close();
     },
   };
-  return countingPatches(store, options.registry, { database: 'redis', prefix });
+  return countingPatches(store, options.measures, { database: 'redis', prefix });
 }
 
 type Call = <T>(send: (redis: RedisClient['redis']) => Promise<T>) => Promise<T>;

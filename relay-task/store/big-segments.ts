@@ -3,10 +3,9 @@
  * followed LaunchDarkly (the cursor); and when it was last known to be in step.
  */
 import { createHash } from 'node:crypto';
-import type { Registry } from 'prom-client';
+import type { Measures } from '../common/measures.ts';
 import { inSlices } from '../common/slices.ts';
 import type { BigSegmentPatch } from '../ports.ts';
-import { createMeasures } from './measures.ts';
 
 /**
  * `applied`: this relay brought the store to where the patch leads. `already-applied`: it was there. `out-of-order`: the
@@ -162,12 +161,11 @@ export function membershipOf(included: Iterable<string>, excluded: Iterable<stri
 /** Counts patches by what became of them. */
 export function countingPatches(
   store: BigSegmentStore,
-  registry: Registry | undefined,
+  measures: Measures | undefined,
   labels: { readonly database: 'dynamodb' | 'redis'; readonly prefix: string },
 ): BigSegmentStore {
-  if (!registry) return store;
-  const help = 'Patches of Big Segments, by their outcome in the store.';
-  const patches = createMeasures(registry, labels).counter('big_segments_patches_total', help, ['outcome']);
+  if (!measures) return store;
+  const patches = measures.counter('big_segments_patches_total');
   return {
     ...store,
     async apply(patch) {

@@ -1,7 +1,7 @@
 import type { DynamoDBClient } from '@aws-sdk/client-dynamodb';
-import type { Registry } from 'prom-client';
 import { namespaces } from '../../lib/flag-table/index.ts';
 import type { Budget } from '../common/budget.ts';
+import type { Measures } from '../common/measures.ts';
 import { createSkippedLines } from '../common/paced-lines.ts';
 import type { ItemView, Log, Store } from '../ports.ts';
 import {
@@ -17,7 +17,7 @@ import { type Permission, PermissionLostError, type Publication } from './engine
 import { createEngineStore } from './engine-store.ts';
 import { createGraves } from './graves.ts';
 import { type Lease, startLease } from './lease.ts';
-import { createStoreMetrics } from './metrics.ts';
+import { createTableMetrics } from './metrics.ts';
 import { readItems } from './read-items.ts';
 import { createReadMemory, whileReading } from './read-memory.ts';
 import { createSnapshotWriter } from './snapshot-writer.ts';
@@ -41,7 +41,7 @@ export interface DynamoDBStoreOptions extends DynamoDBClientOptions {
   /** Names this process and no other one, ever: a host name is not enough, add something random. Shown in the table. */
   readonly owner: string;
   readonly log: Log;
-  readonly registry?: Registry;
+  readonly measures?: Measures;
   /** `ReplicaStoreOptions.readMemory` */
   readonly readMemory?: Budget | undefined;
   /** The caller's client, which the caller also closes. Default: a client of its own. */
@@ -66,8 +66,8 @@ export function createDynamoDBStore(options: DynamoDBStoreOptions): Store {
   const where = { database: 'dynamodb', tableName, prefix };
   const describe = (error: unknown) => describeDynamoDBError(error, tableName);
   const state = createStoreState({ clock, log, where, describe });
-  const metrics = createStoreMetrics(
-    options.registry,
+  const metrics = createTableMetrics(
+    options.measures,
     { table: tableName, prefix },
     {
       lease_held: () => Number(lease?.held() ?? false),

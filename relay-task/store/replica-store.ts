@@ -1,6 +1,6 @@
-import type { Registry } from 'prom-client';
 import type { Item } from '../../lib/flag-table/index.ts';
 import type { Budget } from '../common/budget.ts';
+import type { Measures } from '../common/measures.ts';
 import { createSkippedLines } from '../common/paced-lines.ts';
 import { sleep } from '../common/pause.ts';
 import type { ItemView, Log, LogFields, Store, StoredSet } from '../ports.ts';
@@ -9,7 +9,7 @@ import { startEngine } from './engine.ts';
 import { createEngineStore } from './engine-store.ts';
 import { createGraves } from './graves.ts';
 import { checkManifest, hasFlags } from './manifest.ts';
-import { createStoreMetrics } from './metrics.ts';
+import { createReplicaMetrics } from './metrics.ts';
 import { createReadMemory, whileReading } from './read-memory.ts';
 import { createStoreState } from './store-state.ts';
 import { type EngineTimings, replicaTimings, systemClock } from './timings.ts';
@@ -27,7 +27,7 @@ export interface ReplicaStoreOptions {
   /** `EngineOptions.checkedNow` */
   readonly checkedNow?: (() => number) | undefined;
   readonly log: Log;
-  readonly registry?: Registry | undefined;
+  readonly measures?: Measures | undefined;
   /** For what is read, of all stores that share it. Default: one for this store. */
   readonly readMemory?: Budget | undefined;
   /** For tests. */
@@ -58,8 +58,8 @@ export function createReplicaStore(
   const { name, server } = database;
   const where = { database: name, server, prefix };
   const state = createStoreState({ clock: systemClock, log, where, describe: database.describe });
-  const metrics = createStoreMetrics(
-    options.registry,
+  const metrics = createReplicaMetrics(
+    options.measures,
     { database: name, prefix },
     {
       up: () => Number(state.read().state === 'VALID'),

@@ -1,7 +1,8 @@
 /** Where environments and their keys come from: the configuration names exactly one source. */
-import type { Registry } from 'prom-client';
+
 import { filteredPrefix } from '../../lib/flag-table/index.ts';
 import { withHashTag } from '../common/hash-tag.ts';
+import type { Measures } from '../common/measures.ts';
 import { areTablesSeparate, type Config, type EnvironmentConfig } from '../config/config.ts';
 import { startArchive } from '../environments/archive.ts';
 import { startAutoConfig } from '../environments/auto-config.ts';
@@ -27,7 +28,7 @@ interface SourceOptions {
   readonly outbound: Outbound;
   readonly userAgent: string;
   readonly log: Log;
-  readonly registry: Registry;
+  readonly measures: Measures;
   readonly timings: SourceTimings;
   /** Where the last good auto-configuration is kept, or which environment had a key first; undefined: nowhere. */
   keeper(name: string): Keeper | undefined;
@@ -79,7 +80,7 @@ async function startSource(options: SourceOptions, sink: EnvironmentSink): Promi
 }
 
 function startSsm(options: SourceOptions, ssm: SsmConfig, sink: EnvironmentSink) {
-  const { config, outbound, log, registry, timings, keeper } = options;
+  const { config, outbound, log, measures, timings, keeper } = options;
   const tableName = config.dynamoDB?.tableName;
   const region = config.awsRegion ?? (ssm.url ? 'us-east-1' : undefined);
   // Stages may share a table.
@@ -91,7 +92,7 @@ function startSsm(options: SourceOptions, ssm: SsmConfig, sink: EnvironmentSink)
     ...timings.ssm,
     sink,
     log,
-    registry,
+    measures,
     keeper: keeperOf('key-owners'),
     ...(cache && secret !== undefined && { cache: { keeper: cache, secret } }),
     path: ssm.path,

@@ -1,5 +1,5 @@
 /** The configured stores, over connections that all environments share. */
-import type { Registry } from 'prom-client';
+import type { Measures } from '../common/measures.ts';
 import type { Config, RedisConfig } from '../config/config.ts';
 import type { ItemView, Keeper, Log, Outbound, Store } from '../ports.ts';
 import type { BigSegmentOwnerOptions, BigSegmentStore } from '../store/big-segments.ts';
@@ -20,7 +20,7 @@ interface StoresOptions {
   readonly config: Pick<Config, 'dynamoDB' | 'redis' | 'consul' | 'storeWriter'>;
   /** Identifies this process; no other process may ever use it. */
   readonly owner: string;
-  readonly registry: Registry;
+  readonly measures: Measures;
   readonly outbound: Pick<Outbound, 'awsAgents'>;
   /** For tests. */
   readonly timings?: StoreTimings | undefined;
@@ -77,7 +77,7 @@ export interface Stores {
 }
 
 /** Throws RelayError CONFIG_INVALID when a certificate cannot be read or a proxy's address is invalid. Nothing is connected to before it is used. */
-export function createStores({ config, owner, registry, outbound, timings = {} }: StoresOptions): Stores {
+export function createStores({ config, owner, measures, outbound, timings = {} }: StoresOptions): Stores {
   const { dynamoDB, redis, consul, storeWriter: writer } = config;
   // A custom endpoint has no region, but the client requires one.
   const region = dynamoDB?.region ?? (dynamoDB?.url ? 'us-east-1' : undefined);
@@ -110,7 +110,7 @@ export function createStores({ config, owner, registry, outbound, timings = {} }
       // Before anything is open that would have to be closed.
       const problem = redisClient && describePrefixProblem(prefix, { cluster: redisClient.isCluster });
       if (problem !== undefined) throw new Error(problem);
-      const common = { prefix, view, source, writer, log, registry, readMemory, timings: timings.stores ?? {} };
+      const common = { prefix, view, source, writer, log, measures, readMemory, timings: timings.stores ?? {} };
       const replica = { ...common, checkedNow: () => (confirms() ? checkedNow() : Infinity) };
       return [
         dynamoDBClient &&
@@ -130,7 +130,7 @@ export function createStores({ config, owner, registry, outbound, timings = {} }
     },
     bigSegments({ prefix, tableName = dynamoDB?.tableName ?? '' }, log, owner) {
       const { quietMs, ...ofDynamoDB } = timings.bigSegments ?? {};
-      const common = { ...owner, prefix, log, registry, quietMs };
+      const common = { ...owner, prefix, log, measures, quietMs };
       return [
         redisClient && createRedisBigSegments({ ...common, connection: redisClient }),
         dynamoDBClient &&

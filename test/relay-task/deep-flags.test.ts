@@ -50,7 +50,9 @@ test.each([[2_400], [3_900], [100_000]])(
     expect(JSON.parse((await reader.next()).data)).toMatchObject({ key: 'plain', value: 'later' });
     // The same version again, in other words: the two are compared.
     await upstream.event('put', `{"path":"/","data":{"flags":{"deep":${deepFlag(levels, 2).replace('{', '{ ')}}}}`);
-    await until('the put has been read', async () => (await relay.metrics.text()).body.includes('relay_failed_items'));
+    await until('the put has been read', async () =>
+      (await relay.metrics.text()).body.includes('launchdarkly_relay_failed_items'),
+    );
     await upstream.patch('flags', flagData('plain', 9, { ...seen, variations: ['last', false] }));
     await reader.until(({ events }) => events.at(-1)!.data.includes('last'));
   },
@@ -77,7 +79,7 @@ test('a value too deep for the stack is named once in the log, in the status and
   expect(await failedItems()).toEqual([
     { kind: 'features', key: 'deep', reason: expect.stringContaining('RangeError') },
   ]);
-  expect((await relay.metrics.text()).body).toContain('relay_failed_items{env="prod"} 1');
+  expect((await relay.metrics.text()).body).toContain('launchdarkly_relay_failed_items{env="prod"} 1');
   // Server SDKs get it as it is.
   const server = opened(await readStream({ port: relay.port, path: '/all', headers: { Authorization: sdkKey } }));
   expect((await server.next()).data).toContain('[[[[');

@@ -73,8 +73,8 @@ test('clients get all descriptors but a reserve; further ones are refused, count
   });
   // The reserve serves metrics.
   const metrics = await (await fetch(`http://127.0.0.1:${metricsPort}/metrics`)).text();
-  expect(metrics).toMatch(/^relay_connections_refused_total\{reason="files"\} 10$/m);
-  expect(metrics).toMatch(/^relay_descriptors_exhausted 0$/m);
+  expect(metrics).toMatch(/^launchdarkly_relay_connections_refused_total\{reason="files"\} 10$/m);
+  expect(metrics).toMatch(/^launchdarkly_relay_descriptors_exhausted 0$/m);
   await endsInOrder();
 });
 
@@ -91,7 +91,7 @@ test('when no descriptor is left at all, one line says so @heavy', async () => {
   await upstream.close();
   await eventually(async () => {
     const metrics = await (await fetch(`http://127.0.0.1:${metricsPort}/metrics`)).text();
-    expect(metrics).toMatch(/^relay_descriptors_exhausted 0$/m);
+    expect(metrics).toMatch(/^launchdarkly_relay_descriptors_exhausted 0$/m);
   });
   expect(refusals()).toHaveLength(1);
   await endsInOrder();

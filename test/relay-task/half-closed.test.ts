@@ -45,7 +45,7 @@ test.each([
 
   async function openedSoFar(): Promise<number> {
     const { body: text } = await relay.metrics.text();
-    return [...text.matchAll(/^relay_streams_opened_total\{[^}]*\} (\d+)$/gm)].reduce(
+    return [...text.matchAll(/^launchdarkly_relay_streams_opened_total\{[^}]*\} (\d+)$/gm)].reduce(
       (sum, [, n]) => sum + Number(n),
       0,
     );

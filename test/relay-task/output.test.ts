@@ -52,7 +52,7 @@ async function start(options: RunOptions) {
   const expectLosses = () =>
     eventually(async () => {
       expect(JSON.parse((await ask('/status')).text)).toMatchObject({ logLinesLost: expect.any(Number) });
-      expect((await ask('/metrics', metricsPort)).text).toMatch(/^relay_log_lines_lost_total [1-9]/m);
+      expect((await ask('/metrics', metricsPort)).text).toMatch(/^launchdarkly_relay_log_lines_lost_total [1-9]/m);
       expect((await ask('/sdk/flags')).status).toBe(200);
     });
   const endsInOrder = async () => {

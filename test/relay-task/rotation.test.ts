@@ -51,7 +51,7 @@ async function environmentOf(relay: TestRelay): Promise<Json> {
 /** How many streams the relay closed, by reason. */
 async function closedBy(relay: TestRelay): Promise<Record<string, number>> {
   const { body } = await relay.metrics.text();
-  const found = body.matchAll(/^relay_streams_closed_total\{.*?reason="([^"]+)".*?\} (\d+)$/gm);
+  const found = body.matchAll(/^launchdarkly_relay_streams_closed_total\{.*?reason="([^"]+)".*?\} (\d+)$/gm);
   return Object.fromEntries([...found].map(([, reason, count]) => [reason, Number(count)]));
 }
 
@@ -135,7 +135,7 @@ describe.each(sources.slice(0, 2))('a new key from %s', (_name, startSource) => 
         keyProblem: { since: expect.any(Number), message: expect.stringMatching(/rejected the new SDK key .*401/) },
       });
     });
-    expect((await relay.metrics.text()).body).toMatch(/^relay_key_problems\{.*\} 1$/m);
+    expect((await relay.metrics.text()).body).toMatch(/^launchdarkly_relay_key_problems\{.*\} 1$/m);
     // The old key still feeds it.
     await source.change(2);
     await eventually(async () => {

@@ -234,7 +234,7 @@ describe('a relay with keys from SSM', () => {
       fail();
       await eventually(async () => expect(await keySource(port)).toMatchObject({ state: 'INTERRUPTED' }));
       const { body } = await (await relay).metrics.text();
-      expect(body).toMatch(/^relay_key_source_down(\{[^}]*\})? 1$/m);
+      expect(body).toMatch(/^launchdarkly_relay_key_source_down(\{[^}]*\})? 1$/m);
       const late = startPatientClient(port, [{ path: '/sdk/latest-all', key: newKey }]);
       behind(() => late.stop());
       put('previous-sdk-key', sdkKey);
@@ -269,7 +269,7 @@ describe('a relay with keys from SSM', () => {
     );
     expect(await statusOf(badKey)).toBe(503);
     await eventually(async () => expect((await fetch(`${relay.uri}/readyz`)).status).toBe(200));
-    expect((await relay.metrics.text()).body).toMatch(/^relay_key_problems\{[^}]*env="bad"[^}]*\} 1$/m);
+    expect((await relay.metrics.text()).body).toMatch(/^launchdarkly_relay_key_problems\{[^}]*env="bad"[^}]*\} 1$/m);
     aside('prefix', '{bad}');
     await eventually(async () => expect(await statusOf(badKey)).toBe(200));
     expect(await problemOf('bad')).toBeUndefined();
@@ -282,7 +282,7 @@ describe('a relay with keys from SSM', () => {
     );
     expect(await statusOf(lateKey)).toBe(503);
     expect(await statusOf(badKey)).toBe(200);
-    expect((await relay.metrics.text()).body).toMatch(/^relay_key_problems\{[^}]*env="late"[^}]*\} 1$/m);
+    expect((await relay.metrics.text()).body).toMatch(/^launchdarkly_relay_key_problems\{[^}]*env="late"[^}]*\} 1$/m);
     put('prefix', '}shop');
     await eventually(async () =>
       expect(await problemOf('shop')).toMatch(/cannot be set up: the prefix "}shop" must contain/),

@@ -255,7 +255,7 @@ describe('the relay service', () => {
     ]);
     // Each task reports it without dimensions, so the average is per task.
     const told = published.find(({ name }) => name === 'StreamsOpen');
-    expect(told).toMatchObject({ from: 'relay_streams_open', by: expect.arrayContaining([[]]) });
+    expect(told).toMatchObject({ from: 'streams_open', by: expect.arrayContaining([[]]) });
     everything.template('Relay').hasResourceProperties('AWS::ApplicationAutoScaling::ScalableTarget', {
       MinCapacity: 8,
       MaxCapacity: 32,

@@ -1,7 +1,7 @@
 /** The relay's keys in SSM, read with the official SDK on real sockets. */
 import { createHash } from 'node:crypto';
 import { DeleteParameterCommand, type ParameterType, PutParameterCommand, SSMClient } from '@aws-sdk/client-ssm';
-import { Registry } from 'prom-client';
+import { createMeasures } from '../../../relay-task/common/measures.ts';
 import { type SsmSource, type SsmSourceOptions, startSsmSource } from '../../../relay-task/environments/ssm-source.ts';
 import type { EnvironmentDescription } from '../../../relay-task/ports.ts';
 import { eventually, roomy } from '../../support/eventually.ts';
@@ -1363,18 +1363,20 @@ describe('the SSM source', () => {
   });
 
   test('has metrics for the outcome of reads and for environments with problems', async () => {
-    const registry = new Registry();
-    const source = await started({ registry });
+    const measures = createMeasures();
+    const source = await started({ measures });
     remove('production/mobile-key');
     await eventually(() => expect(problem(source)).toBeDefined());
-    const text = await registry.metrics();
-    expect(text).toMatch(/^key_source_reads_total\{outcome="complete"\} [1-9]/m);
-    expect(text).toContain('environment_key_problem{environment="production"} 1');
-    expect(text).toMatch(/^key_source_complete_timestamp_seconds 1\d{9}/m);
-    expect(text).toContain('key_source_unread_keys 0');
+    const text = await measures.registry.metrics();
+    expect(text).toMatch(/^launchdarkly_relay_key_source_reads_total\{outcome="complete"\} [1-9]/m);
+    expect(text).toContain('launchdarkly_relay_key_source_key_problems{env="production"} 1');
+    expect(text).toMatch(/^launchdarkly_relay_key_source_complete_timestamp_seconds 1\d{9}/m);
+    expect(text).toContain('launchdarkly_relay_key_source_unread_keys 0');
     for (const secret of secrets) expect(text).not.toContain(secret);
     put('production/mobile-key', mobileKey);
-    await eventually(async () => expect(await registry.metrics()).not.toContain('environment_key_problem{'));
+    await eventually(async () =>
+      expect(await measures.registry.metrics()).not.toContain('launchdarkly_relay_key_source_key_problems{'),
+    );
   });
 
   test('aborts a request when closed and sends no more', async () => {

@@ -25,7 +25,7 @@ test('a full queue drops the newest events, counts them and logs it once', async
   send(intake, numbered(7, 10));
   send(intake, numbered(7, 17));
   send(intake, numbered(7, 24));
-  expect(await measured('relay_events_dropped_total', { reason: 'capacity' })).toBe(11);
+  expect(await measured('events_dropped_total', { reason: 'capacity' })).toBe(11);
   expect(lines.filter((line) => line.startsWith('Events were dropped'))).toEqual([
     'Events were dropped because too many are waiting to be sent; raise EVENTS_CAPACITY, or find out who sends so many ' +
       '{"environment":"production","reason":"capacity","events":4,"capacity":10}',
@@ -67,7 +67,7 @@ test('a sender of large events leaves memory for the others with its key', async
   for (let id = 100; id < 300; id++) {
     send(intake, [custom(id, { data: 'x'.repeat(1_000) })], { address: '203.0.113.1' });
   }
-  expect(await measured('relay_events_dropped_total', { reason: 'memory' })).toBeGreaterThan(50);
+  expect(await measured('events_dropped_total', { reason: 'memory' })).toBeGreaterThan(50);
   for (let id = 0; id < 8; id++) send(intake, numbered(1, id), { address: `198.51.100.${id}` });
   launchDarkly.mood.react = () => 202;
   await eventually(() => expect(launchDarkly.taken()).toEqual(expect.arrayContaining(numbered(8))));
@@ -80,7 +80,7 @@ test('bodies of which one event is malformed leave one line in the log, however 
     send(intake, [{ kind: 5 }, custom(count)]);
     await eventually(() => expect(launchDarkly.taken()).toHaveLength(count));
   }
-  expect(await measured('relay_events_dropped_total', { reason: 'malformed' })).toBe(3);
+  expect(await measured('events_dropped_total', { reason: 'malformed' })).toBe(3);
   expect(lines).toEqual(['Events were dropped {"environment":"production","reason":"malformed","events":1}']);
 });
 
@@ -115,12 +115,12 @@ test('all queues together stay within their memory limit and release memory afte
     send(intake, [custom(round, { data: 'x'.repeat(500) })], { headers });
     send(intake, [{ ...unsummarized, creationDate: 1 }], { schema: 1 });
     intake.diagnostic({ ...FROM, kind: 'sdkKey', credential: '', headers: {}, body: Buffer.from('{}'.padEnd(500)) });
-    expect(await measured('relay_events_queue_bytes')).toBeLessThanOrEqual(maxBytes);
+    expect(await measured('events_queue_bytes')).toBeLessThanOrEqual(maxBytes);
   }
-  expect(await measured('relay_events_dropped_total', { reason: 'memory' })).toBeGreaterThan(30);
-  expect(await measured('relay_events_queue_bytes')).toBeGreaterThan(maxBytes / 2);
+  expect(await measured('events_dropped_total', { reason: 'memory' })).toBeGreaterThan(30);
+  expect(await measured('events_queue_bytes')).toBeGreaterThan(maxBytes / 2);
   launchDarkly.mood.react = () => 202;
-  await eventually(async () => expect(await measured('relay_events_queue_bytes')).toBe(0));
+  await eventually(async () => expect(await measured('events_queue_bytes')).toBe(0));
   expect(launchDarkly.taken().length).toBeGreaterThan(20);
 });
 
@@ -132,13 +132,13 @@ test.each([
   const { intake, measured } = startEnvironment(launchDarkly.uri, limit);
   const large = (id: number) => [custom(id, { data: 'x'.repeat(1_000) })];
   for (let id = 0; id < 100; id++) send(intake, large(id), { kind: 'environmentId' });
-  const lost = await measured('relay_events_dropped_total', { reason: 'memory' });
+  const lost = await measured('events_dropped_total', { reason: 'memory' });
   expect(lost).toBeGreaterThan(50);
   for (let id = 0; id < 5; id++) send(intake, large(id));
   await eventually(() =>
     expect(launchDarkly.taken('/bulk')).toEqual(Array.from({ length: 5 }, (_, id) => large(id)[0])),
   );
-  expect(await measured('relay_events_dropped_total', { reason: 'memory' })).toBe(lost);
+  expect(await measured('events_dropped_total', { reason: 'memory' })).toBe(lost);
 });
 
 test('a thousand different tags create no more queues than allowed, and lose no event @heavy', async () => {
@@ -160,7 +160,7 @@ test('idle queues make room for those of other SDKs @heavy', async () => {
   for (let app = 0; app < 130; app++) {
     send(intake, [custom(app)], { headers: { 'x-launchdarkly-tags': `application-id/${app}` } });
     if (app % 30 === 29) {
-      await eventually(async () => expect(await measured('relay_events_forwarded_total')).toBe(app + 1));
+      await eventually(async () => expect(await measured('events_forwarded_total')).toBe(app + 1));
       await turnsOfLoop();
     }
   }
@@ -178,7 +178,7 @@ test('a body with more events than a queue holds is sent in parts', async () => 
   const { intake, measured } = startEnvironment(launchDarkly.uri, { capacity: 10 });
   send(intake, numbered(25));
   await eventually(() => expect(launchDarkly.taken()).toEqual(numbered(20)));
-  expect(await measured('relay_events_dropped_total', { reason: 'capacity' })).toBe(5);
+  expect(await measured('events_dropped_total', { reason: 'capacity' })).toBe(5);
 });
 
 test('payloads are split at the size limit', async () => {
@@ -237,7 +237,7 @@ describe('what is remembered of contexts and payloads', () => {
         headers: { 'x-launchdarkly-tags': `application-id/${kind}`, 'x-launchdarkly-payload-id': `payload-${kind}` },
       });
     }
-    await eventually(async () => expect(await environment.measured('relay_events_queue_bytes')).toBe(0));
+    await eventually(async () => expect(await environment.measured('events_queue_bytes')).toBe(0));
     return { ...environment, parentBudget };
   }
 

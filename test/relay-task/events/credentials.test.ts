@@ -101,7 +101,7 @@ test('events with a refused key are dropped after their time, counted and logged
     add('sdkKey', 'a', custom(`a${round}`));
     await eventually(async () => {
       add('sdkKey', 'b', custom(`b${sent++}`));
-      expect(await measured('relay_events_dropped_total', { reason: 'refused' })).toBe(round + 1);
+      expect(await measured('events_dropped_total', { reason: 'refused' })).toBe(round + 1);
     });
   }
   await eventually(() => expect(taken().flatMap(([, , keys]) => keys)).toHaveLength(sent));
@@ -137,11 +137,11 @@ test('a payload ID is remembered for the key that it came with, until that was n
     aheadMs += ms;
     intake.flush();
   };
-  const repeated = () => measured('relay_event_payloads_repeated_total');
+  const repeated = () => measured('event_payloads_repeated_total');
   try {
     for (const key of ['a', 'b', 'a', 'b']) await add('sdkKey', key, custom(1), headers);
     intake.flush();
-    await eventually(async () => expect([taken().length, await measured('relay_events_queue_bytes')]).toEqual([2, 0]));
+    await eventually(async () => expect([taken().length, await measured('events_queue_bytes')]).toEqual([2, 0]));
     expect(
       taken()
         .map(([, key]) => key)
@@ -172,7 +172,7 @@ test('closing waits for the events of every key', async () => {
   await forwarding.close(20_000);
   expect(taken()).toHaveLength(3);
   for (const key of ['a', 'new']) add('sdkKey', key, custom(3));
-  expect(await measured('relay_events_dropped_total', { reason: 'closed' })).toBe(2);
+  expect(await measured('events_dropped_total', { reason: 'closed' })).toBe(2);
   expect(lines).toEqual(['Events were dropped {"environment":"production","reason":"closed","events":1}']);
   expect(taken()).toHaveLength(3);
 });

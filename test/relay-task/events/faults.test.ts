@@ -31,13 +31,13 @@ describe('events during a LaunchDarkly outage', () => {
       send(intake, numbered(2));
       await eventually(() => expect(launchDarkly.requests.length).toBeGreaterThan(0));
       send(intake, numbered(2, 2));
-      await eventually(async () => expect(await measured('relay_events_forwarded_total')).toBe(4));
+      await eventually(async () => expect(await measured('events_forwarded_total')).toBe(4));
       expect(launchDarkly.taken()).toEqual(numbered(4));
       expect(launchDarkly.requests).toHaveLength(5);
       const ids = launchDarkly.requests.map(({ headers }) => headers['x-launchdarkly-payload-id']);
       expect(new Set(ids.slice(0, 4)).size).toBe(1);
       expect(ids[4]).not.toBe(ids[0]);
-      expect(await measured('relay_event_retries_total')).toBe(3);
+      expect(await measured('event_retries_total')).toBe(3);
       expect(lines.map((line) => line.split(' {')[0])).toEqual([
         'Cannot deliver events; keeping them while there is room, and retrying',
         'Event delivery recovered',
@@ -50,7 +50,7 @@ describe('events during a LaunchDarkly outage', () => {
     await new Promise((resolve) => server.close(resolve));
     const { intake, measured } = startEnvironment(uri);
     send(intake, numbered(3));
-    await eventually(async () => expect(await measured('relay_event_retries_total')).toBeGreaterThan(3));
+    await eventually(async () => expect(await measured('event_retries_total')).toBeGreaterThan(3));
     const bodies: string[] = [];
     const returned = createServer((request, response) => {
       request.resume();
@@ -62,7 +62,7 @@ describe('events during a LaunchDarkly outage', () => {
       returned.closeAllConnections();
       await new Promise((resolve) => returned.close(resolve));
     });
-    await eventually(async () => expect(await measured('relay_events_forwarded_total')).toBe(3));
+    await eventually(async () => expect(await measured('events_forwarded_total')).toBe(3));
     expect(bodies).toEqual(['/bulk']);
   });
 
@@ -86,7 +86,7 @@ describe('events during a LaunchDarkly outage', () => {
     await eventually(() => expect(launchDarkly.requests.length).toBeGreaterThan(0));
     send(intake, numbered(1, 1));
     await eventually(() => expect(launchDarkly.taken()).toEqual(numbered(1, 1)));
-    expect(await measured('relay_events_dropped_total', { reason: 'expired' })).toBe(1);
+    expect(await measured('events_dropped_total', { reason: 'expired' })).toBe(1);
   });
 
   test('are sent with a limited number of concurrent requests, however many queues wait', async () => {
@@ -114,8 +114,8 @@ describe('a payload that LaunchDarkly rejects', () => {
     send(intake, numbered(11));
     await eventually(() => expect(launchDarkly.taken()).toHaveLength(10));
     expect(keys(launchDarkly.taken())).toEqual(keys(numbered(11)).filter((key) => key !== 'event-6'));
-    await eventually(async () => expect(await measured('relay_events_queue_bytes')).toBe(0));
-    expect(await measured('relay_events_dropped_total', { reason: 'too-large' })).toBe(1);
+    await eventually(async () => expect(await measured('events_queue_bytes')).toBe(0));
+    expect(await measured('events_dropped_total', { reason: 'too-large' })).toBe(1);
     const ids = launchDarkly.requests.map(({ headers }) => headers['x-launchdarkly-payload-id']);
     expect(new Set(ids).size).toBe(ids.length);
   });
@@ -127,7 +127,7 @@ describe('a payload that LaunchDarkly rejects', () => {
     await eventually(() =>
       expect(keys(launchDarkly.taken())).toEqual(keys(numbered(8)).filter((key) => key !== 'event-3')),
     );
-    await eventually(async () => expect(await measured('relay_events_dropped_total', { reason: 'rejected' })).toBe(1));
+    await eventually(async () => expect(await measured('events_dropped_total', { reason: 'rejected' })).toBe(1));
   });
 
   test('once, and accepts then, is delivered under one payload ID', async () => {
@@ -135,7 +135,7 @@ describe('a payload that LaunchDarkly rejects', () => {
     const launchDarkly = await startLaunchDarkly(() => (rejections-- > 0 ? 400 : 202));
     const { intake, measured } = startEnvironment(launchDarkly.uri);
     send(intake, numbered(2));
-    await eventually(async () => expect(await measured('relay_events_forwarded_total')).toBe(2));
+    await eventually(async () => expect(await measured('events_forwarded_total')).toBe(2));
     expect(launchDarkly.taken()).toEqual(numbered(2));
     expect(new Set(launchDarkly.requests.map(({ headers }) => headers['x-launchdarkly-payload-id'])).size).toBe(1);
   });
@@ -157,9 +157,9 @@ describe('a payload that LaunchDarkly rejects', () => {
     const launchDarkly = await startLaunchDarkly(({ text }) => (text.includes('"event-123"') ? 400 : 202));
     const { intake, measured } = startEnvironment(launchDarkly.uri);
     await send(intake, numbered(500));
-    await eventually(async () => expect(await measured('relay_events_queue_bytes')).toBe(0));
+    await eventually(async () => expect(await measured('events_queue_bytes')).toBe(0));
     expect(keys(launchDarkly.taken())).toEqual(keys(numbered(500)).filter((key) => key !== 'event-123'));
-    expect(await measured('relay_events_dropped_total')).toBe(1);
+    expect(await measured('events_dropped_total')).toBe(1);
   });
 
   const rejectsBad: Parameters<typeof startLaunchDarkly>[0] = ({ text }) => (text.includes('"event-bad') ? 400 : 202);
@@ -177,9 +177,9 @@ describe('a payload that LaunchDarkly rejects', () => {
       await send(intake, [custom('bad')], { address: from });
     }
     intake.flush();
-    await eventually(async () => expect(await measured('relay_events_queue_bytes')).toBe(0));
+    await eventually(async () => expect(await measured('events_queue_bytes')).toBe(0));
     expect(new Set(good(launchDarkly.taken()))).toEqual(new Set(keys(numbered(200))));
-    expect(await measured('relay_events_dropped_total', { reason: 'rejected' })).toBe(20);
+    expect(await measured('events_dropped_total', { reason: 'rejected' })).toBe(20);
     expect(launchDarkly.requests.length).toBeLessThan(130);
   });
 
@@ -191,10 +191,10 @@ describe('a payload that LaunchDarkly rejects', () => {
       send(intake, [custom('bad'), custom('of the suspect')], { address: '203.0.113.1' });
     };
     both();
-    await eventually(async () => expect(await measured('relay_events_queue_bytes')).toBe(0));
+    await eventually(async () => expect(await measured('events_queue_bytes')).toBe(0));
     const before = launchDarkly.requests.length;
     both();
-    await eventually(async () => expect(await measured('relay_events_queue_bytes')).toBe(0));
+    await eventually(async () => expect(await measured('events_queue_bytes')).toBe(0));
     const later = launchDarkly.requests.slice(before).map(({ events }) => keys(events).join());
     expect(later.sort()).toEqual(['event-0', 'event-bad', 'event-bad,event-of the suspect', 'event-of the suspect']);
   });
@@ -207,14 +207,14 @@ describe('a payload that LaunchDarkly rejects', () => {
       await send(intake, [custom('bad')], { address: `203.0.113.${id}` });
     }
     intake.flush();
-    await eventually(async () => expect(await measured('relay_events_queue_bytes')).toBe(0));
+    await eventually(async () => expect(await measured('events_queue_bytes')).toBe(0));
     expect(new Set(good(launchDarkly.taken()))).toEqual(new Set(keys(numbered(80))));
     expect(launchDarkly.requests.length).toBeLessThan(330);
     // The good ones are not suspected any more: together they travel in one payload.
     const before = launchDarkly.requests.length;
     for (let id = 0; id < 80; id++) await send(intake, [custom(id)], { address: `198.51.100.${id}` });
     intake.flush();
-    await eventually(async () => expect(await measured('relay_events_queue_bytes')).toBe(0));
+    await eventually(async () => expect(await measured('events_queue_bytes')).toBe(0));
     expect(launchDarkly.requests).toHaveLength(before + 1);
   });
 
@@ -222,9 +222,9 @@ describe('a payload that LaunchDarkly rejects', () => {
     const launchDarkly = await startLaunchDarkly(() => 400);
     const { intake, measured } = startEnvironment(launchDarkly.uri);
     await send(intake, numbered(500));
-    await eventually(async () => expect(await measured('relay_events_queue_bytes')).toBe(0));
+    await eventually(async () => expect(await measured('events_queue_bytes')).toBe(0));
     expect(launchDarkly.requests.length).toBeLessThan(40);
-    expect(await measured('relay_events_dropped_total', { reason: 'rejected' })).toBe(500);
+    expect(await measured('events_dropped_total', { reason: 'rejected' })).toBe(500);
   });
 });
 
@@ -233,9 +233,7 @@ test('nobody fills the log with events that are rejected, dropped and delivered 
   const { intake, lines, measured } = startEnvironment(launchDarkly.uri, { flushIntervalMs: 5 });
   for (let round = 1; round <= 30; round++) {
     send(intake, [custom('bad'), 1]);
-    await eventually(async () =>
-      expect(await measured('relay_events_dropped_total', { reason: 'rejected' })).toBe(round),
-    );
+    await eventually(async () => expect(await measured('events_dropped_total', { reason: 'rejected' })).toBe(round));
     send(intake, [custom('good')]);
     await eventually(() => expect(launchDarkly.taken()).toHaveLength(round));
   }
@@ -307,7 +305,7 @@ describe('closing the event forwarding', () => {
     expect(launchDarkly.taken('/bulk')).toEqual(numbered(3));
     expect(launchDarkly.taken('/diagnostic')).toEqual([{ diagnostic: true }]);
     send(intake, numbered(1));
-    expect(await measured('relay_events_dropped_total', { reason: 'closed' })).toBe(1);
+    expect(await measured('events_dropped_total', { reason: 'closed' })).toBe(1);
   });
 
   test('delivers all events, even in several payloads', async () => {
@@ -330,8 +328,8 @@ describe('closing the event forwarding', () => {
     await eventually(() => expect(launchDarkly.requests).toHaveLength(1));
     send(intake, numbered(2, 3));
     await forwarding.close(50);
-    expect(await measured('relay_events_dropped_total', { reason: 'closed' })).toBe(5);
-    expect(await measured('relay_events_queue_bytes')).toBe(0);
+    expect(await measured('events_dropped_total', { reason: 'closed' })).toBe(5);
+    expect(await measured('events_queue_bytes')).toBe(0);
   });
 
   test('does not wait for a LaunchDarkly that rejects the key', async () => {
@@ -339,7 +337,7 @@ describe('closing the event forwarding', () => {
     const { intake, forwarding, measured } = startEnvironment(launchDarkly.uri);
     send(intake, numbered(3));
     await forwarding.close(NEVER_MS);
-    expect(await measured('relay_events_dropped_total', { reason: 'refused' })).toBe(3);
+    expect(await measured('events_dropped_total', { reason: 'refused' })).toBe(3);
   });
 
   test('for one environment does not affect the others', async () => {
@@ -385,6 +383,6 @@ test(`every event arrives once and in order whatever fails (SEED=${SEED}) @heavy
     await forwarding.close(PATIENCE_MS);
     for (const [app, events] of expected)
       expect(launchDarkly.taken().filter((event) => event.app === app)).toEqual(events);
-    expect(await measured('relay_events_queue_bytes')).toBe(0);
+    expect(await measured('events_queue_bytes')).toBe(0);
   }
 });

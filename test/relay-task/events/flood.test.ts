@@ -116,12 +116,12 @@ test('a flood from 40 addresses costs no event of the others @heavy', async () =
   }
   flood();
   await Promise.all(sent);
-  expect(await measured('relay_events_dropped_total', { reason: 'capacity' })).toBeGreaterThan(15_000);
+  expect(await measured('events_dropped_total', { reason: 'capacity' })).toBeGreaterThan(15_000);
   launchDarkly.mood.react = () => 202;
-  await eventually(async () => expect(await measured('relay_events_queue_bytes')).toBe(0));
+  await eventually(async () => expect(await measured('events_queue_bytes')).toBe(0));
   expect(launchDarkly.taken().filter(({ of }) => of !== 'flood')).toEqual(good);
-  expect(await measured('relay_events_received_total')).toBe(
-    (await measured('relay_events_dropped_total')) + (await measured('relay_events_forwarded_total')),
+  expect(await measured('events_received_total')).toBe(
+    (await measured('events_dropped_total')) + (await measured('events_forwarded_total')),
   );
 });
 
@@ -407,9 +407,9 @@ test('a sender of many diagnostic events leaves places for the others with its k
     });
   for (let round = 0; round < 200; round += 1) diagnose(`203.0.113.${round % 40}`, 'flood');
   for (let id = 0; id < 30; id += 1) diagnose(`198.51.100.${id}`, `good ${id}`);
-  expect(await measured('relay_events_dropped_total', { reason: 'capacity' })).toBe(200 + 30 - 100 - 4);
+  expect(await measured('events_dropped_total', { reason: 'capacity' })).toBe(200 + 30 - 100 - 4);
   launchDarkly.mood.react = () => 202;
-  await eventually(async () => expect(await measured('relay_events_queue_bytes')).toBe(0));
+  await eventually(async () => expect(await measured('events_queue_bytes')).toBe(0));
   const good = launchDarkly.taken().filter(({ id }) => id !== 'flood');
   // Four are under way at the same time.
   expect(good.map(({ id }) => id).sort()).toEqual(Array.from({ length: 30 }, (_, id) => `good ${id}`).sort());

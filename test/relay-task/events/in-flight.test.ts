@@ -44,10 +44,10 @@ test('while LaunchDarkly holds one payload, all later ones are delivered, and th
     await eventually(() => expect(launchDarkly.taken()).toHaveLength(id));
   }
   launchDarkly.letGo();
-  await eventually(async () => expect(await measured('relay_events_forwarded_total')).toBe(31));
+  await eventually(async () => expect(await measured('events_forwarded_total')).toBe(31));
   expect(new Set(keys(launchDarkly.taken())).size).toBe(31);
   expect(launchDarkly.requests).toHaveLength(31);
-  expect(await measured('relay_events_queue_bytes')).toBe(0);
+  expect(await measured('events_queue_bytes')).toBe(0);
 });
 
 test('a payload that hangs and then fails does not hold back the others while it waits for its next attempt @heavy', async () => {
@@ -81,7 +81,7 @@ test('while LaunchDarkly answers nothing at all, a queue has few requests, and n
   await turnsOfLoop();
   expect(launchDarkly.mood.mostUnderWay).toBe(4);
   const opened = setInterval(launchDarkly.letGo, 5);
-  await eventually(async () => expect(await measured('relay_events_forwarded_total')).toBe(40));
+  await eventually(async () => expect(await measured('events_forwarded_total')).toBe(40));
   clearInterval(opened);
   expect(keys(launchDarkly.taken()).sort()).toEqual(keys(sent).sort());
 });
@@ -157,7 +157,7 @@ test('closing sends what waits behind a payload that hangs, and sends that one a
   send(intake, [custom(1)]);
   await forwarding.close(60_000);
   expect(keys(launchDarkly.taken()).sort()).toEqual(['event-0', 'event-1']);
-  expect(await measured('relay_events_dropped_total')).toBe(0);
+  expect(await measured('events_dropped_total')).toBe(0);
   const ids = launchDarkly.requests
     .filter(({ text }) => text.includes('"event-0"'))
     .map(({ headers }) => headers['x-launchdarkly-payload-id']);

@@ -36,8 +36,8 @@ test('a body of a million empty objects is read in slices, and each counts as ma
   const { intake, measured } = startEnvironment(launchDarkly.uri, { flushIntervalMs: NEVER_MS });
   const turns = await turnsDuring(() => send(intake, arrayOf('{}', 1_000_000)));
   expect(turns).toBeGreaterThan(20);
-  expect(await measured('relay_events_dropped_total', { reason: 'malformed' })).toBe(1_000_000);
-  expect(await measured('relay_events_received_total')).toBe(1_000_000);
+  expect(await measured('events_dropped_total', { reason: 'malformed' })).toBe(1_000_000);
+  expect(await measured('events_received_total')).toBe(1_000_000);
   expect(launchDarkly.requests).toEqual([]);
 });
 
@@ -46,7 +46,7 @@ test('a body of one string of 10 MiB is read in slices @heavy', async () => {
   const { intake, measured } = startEnvironment(launchDarkly.uri);
   const turns = await turnsDuring(() => send(intake, `["${'x'.repeat(10 * 1024 * 1024)}"]`));
   expect(turns).toBeGreaterThan(50);
-  expect(await measured('relay_events_dropped_total', { reason: 'too-large' })).toBe(1);
+  expect(await measured('events_dropped_total', { reason: 'too-large' })).toBe(1);
 });
 
 test('5,000 events of an SDK that does not summarise are summarised in slices @heavy', async () => {
@@ -71,7 +71,7 @@ test('5,000 events of an SDK that does not summarise are summarised in slices @h
   expect(index.kind).toBe('index');
   const counts = Object.values(summary.features).map(({ counters }) => counters[0]?.count ?? 0);
   expect(counts.reduce((sum, count) => sum + count, 0)).toBe(5_000);
-  expect(await measured('relay_events_dropped_total')).toBe(0);
+  expect(await measured('events_dropped_total')).toBe(0);
 });
 
 test('only an event above 1 MiB is lost, and one of almost 1 MiB is sent as it is @heavy', async () => {
@@ -81,7 +81,7 @@ test('only an event above 1 MiB is lost, and one of almost 1 MiB is sent as it i
   const tooLarge = custom('too-large', { data: 'x'.repeat(1024 * 1024) });
   await send(intake, [custom(1), tooLarge, large, custom(2)]);
   await eventually(() => expect(launchDarkly.taken()).toEqual([custom(1), large, custom(2)]));
-  expect(await measured('relay_events_dropped_total', { reason: 'too-large' })).toBe(1);
+  expect(await measured('events_dropped_total', { reason: 'too-large' })).toBe(1);
   expect(lines.filter((line) => line.startsWith('Events were dropped'))).toEqual([
     expect.stringContaining('"reason":"too-large"'),
   ]);
@@ -103,15 +103,15 @@ test('elements that are not events cost only themselves', async () => {
   ];
   await send(intake, `[${[filler, ...wrong, filler].join(',')}]`);
   await eventually(() => expect(keys(launchDarkly.taken())).toEqual(['event-filler', 'event-filler']));
-  expect(await measured('relay_events_dropped_total', { reason: 'malformed' })).toBe(wrong.length);
+  expect(await measured('events_dropped_total', { reason: 'malformed' })).toBe(wrong.length);
 });
 
 test('a large body that is cut short is malformed as a whole', async () => {
   const launchDarkly = await startLaunchDarkly();
   const { intake, measured } = startEnvironment(launchDarkly.uri);
   await send(intake, `${JSON.stringify(Array.from({ length: 3_000 }, (_, id) => custom(id))).slice(0, -1)} `);
-  expect(await measured('relay_events_dropped_total', { reason: 'malformed' })).toBe(1);
-  expect(await measured('relay_events_queue_bytes')).toBe(0);
+  expect(await measured('events_dropped_total', { reason: 'malformed' })).toBe(1);
+  expect(await measured('events_queue_bytes')).toBe(0);
 });
 
 test('a failure to read a body costs only that body, and is logged once and counted', async () => {
@@ -130,7 +130,7 @@ test('a failure to read a body costs only that body, and is logged once and coun
   await send(intake, [custom(1)]);
   await eventually(() => expect(keys(launchDarkly.taken())).toContain('event-1'));
   expect(lines.filter((line) => line.includes('no flags today'))).toHaveLength(1);
-  expect(await measured('relay_events_dropped_total', { reason: 'malformed' })).toBe(2);
+  expect(await measured('events_dropped_total', { reason: 'malformed' })).toBe(2);
 });
 
 test('a body that waits for its next turn delays no other, and leaves when the turn comes', async () => {
@@ -151,7 +151,7 @@ test('a body that waits for its next turn delays no other, and leaves when the t
   await waiting;
   counted.stop();
   expect(read).toEqual(['other', 'same environment', 'waiting']);
-  expect(await measured('relay_events_received_total')).toBe(1_500);
+  expect(await measured('events_received_total')).toBe(1_500);
 });
 
 test('closing does not wait longer than its time for a body', async () => {
@@ -167,7 +167,7 @@ test('closing does not wait longer than its time for a body', async () => {
   await forwarding.close(20);
   proceed();
   await waiting;
-  expect(await measured('relay_events_dropped_total', { reason: 'closed' })).toBe(1);
+  expect(await measured('events_dropped_total', { reason: 'closed' })).toBe(1);
 });
 
 test.each([
@@ -179,7 +179,7 @@ test.each([
   const { intake, measured } = startEnvironment(launchDarkly.uri);
   const turns = await turnsDuring(() => send(intake, around(' '.repeat(10 * 1024 * 1024))));
   expect(turns).toBeGreaterThan(50);
-  expect(await measured('relay_events_dropped_total')).toBe(0);
+  expect(await measured('events_dropped_total')).toBe(0);
 });
 
 test.each([
@@ -192,7 +192,7 @@ test.each([
     `{"kind":"custom","key":"${key}","data":"${data}","deep":${'['.repeat(depth)}${']'.repeat(depth)}}`;
   await send(intake, `[${nested('deep', 99)},${nested('too deep', 100)}]`);
   await eventually(() => expect(keys(launchDarkly.taken())).toEqual(['deep']));
-  expect(await measured('relay_events_dropped_total', { reason: 'malformed' })).toBe(1);
+  expect(await measured('events_dropped_total', { reason: 'malformed' })).toBe(1);
 });
 
 test('where the relay summarises, an event with more than 10,000 values is too large', async () => {
@@ -201,7 +201,7 @@ test('where the relay summarises, an event with more than 10,000 values is too l
   const kinds = Object.fromEntries(Array.from({ length: 6_000 }, (_, id) => [`k${id}`, { key: 'a' }]));
   await send(intake, [custom(1, { context: { kind: 'multi', ...kinds } }), custom(2)], { schema: 1 });
   await eventually(() => expect(keys(launchDarkly.taken('/bulk'))).toContain('event-2'));
-  expect(await measured('relay_events_dropped_total', { reason: 'too-large' })).toBe(1);
+  expect(await measured('events_dropped_total', { reason: 'too-large' })).toBe(1);
 });
 
 test.each([
@@ -215,7 +215,7 @@ test.each([
   intake.diagnostic({ ...FROM, kind: 'sdkKey', credential: '', headers: {}, body: Buffer.from(text) });
   expect(parse).not.toHaveBeenCalled();
   parse.mockRestore();
-  expect(await measured('relay_events_dropped_total', { reason })).toBe(1);
+  expect(await measured('events_dropped_total', { reason })).toBe(1);
 });
 
 test('closing waits for a body that is still being read @heavy', async () => {
@@ -237,7 +237,7 @@ test('closing waits for a body that is still being read @heavy', async () => {
   counted.stop();
   expect(read).toBe(true);
   expect(launchDarkly.taken()).toHaveLength(3_000);
-  expect(await measured('relay_events_dropped_total')).toBe(0);
+  expect(await measured('events_dropped_total')).toBe(0);
 });
 
 test('other work may run after each few events that are summarised', () => {

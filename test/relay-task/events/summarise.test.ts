@@ -259,7 +259,7 @@ test("debugging of a flag ends by the later of LaunchDarkly's and the relay's cl
   await eventually(() => expect(launchDarkly.taken()).toHaveLength(3));
   expect(launchDarkly.taken().map(({ kind }) => kind)).toEqual(['index', 'debug', 'summary']);
   // Events count as forwarded once the response, with its Date, has arrived.
-  await eventually(async () => expect(await measured('relay_events_forwarded_total')).toBe(3));
+  await eventually(async () => expect(await measured('events_forwarded_total')).toBe(3));
   send(intake, [until(FUTURE - 20_000), until(FUTURE)], { schema: 2 });
   await eventually(() => expect(launchDarkly.taken()).toHaveLength(5));
   expect(launchDarkly.requests[1]?.events.map(({ kind }) => kind)).toEqual(['debug', 'summary']);
@@ -328,7 +328,7 @@ test.each<[string, Event | string]>([
 ])('an event with %s is dropped, and the others are not', async (_what, event) => {
   const { request, measured } = await summarised([event, custom(1)]);
   expect(request.events).toEqual([{ kind: 'index', creationDate: AT, context: user('alice') }, custom(1)]);
-  expect(await measured('relay_events_dropped_total', { reason: 'malformed' })).toBe(1);
+  expect(await measured('events_dropped_total', { reason: 'malformed' })).toBe(1);
 });
 
 const counting = (name: string, value: string) =>
@@ -360,7 +360,7 @@ test.each([
     features: { good: { counters: [{ version: 1, variation: 0, value: true, count: 1 }] } },
   });
   expect(request.events.at(-1)!.features).not.toHaveProperty('plain');
-  expect(await measured('relay_events_dropped_total', { reason: 'malformed' })).toBe(1);
+  expect(await measured('events_dropped_total', { reason: 'malformed' })).toBe(1);
 });
 
 test('a fraction of a millisecond is cut off', async () => {

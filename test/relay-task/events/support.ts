@@ -1,8 +1,8 @@
 import { createServer, type IncomingHttpHeaders, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { gunzipSync } from 'node:zlib';
-import { Registry } from 'prom-client';
 import type { Item } from '../../../lib/flag-table/index.ts';
+import { createMeasures, type MeasureName } from '../../../relay-task/common/measures.ts';
 import { nextTurn } from '../../../relay-task/common/slices.ts';
 import { createEventForwarding, type EventForwardingOptions } from '../../../relay-task/events/forwarding.ts';
 import type { CredentialKind, EventDelivery, EventIntake } from '../../../relay-task/ports.ts';
@@ -106,14 +106,14 @@ function statusOf(reaction: Reaction): number {
 /** Retries soon, so that tests need not wait. No answer counts as slow, since a busy machine may delay any. */
 export function startForwarding(eventsUri: string, more: Partial<EventForwardingOptions> = {}) {
   const { log, lines } = createLogRecorder();
-  const registry = new Registry();
+  const measures = createMeasures();
   const forwarding = createEventForwarding({
     eventsUri,
     flushIntervalMs: 10,
     capacity: 1_000,
     userAgent: 'EdgeFlagRelay/1.2.3',
     log,
-    registry,
+    measures,
     ...more,
     timings: {
       slowAfterMs: NEVER_MS,
@@ -127,14 +127,14 @@ export function startForwarding(eventsUri: string, more: Partial<EventForwarding
   });
   closeLater(() => forwarding.close(0));
   /** The sum of one metric, over all labels or the given ones. */
-  const measured = async (name: string, labels: Record<string, string> = {}) => {
-    const metric = await registry.getSingleMetric(name)?.get();
+  const measured = async (name: MeasureName, labels: Record<string, string> = {}) => {
+    const metric = await measures.registry.getSingleMetric(measures.fullName(name))?.get();
     const matching = metric?.values.filter((value) =>
       Object.entries(labels).every(([label, text]) => value.labels[label] === text),
     );
     return (matching ?? []).reduce((total, { value }) => total + value, 0);
   };
-  return { forwarding, lines, registry, measured };
+  return { forwarding, lines, measures, measured };
 }
 
 /** An environment whose events are all sent with `credentials`, which a test may change. */

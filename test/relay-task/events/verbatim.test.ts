@@ -81,8 +81,8 @@ describe('summarised events', () => {
         diagnosed,
       ),
     );
-    expect(await measured('relay_events_received_total')).toBe(expected.length);
-    await eventually(async () => expect(await measured('relay_events_forwarded_total')).toBe(expected.length));
+    expect(await measured('events_received_total')).toBe(expected.length);
+    await eventually(async () => expect(await measured('events_forwarded_total')).toBe(expected.length));
   });
 
   test('keep their bytes: numbers, order, inner spaces, unknown fields', async () => {
@@ -157,7 +157,7 @@ describe('summarised events', () => {
     send(intake, [custom(1)], { headers });
     send(intake, [custom(2)], { headers: { 'x-launchdarkly-payload-id': 'another' } });
     await eventually(() => expect(launchDarkly.taken()).toEqual([custom(1), custom(2)]));
-    expect(await measured('relay_event_payloads_repeated_total')).toBe(1);
+    expect(await measured('event_payloads_repeated_total')).toBe(1);
   });
 
   test.each([
@@ -173,7 +173,7 @@ describe('summarised events', () => {
     send(intake, body);
     send(intake, [custom(2)]);
     await eventually(() => expect(launchDarkly.taken()).toEqual([custom(1), custom(2)]));
-    expect(await measured('relay_events_dropped_total', { reason: 'malformed' })).toBe(
+    expect(await measured('events_dropped_total', { reason: 'malformed' })).toBe(
       body === '[1,null,"x",[{}],true]' ? 5 : 1,
     );
     expect(lines).toHaveLength(1);
@@ -229,7 +229,7 @@ describe('diagnostic events', () => {
     for (const body of ['', '[]', '{"id":', '{"id":1}'])
       intake.diagnostic({ ...FROM, kind: 'sdkKey', credential: '', headers: {}, body: Buffer.from(body) });
     await eventually(() => expect(launchDarkly.taken()).toEqual([{ id: 1 }]));
-    expect(await measured('relay_events_dropped_total', { reason: 'malformed' })).toBe(3);
+    expect(await measured('events_dropped_total', { reason: 'malformed' })).toBe(3);
   });
 
   test('are dropped after a few attempts, and do not hold back the next one', async () => {
@@ -244,7 +244,7 @@ describe('diagnostic events', () => {
         body: Buffer.from(`{"id":"${name}"}`),
       });
     await eventually(() => expect(launchDarkly.taken()).toEqual([{ id: 'second' }]));
-    await eventually(async () => expect(await measured('relay_events_dropped_total', { reason: 'expired' })).toBe(1));
+    await eventually(async () => expect(await measured('events_dropped_total', { reason: 'expired' })).toBe(1));
     const firsts = launchDarkly.requests.filter(({ text }) => text === '{"id":"first"}');
     expect(firsts.length).toBeGreaterThanOrEqual(2);
     expect(firsts.length).toBeLessThan(10);
@@ -258,7 +258,7 @@ test('offline, events are accepted and discarded', async () => {
   intake.diagnostic({ ...FROM, kind: 'sdkKey', credential: '', headers: {}, body: Buffer.from('{}') });
   await forwarding.close(1_000);
   expect(launchDarkly.requests).toEqual([]);
-  expect(await measured('relay_events_dropped_total', { reason: 'offline' })).toBe(2);
+  expect(await measured('events_dropped_total', { reason: 'offline' })).toBe(2);
 });
 
 test('requests use the outbound agent', async () => {

@@ -1,5 +1,6 @@
 /** Expected shapes: AWS, "Specification: Embedded metric format". */
-import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+import { createMeasures, type Measures } from '../../../relay-task/common/measures.ts';
 import { type Emf, startEmf } from '../../../relay-task/status/emf.ts';
 import { createMetrics } from '../../../relay-task/status/metrics.ts';
 import { type PublishedMetric, published } from '../../../relay-task/status/published.ts';
@@ -16,6 +17,7 @@ interface Line {
   readonly [name: string]: unknown;
 }
 
+let measures: Measures;
 let registry: Registry;
 let written: string[];
 let logged: unknown[][];
@@ -23,7 +25,7 @@ let emf: Emf;
 
 function start(rows?: readonly PublishedMetric[]): Emf {
   return startEmf({
-    registry,
+    measures,
     namespace: 'EdgeFlagRelay/test',
     properties: { TaskId: 'task-1' },
     now: () => 1_760_000_000_000,
@@ -40,7 +42,8 @@ async function tell(): Promise<Line[]> {
 }
 
 beforeEach(() => {
-  registry = new Registry();
+  measures = createMeasures();
+  registry = measures.registry;
   written = [];
   logged = [];
 });
@@ -113,7 +116,7 @@ test('the maximum of several environments is published where a sum would be mean
 describe('with more environments than CloudWatch is told of', () => {
   const rows: readonly PublishedMetric[] = [
     { name: 'Open', unit: 'Count', from: 'open', by: [[], ['Environment'], ['Kind']] },
-    { name: 'EnvironmentsUntold', unit: 'Count', from: 'relay_environments_untold', by: [[]] },
+    { name: 'EnvironmentsUntold', unit: 'Count', from: 'environments_untold', by: [[]] },
   ];
   const nameOf = (index: number) => `e${String(index).padStart(3, '0')}`;
   let open: Gauge<'env' | 'kind'>;
@@ -136,8 +139,8 @@ describe('with more environments than CloudWatch is told of', () => {
     ]);
     const told = lines.flatMap(({ Environment }) => Environment ?? []);
     expect(told).toEqual(first(200).map(nameOf));
-    expect(await registry.getSingleMetricAsString('relay_environments_untold')).toContain(
-      'relay_environments_untold 50',
+    expect(await registry.getSingleMetricAsString('launchdarkly_relay_environments_untold')).toContain(
+      'launchdarkly_relay_environments_untold 50',
     );
     const environments = first(210).slice(200).map(nameOf);
     expect(logged).toEqual([
@@ -179,7 +182,7 @@ test('closing publishes what was counted in the last interval', async () => {
 
 test("the relay's own metrics give valid lines: at most 100 metrics, known units, unique names", async () => {
   const metrics = createMetrics();
-  registry = metrics.registry;
+  measures = metrics.measures;
   metrics.streams.opened('production', 'all', 'NodeJSClient/9');
   metrics.streams.broadcast(12);
   emf = start();

@@ -177,7 +177,7 @@ test("a relay's own port answers while its metrics port is flooded by clients th
   const port = relay.metricsPort ?? 0;
   const flooding = Array.from({ length: 12 }, () => openSocket(port, request.repeat(1_900)));
   expect((await fetch(`${relay.uri}/livez`)).status).toBe(200);
-  expect(await (await fetch(`http://127.0.0.1:${port}/metrics`)).text()).toContain('relay_up 1');
+  expect(await (await fetch(`http://127.0.0.1:${port}/metrics`)).text()).toContain('launchdarkly_relay_up 1');
   expect((await fetch(`${relay.uri}/livez`)).status).toBe(200);
   for (const socket of flooding) {
     socket.resume();

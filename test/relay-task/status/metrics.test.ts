@@ -32,8 +32,8 @@ test('the three metrics of ld-relay have its names and labels', async () => {
   expect(body).toContain(
     'launchdarkly_relay_requests{platformCategory="server",userAgent="PHPClient_6",env="production",route="_sdk_flags_{key}",method="GET"} 1',
   );
-  expect(body).toContain('relay_streams_closed_total{env="production",reason="slow"} 1');
-  expect(body).toContain('relay_http_answers_total{route="/sdk/flags/{key}",method="GET",status="503"} 1');
+  expect(body).toContain('launchdarkly_relay_streams_closed_total{env="production",reason="slow"} 1');
+  expect(body).toContain('launchdarkly_relay_http_answers_total{route="/sdk/flags/{key}",method="GET",status="503"} 1');
   expect(body).toContain('nodejs_eventloop_lag_p99_seconds');
 });
 
@@ -66,7 +66,7 @@ test('labels stay bounded for any user agents and methods', async () => {
   }
   const { body } = await metrics.text();
   expect(body.match(/^launchdarkly_relay_connections\{/gm)).toHaveLength(1);
-  expect(body.match(/^relay_http_answers_total\{/gm)).toHaveLength(1);
+  expect(body.match(/^launchdarkly_relay_http_answers_total\{/gm)).toHaveLength(1);
 });
 
 test('unhealthy upstreams, stores and keys are 1, and removed environments disappear', async () => {
@@ -98,18 +98,18 @@ test('unhealthy upstreams, stores and keys are 1, and removed environments disap
   });
   const { body } = await metrics.text();
   for (const name of [
-    'relay_upstream_disconnected',
-    'relay_upstream_refused',
-    'relay_failed_items',
-    'relay_unreadable_items',
-    'relay_key_problems',
-    'relay_big_segments_stale',
+    'launchdarkly_relay_upstream_disconnected',
+    'launchdarkly_relay_upstream_refused',
+    'launchdarkly_relay_failed_items',
+    'launchdarkly_relay_unreadable_items',
+    'launchdarkly_relay_key_problems',
+    'launchdarkly_relay_big_segments_stale',
   ]) {
     expect(body).toContain(`${name}{env="production"} 1`);
   }
-  expect(body).toContain('relay_store_down{env="production",database="redis"} 1');
-  expect(body).toContain('relay_key_source_down 1');
-  expect(body).toMatch(/relay_data_age_seconds\{env="production"\} 9\d/);
+  expect(body).toContain('launchdarkly_relay_store_down{env="production",database="redis"} 1');
+  expect(body).toContain('launchdarkly_relay_key_source_down 1');
+  expect(body).toMatch(/^launchdarkly_relay_data_age_seconds\{env="production"\} 9\d/m);
   environments.length = 0;
   expect((await metrics.text()).body).not.toContain('env="production"');
 });

@@ -1,7 +1,7 @@
 /** Big Segments in DynamoDB and Redis: what is stored, and that faults between relays and databases do no harm. */
 
 import { DynamoDBClient, type UpdateItemCommandInput } from '@aws-sdk/client-dynamodb';
-import { register } from 'prom-client';
+import { createMeasures } from '../../../relay-task/common/measures.ts';
 import { SLICE_MS } from '../../../relay-task/common/slices.ts';
 import type { BigSegmentPatch } from '../../../relay-task/ports.ts';
 import {
@@ -26,9 +26,6 @@ import { startTcpProxy } from '../../support/tcp-proxy.ts';
 import { openTable, quick, type Stores } from './open-stores.ts';
 
 const { behind } = closeAfterEach();
-afterEach(async () => {
-  register.clear();
-});
 
 /** `included` and `excluded`: `+HASH` adds, `-HASH` removes. */
 function patch(
@@ -519,15 +516,16 @@ describe('Big Segments in DynamoDB', () => {
   });
 
   test('count patches by outcome', async () => {
-    const { store, cut } = await openStore({ registry: register });
+    const measures = createMeasures();
+    const { store, cut } = await openStore({ measures });
     await store.apply(patch('', 'v1'));
     await store.apply(patch('v8', 'v9'));
     cut();
     await expect(store.apply(patch('v1', 'v2'))).rejects.toThrow();
-    const text = await register.metrics();
+    const text = await measures.registry.metrics();
     for (const outcome of ['applied', 'out-of-order', 'failed']) {
       expect(text).toContain(
-        `big_segments_patches_total{database="dynamodb",prefix="${prefix}",outcome="${outcome}"} 1`,
+        `launchdarkly_relay_big_segments_patches_total{database="dynamodb",prefix="${prefix}",outcome="${outcome}"} 1`,
       );
     }
   });

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Registry } from 'prom-client';
 import { encodeOfficialItem } from '../../../lib/flag-table/index.ts';
+import { createMeasures } from '../../../relay-task/common/measures.ts';
 import { RelayError } from '../../../relay-task/errors.ts';
 import { eventually } from '../../support/eventually.ts';
 import { everyNth } from '../../support/long.ts';
@@ -26,10 +26,10 @@ async function openHolder(memory: Memory, options = {}): Promise<OpenStore> {
 test('with 30 % of writes throttled all items are written, each once @heavy', async () => {
   const count = process.env.LONG ? 100 : 30;
   const memory = createMemory(...flags(count), segment('s', 1));
-  const registry = new Registry();
+  const measures = createMeasures();
   // A late answer would count as a failure, which is not tested here.
   const timings = { ...quick, requestTimeoutMs: 60_000 };
-  const store = await stores.open(memory, { random: seededRandom(1), registry, timings });
+  const store = await stores.open(memory, { random: seededRandom(1), measures, timings });
   store.proxy.throttle(0.3);
   store.setEligible(true);
   await store.flush(60_000);
@@ -39,7 +39,7 @@ test('with 30 % of writes throttled all items are written, each once @heavy', as
   // A throttled renewal of the lease is not retried before the next one is due.
   await eventually(() => expect(store.status().state).toBe('VALID'));
   expect(store.proxy.passed.filter(({ key }) => key === 'flag-1')).toHaveLength(2);
-  const metrics = await registry.metrics();
+  const metrics = await measures.registry.metrics();
   expect(metrics).toMatch(/store_retries_total\{table="flags",prefix=""\} [1-9]/);
   expect(metrics).toContain(`store_writes_total{table="flags",prefix="",kind="flag",outcome="written"} ${2 * count}\n`);
   expect(metrics).toMatch(/store_lease_held\{table="flags",prefix=""\} 1/);

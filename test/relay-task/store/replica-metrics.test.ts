@@ -1,4 +1,4 @@
-import { Registry } from 'prom-client';
+import { createMeasures } from '../../../relay-task/common/measures.ts';
 import { createReplicaStore } from '../../../relay-task/store/replica-store.ts';
 import { eventually } from '../../support/eventually.ts';
 import { createMemory, type Memory } from '../../support/memory.ts';
@@ -7,11 +7,11 @@ import { flag } from './items.ts';
 import { listenToLog, quickReplica } from './open-replicas.ts';
 
 test('stores of several environments share one metrics registry and remove their series when closed', async () => {
-  const registry = new Registry();
+  const measures = createMeasures();
   const databases = [createFakeDatabase(), createFakeDatabase()];
   const open = async (memory: Memory, index: number) => {
     const store = createReplicaStore(
-      { prefix: `env${index}`, view: memory, writer: 'auto', log: listenToLog(), timings: quickReplica, registry },
+      { prefix: `env${index}`, view: memory, writer: 'auto', log: listenToLog(), timings: quickReplica, measures },
       () => databases[index]!,
     );
     memory.listen(store);
@@ -24,7 +24,7 @@ test('stores of several environments share one metrics registry and remove their
   memories[0]?.set(flag('a', 2), flag('large', 1, { description: 'x'.repeat(20_000) }));
   await stores[0]?.flush(60_000);
   const value = async (line: string) =>
-    (await registry.metrics()).split('\n').find((one) => one.startsWith(`${line} `));
+    (await measures.registry.metrics()).split('\n').find((one) => one.startsWith(`launchdarkly_relay_${line} `));
   const labels = (prefix: string, more = '') => `{database="redis",prefix="${prefix}"${more}}`;
   expect(await value(`store_replica_writes_total${labels('env0', ',outcome="written"')}`)).toMatch(/ 3$/);
   expect(await value(`store_replica_writes_total${labels('env1', ',outcome="written"')}`)).toMatch(/ 1$/);
