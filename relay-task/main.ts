@@ -6,10 +6,11 @@ import { redactKeys } from './common/secrets.ts';
 import { type Config, storesIn } from './config/config.ts';
 import { loadConfig } from './config/load.ts';
 import { RelayError } from './errors.ts';
-import type { Log } from './ports.ts';
+import type { Log, LogFields } from './ports.ts';
 import { type Relay, startRelay } from './relay.ts';
 import { askHealth, healthcheckArguments } from './status/healthcheck.ts';
-import { createLog, limitLog } from './status/log.ts';
+import { createLevels, type Levels, limitLog } from './status/levels.ts';
+import { createLog } from './status/log.ts';
 import { createOutput } from './status/output.ts';
 
 try {
@@ -33,18 +34,24 @@ try {
     // An environment may have a lower log level than the relay as a whole, so the log itself is not limited.
     const output = createOutput({
       onRecovered: (lines, reason) =>
-        log.warn('Log lines were lost, since stdout did not take them', { lines, reason }),
+        log.warn('Log lines were lost, since stdout did not take them', {
+          lines,
+          reason,
+          runbook: 'operations.md#log-lines-lost',
+        }),
     });
     // Warnings of Node itself go there.
     process.stderr.on('error', () => {});
-    const everything = createLog({ level: 'debug', write: output.write });
-    const log = limitLog(everything, config.logLevel);
-    for (const warning of warnings) log.warn(warning);
+    const everything = createLog({ level: 'debug', write: output.write, ...formOf(config) });
+    const levels = createLevels({ configured: config.logLevel, log: everything });
+    const log = limitLog(everything, levels.present);
+    for (const warning of warnings) log.warn(warning, { runbook: 'operations.md#configuration-warnings' });
     for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
       // The state is unknown after an unexpected error: exit, and let the orchestrator start a new process.
       process.on(event, (error: unknown) => {
         log.error('Unhandled error; exiting', {
           error: String((error as Error)?.stack ?? error),
+          runbook: 'operations.md#relay-error',
         });
         process.exit(1);
       });
@@ -52,12 +59,14 @@ try {
     const { version } = packageJson;
     const relay = startRelay(config, {
       log: everything,
+      levels,
       output,
       version,
       env: process.env,
       listen: !config.exitAlways,
     });
     const end = endOnSignal(relay, config, log);
+    debugOnSignal(levels);
     await (config.exitAlways ? runOnce : run)(await relay, { config, log, end });
   }
 } catch (error) {
@@ -74,6 +83,13 @@ interface Running {
   end(exitCode: number): Promise<void>;
 }
 
+/** Colours are for a terminal, and for people who want them: https://no-color.org. */
+function formOf({ logFormat }: Config): { readonly format: 'json' | 'text'; readonly colour: boolean } {
+  const { isTTY } = process.stdout;
+  const format = logFormat === 'auto' ? (isTTY ? 'text' : 'json') : logFormat;
+  return { format, colour: isTTY && !process.env.NO_COLOR && process.env.TERM !== 'dumb' };
+}
+
 /** The command line of the first process; '' where there is no such file. */
 function firstProcess(): string {
   try {
@@ -87,8 +103,10 @@ function firstProcess(): string {
 async function runOnce(relay: Relay, { config, log, end }: Running): Promise<void> {
   const without = await relay.initialized();
   const unstored = await relay.stored(config.gracefulShutdownTimeoutMs);
-  if (without.length > 0) log[levelOf(config)]('No data within INIT_TIMEOUT', { environments: without });
-  if (unstored.length > 0) log.error('Could not fill a store', { environments: unstored });
+  const runbook = 'operations.md#no-data';
+  if (without.length > 0) log[levelOf(config)]('No data within INIT_TIMEOUT', { environments: without, runbook });
+  if (unstored.length > 0)
+    log.error('Could not fill a store', { environments: unstored, runbook: 'operations.md#store-down' });
   const failed = unstored.length > 0 || (without.length > 0 && !config.ignoreConnectionErrors);
   await end(failed ? 1 : 0);
 }
@@ -99,18 +117,48 @@ function levelOf({ ignoreConnectionErrors }: Config): 'warn' | 'error' {
 }
 
 async function run(relay: Relay, { config, log, end }: Running): Promise<void> {
-  log.info('Relay listening', {
-    port: relay.port,
-    version: packageJson.version,
-    environments: config.environments.map(({ name }) => name),
-    stores: storesIn(config).map(({ key }) => key),
-  });
+  const { message, fields } = describeStart(config, relay);
+  log.info(message, fields);
   const without = await relay.initialized();
   if (without.length === 0) return;
-  log[levelOf(config)]('No data within INIT_TIMEOUT; will keep retrying', { environments: without });
+  log[levelOf(config)]('No data within INIT_TIMEOUT; will keep retrying', {
+    environments: without,
+    runbook: 'operations.md#no-data',
+  });
   if (!config.exitOnError || config.ignoreConnectionErrors) return;
-  log.error('Exiting, because EXIT_ON_ERROR is set');
+  log.error('Exiting, because EXIT_ON_ERROR is set', { runbook: 'operations.md#no-data' });
   await end(1);
+}
+
+/** Of long lists. */
+const MOST_NAMED = 20;
+
+function describeStart(config: Config, { port, budgetBytes }: Relay): { message: string; fields: LogFields } {
+  const { environments, listenHost = '0.0.0.0' } = config;
+  const { version } = packageJson;
+  const stores = storesIn(config);
+  const { ssm, autoConfig, offline } = config;
+  const from = (ssm && `SSM (${ssm.path})`) ?? (autoConfig && 'auto-configuration') ?? (offline && 'an archive');
+  const named = from === undefined ? counted(environments.length, 'environment') : `environments from ${from}`;
+  const about = [`version ${version}`, named, `stores: ${stores.map(({ name }) => name).join(', ') || 'none'}`];
+  return {
+    message: `Relay listening on ${listenHost.includes(':') ? `[${listenHost}]` : listenHost}:${port} (${about.join(', ')})`,
+    fields: {
+      port,
+      version,
+      node: process.version,
+      environments: environments.slice(0, MOST_NAMED).map(({ name }) => name),
+      ...(environments.length > MOST_NAMED && { moreEnvironments: environments.length - MOST_NAMED }),
+      stores: stores.map(({ key }) => key),
+      memoryBudgetBytes: budgetBytes,
+      pid: process.pid,
+    },
+  };
+}
+
+/** SIGUSR2 asks for all log lines, for a while; Node.js itself uses SIGUSR1. Only who may signal this process can ask. */
+function debugOnSignal(levels: Levels): void {
+  process.on('SIGUSR2', () => levels.toggleDebug('SIGUSR2'));
 }
 
 /** From here on a signal shuts the relay down in order, even while it starts. */
@@ -122,7 +170,10 @@ function endOnSignal(relay: Promise<Relay>, config: Config, log: Log): Running['
     if (ending) return;
     ending = true;
     setTimeout(() => {
-      log.warn('Exiting before everything was finished', { gracefulShutdownTimeoutMs });
+      log.warn('Exiting before everything was finished', {
+        gracefulShutdownTimeoutMs,
+        runbook: 'operations.md#stopping',
+      });
       process.exit(1);
     }, gracefulShutdownTimeoutMs);
     // A relay that fails to start reports that itself.

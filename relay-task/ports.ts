@@ -6,7 +6,7 @@ import type { Agent as HttpsAgent } from 'node:https';
 import type { BigSegmentsAnswer, Context, Memo, Reason } from '../lib/evaluation/index.ts';
 import type { Item, Kind } from '../lib/flag-table/index.ts';
 
-/** The part of the Powertools Logger that the modules use. Never pass a key, a token or a context. */
+/** What the modules log with. Never pass a key, a token or a context. */
 export interface Log {
   debug(message: string, fields?: LogFields): void;
   info(message: string, fields?: LogFields): void;
@@ -14,10 +14,16 @@ export interface Log {
   error(message: string, fields?: LogFields): void;
 }
 
-/** What a log line says beside its message. Powertools drops fields that have the names of its own. */
+/** What a log line says beside its message. Its own names are taken. */
 export type LogFields = Readonly<Record<string, unknown>> & {
+  /** Where docs/operations.md says what to do; every warning and error has one. */
+  readonly runbook?: Runbook;
+} & {
   readonly [name in 'level' | 'message' | 'sampling_rate' | 'service' | 'timestamp']?: never;
 };
+
+/** A heading of docs/operations.md; a test looks whether it exists. */
+type Runbook = `operations.md#${string}`;
 
 /** The three kinds of credential, as LaunchDarkly names them: server SDKs, mobile SDKs, client-side ID. */
 export type CredentialKind = 'sdkKey' | 'mobileKey' | 'environmentId';
@@ -72,6 +78,8 @@ export interface EnvironmentDescription {
   /** Request headers that browsers may send beside LaunchDarkly's own. */
   readonly allowedHeaders: readonly string[];
   readonly logLevel?: 'debug' | 'info' | 'warn' | 'error' | 'none' | undefined;
+  /** `logLevel` counts until then, in Unix ms; absent: for good. */
+  readonly logLevelUntil?: number;
   /** Flags come from this JSON or YAML file, watched, instead of from LaunchDarkly. */
   readonly flagsFile?: string | undefined;
   /** Flags that come with the description, instead of from LaunchDarkly. Another `id`: other data. */

@@ -13,7 +13,7 @@ import { createDescriptors } from './status/descriptors.ts';
 import { type Emf, startEmf } from './status/emf.ts';
 import { familyOf } from './status/family.ts';
 import { createHealth } from './status/health.ts';
-import { limitLog } from './status/log.ts';
+import { createLevels, type Levels, limitLog } from './status/levels.ts';
 import { createMetrics, type Metrics } from './status/metrics.ts';
 import { type MetricsServer, startMetricsServer } from './status/metrics-server.ts';
 import type { Output } from './status/output.ts';
@@ -34,6 +34,8 @@ import { createTenants, type Tenants } from './wiring/tenants.ts';
 
 interface RelayOptions {
   readonly log: Log;
+  /** Which lines are written; by default as configured. */
+  readonly levels?: Levels;
   /** Where the log is written, and metrics for CloudWatch; how many lines it lost is in `/status` and metrics. */
   readonly output?: Output;
   /** Shown in `/status` and to upstream. */
@@ -65,6 +67,8 @@ export interface Relay {
   /** The port for Prometheus; undefined without one. */
   readonly metricsPort: number | undefined;
   readonly metrics: Metrics;
+  /** What clients may take of the memory. */
+  readonly budgetBytes: number;
   /**
    * Resolves when every environment has data, is refused, or has used up INIT_TIMEOUT, with the names of those that
    * have none.
@@ -95,12 +99,13 @@ const INITIALIZED_LOOK_MS = 50;
  * ARCHIVE_INVALID, CERTIFICATE_INVALID or CONFIG_INVALID; nothing is left open then.
  */
 export async function startRelay(config: Config, options: RelayOptions): Promise<Relay> {
-  const log = limitLog(options.log, config.logLevel);
+  const levels = options.levels ?? createLevels({ configured: config.logLevel, log: options.log });
+  const log = limitLog(options.log, levels.present);
   const metrics = createMetrics({ prefix: config.prometheus?.prefix });
   void tellVersion(metrics.measures, options.version, options.env?.ECS_CONTAINER_METADATA_URI_V4);
   let parts: Parts;
   try {
-    parts = createParts(config, options, log, metrics);
+    parts = createParts(config, { ...options, levels }, log, metrics);
   } catch (error) {
     metrics.close();
     throw error;
@@ -122,6 +127,7 @@ export async function startRelay(config: Config, options: RelayOptions): Promise
     return {
       ...ports,
       metrics,
+      budgetBytes: parts.budgetBytes,
       initialized: () => initialized(parts, config.initTimeoutMs),
       stored: (timeoutMs = FLUSH_MS) => stored(tenants, timeoutMs),
       close,
@@ -149,6 +155,7 @@ export async function startRelay(config: Config, options: RelayOptions): Promise
     await Promise.all([running.emf?.close(), running.metricsServer?.close()]);
     descriptors.close();
     metrics.close();
+    levels.close();
   }
 }
 
@@ -158,8 +165,8 @@ type Parts = ReturnType<typeof createParts>;
  * Everything that a relay is made of; nothing runs and nothing is connected to yet. Throws RelayError CERTIFICATE_INVALID
  * or CONFIG_INVALID.
  */
-function createParts(config: Config, options: RelayOptions, log: Log, metrics: Metrics) {
-  const { version, timings = {} } = options;
+function createParts(config: Config, options: RelayOptions & { levels: Levels }, log: Log, metrics: Metrics) {
+  const { version, timings = {}, levels } = options;
   const { measures } = metrics;
   const { user, password, caCertFiles, url: proxyUrl } = config.proxy;
   const outbound = createOutbound({ proxyUrl, user, password, caCertFiles, env: options.env ?? {} });
@@ -211,6 +218,7 @@ function createParts(config: Config, options: RelayOptions, log: Log, metrics: M
       outbound,
       userAgent,
       log: options.log,
+      levels,
       upstreamTimes,
       room: memory.flags,
       onReload,
@@ -252,7 +260,20 @@ function createParts(config: Config, options: RelayOptions, log: Log, metrics: M
     ...(certificate && { tls: { ...certificate, minVersion: config.tls?.minVersion } }),
     ...endpointSettings(config),
   });
-  return { metrics, certificate, stores, hub, source, events, registry, tenants, health, server, descriptors };
+  return {
+    budgetBytes: memory.whole.maxBytes,
+    metrics,
+    certificate,
+    stores,
+    hub,
+    source,
+    events,
+    registry,
+    tenants,
+    health,
+    server,
+    descriptors,
+  };
 }
 
 function endpointSettings({ statusAccess, statusToken, maxClientRequestBodyBytes, events }: Config) {

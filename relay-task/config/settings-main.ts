@@ -143,6 +143,13 @@ export const mainSettings = {
     '`/readyz` answers 200 when `any` environment has data, or only when `all` have',
   ),
   logLevel: main.setting('logLevel', 'LOG_LEVEL', logLevel, 'info', 'the lowest severity of log lines to print'),
+  logFormat: main.setting(
+    'logFormat',
+    'LOG_FORMAT',
+    oneOf('auto', 'json', 'text'),
+    'auto',
+    'how log lines are written: `json`, or `text` for people; `auto`: text on a terminal, JSON elsewhere',
+  ),
   tls: {
     enabled: main.setting('tlsEnabled', 'TLS_ENABLED', boolean, 'false', 'listen with TLS'),
     certFile: main.optional(

@@ -238,7 +238,7 @@ function describe(
     ...(awaitsKey && { awaitsKey: true as const }),
     allowedOrigins: settingOf('allowed-origins', parameters) ?? [],
     allowedHeaders: settingOf('allowed-headers', parameters) ?? [],
-    logLevel: settingOf('log-level', parameters),
+    ...logLevelIn(parameters),
     flagsFile: settingOf('flags-file', parameters),
     keyProblem:
       problems.length === 0
@@ -281,4 +281,13 @@ function troubleSince({ parameters }: Draft, message: string): number | undefine
 
 function claimOf(environment: string, parameter: string, credential: Credential): Claim {
   return { ...credential, environment, parameter, standing: 'replaced', modifiedAt: 0 };
+}
+
+/** How long debug counts after it was written, so that nobody has to remember to take it back. */
+const DEBUG_MS = 3_600_000;
+
+function logLevelIn(parameters: HeldParameters): Pick<EnvironmentDescription, 'logLevel' | 'logLevelUntil'> {
+  const logLevel = settingOf('log-level', parameters);
+  const modifiedAt = parameters.get('log-level')?.modifiedAt ?? 0;
+  return { logLevel, ...(logLevel === 'debug' && modifiedAt > 0 && { logLevelUntil: modifiedAt + DEBUG_MS }) };
 }

@@ -95,7 +95,7 @@ export const ssmParameters = {
   ),
   'log-level': plain(
     settingReaders['log-level'],
-    "the least severe of the environment's log lines: debug, info, warn, error or none",
+    "the least severe of the environment's log lines: debug, for an hour after it was written; info, warn, error or none",
   ),
   'flags-file': plain(
     settingReaders['flags-file'],

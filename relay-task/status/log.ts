@@ -1,51 +1,66 @@
-/** JSON log lines on stdout, written by Powertools. Every line is redacted in case it contains a key. */
-import { Logger, type LogItem } from '@aws-lambda-powertools/logger';
+/** Log lines on stdout, made by Powertools: as JSON, or as text for people. Every line is redacted in case it contains a key. */
+import { LogFormatter, Logger, LogItem } from '@aws-lambda-powertools/logger';
 import { cutText } from '../common/json.ts';
 import { redactKeys } from '../common/secrets.ts';
-import type { Log } from '../ports.ts';
+import type { Log, LogFields } from '../ports.ts';
+import type { LogLevel } from './levels.ts';
+import { escaped, toText } from './log-text.ts';
 import { writeToStdout } from './output.ts';
 
 export interface LogOptions {
   /** `none` disables logging. */
   readonly level: LogLevel;
+  /** `json` by default. */
+  readonly format?: 'json' | 'text';
+  /** Text is coloured by severity. */
+  readonly colour?: boolean;
   /** Receives each line with its line feed; stdout by default. */
   write?(line: string): void;
 }
 
-/** Never throws. Unlike Powertools, which writes errors to stderr, sends every line through `write`. */
-class LineLogger extends Logger {
-  write: (line: string) => void = () => {};
-
-  protected override printLog(_level: number, item: LogItem): void {
-    item.prepareForPrint();
-    this.write(`${redactKeys(toJson(item.getAttributes()))}\n`);
+/** Level, message and time come first, the fields after them, and nothing else that Powertools would add. */
+class LineFormatter extends LogFormatter {
+  override formatAttributes(...[own, fields]: Parameters<LogFormatter['formatAttributes']>): LogItem {
+    const { logLevel, message, timestamp } = own;
+    const attributes = { level: logLevel, message, timestamp: this.formatTimestamp(timestamp) };
+    return new LogItem({ attributes }).addAttributes(fields);
   }
 }
 
-export function createLog(options: LogOptions): Log {
+/** Never throws. Unlike Powertools, which writes errors to stderr, sends every line through `write`. */
+class LineLogger extends Logger {
+  write: (item: Record<string, unknown>) => void = () => {};
+
+  protected override printLog(_level: number, item: LogItem): void {
+    item.prepareForPrint();
+    this.write(item.getAttributes());
+  }
+}
+
+export function createLog({ level, format = 'json', colour = false, write = writeToStdout }: LogOptions): Log {
   const logger = new LineLogger({
-    serviceName: 'edge-flag-relay',
-    logLevel: options.level === 'none' ? 'SILENT' : options.level,
+    logLevel: level === 'none' ? 'SILENT' : level,
+    logFormatter: new LineFormatter(),
   });
-  logger.write = options.write ?? writeToStdout;
+  const lineOf = (item: Record<string, unknown>) =>
+    format === 'text' ? toText(JSON.parse(toJson(item)), colour) : escaped(toJson(item));
+  logger.write = (item) => write(`${redactKeys(lineOf(item))}\n`);
   return {
-    debug: (message, fields = {}) => logger.debug(message, fields),
-    info: (message, fields = {}) => logger.info(message, fields),
-    warn: (message, fields = {}) => logger.warn(message, fields),
-    error: (message, fields = {}) => logger.error(message, fields),
+    debug: (message, fields) => logger.debug(message, withOwnNames(fields)),
+    info: (message, fields) => logger.info(message, withOwnNames(fields)),
+    warn: (message, fields) => logger.warn(message, withOwnNames(fields)),
+    error: (message, fields) => logger.error(message, withOwnNames(fields)),
   };
 }
 
-const severities = ['debug', 'info', 'warn', 'error', 'none'] as const;
-type LogLevel = (typeof severities)[number];
+/** Of Powertools, which drops fields with these names and writes a second line about each. `LogFields` excludes them, as far as types can. */
+const RESERVED: ReadonlySet<string> = new Set(['level', 'message', 'sampling_rate', 'service', 'timestamp']);
 
-/** Drops log lines below `level`. */
-export function limitLog(log: Log, level: LogLevel): Log {
-  const least = severities.indexOf(level);
-  const silent = () => {};
-  const at = (name: keyof Log): Log[keyof Log] =>
-    severities.indexOf(name) < least ? silent : (message, fields) => log[name](message, fields);
-  return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };
+/** Nothing is lost: a reserved name gets an underscore. */
+function withOwnNames(fields: LogFields = {}): Record<string, unknown> {
+  const names = Object.keys(fields);
+  if (!names.some((name) => RESERVED.has(name))) return fields;
+  return Object.fromEntries(names.map((name) => [RESERVED.has(name) ? `${name}_` : name, fields[name]]));
 }
 
 /** In characters. A key that is cut is redacted like a whole one. */

@@ -2,7 +2,7 @@
 import type { Budget } from '../common/budget.ts';
 import type { Config } from '../config/config.ts';
 import type { EnvironmentDescription, Log, LogFields, Outbound } from '../ports.ts';
-import { limitLog } from '../status/log.ts';
+import { type Levels, limitLog } from '../status/levels.ts';
 import { createMembershipMemory } from '../store/big-segments-cache.ts';
 import type { Hub } from '../streams/hub.ts';
 import type { FileReload } from '../upstream/file.ts';
@@ -19,6 +19,7 @@ interface TenantPartsOptions {
   readonly userAgent: string;
   /** Unlimited: environments may ask for more lines than the relay as a whole. */
   readonly log: Log;
+  readonly levels: Levels;
   readonly upstreamTimes: UpstreamTimes | undefined;
   /** `TenantParts.room` */
   readonly room: Budget;
@@ -31,9 +32,10 @@ export function createTenantParts(options: TenantPartsOptions): TenantParts {
   const { streamUri, baseUri } = config;
   const memory = createMembershipMemory({ limitBytes: config.bigSegments.cacheBytes });
 
-  function logOf({ name, description }: { readonly name: string; readonly description: EnvironmentDescription }): Log {
-    const log = limitLog(options.log, description.logLevel ?? config.logLevel);
-    return withFields(log, { environment: name });
+  /** The description changes, and with it the level. */
+  function logOf(tenant: { readonly name: string; readonly description: EnvironmentDescription }): Log {
+    const log = limitLog(options.log, () => options.levels.of(tenant.description));
+    return withFields(log, { environment: tenant.name });
   }
 
   return {

@@ -218,6 +218,7 @@ export function createTenant(
     started,
     update(next: EnvironmentDescription) {
       const waited = intake.isForOther();
+      logLevelChange(log, name, description, next);
       description = next;
       admission.update(next);
       const place = placeOf(next, filter);
@@ -252,6 +253,14 @@ export function createTenant(
       memory.leave();
     },
   });
+}
+
+/** Who reads the lines of an environment knows which ones to expect. */
+function logLevelChange(log: Log, environment: string, before: EnvironmentDescription, next: EnvironmentDescription) {
+  const { logLevel, logLevelUntil } = next;
+  if (logLevel === before.logLevel && logLevelUntil === before.logLevelUntil) return;
+  const until = logLevelUntil === undefined ? '' : ` until ${new Date(logLevelUntil).toISOString()}`;
+  log.info(`Log level of the environment is ${logLevel ?? "the relay's"}${until}`, { environment, by: 'its settings' });
 }
 
 /** The tenant may move to another place, or get another environment's flags, at any time. */

@@ -1,8 +1,18 @@
 import { execFileSync } from 'node:child_process';
-import { resolve } from 'node:path';
+import { readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { redactKeys } from '../../../relay-task/common/secrets.ts';
 import type { LogFields } from '../../../relay-task/ports.ts';
 import { createLog, type LogOptions } from '../../../relay-task/status/log.ts';
+
+/** The names that Powertools reserves, as its source lists them. */
+const constants = readFileSync(
+  join(resolve('node_modules/@aws-lambda-powertools/logger'), 'lib/esm/constants.js'),
+  'utf8',
+);
+const ReservedKeys = [...(/const ReservedKeys = \[([^\]]+)\]/.exec(constants)?.[1] ?? '').matchAll(/'(\w+)'/g)].map(
+  ([, name]) => name,
+);
 
 function lines(
   options: Partial<LogOptions>,
@@ -16,12 +26,12 @@ function lines(
   });
 }
 
-test('a log line is one JSON object with level, message, time, service and fields', () => {
+test('a log line is one JSON object with level, message, time and fields, and nothing else', () => {
   const [line] = lines({}, (log) => log.warn('upstream lost', { environment: 'a', tries: 3 }));
-  expect(line).toMatchObject({
+  expect(line).toEqual({
     level: 'WARN',
     message: 'upstream lost',
-    service: 'edge-flag-relay',
+    timestamp: expect.any(String),
     environment: 'a',
     tries: 3,
   });
@@ -44,7 +54,7 @@ test.each([
   expect(written.map((line) => line.level)).toEqual(expected);
 });
 
-test("a field with the name of one of the log's own does not compile", () => {
+test("a field with the name of one of the log's own does not compile, and is not lost either", () => {
   const fields: LogFields[] = [
     // @ts-expect-error: reserved
     { level: 1 },
@@ -58,11 +68,12 @@ test("a field with the name of one of the log's own does not compile", () => {
     { timestamp: 'x' },
     { reason: 'x', nested: { message: 'fine' } },
   ];
-  // Why: Powertools drops them.
+  expect(fields.slice(0, -1).flatMap((one) => Object.keys(one))).toEqual([...ReservedKeys]);
   for (const one of fields.slice(0, -1)) {
-    const [name = ''] = Object.keys(one);
-    const [line] = lines({}, (log) => log.warn('said', one));
-    expect(line?.[name]).not.toBe((one as Record<string, unknown>)[name]);
+    const [[name, value] = ['', undefined]] = Object.entries(one);
+    const written = lines({}, (log) => log.warn('said', one));
+    // Powertools would drop the field, and write a second line about it.
+    expect(written).toEqual([expect.objectContaining({ level: 'WARN', message: 'said', [`${name}_`]: value })]);
   }
 });
 
@@ -137,4 +148,72 @@ test('long texts are cut, wherever they are, and no part of a key is left', () =
   expect(line).toMatchObject({ message: cut, reason: cut, nested: [{ key: cut }], error: { message: cut } });
   expect(JSON.stringify(line).length).toBeLessThan(12_000);
   expect(line?.end).toMatch(/^x{980} sdk-…… \(/);
+});
+
+describe('what others send', () => {
+  const hostile = 'a\nb\r\x1b[2Jc\u0000\u007f\u009b31m\u2028\u202e\u2066d';
+  const lineOf = (format: 'json' | 'text') => {
+    const written: string[] = [];
+    const log = createLog({ level: 'info', format, write: (line) => written.push(line) });
+    log.warn(`said ${hostile}`, {
+      environment: hostile,
+      reason: hostile,
+      [hostile]: [hostile, { [hostile]: hostile }],
+    });
+    return written.join('');
+  };
+
+  test.each(['json', 'text'] as const)('cannot begin a line or move the terminal in %s', (format) => {
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: it looks for them
+    expect(lineOf(format)).toMatch(/^[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]+\n$/);
+  });
+
+  test('is the same again when the JSON is parsed', () => {
+    expect(JSON.parse(lineOf('json'))).toMatchObject({ reason: hostile, [hostile]: [hostile, { [hostile]: hostile }] });
+  });
+});
+
+describe('text', () => {
+  const textOf = (colour: boolean, write: (log: ReturnType<typeof createLog>) => void) => {
+    const written: string[] = [];
+    write(createLog({ level: 'debug', format: 'text', colour, write: (line) => written.push(line) }));
+    return written.map((line) => line.replace(/^(\S*?)\d{4}-\d\d-\d\dT[\d:.]+Z/, '$1TIME'));
+  };
+
+  test('is aligned, names the environment first and the runbook last, and quotes what has spaces', () => {
+    const written = textOf(false, (log) => {
+      log.info('Relay listening', { port: 8030, stores: ['redis', 'consul'], environments: [] });
+      log.error('Store "x" is down', {
+        runbook: 'operations.md#store-down',
+        environment: 'prod',
+        reason: 'no "route"',
+      });
+      log.debug('done');
+    });
+    expect(written).toEqual([
+      'TIME INFO  Relay listening port=8030 stores=redis,consul environments=""\n',
+      'TIME ERROR [prod] Store "x" is down reason="no \\"route\\"" see docs/operations.md#store-down\n',
+      'TIME DEBUG done\n',
+    ]);
+  });
+
+  test('is coloured by severity only if asked', () => {
+    const [line] = textOf(true, (log) => log.warn('odd', { a: 1 }));
+    expect(line).toBe('\x1b[2mTIME\x1b[0m \x1b[33mWARN \x1b[0m odd \x1b[2ma=1\x1b[0m\n');
+  });
+
+  test('of an error is its message, with the stack indented, so that no line of it looks like another log line', () => {
+    const error = new TypeError('one\n2026-01-01T00:00:00.000Z ERROR forged');
+    error.stack = `TypeError: ${error.message}\n    at x (y.ts:1:2)`;
+    const [text] = textOf(false, (log) => log.error('failed', { error }));
+    expect(text).toBe(
+      'TIME ERROR failed error="TypeError: one\\n2026-01-01T00:00:00.000Z ERROR forged"\n' +
+        '    TypeError: one\n    2026-01-01T00:00:00.000Z ERROR forged\n    at x (y.ts:1:2)\n',
+    );
+  });
+
+  test('shows no key', () => {
+    const [line] = textOf(false, (log) => log.error('bad', { key: 'sdk-00000000-1111-2222-3333-444455556666' }));
+    expect(line).toBe('TIME ERROR bad key=sdk-…\n');
+  });
 });
