@@ -3,8 +3,9 @@ import type { Metric, MetricOptions } from 'aws-cdk-lib/aws-cloudwatch';
 import type * as ec2 from 'aws-cdk-lib/aws-ec2';
 import { Grant, type IGrantable } from 'aws-cdk-lib/aws-iam';
 import { Construct, type IConstruct } from 'constructs';
+import type { RelayMetricName, Statistic } from '../monitoring/index.ts';
 import type { IFlagTable } from './flag-table.ts';
-import { type RelayMetricName, relayMetricBy, type Statistic, serviceMetric } from './observability/metrics.ts';
+import { relayMetricBy, serviceMetric } from './observability/metrics.ts';
 import { type IObservedRelay, type Observed, type ObserveOptions, seenFrom } from './observability/observed.ts';
 import { environmentsPath, metricsNamespace, STREAMS_METRIC } from './relay-contract.ts';
 

@@ -1,5 +1,8 @@
+import { Duration } from 'aws-cdk-lib';
 import type { IMetric } from 'aws-cdk-lib/aws-cloudwatch';
-import { certificateMetric } from './metrics.ts';
+import { type SharedAlarmId, sharedAlarms } from '../../monitoring/index.ts';
+import { certificateMetric, relayMetric } from './metrics.ts';
+import type { Observed } from './observed.ts';
 
 /** One alarm. `id` is also the anchor of its runbook, unless `runbook` is given. */
 export interface AlarmRow {
@@ -22,6 +25,17 @@ export interface AlarmRow {
   readonly missing: 'fine' | 'breaching';
   /** Whether it affects users now or soon, and so pages. */
   readonly pages?: true;
+}
+
+/** An alarm that Prometheus has too. */
+export function sharedRow(observed: Pick<Observed, 'namespace' | 'region' | 'tasks'>, id: SharedAlarmId): AlarmRow {
+  const { metric, statistic, period, each: _, below, ...row } = sharedAlarms[id];
+  return {
+    id,
+    ...row,
+    ...(below !== undefined && { below: below === 'relays' ? observed.tasks : below }),
+    metric: relayMetric(observed, metric, statistic, period === undefined ? {} : { period: Duration.minutes(period) }),
+  };
 }
 
 export function certificateRow(arn: string, subject?: string): AlarmRow {

@@ -1,15 +1,18 @@
-import { type AlarmRow, certificateRow } from './alarm-row.ts';
+import type { Statistic } from '../../monitoring/index.ts';
+import { type AlarmRow, certificateRow, sharedRow } from './alarm-row.ts';
 import { flagRows } from './alarm-rows-flags.ts';
-import { canaryMetric, expression, loadBalancerMetric, relayMetric, type Statistic, serviceMetric } from './metrics.ts';
+import { canaryMetric, expression, loadBalancerMetric, serviceMetric } from './metrics.ts';
 import type { Observed, ObservedLoadBalancer } from './observed.ts';
 
 export function homeRows(observed: Observed): AlarmRow[] {
   return [
     ...observed.loadBalancers.flatMap(loadBalancerRows(observed)),
-    ...(observed.loadBalancers.length === 0 ? [unbalancedRow(observed)] : []),
+    // Nobody counts ready relays without a load balancer, but each that runs tells its metrics.
+    ...(observed.loadBalancers.length === 0 ? [sharedRow(observed, 'too-few-healthy-tasks')] : []),
     ...serviceRows(observed),
     ...flagRows(observed),
-    ...trafficRows(observed),
+    sharedRow(observed, 'streams-refused'),
+    sharedRow(observed, 'events-dropped'),
     ...(observed.canary ? canaryRows(observed) : []),
     ...observed.certificateArns.map((arn, index) => certificateRow(arn, index === 0 ? undefined : String(index + 1))),
   ];
@@ -52,20 +55,6 @@ function loadBalancerRows({ tasks }: Observed): (one: ObservedLoadBalancer) => A
   };
 }
 
-/** Nobody counts ready relays without a load balancer, but each that runs tells its metrics. */
-function unbalancedRow(observed: Observed): AlarmRow {
-  const { tasks } = observed;
-  return {
-    id: 'too-few-healthy-tasks',
-    pages: true,
-    datapoints: 3,
-    missing: 'breaching',
-    says: `Fewer than ${tasks} relays report metrics.`,
-    metric: relayMetric(observed, 'Up', 'Sum'),
-    below: tasks,
-  };
-}
-
 function serviceRows(observed: Observed): AlarmRow[] {
   const running: AlarmRow = {
     id: 'running-below-desired',
@@ -100,46 +89,8 @@ function serviceRows(observed: Observed): AlarmRow[] {
       metric: serviceMetric(observed, 'MemoryUtilization', 'Maximum'),
       above: 80,
     },
-    {
-      id: 'no-metrics',
-      datapoints: 5,
-      missing: 'breaching',
-      says: 'No metrics have arrived from any relay for 5 minutes: metric-based alarms are blind.',
-      metric: relayMetric(observed, 'Up', 'Sum'),
-      below: 1,
-    },
-    {
-      id: 'event-loop',
-      datapoints: 3,
-      of: 5,
-      missing: 'fine',
-      says: "A relay's event loop was blocked for more than {threshold} s.",
-      metric: relayMetric(observed, 'EventLoopDelay', 'Maximum'),
-      above: 1,
-    },
-  ];
-}
-
-function trafficRows(observed: Observed): AlarmRow[] {
-  return [
-    {
-      id: 'streams-refused',
-      datapoints: 3,
-      of: 5,
-      missing: 'fine',
-      says: 'Relays reject streams with 503: too many are waiting for their first payload.',
-      metric: relayMetric(observed, 'StreamsRefused', 'Sum'),
-      above: 0,
-    },
-    {
-      id: 'events-dropped',
-      datapoints: 3,
-      of: 5,
-      missing: 'fine',
-      says: 'Analytics events are being lost.',
-      metric: relayMetric(observed, 'EventsDropped', 'Sum'),
-      above: 0,
-    },
+    sharedRow(observed, 'no-metrics'),
+    sharedRow(observed, 'event-loop'),
   ];
 }
 

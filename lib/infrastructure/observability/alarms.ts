@@ -1,4 +1,4 @@
-import { Stack, Token } from 'aws-cdk-lib';
+import { Duration, Stack, Token } from 'aws-cdk-lib';
 import {
   Alarm,
   AlarmRule,
@@ -12,10 +12,18 @@ import { type IRuleTarget, Rule, RuleTargetInput } from 'aws-cdk-lib/aws-events'
 import { SnsTopic } from 'aws-cdk-lib/aws-events-targets';
 import type { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
+import {
+  AVAILABILITY_PERCENT,
+  BURN_RATE_RUNBOOK,
+  type BurnRate,
+  burnRates,
+  describeBurnRate,
+  failedPercentAt,
+} from '../../monitoring/index.ts';
 import type { AlarmRow } from './alarm-row.ts';
 import { homeRows } from './alarm-rows.ts';
 import { edgeRows, type RegionObserved, regionRows } from './alarm-rows-region.ts';
-import { type BurnRate, burnRates, describeBurnRate, failedPercentAt, failedRequests } from './burn-rates.ts';
+import { failedRequests } from './burn-rates.ts';
 import { type IObservedRelay, type Observed, type ObserveOptions, seenFrom } from './observed.ts';
 import { letAlarmsPublish } from './publishers.ts';
 import { settableObjective, settableThresholds, type ThresholdName, type Thresholds } from './thresholds.ts';
@@ -59,7 +67,7 @@ export class RelayAlarms extends Construct {
 
   constructor(scope: Construct, id: string, props: RelayAlarmsProps) {
     super(scope, id);
-    const { relay, alarmNamePrefix: prefix, availabilityPercent = 99.99, ...options } = props;
+    const { relay, alarmNamePrefix: prefix, availabilityPercent = AVAILABILITY_PERCENT, ...options } = props;
     const { environments, otherEnvironments, canary } = props;
     const observed = this.nearby(relay.observed({ environments, otherEnvironments, canary }));
     checkObjective(this, availabilityPercent);
@@ -116,8 +124,8 @@ export class RelayAlarms extends Construct {
       (window) =>
         new Alarm(this, `${row.id}-${window}`, {
           ...(prefix !== undefined && { alarmName: named(prefix, `${row.id}-${window}`) }),
-          alarmDescription: describe(`One of the two windows of ${row.id}.`, 'error-budget', options),
-          metric: failedRequests(loadBalancers, row[window]),
+          alarmDescription: describe(`One of the two windows of ${row.id}.`, BURN_RATE_RUNBOOK, options),
+          metric: failedRequests(loadBalancers, Duration.minutes(row[window])),
           threshold: failedPercentAt(row.rate, available),
           comparisonOperator: ComparisonOperator.GREATER_THAN_THRESHOLD,
           evaluationPeriods: 1,
@@ -126,7 +134,7 @@ export class RelayAlarms extends Construct {
     );
     const both = new CompositeAlarm(this, row.id, {
       ...(prefix !== undefined && { compositeAlarmName: named(prefix, row.id) }),
-      alarmDescription: describe(describeBurnRate(row, available), 'error-budget', options),
+      alarmDescription: describe(describeBurnRate(row, available), BURN_RATE_RUNBOOK, options),
       alarmRule: AlarmRule.allOf(...windows),
     });
     notify(both, options.topics);

@@ -1,49 +1,7 @@
 import { Duration } from 'aws-cdk-lib';
 import { type IMetric, MathExpression, Metric } from 'aws-cdk-lib/aws-cloudwatch';
+import { type Dimension, type RelayMetricName, relayMetrics, type Statistic } from '../../monitoring/index.ts';
 import { canaryNamespace, edgeNamespace, type Observed, type ObservedLoadBalancer } from './observed.ts';
-
-/**
- * The relay metrics used here, and their dimensions. CloudWatch reports no error for a metric that does not exist, so a test
- * compares this with the table of metrics that the relay reports.
- */
-export const relayMetrics = {
-  StreamsOpen: [[], ['Environment'], ['Kind']],
-  StreamsOpened: [[]],
-  StreamsClosed: [['Reason']],
-  StreamsRefused: [[]],
-  Answers: [[]],
-  Answers5xx: [[]],
-  Requests: [[], ['Environment']],
-  UpstreamDisconnected: [[], ['Environment']],
-  UpstreamRefused: [[], ['Environment']],
-  DataAge: [[], ['Environment']],
-  EnvironmentsWithoutData: [[]],
-  UnreadableItems: [[], ['Environment']],
-  PropagationToStreams: [[]],
-  PropagationToTable: [[]],
-  StoreDown: [[], ['Environment', 'Database']],
-  StoreWriteErrors: [[]],
-  ReplicaStoreErrors: [[], ['Database']],
-  PropagationToReplicas: [[]],
-  StoreRetries: [[]],
-  StoreDifferingItems: [[]],
-  StoreOversizedItems: [[]],
-  SnapshotBytes: [[]],
-  LeasesHeld: [[]],
-  KeyProblems: [[], ['Environment']],
-  KeySourceDown: [[]],
-  EnvironmentsUntold: [[]],
-  BigSegmentsStale: [[], ['Environment']],
-  EventsReceived: [[]],
-  EventsForwarded: [[]],
-  EventsDropped: [[], ['Reason']],
-  EventLoopDelay: [[]],
-  MemoryBytes: [[]],
-  Up: [[]],
-  RelaysByVersion: [['Version']],
-} as const satisfies Readonly<Record<string, readonly (readonly string[])[]>>;
-
-export type RelayMetricName = keyof typeof relayMetrics;
 
 /** The metrics of the synthetic check, all without dimensions. */
 export const canaryMetrics = [
@@ -55,8 +13,6 @@ export const canaryMetrics = [
   'EdgeLatency',
 ] as const;
 export type CanaryMetricName = (typeof canaryMetrics)[number];
-
-export type Statistic = 'Sum' | 'Average' | 'Minimum' | 'Maximum' | 'SampleCount' | 'p50' | 'p95' | 'p99';
 
 const MINUTE = Duration.minutes(1);
 
@@ -119,7 +75,7 @@ export function relaySearch(
   { namespace, region }: Pick<Observed, 'namespace' | 'region'>,
   name: RelayMetricName,
   statistic: Statistic,
-  by: 'Environment' | 'Kind' | 'Reason' | 'Database' | 'Version',
+  by: Dimension,
 ): IMetric {
   if (!relayMetrics[name].some((dimensions) => dimensions.join() === by)) {
     throw new Error(`the relay does not report ${name} by ${by}`);
@@ -241,10 +197,4 @@ export function expression(
   period: Duration = MINUTE,
 ): MathExpression {
   return new MathExpression({ expression: text, usingMetrics, label, period });
-}
-
-/** The relay's own metrics, with labels for the legend. */
-export function relayOf(observed: Pick<Observed, 'namespace' | 'region'>) {
-  return (name: RelayMetricName, statistic: Statistic, label: string, options: MetricOptions = {}) =>
-    relayMetric(observed, name, statistic, { label, ...options });
 }

@@ -1,13 +1,7 @@
 import { type IWidget, LogQueryVisualizationType, LogQueryWidget } from 'aws-cdk-lib/aws-cloudwatch';
+import type { Dimension, RelayMetricName, Statistic } from '../../monitoring/index.ts';
 import { recentTrouble } from './log-queries.ts';
-import {
-  expression,
-  type RelayMetricName,
-  relayMetric,
-  relaySearch,
-  type Statistic,
-  serviceMetric,
-} from './metrics.ts';
+import { expression, relayMetric, relaySearch, serviceMetric } from './metrics.ts';
 import type { Observed } from './observed.ts';
 import { sentBy } from './questions-of-limits.ts';
 import { graph, numbers, question, WIDTH } from './widgets.ts';
@@ -35,7 +29,7 @@ function relaysElsewhere(given: Observed): IWidget[][] {
   const titled = (title: string) => `${region}: ${title}`;
   const relay = (name: RelayMetricName, statistic: Statistic, label: string) =>
     relayMetric(observed, name, statistic, { label });
-  const search = (name: RelayMetricName, statistic: Statistic, by: 'Kind' | 'Version' | 'Environment') =>
+  const search = (name: RelayMetricName, statistic: Statistic, by: Dimension) =>
     relaySearch(observed, name, statistic, by);
   const service = (name: 'CPUUtilization' | 'MemoryUtilization', label: string) =>
     serviceMetric(observed, name, 'Maximum', { label });

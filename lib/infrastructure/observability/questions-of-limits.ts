@@ -1,4 +1,5 @@
 import { type IMetric, type IWidget, LogQueryVisualizationType, LogQueryWidget } from 'aws-cdk-lib/aws-cloudwatch';
+import { type Statistic, sections } from '../../monitoring/index.ts';
 import { EDGE_REGION } from '../regions.ts';
 import { recentTrouble } from './log-queries.ts';
 import {
@@ -9,17 +10,14 @@ import {
   edgeFunctionMetric,
   expression,
   loadBalancerMetric,
-  relayOf,
-  relaySearch,
-  type Statistic,
   serviceMetric,
   tableMetric,
 } from './metrics.ts';
 import type { Observed, ObservedEdge } from './observed.ts';
+import { panelLines, panelWidget } from './shared-panels.ts';
 import { graph, question, WIDTH } from './widgets.ts';
 
 export function whatFails(observed: Observed): IWidget[][] {
-  const relay = relayOf(observed);
   const { edge, loadBalancers } = observed;
   const several = loadBalancers.length > 1;
   const failures = (names: Readonly<Record<string, string>>) =>
@@ -31,7 +29,7 @@ export function whatFails(observed: Observed): IWidget[][] {
   return [
     [
       question(
-        '4. What is failing?',
+        sections.failing,
         'Load balancer errors: it had no healthy relay or lost the connection to one. Relay errors: relays returned 5xx themselves.',
       ),
     ],
@@ -54,25 +52,9 @@ export function whatFails(observed: Observed): IWidget[][] {
             ),
           ]
         : []),
-      graph('Stores', [
-        relay('StoreWriteErrors', 'Sum', 'failed writes'),
-        relay('StoreRetries', 'Sum', 'retries'),
-        relay('StoreOversizedItems', 'Maximum', 'oversized items'),
-        relaySearch(observed, 'ReplicaStoreErrors', 'Sum', 'Database'),
-      ]),
+      panelWidget(observed, 'stores'),
     ],
-    [
-      graph(
-        'Analytics events',
-        [relay('EventsReceived', 'Sum', 'received'), relay('EventsForwarded', 'Sum', 'forwarded')],
-        { unit: 'per minute' },
-      ),
-      graph('Events lost, by reason', [relaySearch(observed, 'EventsDropped', 'Sum', 'Reason')], {
-        stacked: true,
-        unit: 'per minute',
-      }),
-      graph('Big Segments out of date', [relaySearch(observed, 'BigSegmentsStale', 'Maximum', 'Environment')]),
-    ],
+    [panelWidget(observed, 'events'), panelWidget(observed, 'eventsLost'), panelWidget(observed, 'bigSegments')],
     ...(edge
       ? [
           decisionGraphs(observed, edge),
@@ -109,14 +91,13 @@ export function whatFails(observed: Observed): IWidget[][] {
 }
 
 export function isThereRoom(observed: Observed): IWidget[][] {
-  const relay = relayOf(observed);
   const { homeRegion, replicaRegions, loadBalancers } = observed;
   const each = (name: string) =>
     [homeRegion, ...replicaRegions].map((region) => tableMetric(observed, name, 'Sum', { region, label: region }));
   return [
     [
       question(
-        '5. Is there enough capacity?',
+        sections.room,
         'Scaling adds tasks at 50 % CPU and by streams per task. Memory that only grows means streams that never end.',
       ),
     ],
@@ -131,22 +112,12 @@ export function isThereRoom(observed: Observed): IWidget[][] {
         {
           unit: '%',
           max: 100,
-          right: [relay('MemoryBytes', 'Maximum', 'memory, largest relay')],
+          right: panelLines(observed, 'memory'),
           rightUnit: 'bytes',
         },
       ),
-      graph(
-        'Streams per task',
-        [
-          relay('StreamsOpen', 'Average', 'average'),
-          relay('StreamsOpen', 'Maximum', 'fullest'),
-          relay('StreamsOpen', 'Minimum', 'emptiest'),
-        ],
-        { unit: 'streams' },
-      ),
-      graph('Longest event loop delay', [relay('EventLoopDelay', 'Maximum', 'slowest task')], {
-        unit: 'seconds',
-      }),
+      panelWidget(observed, 'streamsPerRelay'),
+      panelWidget(observed, 'eventLoop'),
     ],
     [
       graph('Table reads', each('ConsumedReadCapacityUnits'), {
@@ -165,20 +136,16 @@ export function isThereRoom(observed: Observed): IWidget[][] {
     ],
     [
       ...network(observed),
-      graph(
-        'Snapshot size and load balancer capacity',
-        [relay('SnapshotBytes', 'Maximum', 'largest environment, bytes')],
-        {
-          unit: 'bytes',
-          width: 12,
-          ...(loadBalancers.length > 0 && {
-            right: loadBalancers.map((one) =>
-              loadBalancerMetric(one, 'ConsumedLCUs', 'Sum', { label: `LCU, ${one.name}` }),
-            ),
-            rightUnit: 'LCU',
-          }),
-        },
-      ),
+      panelWidget(observed, 'snapshot', {
+        title: 'Snapshot size and load balancer capacity',
+        width: 12,
+        ...(loadBalancers.length > 0 && {
+          right: loadBalancers.map((one) =>
+            loadBalancerMetric(one, 'ConsumedLCUs', 'Sum', { label: `LCU, ${one.name}` }),
+          ),
+          rightUnit: 'LCU',
+        }),
+      }),
     ],
   ];
 }

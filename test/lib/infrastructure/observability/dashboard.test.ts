@@ -9,15 +9,11 @@ import { metricUnits } from '../../../../lambda/canary/metrics.ts';
 import { reportUnits } from '../../../../lambda/edge-reader/report.ts';
 import { RelayDashboard } from '../../../../lib/infrastructure/observability/dashboard.ts';
 import { logQueries } from '../../../../lib/infrastructure/observability/log-queries.ts';
-import {
-  canaryMetrics,
-  relayMetric,
-  relayMetrics,
-  relaySearch,
-} from '../../../../lib/infrastructure/observability/metrics.ts';
+import { canaryMetrics, relayMetric, relaySearch } from '../../../../lib/infrastructure/observability/metrics.ts';
 import { howAreOthers } from '../../../../lib/infrastructure/observability/questions-elsewhere.ts';
 import { isItUp } from '../../../../lib/infrastructure/observability/questions-of-flags.ts';
 import { readStage } from '../../../../lib/infrastructure/parse-stage.ts';
+import { relayMetrics } from '../../../../lib/monitoring/index.ts';
 import { published } from '../../../../relay-task/status/published.ts';
 import { createApp, full } from '../../../support/synthesise.ts';
 import { alarmsIn, metricsOf, observe } from './observe.ts';
