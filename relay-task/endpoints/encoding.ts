@@ -1,6 +1,7 @@
 /** Compressed bodies (RFC 9110 section 12.5.3), each made once, when the first client needs it. */
 import { promisify } from 'node:util';
 import { brotliCompress, constants, gzip } from 'node:zlib';
+import { offersIn } from '../common/offers.ts';
 import type { Compress } from './answers.ts';
 
 export type Encoding = 'identity' | 'gzip' | 'br';
@@ -82,10 +83,9 @@ export function bodyOf(text: string): Body {
 /** The smallest encoding among those with the client's highest weight. Compression must be named; `*` is not enough. */
 export function acceptedEncoding(header: string | string[] | undefined): Encoding {
   const weights = { gzip: 0, br: 0 };
-  for (const offer of String(header ?? '').split(',')) {
-    const [, name = '', weight = '1'] = /^\s*([\w-]+)\s*(?:;\s*q=([\d.]+)\s*)?$/i.exec(offer) ?? [];
-    const encoding = name.toLowerCase().replace(/^x-/, '');
-    if (encoding === 'gzip' || encoding === 'br') weights[encoding] = Number(weight) || 0;
+  for (const { name, weight } of offersIn(header)) {
+    const encoding = name.replace(/^x-/, '');
+    if (encoding === 'gzip' || encoding === 'br') weights[encoding] = weight;
   }
   if (weights.br > 0 && weights.br >= weights.gzip) return 'br';
   return weights.gzip > 0 ? 'gzip' : 'identity';

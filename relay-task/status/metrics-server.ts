@@ -1,7 +1,11 @@
 /** Serves Prometheus metrics on a separate port, as ld-relay does. */
 import { createServer, IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
+import { promisify } from 'node:util';
+import { gzip } from 'node:zlib';
+import { offersIn } from '../common/offers.ts';
 import { RelayError } from '../errors.ts';
+import type { MetricsFormat } from './prometheus-text.ts';
 
 export interface MetricsServerOptions {
   readonly port: number;
@@ -9,9 +13,9 @@ export interface MetricsServerOptions {
   readonly host?: string | undefined;
   /** After how long a connection is closed, whatever it waits for: the request, or that its answer is read. Default 10,000. */
   readonly deadlineMs?: number;
-  /** For how long everyone gets the same text, counted from when it was begun. Default 1000. */
+  /** For how long everyone gets the same text of a format, counted from when it was begun. Default 1000. */
   readonly shareMs?: number;
-  text(): Promise<{ readonly contentType: string; readonly body: string }>;
+  text(format: MetricsFormat): Promise<{ readonly contentType: string; readonly body: string }>;
 }
 
 export interface MetricsServer {
@@ -24,16 +28,20 @@ const MOST_CONNECTIONS = 16;
 
 /**
  * Answers `GET /metrics`, one request on a connection. Clients cannot make the relay hold much or work long: the most
- * connections are 16, and one more closes the oldest; each has a deadline; and one rendering serves all that ask within a
- * second. Rejects with RelayError LISTEN_FAILED.
+ * connections are 16, and one more closes the oldest; each has a deadline; and one rendering of each format serves all that ask within
+ * a second. Rejects with RelayError LISTEN_FAILED.
  */
 export async function startMetricsServer(options: MetricsServerOptions): Promise<MetricsServer> {
   const { port, host, deadlineMs = 10_000 } = options;
-  const text = sharedFor(options.shareMs ?? 1_000, async () => {
-    const { contentType, body } = await options.text();
-    // The same bytes for everyone, and sockets that wait hold no copy.
-    return { contentType, body: Buffer.from(body) };
-  });
+  // The same bytes for everyone, and sockets that wait hold no copy.
+  const shared = (format: MetricsFormat) =>
+    sharedFor(options.shareMs ?? 1_000, async (): Promise<Page> => {
+      const { contentType, body } = await options.text(format);
+      const plain = Buffer.from(body);
+      let packed: Promise<Buffer> | undefined;
+      return { contentType, plain, gzip: () => (packed ??= promisify(gzip)(plain)) };
+    });
+  const pages = { text: shared('text'), openMetrics: shared('openMetrics') };
   const server = createServer({ IncomingMessage: LastRequest });
   /** In the order in which they were opened. */
   const open = new Set<Socket>();
@@ -48,7 +56,7 @@ export async function startMetricsServer(options: MetricsServerOptions): Promise
     if (open.size >= MOST_CONNECTIONS) oldest?.destroy();
     open.add(socket);
   });
-  server.on('upgrade', (request: IncomingMessage, socket: Socket) => void answer(request, socket, text));
+  server.on('upgrade', (request: IncomingMessage, socket: Socket) => void answer(request, socket, pages));
   await new Promise<void>((resolve, reject) => {
     // Later errors are about one connection that could not be accepted.
     server.on('error', (error) => {
@@ -80,9 +88,16 @@ class LastRequest extends IncomingMessage {
   set upgrade(_value: unknown) {}
 }
 
-type Text = () => Promise<{ readonly contentType: string; readonly body: Buffer }>;
+interface Page {
+  readonly contentType: string;
+  readonly plain: Buffer;
+  /** Made once, when the first client asks for it. */
+  gzip(): Promise<Buffer>;
+}
 
-async function answer(request: IncomingMessage, socket: Socket, text: Text): Promise<void> {
+type Pages = Readonly<Record<MetricsFormat, () => Promise<Page>>>;
+
+async function answer(request: IncomingMessage, socket: Socket, pages: Pages): Promise<void> {
   // What else was sent must be read, or the answer could be lost when the connection is closed.
   socket.resume();
   const response = new ServerResponse(request);
@@ -96,12 +111,34 @@ async function answer(request: IncomingMessage, socket: Socket, text: Text): Pro
     return;
   }
   try {
-    const { contentType, body } = await text();
-    response.writeHead(200, { 'Content-Type': contentType, 'Content-Length': body.length });
+    const { contentType, plain, gzip } = await pages[acceptedFormat(request.headers.accept)]();
+    const isPacked = offersIn(request.headers['accept-encoding']).some(
+      ({ name, weight }) => name === 'gzip' && weight > 0,
+    );
+    const body = isPacked ? await gzip() : plain;
+    response.writeHead(200, {
+      'Content-Type': contentType,
+      'Content-Length': body.length,
+      ...(isPacked && { 'Content-Encoding': 'gzip' }),
+      Vary: 'Accept, Accept-Encoding',
+    });
     response.end(body);
   } catch {
     response.writeHead(500).end();
   }
+}
+
+/** OpenMetrics 1.0 for who prefers it, as Prometheus does; Prometheus's text for everyone else. */
+function acceptedFormat(accept: string | undefined): MetricsFormat {
+  const weights = { text: 0, openMetrics: 0 };
+  for (const { name, parameters, weight } of offersIn(accept)) {
+    const version = parameters.get('version');
+    if (name === 'application/openmetrics-text' && (version === undefined || version === '1.0.0'))
+      weights.openMetrics = Math.max(weights.openMetrics, weight);
+    if (['text/plain', 'text/*', '*/*'].includes(name) && (version === undefined || version === '0.0.4'))
+      weights.text = Math.max(weights.text, weight);
+  }
+  return weights.openMetrics > 0 && weights.openMetrics >= weights.text ? 'openMetrics' : 'text';
 }
 
 /** Calls `make` again only once `ms` have passed since the last call; until then everyone gets that one's result. */

@@ -1,9 +1,9 @@
-/** All metrics in one registry, in Prometheus's text format. Every label has a bounded set of values. */
+/** All metrics in one registry, as Prometheus reads them. Every label has a bounded set of values. */
 import { collectDefaultMetrics } from 'prom-client';
 import { createMeasures, type Measures } from '../common/measures.ts';
 import type { Answered, CredentialKind } from '../ports.ts';
 import type { Watched } from './health.ts';
-import { prometheusText } from './prometheus-text.ts';
+import { type MetricsFormat, metricsFormats, prometheusText } from './prometheus-text.ts';
 import { watchHealth } from './watch-health.ts';
 
 export type Metrics = ReturnType<typeof createMetrics>;
@@ -29,8 +29,11 @@ export function createMetrics(options: { readonly prefix?: string | undefined } 
     registry,
     /** Adds gauges that are computed from these whenever metrics are read. */
     watch: (watched: Watched) => watchHealth(measures, watched),
-    /** `text/plain; version=0.0.4` … */
-    text: async () => ({ contentType: registry.contentType, body: await prometheusText(registry) }),
+    /** What a scraper gets, in Prometheus's own format by default. */
+    text: async (format: MetricsFormat = 'text') => ({
+      contentType: metricsFormats[format],
+      body: await prometheusText(registry, format),
+    }),
     /** Called by the streams. */
     streams: {
       opened(environment: string, kind: string, family: string, credential?: CredentialKind) {

@@ -37,7 +37,7 @@ test('other work runs while the lines of many environments are written @heavy', 
   let now = 0;
   // Each look at the clock finds half a slice gone, so at most two pieces of work come between two pauses.
   const clock = jest.spyOn(performance, 'now').mockImplementation(() => (now += SLICE_MS / 2));
-  await prometheusText(createExample(2_000), { pause });
+  await prometheusText(createExample(2_000), 'text', { pause });
   clock.mockRestore();
   // 2,000 lines of a counter, as many of a gauge, five times as many of a histogram: 70 pieces of 200 lines.
   expect(pauses).toBeGreaterThanOrEqual(70 / 2 - 1);
