@@ -151,6 +151,9 @@ export interface EventDelivery {
   pause(): Promise<void>;
 }
 
+/** Where a DogStatsD server listens: on UDP, or on a Unix datagram socket. */
+export type StatsAddress = { readonly host: string; readonly port: number } | { readonly path: string };
+
 /** A small value that outlives every task and is shared by all, stored beside the flags. */
 export interface Keeper {
   /** Undefined when there is none. Rejects when the store cannot be reached. */

@@ -10,6 +10,7 @@ import { createRegistry } from './environments/registry.ts';
 import { createEventForwarding, type EventForwardingOptions } from './events/forwarding.ts';
 import type { Change, Log } from './ports.ts';
 import { createDescriptors } from './status/descriptors.ts';
+import { type Dogstatsd, startDogstatsd } from './status/dogstatsd.ts';
 import { type Emf, startEmf } from './status/emf.ts';
 import { familyOf } from './status/family.ts';
 import { createHealth } from './status/health.ts';
@@ -121,6 +122,17 @@ export async function startRelay(config: Config, options: RelayOptions): Promise
       const properties = { host: hostname() };
       running.emf = startEmf({ measures, namespace, intervalMs, properties, log, ...(write && { write }) });
     }
+    if (config.datadog) {
+      const registryPrefixes = ['relay', config.prometheus?.prefix ?? 'launchdarkly_relay'];
+      const { registry } = metrics;
+      running.dogstatsd = await startDogstatsd({
+        ...config.datadog,
+        registry,
+        registryPrefixes,
+        env: options.env,
+        log,
+      });
+    }
     await source.start(tenants);
     // Where the configuration itself names the environments, a flags file that cannot be read is a mistake in it.
     if (config.environments.length > 0) await tenants.started();
@@ -152,7 +164,7 @@ export async function startRelay(config: Config, options: RelayOptions): Promise
     await Promise.all([server.close(LAST_ANSWERS_MS), stores.close()]);
     // After the last request that could bring events.
     await events?.close(FLUSH_MS);
-    await Promise.all([running.emf?.close(), running.metricsServer?.close()]);
+    await Promise.all([running.emf?.close(), running.dogstatsd?.close(), running.metricsServer?.close()]);
     descriptors.close();
     metrics.close();
     levels.close();
@@ -318,6 +330,7 @@ interface Running {
   readonly eligibility: NodeJS.Timeout;
   readonly certificate: { close(): Promise<void> } | undefined;
   emf?: Emf;
+  dogstatsd?: Dogstatsd;
   metricsServer?: MetricsServer;
 }
 

@@ -47,7 +47,11 @@ describe('docs/configuration.md', () => {
   const page = read('docs/configuration.md');
   const rowsBelow = (heading: string) => rowsOf(below(page, heading)).filter(([name]) => /^[`–]/.test(name ?? ''));
   const all: [heading: string, suffix: string, Setting<unknown>][] = [
-    ...settingsIn(settings).map((row): [string, string, Setting<unknown>] => [`### \`[${row.section}]\``, '', row]),
+    ...settingsIn(settings).map((row): [string, string, Setting<unknown>] => [
+      `### \`[${row.section}]\``,
+      row.env.endsWith('_') ? '<name>' : '',
+      row,
+    ]),
     ...Object.values(environmentSettings).map((row): [string, string, Setting<unknown>] => [
       ...(['### `[Environment "<name>"]`', '<name>'] as const),
       row,

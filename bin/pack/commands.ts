@@ -32,7 +32,7 @@ export async function buildCommands(outdir: string): Promise<Metafile> {
     outExtension: { '.js': '.mjs' },
     ...PROGRAM_OPTIONS,
     splitting: true,
-    external: PEERS,
+    external: [...PEERS, ...PROGRAM_OPTIONS.external],
     plugins: [dynalite],
     // `level` keeps tables on disk by native code, which no bundle can contain. The embedded DynamoDB keeps them in memory.
     alias: { level: 'memory-level' },

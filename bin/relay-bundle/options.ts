@@ -13,6 +13,8 @@ export const PROGRAM_OPTIONS = {
   banner: { js: `import{createRequire as makeRequire}from'node:module';const require=makeRequire(import.meta.url);` },
   // They are in the notices beside the bundle.
   legalComments: 'none',
+  // Native code, which no bundle can contain; used if it is installed beside the bundle (docs/datadog.md).
+  external: ['unix-dgram'] as string[],
   metafile: true,
   logLevel: 'warning',
 } as const;

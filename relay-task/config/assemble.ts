@@ -59,7 +59,8 @@ export function assemble(gathered: Gathered, findings: Findings) {
 type RelayValues = Values<typeof settings>;
 
 function relayConfig(values: RelayValues, relay: Pieces, findings: Findings) {
-  const { template, autoConfig, offline, ssm, tls, proxy, prometheus, dynamoDB, redis, consul, ...plain } = values;
+  const { template, autoConfig, offline, ssm, tls, proxy, prometheus, datadog, ...rest } = values;
+  const { dynamoDB, redis, consul, ...plain } = rest;
   // Only NTLM's check reads it. A setting without effect is checked in every place; a variable may turn off what the file has on.
   const { ntlmAuth: _, ...supportedProxy } = proxy;
   return {
@@ -70,6 +71,7 @@ function relayConfig(values: RelayValues, relay: Pieces, findings: Findings) {
     tls: tlsOf(tls),
     proxy: supportedProxy,
     prometheus: prometheus.enabled ? { port: prometheus.port, prefix: prometheus.prefix } : undefined,
+    datadog: datadog.enabled ? { ...datadog, tags: [...datadog.tags].sort() } : undefined,
     autoConfig: autoConfig.key ? { ...template, ...autoConfig, key: autoConfig.key } : undefined,
     offline: offline.path ? { ...template, ...offline, path: offline.path } : undefined,
     ssm: ssm.path ? { ...ssm, path: ssm.path } : undefined,

@@ -103,7 +103,9 @@ export function gather(variables: Variables, file: ParsedFile | undefined, findi
       } else if (located.table === 'environment' && !defined.has(located.name ?? '')) {
         findings.warning(`${variable} has no effect: ${missingDefinition(located.name ?? '')}`);
       } else {
-        put(located, located.name, { text, place: { variable }, ...(located.old && { old: located.old }) });
+        const isPart = located.table === 'relay' && located.name !== undefined;
+        const whole = isPart ? `${located.name}:${text}` : text;
+        put(located, located.name, { text: whole, place: { variable }, ...(located.old && { old: located.old }) });
       }
     }
   }

@@ -15,7 +15,10 @@ export interface SettingSource<T> {
   readonly section: string;
   /** Its name in that section; undefined if only the variable exists. */
   readonly option: string | undefined;
-  /** The variable. If it ends in `_`, the name of the environment or project follows. */
+  /**
+   * The variable. If it ends in `_`, the name of the environment or project follows; for a setting of the relay as a whole, the first
+   * part of its text, up to a colon.
+   */
   readonly env: string;
   readonly read: Reader<T>;
   /** Never printed. */

@@ -1,9 +1,19 @@
 /** What the relay reports about itself, beyond `/status` and `/metrics`. */
-import { boolean, durationFrom, integer, type Reader, text } from '../common/setting-values.ts';
+import { boolean, durationFrom, hostAndPort, integer, list, type Reader, text } from '../common/setting-values.ts';
+import type { StatsAddress } from '../ports.ts';
 import { inSection } from './setting.ts';
 
 const prometheus = inSection('Prometheus');
+const datadog = inSection('Datadog');
 const metrics = inSection('Metrics');
+
+/** As ld-relay takes it; the port may be left out. */
+const statsAddress: Reader<StatsAddress> = (value) => {
+  const [, path] = /^unix:\/\/(\/.*)$/.exec(value) ?? [];
+  if (path !== undefined) return { value: { path } };
+  const result = hostAndPort(8125)(value);
+  return 'value' in result ? result : { wanted: 'host, host:port or unix:///path' };
+};
 
 /** As ld-relay does it: what the name of a metric may not hold becomes an underscore. */
 const metricPrefix: Reader<string> = (value) => ({
@@ -32,6 +42,37 @@ export const metricsSettings = {
       metricPrefix,
       'launchdarkly_relay',
       "the prefix of the names of all metrics but Node's own",
+    ),
+  },
+  datadog: {
+    enabled: datadog.setting(
+      'enabled',
+      'USE_DATADOG',
+      boolean,
+      'false',
+      "send metrics to Datadog's agent by DogStatsD",
+    ),
+    statsAddr: datadog.setting(
+      'statsAddr',
+      'DATADOG_STATS_ADDR',
+      statsAddress,
+      'localhost:8125',
+      'where the agent listens: host:port for UDP, or `unix:///path` for a Unix datagram socket',
+    ),
+    prefix: datadog.setting(
+      'prefix',
+      'DATADOG_PREFIX',
+      text,
+      'launchdarkly_relay',
+      'what comes before the dot in the names of metrics; without blanks, and with an underscore for what is neither a letter nor a digit',
+    ),
+    tags: datadog.setting(
+      'tag',
+      'DATADOG_TAG_',
+      list,
+      '',
+      'tags for every metric: repeated lines `tag = name:value` in the file, a variable for each',
+      { many: true },
     ),
   },
   metrics: {

@@ -17,8 +17,10 @@ const row = (
 ): SettingWithoutEffect => ({ section, option, env, read, why, ...more });
 
 const memory = 'all data is in memory; the store is read at startup and while LaunchDarkly cannot be reached';
-const datadog = "Datadog's agent can collect the Prometheus metrics";
-const stackdriver = 'Stackdriver is not supported; any collector can read the Prometheus metrics';
+const datadogTraces =
+  "traces are sent by OTLP: set USE_OTLP=true, and OTEL_EXPORTER_OTLP_ENDPOINT to the agent's OTLP port, such as http://localhost:4318";
+const stackdriver =
+  'Stackdriver is not supported: set USE_OTLP=true to send metrics and traces to an OpenTelemetry collector, which exports to Google Cloud';
 const connections = 'there are few upstream connections, and they are kept open';
 const usageMetrics = 'this relay reports no usage metrics';
 const slowReaders = 'clients 8 MiB or 30 s behind are always disconnected';
@@ -67,11 +69,7 @@ export const settingsWithoutEffect: readonly SettingWithoutEffect[] = [
   row('Http', 'maxIdleConnsPerHost', 'HTTP_MAX_IDLE_CONNS_PER_HOST', integer(0, Number.MAX_SAFE_INTEGER), connections),
   row('Http', 'disableKeepAlives', 'HTTP_DISABLE_KEEPALIVE', boolean, connections),
   row('Proxy', 'domain', 'PROXY_AUTH_DOMAIN', text, 'only NTLM needs it'),
-  row('Datadog', 'enabled', 'USE_DATADOG', boolean, datadog),
-  row('Datadog', 'prefix', 'DATADOG_PREFIX', text, datadog),
-  row('Datadog', 'traceAddr', 'DATADOG_TRACE_ADDR', text, datadog),
-  row('Datadog', 'statsAddr', 'DATADOG_STATS_ADDR', text, datadog),
-  row('Datadog', 'tag', 'DATADOG_TAG_', text, datadog, { many: true }),
+  row('Datadog', 'traceAddr', 'DATADOG_TRACE_ADDR', text, datadogTraces),
   row('Stackdriver', 'enabled', 'USE_STACKDRIVER', boolean, stackdriver),
   row('Stackdriver', 'prefix', 'STACKDRIVER_PREFIX', text, stackdriver),
   row('Stackdriver', 'projectId', 'STACKDRIVER_PROJECT_ID', text, stackdriver),

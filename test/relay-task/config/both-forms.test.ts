@@ -171,7 +171,22 @@ const one: readonly Row[] = [
     'METRICS_EMF=true\nMETRICS_EMF_INTERVAL=10s\nMETRICS_NAMESPACE=Ours',
     { metrics: { emf: true, emfIntervalMs: 10_000, namespace: 'Ours' } },
   ],
-  ['Datadog: enabled = true\nDatadog: tag = a:b', 'USE_DATADOG=true\nDATADOG_TAG_a=b', { prometheus: undefined }],
+  [
+    'Datadog: enabled = true\nDatadog: prefix = my-\nDatadog: tag = b:c:d\nDatadog: tag = a:b',
+    'USE_DATADOG=true\nDATADOG_PREFIX=my-\nDATADOG_TAG_b=c:d\nDATADOG_TAG_a=b',
+    { datadog: { statsAddr: { host: 'localhost', port: 8125 }, prefix: 'my-', tags: ['a:b', 'b:c:d'] } },
+  ],
+  [
+    'Datadog: enabled = true\nDatadog: statsAddr = "unix:///var/run/dsd.socket"',
+    'USE_DATADOG=true\nDATADOG_STATS_ADDR=unix:///var/run/dsd.socket',
+    { datadog: { statsAddr: { path: '/var/run/dsd.socket' }, prefix: 'launchdarkly_relay', tags: [] } },
+  ],
+  [
+    'Datadog: enabled = true\nDatadog: statsAddr = "[::1]:18125"',
+    'USE_DATADOG=true\nDATADOG_STATS_ADDR=[::1]:18125',
+    { datadog: { statsAddr: { host: '::1', port: 18_125 }, prefix: 'launchdarkly_relay', tags: [] } },
+  ],
+  ['Datadog: prefix = x', 'DATADOG_PREFIX=x', { datadog: undefined }],
   ['Stackdriver: enabled\nStackdriver: projectID = p', 'USE_STACKDRIVER=1\nSTACKDRIVER_PROJECT_ID=p', { port: 8030 }],
   [
     'Http: enableCompression = true\nHttp: maxIdleConns = 5',

@@ -58,6 +58,7 @@ describe('the file sets options of something that is not switched on:', () => {
     ['Redis', 'tls = true\npassword = p', 'tls', ['tls', 'password'], 'no address of Redis is set'],
     ['Consul', 'token = t', 'token', ['token'], 'no address of Consul is set'],
     ['Prometheus', 'port = 9', 'port', ['port'], '[Prometheus] enabled is not set'],
+    ['Datadog', 'prefix = p\ntag = a:b', 'prefix', ['prefix', 'tag'], '[Datadog] enabled is not set'],
   ])('[%s] is reported option by option, and is not in force', (section, given, option, options, why) => {
     const { config, warnings, effective } = parse(`${environment}\n[${section}]\n${given}`);
     expect(config).toMatchObject({ dynamoDB: undefined, redis: undefined, consul: undefined, prometheus: undefined });
@@ -232,9 +233,14 @@ describe('warnings', () => {
     ]),
     ['a store that is off', { REDIS_HOST: 'r' }, 'REDIS_HOST has no effect: USE_REDIS is not set'],
     [
-      'Datadog, once for all its settings',
-      { USE_DATADOG: 'true', DATADOG_PREFIX: 'x', DATADOG_TAG_a: 'b' },
-      "USE_DATADOG, DATADOG_PREFIX, DATADOG_TAG_a have no effect: Datadog's agent can collect the Prometheus metrics",
+      'traces for Datadog',
+      { USE_DATADOG: 'true', DATADOG_TRACE_ADDR: 'agent:8126', DATADOG_TAG_a: 'b' },
+      "DATADOG_TRACE_ADDR has no effect: traces are sent by OTLP: set USE_OTLP=true, and OTEL_EXPORTER_OTLP_ENDPOINT to the agent's OTLP port, such as http://localhost:4318",
+    ],
+    [
+      'Stackdriver, once for all its settings',
+      { USE_STACKDRIVER: 'true', STACKDRIVER_PROJECT_ID: 'x' },
+      'USE_STACKDRIVER, STACKDRIVER_PROJECT_ID have no effect: Stackdriver is not supported: set USE_OTLP=true to send metrics and traces to an OpenTelemetry collector, which exports to Google Cloud',
     ],
     [
       'how often expired keys are dropped',

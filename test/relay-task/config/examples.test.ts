@@ -83,6 +83,7 @@ test('version 8: every section is read', () => {
     ],
     redis: { host: 'redis.example', port: 6380, db: 1, tls: true, username: undefined, password: 'p;w' },
     prometheus: { port: 8333, prefix: 'pre_' },
+    datadog: { statsAddr: { host: 'stats', port: 8125 }, prefix: 'pre-', tags: ['first:1', 'second:2'] },
     proxy: {
       ...{ url: 'http://proxy.example:3128', user: 'user', password: 'pa\\ss "word"', caCertFiles: ['cert1', 'cert2'] },
     },

@@ -75,9 +75,9 @@ test('a variable that switched events off beside USE_EVENTS, in early images of 
 
 test('a warning names a file once, however many lines of it are meant', () => {
   const text =
-    '[Environment "a"]\nsdkKey = sdk-a\n[Datadog]\nenabled = true\ntag = b:c\ntag = d:e\n[Stackdriver]\nenabled = 1';
-  expect(parseConfig({ DATADOG_PREFIX: 'x' }, { path: 'relay.conf', text }).warnings).toEqual([
-    "relay.conf:4: [Datadog] enabled, tag (5), tag (6), DATADOG_PREFIX have no effect: Datadog's agent can collect the Prometheus metrics",
-    'relay.conf:8: [Stackdriver] enabled has no effect: Stackdriver is not supported; any collector can read the Prometheus metrics',
+    '[Environment "a"]\nsdkKey = sdk-a\n[Datadog]\ntraceAddr = agent:8126\n[Stackdriver]\nenabled = 1\nprojectID = p\nprojectID = q';
+  expect(parseConfig({ STACKDRIVER_PREFIX: 'x' }, { path: 'relay.conf', text }).warnings).toEqual([
+    "relay.conf:4: [Datadog] traceAddr has no effect: traces are sent by OTLP: set USE_OTLP=true, and OTEL_EXPORTER_OTLP_ENDPOINT to the agent's OTLP port, such as http://localhost:4318",
+    'relay.conf:6: [Stackdriver] enabled, projectID (7), projectID (8), STACKDRIVER_PREFIX have no effect: Stackdriver is not supported: set USE_OTLP=true to send metrics and traces to an OpenTelemetry collector, which exports to Google Cloud',
   ]);
 });

@@ -72,6 +72,11 @@ const values: readonly Row[] = [
   ['Redis: localTtl = long', 'CACHE_TTL=long', `$1 := long ${is} ${duration}`],
   ['Proxy: url = proxy:3128', 'PROXY_URL=proxy:3128', `$1 := proxy:3128 ${is} ${url}`],
   ['Prometheus: port = x', 'PROMETHEUS_PORT=x', `$1 := x ${is} an integer from 0 to 65535`],
+  [
+    'Datadog: statsAddr = "unix://relative"\nDatadog: enabled = true',
+    'DATADOG_STATS_ADDR=unix://relative\nUSE_DATADOG=true',
+    `$1 := unix://relative ${is} host, host:port or unix:///path`,
+  ],
   ['Metrics: emfInterval = 10ms', 'METRICS_EMF_INTERVAL=10ms', `$1 := 10ms ${is} a duration of at least 1s`],
   ['Environment "production": ttl = 5', 'LD_TTL_production=5', `$1 := 5 ${is} ${duration}`],
   ['Environment "production": secureMode = x', 'LD_SECURE_MODE_production=x', `$1 := x ${is} ${switched}`],
