@@ -71,7 +71,7 @@ function relayConfig(values: RelayValues, relay: Pieces, findings: Findings) {
     tls: tlsOf(tls),
     proxy: supportedProxy,
     prometheus: prometheus.enabled ? { port: prometheus.port, prefix: prometheus.prefix } : undefined,
-    datadog: datadog.enabled ? { ...datadog, tags: [...datadog.tags].sort() } : undefined,
+    datadog: datadogOf(datadog),
     autoConfig: autoConfig.key ? { ...template, ...autoConfig, key: autoConfig.key } : undefined,
     offline: offline.path ? { ...template, ...offline, path: offline.path } : undefined,
     ssm: ssm.path ? { ...ssm, path: ssm.path } : undefined,
@@ -87,6 +87,11 @@ function baseUris(
   if (isOld) findings.warning(`${OLD_BASE_URI} is an old address; using ${usual} instead`);
   const base = isOld ? usual : baseUri;
   return { baseUri: base, clientSideBaseUri: clientSideBaseUri ?? (base === usual ? CLIENT_SIDE_BASE_URI : base) };
+}
+
+/** As ld-relay sorts tags when it reads variables, which its image always does. */
+function datadogOf({ enabled, statsAddr, prefix, tags }: RelayValues['datadog']) {
+  return enabled ? { statsAddr, prefix, tags: [...tags].sort() } : undefined;
 }
 
 function tlsOf({ enabled, certFile, keyFile, minVersion }: RelayValues['tls']) {
