@@ -123,12 +123,9 @@ export async function startRelay(config: Config, options: RelayOptions): Promise
       running.emf = startEmf({ measures, namespace, intervalMs, properties, log, ...(write && { write }) });
     }
     if (config.datadog) {
-      const registryPrefixes = ['relay', config.prometheus?.prefix ?? 'launchdarkly_relay'];
-      const { registry } = metrics;
       running.dogstatsd = await startDogstatsd({
         ...config.datadog,
-        registry,
-        registryPrefixes,
+        measures: metrics.measures,
         env: options.env,
         log,
       });

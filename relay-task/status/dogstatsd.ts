@@ -5,21 +5,20 @@
  */
 import { lookup } from 'node:dns/promises';
 import type { StatsD } from 'hot-shots';
-import type { MetricObjectWithValues, MetricValue, Registry } from 'prom-client';
+import type { MetricObjectWithValues, MetricValue } from 'prom-client';
 import { errorText } from '../common/error-text.ts';
+import type { Measures } from '../common/measures.ts';
 import { sleep } from '../common/pause.ts';
 import { inSlices } from '../common/slices.ts';
 import type { Log, StatsAddress } from '../ports.ts';
 
 interface DogstatsdOptions {
-  readonly registry: Registry;
+  readonly measures: Pick<Measures, 'registry' | 'prefix'>;
   readonly statsAddr: StatsAddress;
   /** As configured. */
   readonly prefix: string;
   /** In front of those of each metric. */
   readonly tags: readonly string[];
-  /** What the registry's names may begin with, and Datadog's do not; without the underscore. */
-  readonly registryPrefixes: readonly string[];
   /** DD_SERVICE, DD_VERSION and DD_ENTITY_ID. */
   readonly env?: Readonly<Record<string, string | undefined>> | undefined;
   readonly log: Log;
@@ -65,7 +64,7 @@ const DATADOG_TAGS = { DD_ENTITY_ID: 'dd.internal.entity_id', DD_SERVICE: 'servi
 
 /** Never rejects: where metrics cannot be sent, a line of the log says why. Loads the client library. */
 export async function startDogstatsd(options: DogstatsdOptions): Promise<Dogstatsd> {
-  const { registry, statsAddr, log } = options;
+  const { measures, statsAddr, log } = options;
   const shown = 'path' in statsAddr ? `unix://${statsAddr.path}` : `${statsAddr.host}:${statsAddr.port}`;
   const setting = `DATADOG_STATS_ADDR=${shown}`;
   const missing = 'path' in statsAddr ? await nativeProblem() : undefined;
@@ -80,16 +79,15 @@ export async function startDogstatsd(options: DogstatsdOptions): Promise<Dogstat
   const transport = createTransport(options);
   const prefix = `${sanitized(options.prefix.replaceAll(' ', ''))}.`;
   const ownTags = [...datadogTags(options.env ?? {}), ...options.tags];
-  const namer = createNamer(options.registryPrefixes);
   /** The values of counters and buckets in the last report. */
   let before: ReadonlyMap<string, number> = new Map();
 
   async function report(): Promise<void> {
     const now = new Map<string, number>();
-    const measures = (await registry.getMetricsAsJSON()) as Measure[];
+    const all = (await measures.registry.getMetricsAsJSON()) as Measure[];
     const sender = await transport.open();
     if (typeof sender === 'string') return problems.tell('unreachable', sender);
-    const tooLong = await inSlices(send(measures, sender, now));
+    const tooLong = await inSlices(send(all, sender, now));
     const failure = await sender.sent();
     // What was not sent counts in the next report. Of a report that failed on its way, a part may have arrived.
     before = now;
@@ -98,14 +96,10 @@ export async function startDogstatsd(options: DogstatsdOptions): Promise<Dogstat
   }
 
   /** Returns the first line that does not fit into a datagram. */
-  function* send(
-    measures: readonly Measure[],
-    sender: Sender,
-    now: Map<string, number>,
-  ): Generator<void, Line | undefined> {
+  function* send(all: readonly Measure[], sender: Sender, now: Map<string, number>): Generator<void, Line | undefined> {
     let tooLong: Line | undefined;
-    for (const measure of measures) {
-      for (const { name, text, tags } of linesOf(measure, namer(measure.name), before, now)) {
+    for (const measure of all) {
+      for (const { name, text, tags } of linesOf(measure, nameIn(measures.prefix, measure.name), before, now)) {
         const line = { name: prefix + name, text, tags: [...ownTags, ...tags] };
         if (!sender.send(line)) tooLong ??= line;
         yield;
@@ -269,15 +263,12 @@ function createTransport({ statsAddr, lookup: find = (host) => lookup(host, { al
   };
 }
 
-/** The names that Datadog shows, without the prefix: opencensus-go-exporter-datadog, `sanitizeString`. */
-function createNamer(prefixes: readonly string[]): (name: string) => string {
-  const known = [...prefixes].sort((a, b) => b.length - a.length).map((prefix) => `${prefix}_`);
-  return (name) => {
-    const prefix = known.find((each) => name.startsWith(each)) ?? '';
-    return sanitized(name.slice(prefix.length));
-  };
+/** The name that Datadog shows, without its prefix. */
+function nameIn(prefix: string, name: string): string {
+  return sanitized(name.startsWith(`${prefix}_`) ? name.slice(prefix.length + 1) : name);
 }
 
+/** As opencensus-go-exporter-datadog does it, `sanitizeString`. */
 const sanitized = (name: string) => name.replace(/[^a-zA-Z0-9]+/g, '_');
 
 function datadogTags(env: Readonly<Record<string, string | undefined>>): string[] {

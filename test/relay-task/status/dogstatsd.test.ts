@@ -25,13 +25,15 @@ function addressOf({ address }: StatsServer): Options['statsAddr'] {
 }
 
 /** Reports only when told. */
-async function start(registry: Registry, more: Partial<Options> & Pick<Options, 'statsAddr'>) {
+async function start(
+  { prefix, registry }: { readonly prefix?: string; readonly registry: Registry },
+  more: Partial<Options> & Pick<Options, 'statsAddr'>,
+) {
   const { log, lines: logged } = createLogRecorder();
   const dogstatsd = await startDogstatsd({
-    registry,
+    measures: { registry, prefix: prefix ?? 'relay' },
     prefix: 'launchdarkly_relay',
     tags: [],
-    registryPrefixes: ['relay', 'launchdarkly_relay'],
     log,
     intervalMs: 2 ** 30,
     ...more,
@@ -75,7 +77,7 @@ test("ld-relay's metrics have its names, kinds, values and tags in its order", a
   metrics.answered({ ...answered, route: '/sdk/flags/{key}', credential: 'sdkKey', family: 'PHPClient/6.0.0' });
   const route = '/sdk/evalx/{envId}/contexts/{context}';
   metrics.answered({ ...answered, route, credential: 'environmentId', family: 'JSClient/3.1.0' });
-  const { emit } = await start(metrics.registry, {
+  const { emit } = await start(metrics.measures, {
     statsAddr: addressOf(server),
     tags: ['az:eu-1', 'region:eu'],
     env: { DD_ENV: 'dd-prod', DD_SERVICE: 'svc' },
@@ -96,7 +98,7 @@ test('counters are sent as differences, gauges as they are, also when they are n
   const registry = new Registry();
   const bytes = new Counter({ name: 'relay_bytes_total', help: '-', labelNames: ['env'], registers: [registry] });
   const age = new Gauge({ name: 'relay_age_seconds', help: '-', registers: [registry] });
-  const { emit } = await start(registry, { statsAddr: addressOf(server) });
+  const { emit } = await start({ registry }, { statsAddr: addressOf(server) });
   const received = receiving(server);
   bytes.inc({ env: 'a' }, 5);
   age.set(1.5);
@@ -121,7 +123,7 @@ test('a histogram is a distribution of its buckets, with exact count and sum bes
   const seconds = new Histogram({
     ...{ name: 'relay_seconds', help: '-', buckets: [0.1, 0.5], labelNames: ['env'], registers: [registry] },
   });
-  const { emit } = await start(registry, { statsAddr: addressOf(server) });
+  const { emit } = await start({ registry }, { statsAddr: addressOf(server) });
   const received = receiving(server);
   for (const value of [0.05, 0.25, 0.25, 0.25, 7]) seconds.observe({ env: 'a' }, value);
   await emit();
@@ -146,7 +148,7 @@ test('the agent counts each sampled value as often as it was observed, whatever 
   const sizes = new Histogram({ name: 'relay_sizes', help: '-', buckets: [1], labelNames, registers: [registry] });
   const counts = Array.from({ length: 150 }, (_, index) => index + 1);
   for (const count of counts) for (let i = 0; i < count; i++) sizes.observe({ count }, 1);
-  const { emit } = await start(registry, { statsAddr: addressOf(server) });
+  const { emit } = await start({ registry }, { statsAddr: addressOf(server) });
   await emit();
   await receiving(server)(3 * counts.length);
   const sampled = server.metrics().filter(({ kind }) => kind === 'd');
@@ -164,7 +166,7 @@ test.each([
   const server = opened(await startUdpServer());
   const registry = new Registry();
   new Gauge({ name: 'relay_up', help: '-', registers: [registry] }).set(1);
-  const { emit } = await start(registry, { statsAddr: addressOf(server), prefix });
+  const { emit } = await start({ registry }, { statsAddr: addressOf(server), prefix });
   await emit();
   expect(await receiving(server)(1)).toEqual([`${written}.up:1|g`]);
 });
@@ -174,12 +176,12 @@ test('every metric of the relay is sent, in datagrams that fit into one packet',
   const metrics = createMetrics();
   behind(() => metrics.close());
   for (let i = 0; i < 40; i++) metrics.streams.opened(`environment ${i}, #1|@2`, 'all', 'other', 'sdkKey');
-  const { emit } = await start(metrics.registry, { statsAddr: addressOf(server) });
+  const { emit } = await start(metrics.measures, { statsAddr: addressOf(server) });
   await emit();
   const read = await metrics.registry.getMetricsAsJSON();
   const wanted = read
     .filter(({ values }) => values.some(({ value }) => Number.isFinite(value)))
-    .map(({ name }) => `launchdarkly_relay.${name.replace(/^(relay|launchdarkly_relay)_/, '')}`);
+    .map(({ name }) => `launchdarkly_relay.${name.replace(/^launchdarkly_relay_/, '')}`);
   await eventually(() => {
     const names = server.metrics().map(({ name }) => name.replace(/\.(count|sum)$/, ''));
     expect([...new Set(names)].sort()).toEqual([...wanted].sort());
@@ -198,7 +200,7 @@ test('a line that is too long for a datagram costs only itself, and one line of 
   const open = new Gauge({ name: 'relay_open', help: '-', labelNames: ['env'], registers: [registry] });
   open.set({ env: 'x'.repeat(1_500) }, 1);
   open.set({ env: 'short' }, 2);
-  const { emit, logged } = await start(registry, { statsAddr: addressOf(server) });
+  const { emit, logged } = await start({ registry }, { statsAddr: addressOf(server) });
   const received = receiving(server);
   for (let report = 0; report < 2; report++) {
     await emit();
@@ -220,16 +222,19 @@ test('a name that cannot be resolved costs one line of the log, and what was cou
   const sent = new Counter({ name: 'relay_sent_total', help: '-', registers: [registry] });
   let address: string | undefined;
   const { port } = addressOf(server) as { readonly port: number };
-  const { emit, logged } = await start(registry, {
-    statsAddr: { host: 'agent.example', port },
-    async lookup(host) {
-      if (address === undefined) throw new Error(`getaddrinfo ENOTFOUND ${host}`);
-      return [
-        { address: '::1', family: 6 },
-        { address, family: 4 },
-      ];
+  const { emit, logged } = await start(
+    { registry },
+    {
+      statsAddr: { host: 'agent.example', port },
+      async lookup(host) {
+        if (address === undefined) throw new Error(`getaddrinfo ENOTFOUND ${host}`);
+        return [
+          { address: '::1', family: 6 },
+          { address, family: 4 },
+        ];
+      },
     },
-  });
+  );
   for (let report = 0; report < 3; report++) {
     sent.inc(2);
     await emit();
@@ -254,7 +259,7 @@ test('an agent that is not there costs nothing, and gets the metrics once it is'
   const registry = new Registry();
   const up = new Gauge({ name: 'relay_up', help: '-', registers: [registry] });
   up.set(1);
-  const { emit, logged } = await start(registry, { statsAddr });
+  const { emit, logged } = await start({ registry }, { statsAddr });
   await emit();
   await emit();
   const server = opened(await startUdpServer((statsAddr as { readonly port: number }).port));
@@ -268,7 +273,7 @@ test('reports are sent by themselves, and the last interval when it is closed', 
   const server = opened(await startUdpServer());
   const registry = new Registry();
   const sent = new Counter({ name: 'relay_sent_total', help: '-', registers: [registry] });
-  const { close } = await start(registry, { statsAddr: addressOf(server), intervalMs: 20 });
+  const { close } = await start({ registry }, { statsAddr: addressOf(server), intervalMs: 20 });
   const received = receiving(server);
   await received(2);
   sent.inc(7);
@@ -284,7 +289,7 @@ test('without the native package, a Unix socket is refused by one line that says
   behind(() => jest.dontMock('unix-dgram'));
   const registry = new Registry();
   new Gauge({ name: 'relay_up', help: '-', registers: [registry] }).set(1);
-  const { emit, logged } = await start(registry, { statsAddr: { path: '/var/run/datadog/dsd.socket' } });
+  const { emit, logged } = await start({ registry }, { statsAddr: { path: '/var/run/datadog/dsd.socket' } });
   await emit();
   expect(logged).toEqual([
     expect.stringMatching(
@@ -313,7 +318,7 @@ describeIf(`a Unix datagram socket (needs ${missing.join(', ') || 'what is insta
     const registry = new Registry();
     const open = new Gauge({ name: 'relay_open', help: '-', labelNames: ['env'], registers: [registry] });
     for (let i = 0; i < 100; i++) open.set({ env: `environment-${i}` }, i);
-    const { emit, logged } = await start(registry, { statsAddr: { path } });
+    const { emit, logged } = await start({ registry }, { statsAddr: { path } });
     await emit();
     expect(await receiving(server)(100)).toEqual(
       Array.from({ length: 100 }, (_, i) => `launchdarkly_relay.open:${i}|g|#env:environment-${i}`),
@@ -325,7 +330,7 @@ describeIf(`a Unix datagram socket (needs ${missing.join(', ') || 'what is insta
   test('may appear, vanish and come back: one line of the log for each, and counts go on', async () => {
     const registry = new Registry();
     const sent = new Counter({ name: 'relay_sent_total', help: '-', registers: [registry] });
-    const { emit, logged } = await start(registry, { statsAddr: { path } });
+    const { emit, logged } = await start({ registry }, { statsAddr: { path } });
     const says = (text: string) => expect(logged.at(-1)).toContain(text);
     sent.inc(1);
     await emit();
