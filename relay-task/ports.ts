@@ -23,7 +23,7 @@ export type LogFields = Readonly<Record<string, unknown>> & {
 };
 
 /** A heading of docs/operations.md; a test looks whether it exists. */
-type Runbook = `operations.md#${string}`;
+export type Runbook = `operations.md#${string}`;
 
 /** The three kinds of credential, as LaunchDarkly names them: server SDKs, mobile SDKs, client-side ID. */
 export type CredentialKind = 'sdkKey' | 'mobileKey' | 'environmentId';

@@ -241,6 +241,7 @@ function createParts(config: Config, options: RelayOptions & { levels: Levels },
     source: source.status,
     memory: () => usageOf(memory),
     logLinesLost: options.output?.lost,
+    losing: options.output?.losing,
   };
   metrics.watch(watched);
   const health = createHealth({

@@ -22,6 +22,8 @@ export interface AutoConfigListener {
   ): Generator<void, { readonly problem: string } | 'reconnect' | undefined>;
   /** After each failure of the connection, which the stream retries by itself. */
   onFailure(failure: Failure): void;
+  /** For log lines: what happens while there is no stream. */
+  meanwhile(): string;
 }
 
 interface Failure {
@@ -139,8 +141,9 @@ export function startAutoConfig(options: AutoConfigOptions): EnvironmentSource {
     onEvent,
     onFailure(failure) {
       status.failed(failure.message);
-      lines.failed(failure);
     },
+    meanwhile: () =>
+      status.read().state === 'INITIALIZING' ? 'no environment is known yet' : 'keeping the known environments',
   });
   const recalling = cache && useRemembered(cache);
 
@@ -160,7 +163,6 @@ function createLines(log: Log) {
   const ignored = createReasonLines((fields) => log.warn('Ignored an auto-configuration event', fields));
   const pacedChanges = createPacedLines();
   const pacedInvalid = createPacedLines();
-  let wasRefused = false;
   return {
     ignored,
     changed(environments: number): void {
@@ -174,14 +176,6 @@ function createLines(log: Log) {
         );
         yield;
       }
-    },
-    failed({ message: reason, refused = false }: Failure): void {
-      if (refused && !wasRefused) {
-        log.error('LaunchDarkly rejected the auto-configuration key; keeping the known environments, retrying', {
-          reason,
-        });
-      }
-      wasRefused = refused;
     },
   };
 }

@@ -13,6 +13,8 @@ import type {
   UnreadableItem,
   UpstreamStatus,
 } from '../ports.ts';
+import type { Output } from './output.ts';
+import { isConnected, ownReasons, type Reason, reasonsOf } from './reasons.ts';
 
 /** The current state of one environment, or of one of its payload filters. */
 export interface EnvironmentHealth {
@@ -55,6 +57,7 @@ export interface Watched {
   memory?(): MemoryUsage;
   /** How many log lines stdout did not take. */
   readonly logLinesLost?: (() => number) | undefined;
+  readonly losing?: Output['losing'] | undefined;
 }
 
 export interface HealthOptions extends Watched {
@@ -124,6 +127,8 @@ interface EnvironmentStatus {
   readonly refusedPatterns: readonly RefusedPattern[];
   /** Flags and segments that could not be evaluated or sent; clients get them without a value. */
   readonly failedItems: readonly FailedItem[];
+  /** Why it makes the relay degraded; only where one environment is asked for. */
+  readonly reasons?: readonly Reason[];
 }
 
 interface KeyStatus {
@@ -136,6 +141,10 @@ interface KeyStatus {
 export interface RelayStatus {
   readonly environments: Readonly<Record<string, EnvironmentStatus>>;
   readonly status: 'healthy' | 'degraded';
+  /** Why it is degraded; empty if it is healthy. */
+  readonly reasons: readonly Reason[];
+  /** How many there are besides; absent if there are no others. */
+  readonly moreReasons?: number;
   readonly version: string;
   readonly clientVersion: string;
   readonly ready: boolean;
@@ -166,16 +175,11 @@ export function createHealth(options: HealthOptions): RelayHealth {
     if (open.length > 0) return open.map(({ name }) => `data for environment "${name}"`);
     return environments.some(({ initialized }) => initialized) ? [] : ['data for at least one environment'];
   };
-  /** A short interruption is tolerated. Data from a store before the first connection is not an interruption. */
-  const isConnected = ({ initialized, upstream }: EnvironmentHealth) =>
-    initialized &&
-    upstream !== undefined &&
-    upstream.state !== 'INITIALIZING' &&
-    (upstream.state === 'VALID' || now() - upstream.stateSince < options.disconnectedStatusTimeMs);
-  const isHealthy = (environment: EnvironmentHealth) => {
-    const { available = true, potentiallyStale = false } = environment.bigSegments ?? {};
-    return isConnected(environment) && !(options.bigSegmentsStaleAsDegraded && (potentiallyStale || !available));
-  };
+  const limits = () => ({
+    now: now(),
+    disconnectedStatusTimeMs: options.disconnectedStatusTimeMs,
+    bigSegmentsStaleAsDegraded: options.bigSegmentsStaleAsDegraded,
+  });
   const readiness = (): Readiness => {
     if (draining) return { ready: false, waitingFor: ['nothing: the relay is shutting down'] };
     if (latched) return { ready: true, waitingFor: [] };
@@ -184,7 +188,7 @@ export function createHealth(options: HealthOptions): RelayHealth {
     return { ready: latched, waitingFor };
   };
   const describe = (environment: EnvironmentHealth): EnvironmentStatus =>
-    describeEnvironment(environment, isConnected(environment) ? 'connected' : 'disconnected');
+    describeEnvironment(environment, isConnected(environment, limits()) ? 'connected' : 'disconnected');
 
   return {
     setListening() {
@@ -195,10 +199,18 @@ export function createHealth(options: HealthOptions): RelayHealth {
     },
     readiness,
     *status() {
-      let healthy = options.keysKnown();
+      const reasons: Reason[] = [];
+      let moreReasons = 0;
+      const add = (found: Iterable<Reason>) => {
+        for (const one of found) {
+          if (reasons.length < MOST_REASONS) reasons.push(one);
+          else moreReasons += 1;
+        }
+      };
+      add(ownReasons({ keysKnown: options.keysKnown(), source: options.source?.(), losing: options.losing?.() }));
       let separator = '{"environments":{';
       for (const environment of options.environments()) {
-        healthy &&= isHealthy(environment);
+        add(reasonsOf(environment, limits()));
         const name = environment.id ?? environment.name;
         yield `${separator}${JSON.stringify(name)}:${JSON.stringify(describe(environment))}`;
         separator = ',';
@@ -207,7 +219,9 @@ export function createHealth(options: HealthOptions): RelayHealth {
       const memory = options.memory?.();
       const logLinesLost = options.logLinesLost?.() ?? 0;
       const rest: Omit<RelayStatus, 'environments'> = {
-        status: healthy ? 'healthy' : 'degraded',
+        status: reasons.length === 0 ? 'healthy' : 'degraded',
+        reasons,
+        ...(moreReasons > 0 && { moreReasons }),
         version: options.version,
         clientVersion: options.version,
         ready: readiness().ready,
@@ -221,7 +235,9 @@ export function createHealth(options: HealthOptions): RelayHealth {
       for (const environment of options.environments()) {
         const { name, id, environmentId, labels } = environment;
         const names = [name, id, environmentId, labels && `${labels.projKey}/${labels.envKey}`];
-        if (names.includes(identifier)) return describe(environment);
+        if (names.includes(identifier)) {
+          return { ...describe(environment), reasons: [...reasonsOf(environment, limits())] };
+        }
         yield;
       }
       return undefined;
@@ -252,7 +268,7 @@ function describeEnvironment(environment: EnvironmentHealth, status: 'connected'
       state: upstream?.state ?? 'INITIALIZING',
       stateSince: upstream?.stateSince ?? createdAt,
       ...(lastError && { lastError: withoutSecrets(lastError) }),
-      ...(delay && { delay }),
+      ...(delay && { delay: withoutSecrets(delay) }),
     },
     dataStoreStatus: describeStore(stores[0], initialized, createdAt),
     ...(bigSegments && { bigSegmentStatus: bigSegments }),
@@ -269,11 +285,12 @@ function describeEnvironment(environment: EnvironmentHealth, status: 'connected'
     })),
     ...(unreadable.length > MOST_UNREADABLE && { moreUnreadable: unreadable.length - MOST_UNREADABLE }),
     refusedPatterns: environment.refusedPatterns,
-    failedItems: environment.failedItems,
+    failedItems: environment.failedItems.map((item) => ({ ...item, reason: redactSecrets(item.reason) })),
   };
 }
 
 const MOST_UNREADABLE = 100;
+const MOST_REASONS = 100;
 /** Of texts that others sent. */
 const LONGEST_TEXT = 1_000;
 

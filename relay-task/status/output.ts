@@ -20,6 +20,8 @@ export interface Output {
   write(line: string): void;
   /** How many lines were lost since the start. */
   lost(): number;
+  /** Set while no lines are accepted; `since`: Unix ms. */
+  losing(): { readonly since: number; readonly reason: string } | undefined;
 }
 
 interface OutputOptions {
@@ -32,9 +34,11 @@ export function createOutput({ stream = process.stdout, onRecovered }: OutputOpt
   let total = 0;
   let missing = 0;
   let reason = '';
+  let since = 0;
 
   /** Answers that the line was not sent. */
   function lose(why: string): false {
+    if (missing === 0) since = Date.now();
     total += 1;
     missing += 1;
     reason = why;
@@ -74,6 +78,7 @@ export function createOutput({ stream = process.stdout, onRecovered }: OutputOpt
       onRecovered?.(lines, reason);
     },
     lost: () => total,
+    losing: () => (missing > 0 ? { since, reason } : undefined),
   };
 }
 

@@ -17,6 +17,8 @@ interface AutoConfigStreamOptions extends EventStreamTimes {
     event: string | undefined,
     data: string,
   ): Generator<void, { readonly problem: string } | 'reconnect' | undefined>;
+  /** For log lines: what happens while there is no stream. */
+  meanwhile(): string;
   /** Called after each failure, 401 included; the stream then reconnects. */
   onFailure(failure: Failure): void;
 }
@@ -30,6 +32,7 @@ export function startAutoConfigStream(options: AutoConfigStreamOptions): { close
   return startEventStream({
     ...options,
     name: 'Auto-configuration stream',
+    outage: { key: 'the auto-configuration key', meanwhile: options.meanwhile },
     url: streamUrl(options.streamUri, '/relay_auto_config', '?rpacProtocolVersion=2'),
     *onEvent(event, data) {
       const excess = yield* describeExcessInSlices(data, mostParsedIn(maxReceivedBytes));

@@ -2,6 +2,7 @@ import { errorText } from '../common/error-text.ts';
 import { sleep } from '../common/pause.ts';
 import type { Log } from '../ports.ts';
 import { FailureError } from './download.ts';
+import { createOutageLines } from './outage-lines.ts';
 import { createRetries, type RetryOptions } from './retries.ts';
 import type { Failure } from './status.ts';
 
@@ -21,6 +22,12 @@ interface RetryLoopOptions extends RetryOptions {
 export function createRetryLoop(options: RetryLoopOptions) {
   const { work, hasWork, log, signal } = options;
   const retries = createRetries(options);
+  const outage = createOutageLines({
+    what: 'Synchronization of Big Segments',
+    key: 'the SDK key for Big Segments',
+    meanwhile: () => 'keeping what the store has of Big Segments',
+    log,
+  });
   let running: Promise<void> | undefined;
   let present: { readonly reason: 'idle' | 'failure'; readonly controller: AbortController } | undefined;
 
@@ -40,6 +47,7 @@ export function createRetryLoop(options: RetryLoopOptions) {
     while (!signal.aborted) {
       try {
         await work();
+        outage.worked();
         retries.succeeded();
         if (!hasWork()) await pause(options.idleMs, 'idle');
       } catch (error) {
@@ -51,8 +59,7 @@ export function createRetryLoop(options: RetryLoopOptions) {
   async function recover(failure: Failure): Promise<void> {
     if (options.onFailure(failure) === 'retry-now') return;
     const delayMs = retries.pauseMs(failure);
-    const { kind, message, statusCode } = failure;
-    log.warn('Big Segments synchronization failed; retrying', { kind, reason: message, statusCode, delayMs });
+    outage.failed(failure, delayMs);
     await pause(delayMs, 'failure');
   }
 

@@ -50,7 +50,7 @@ export function createBigSegmentStream(options: BigSegmentStreamOptions) {
     member.connection = startEventStream({
       ...options,
       name: 'Big Segments stream',
-      rejected: 'LaunchDarkly rejected the SDK key for Big Segments; retrying slowly',
+      outage: { key: 'the SDK key for Big Segments', meanwhile: () => 'keeping what the store has of them' },
       url,
       key: member.sdkKey,
       onOpen() {

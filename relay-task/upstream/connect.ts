@@ -64,7 +64,10 @@ export function connect(options: ConnectOptions): { abort(): void } {
   function begin(url: URL, headers: Readonly<Record<string, string>>, redirects: number) {
     const limit = (ms: number, what: string) => {
       clearTimeout(timer);
-      timer = setTimeout(() => fail({ kind: 'NETWORK_ERROR', message: `${url.host} ${what} within ${ms} ms` }), ms);
+      timer = setTimeout(
+        () => fail({ kind: 'NETWORK_ERROR', code: 'TIMEOUT', message: `${url.host} ${what} within ${ms} ms` }),
+        ms,
+      );
     };
     limit(options.connectTimeoutMs, 'did not accept a connection');
     const { request: send } = url.protocol === 'https:' ? https : http;
@@ -77,9 +80,9 @@ export function connect(options: ConnectOptions): { abort(): void } {
         if (!over) limit(options.headTimeoutMs, 'did not answer');
       });
     });
-    current.on('error', (error) => {
+    current.on('error', (error: NodeJS.ErrnoException) => {
       // Errors of a request that was redirected no longer matter.
-      if (request === current) fail({ kind: 'NETWORK_ERROR', message: errorText(error) });
+      if (request === current) fail({ kind: 'NETWORK_ERROR', code: error.code, message: errorText(error) });
     });
     current.on('response', (response) => {
       clearTimeout(timer);
@@ -128,5 +131,7 @@ function describeAnswer(statusCode: number, url: URL, headers: Readonly<Record<s
   const keyless =
     headers.Authorization === undefined ? ' (redirected to another origin, where the key is not sent)' : '';
   const message = `${url.host} answered ${statusCode}${keyless}`;
-  return { kind: 'ERROR_RESPONSE', statusCode, refused, ...(isAboutState && { isAboutState }), message };
+  // An http address is reached through the proxy itself, which answers in LaunchDarkly's place.
+  const code = statusCode === 407 ? 'PROXY' : undefined;
+  return { kind: 'ERROR_RESPONSE', statusCode, code, refused, ...(isAboutState && { isAboutState }), message };
 }

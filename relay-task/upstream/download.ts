@@ -52,7 +52,7 @@ export function download(
       unfinished: () => ({ what: `the answer of ${url.host}`, withinMs: silenceTimeoutMs }),
       arrivedBytes: () => arrivedBytes,
       isBusy: () => false,
-      onTooSlow: (problem) => broken(problem),
+      onTooSlow: (problem) => broken(problem, 'TIMEOUT'),
     });
     const end = () => {
       pace.stop();
@@ -64,7 +64,7 @@ export function download(
       abandon();
       reject(new FailureError(failure));
     };
-    const broken = (message: string) => fail({ kind: 'NETWORK_ERROR', message });
+    const broken = (message: string, code?: string) => fail({ kind: 'NETWORK_ERROR', code, message });
     const onAbort = () => broken('the request was cancelled');
     signal.addEventListener('abort', onAbort);
     const connection = connect({
@@ -81,7 +81,7 @@ export function download(
       onFailure: fail,
       onResponse(response) {
         abandon = () => response.destroy();
-        received.onGivenUp = broken;
+        received.onGivenUp = (message) => broken(message, 'NO_ROOM');
         pace.check();
         response.on('data', ({ length }: Buffer) => {
           if (response.destroyed) return;

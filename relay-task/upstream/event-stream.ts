@@ -1,10 +1,11 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { httpAddress } from '../common/http-address.ts';
-import { createReasonLines } from '../common/paced-lines.ts';
+import { createPacedLines, createReasonLines } from '../common/paced-lines.ts';
 import type { Log, Outbound } from '../ports.ts';
 import { connect } from './connect.ts';
 import { createDelays } from './large.ts';
 import type { Slowness } from './large-place.ts';
+import { createOutageLines, type OutageWords } from './outage-lines.ts';
 import { type Handling, type ReadEventsOptions, readEvents } from './read-events.ts';
 import { createReceived, type Received, type ReceivedMemory, receivedLimit } from './received-limit.ts';
 import { createRetries, type RetryOptions } from './retries.ts';
@@ -37,8 +38,7 @@ export interface EventStreamTimes extends RetryOptions {
 interface EventStreamOptions extends EventStreamTimes {
   /** Begins log messages, so it starts with a capital letter. */
   readonly name: string;
-  /** The whole message when LaunchDarkly rejects the key (401, 403). Default: the same as for other failures. */
-  readonly rejected?: string;
+  readonly outage: Omit<OutageWords, 'what'>;
   readonly url: URL;
   /** Called before each connection; its result replaces the query of `url`. */
   query?(): string;
@@ -81,6 +81,8 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
   const warnIgnored = createReasonLines((fields) =>
     log.warn(`${name}: ignored a line that is not part of an event`, fields),
   );
+  const outage = createOutageLines({ ...options.outage, what: name, log });
+  const pacedAgain = createPacedLines();
   let lastEventId: string | undefined;
   let drop = () => {};
   let retryTimer: NodeJS.Timeout | undefined;
@@ -91,7 +93,7 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
     let reading: ReturnType<typeof readEvents> | undefined;
     const watchdog = createWatchdog(readTimeoutMs, {
       isBusy: () => reading?.isBusy() === true,
-      onSilent: (message) => fail({ kind: 'NETWORK_ERROR', message }),
+      onSilent: (message) => fail({ kind: 'NETWORK_ERROR', code: 'TIMEOUT', message }),
     });
     const connection = connect({
       url: () => urlOf(options),
@@ -122,13 +124,13 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
 
     function fail(failure: Failure) {
       if (over) return;
-      warnDisconnected(options, failure, again(failure));
+      outage.failed(failure, again(failure));
       options.onFailure(failure);
     }
 
     function onResponse(response: IncomingMessage) {
       openedAt = performance.now();
-      received.onGivenUp = (message) => fail({ kind: 'NETWORK_ERROR', message });
+      received.onGivenUp = (message) => fail({ kind: 'NETWORK_ERROR', code: 'NO_ROOM', message });
       reading = readEvents(response, {
         maxBytes: maxReceivedBytes,
         received,
@@ -149,11 +151,13 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
         onGoOn: watchdog.refresh,
         onEvent({ event, data, id }, receivedAt) {
           if (id !== undefined) lastEventId = id;
-          return options.onEvent(event, data, receivedAt);
+          const handling = options.onEvent(event, data, receivedAt);
+          return outage.isFailing() ? thenWorked(handling, outage.worked) : handling;
         },
         onEnd(verdict) {
           if (verdict !== 'reconnect') return fail(verdict);
-          log.info(`${name} reconnecting at LaunchDarkly's request`, { delayMs: again({}) });
+          const delayMs = again({});
+          pacedAgain('', (more) => log.info(`${name} reconnecting at LaunchDarkly's request`, { delayMs, ...more }));
         },
       });
       options.onOpen?.(response.headers);
@@ -200,15 +204,26 @@ function createWatchdog(
   };
 }
 
-function warnDisconnected({ name, rejected, log }: EventStreamOptions, failure: Failure, delayMs: number): void {
-  const { kind, message, statusCode } = failure;
-  const isRejected = rejected !== undefined && (statusCode === 401 || statusCode === 403);
-  log.warn(isRejected ? rejected : `${name} disconnected; reconnecting`, {
-    kind,
-    reason: message,
-    statusCode,
-    delayMs,
-  });
+/** Calls `worked` once the event has been handled without a failure. */
+function thenWorked(handling: Handling, worked: () => void): Handling {
+  if (handling === undefined) {
+    worked();
+    return undefined;
+  }
+  if (handling === 'reconnect' || 'kind' in handling) return handling;
+  if (handling instanceof Promise) {
+    return handling.then((verdict) => {
+      if (verdict === undefined) worked();
+      return verdict;
+    });
+  }
+  return stepsThenWorked(handling, worked);
+}
+
+function* stepsThenWorked(steps: Extract<Handling, Generator>, worked: () => void) {
+  const verdict = yield* steps;
+  if (verdict === undefined) worked();
+  return verdict;
 }
 
 function urlOf({ url, query }: EventStreamOptions): URL {

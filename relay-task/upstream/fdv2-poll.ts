@@ -12,10 +12,11 @@ import { streamUrl } from './event-stream.ts';
 import { createFDv2Reader } from './fdv2-reader.ts';
 import { createDelays, type LargeWait, workOnAnswer } from './large.ts';
 import type { Held } from './messages.ts';
+import { createOutageLines } from './outage-lines.ts';
 import { bytesOf, describeTooLarge, mostParsedIn, mostValuesIn, receivedLimit } from './received-limit.ts';
 import { createRetries, type RetryOptions } from './retries.ts';
 import { type Failure, invalidData } from './status.ts';
-import { queryOf } from './streams.ts';
+import { type FlagStreamOptions, flagOutage, queryOf } from './streams.ts';
 import type { Synchronizer, SynchronizerEvents, Way } from './synchronizer.ts';
 
 interface FDv2PollOptions
@@ -29,6 +30,7 @@ interface FDv2PollOptions
   readonly outbound?: Outbound | undefined;
   readonly log: Log;
   readonly held?: Held | undefined;
+  readonly serving?: FlagStreamOptions['serving'];
   /** Between two polls. */
   readonly pollIntervalMs: number;
   /** Of one answer; `receivedLimit`. */
@@ -50,6 +52,7 @@ function startPoll(
   const { receivedMemory, delayMs, random = Math.random } = options;
   const retries = createRetries(options);
   const delays = createDelays({ name: 'Polling LaunchDarkly', log, onDelay: events.onDelay });
+  const outage = createOutageLines({ ...flagOutage(options), what: 'Polling LaunchDarkly', log });
   const closing = new AbortController();
   const { signal } = closing;
   /** Of the last answer. */
@@ -73,6 +76,7 @@ function startPoll(
     if (signal.aborted) return;
     events.onAlive();
     last = { url: url.href, etag: answer.headers.etag ?? (answer.status === 304 ? etag : undefined) };
+    outage.worked();
     retries.succeeded();
   }
 
@@ -101,12 +105,11 @@ function startPoll(
       } catch (error) {
         if (signal.aborted) return;
         const failure = error instanceof FailureError ? error.failure : invalidData(errorText(error));
-        const { kind, message, statusCode, refused } = failure;
-        if (refused) delayMs = retries.pauseMs(failure);
+        if (failure.refused) delayMs = retries.pauseMs(failure);
         events.onFailure(failure);
         // The next request asks for everything.
         if (failure.isAboutState && basis() === undefined) delayMs = 0;
-        log.warn('Polling LaunchDarkly failed; retrying', { kind, reason: message, statusCode, delayMs });
+        outage.failed(failure, delayMs);
       }
       await sleep(delayMs, signal);
     }

@@ -50,21 +50,21 @@ export function createTunnelAgent({ proxy, secureContext, timeoutMs = 10_000, po
     });
     const uncount = countAsSocket(request, agent, options);
     const timer = setTimeout(() => {
-      request.destroy(new Error(`the proxy ${proxy.host} did not open a tunnel within ${timeoutMs} ms`));
+      request.destroy(proxyError(`the proxy ${proxy.host} did not open a tunnel within ${timeoutMs} ms`));
     }, timeoutMs);
     request.on('connect', (response, socket: Socket, head) => {
       if (response.statusCode !== 200) {
         socket.destroy();
-        return finish(new Error(describeRefusal(proxy, response.statusCode)));
+        return finish(proxyError(describeRefusal(proxy, response.statusCode)));
       }
       if (head.length > 0) socket.unshift(head);
       finish(null, connectTls({ ...options, socket }, timeoutMs));
     });
     request.on('response', (response) => {
       request.destroy();
-      finish(new Error(describeRefusal(proxy, response.statusCode)));
+      finish(proxyError(describeRefusal(proxy, response.statusCode)));
     });
-    request.on('error', (error) => finish(error));
+    request.on('error', (error) => finish(Object.assign(error, { code: 'PROXY' })));
     request.end();
   };
   // Node's documented way to supply connections: https://nodejs.org/api/http.html#agentcreateconnectionoptions-callback
@@ -184,6 +184,11 @@ const portOf = ({ port, protocol }: URL) => Number(port) || (protocol === 'https
 
 function serverName(proxy: URL): string | undefined {
   return proxy.protocol === 'https:' ? hostOf(proxy) : undefined;
+}
+
+/** Not LaunchDarkly, or whatever the target is, is the cause. */
+function proxyError(message: string): Error {
+  return Object.assign(new Error(message), { code: 'PROXY' });
 }
 
 function describeRefusal(proxy: URL, statusCode: number | undefined): string {

@@ -71,7 +71,7 @@ export function readEvents(
     },
     arrivedBytes: () => endedBytes + parser.heldBytes,
     isBusy: () => pump.isBusy,
-    onTooSlow: (message) => pump.end({ kind: 'NETWORK_ERROR', message }),
+    onTooSlow: (message) => pump.end({ kind: 'NETWORK_ERROR', code: 'TIMEOUT', message }),
   });
   const pump = createPump(response, options, () => {
     const found = parser.next();
@@ -136,8 +136,10 @@ export function readEvents(
     return undefined;
   }
 
-  response.on('error', (error) => enqueue({ kind: 'NETWORK_ERROR', message: errorText(error) }));
-  response.on('close', () => enqueue({ kind: 'NETWORK_ERROR', message: 'the stream ended' }));
+  response.on('error', (error: NodeJS.ErrnoException) =>
+    enqueue({ kind: 'NETWORK_ERROR', code: error.code, message: errorText(error) }),
+  );
+  response.on('close', () => enqueue({ kind: 'NETWORK_ERROR', code: 'ECONNRESET', message: 'the stream ended' }));
   response.on('data', (bytes: Buffer) => {
     if (isOver()) return;
     onAlive();

@@ -152,6 +152,11 @@ function describeNoRoom(what: string, bytes: number, { maxBytes, usedBytes }: Bu
   return `${what} takes ${sizeText(bytes)} so far and finds no room: all that LaunchDarkly is still sending may take ${sizeText(maxBytes)}, ${taken}`;
 }
 
+/** Whether a failure is that there is no memory, as the messages of this file say. */
+export function isAboutRoom(message: string): boolean {
+  return /finds no room: |makes room for another environment|the most that fits into this relay's memory/.test(message);
+}
+
 function sizeText(bytes: number): string {
   return bytes < MEBIBYTE ? `${bytes} bytes` : `${Math.floor(bytes / MEBIBYTE)} MiB`;
 }

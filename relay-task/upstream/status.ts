@@ -7,6 +7,8 @@ export interface Failure {
   /** One sentence, without any key. */
   readonly message: string;
   readonly statusCode?: number;
+  /** Of the error, as Node.js names it; `TIMEOUT`, `PROXY` and `NO_ROOM` are our own. */
+  readonly code?: string | undefined;
   /** Upstream rejected the request, and will until someone acts. */
   readonly refused?: boolean;
   /** It may concern the state that the request named, so the next request should name none. */

@@ -1,4 +1,5 @@
 /** LaunchDarkly's streams of flags, in both protocols. */
+import { counted } from '../common/counted.ts';
 import { inSlices, resultOf } from '../common/slices.ts';
 import type { Log, Outbound } from '../ports.ts';
 import { type EventStreamTimes, startEventStream, streamUrl } from './event-stream.ts';
@@ -20,6 +21,8 @@ export interface FlagStreamOptions extends EventStreamTimes {
   readonly outbound?: Outbound | undefined;
   /** What memory holds. After a reconnect most items are unchanged and are not validated again. */
   readonly held?: Held | undefined;
+  /** For log lines: how many flags clients get; undefined before there is data. */
+  readonly serving?: { readonly environment: string; flags(): number | undefined } | undefined;
 }
 
 /** FDv1's `/all`. Throws CONFIG_INVALID when `streamUri` is not an http or https address. */
@@ -73,15 +76,30 @@ export function fdv2Stream(options: FlagStreamOptions): Way {
   };
 }
 
-function common({ held: _, ...options }: FlagStreamOptions, { onAlive, onDelay, onFailure }: SynchronizerEvents) {
+function common(
+  { held: _, serving, ...options }: FlagStreamOptions,
+  { onAlive, onDelay, onFailure }: SynchronizerEvents,
+) {
   return {
     ...options,
     name: 'LaunchDarkly stream',
-    rejected: 'LaunchDarkly rejected the SDK key; keeping the current flags, retrying slowly',
+    outage: flagOutage({ serving }),
     key: options.sdkKey,
     onAlive,
     onDelay,
     onFailure,
+  };
+}
+
+/** What log lines about flags' connections say. */
+export function flagOutage({ serving }: Pick<FlagStreamOptions, 'serving'>) {
+  return {
+    key: serving ? `the SDK key of environment "${serving.environment}"` : 'the SDK key',
+    meanwhile() {
+      if (!serving) return undefined;
+      const flags = serving.flags();
+      return flags === undefined ? 'there are no flags yet' : `still serving ${counted(flags, 'flag')}`;
+    },
   };
 }
 

@@ -48,6 +48,7 @@ export function createUpstreams(options: UpstreamsOptions): TenantParts['upstrea
         startStreaming({
           ...times,
           ...common,
+          serving: { environment: name, flags: () => flagsOf(tenant) },
           sink: to,
           onStatus(status) {
             answered(status);
@@ -68,6 +69,14 @@ export function createUpstreams(options: UpstreamsOptions): TenantParts['upstrea
     upstream.setKey(sdkKey);
     return upstream;
   };
+}
+
+/** How many flags clients get; undefined before there is data. */
+function flagsOf({ memory }: Tenant): number | undefined {
+  if (!memory.initialized) return undefined;
+  let flags = 0;
+  for (const { deleted } of memory.items('features')) if (!deleted) flags += 1;
+  return flags;
 }
 
 /** The key whose data was found in a store: going back to an earlier key's could undo a correction. Else the earliest. */

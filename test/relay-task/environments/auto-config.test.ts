@@ -30,7 +30,7 @@ const openStream = (fake: FakeAutoConfig, log: Log, listener: AutoConfigListener
 /** A source over a real stream, and all lists of environments that it delivered. */
 function start(fake: FakeAutoConfig, more: Partial<Parameters<typeof startAutoConfig>[0]> = {}) {
   const lists: EnvironmentDescription[][] = [];
-  const { log, lines } = createLogRecorder();
+  const { log, lines, shown } = createLogRecorder();
   const source = startAutoConfig({
     ...{
       prefixTemplate: 'ld-$CID',
@@ -50,7 +50,7 @@ function start(fake: FakeAutoConfig, more: Partial<Parameters<typeof startAutoCo
   const keysOf = (id: string) =>
     find(id)?.credentials.map(({ value, expiresAt }) => (expiresAt ? `${value} until ${expiresAt}` : value));
   const answered = () => eventually(() => expect(source.status().state).toBe('VALID'));
-  return { source, lists, lines, last, find, keysOf, answered };
+  return { source, lists, lines, shown, last, find, keysOf, answered };
 }
 
 /** Waits until everything sent so far has been handled. */
@@ -380,7 +380,7 @@ describe('the auto-configuration stream', () => {
   test.each([401, 403])('is retried after a %i, at startup and later, and nothing is lost', async (status) => {
     const fake = await launchDarkly(environmentRep('e1', 1));
     fake.upstream.answer = { status };
-    const { source, lists, lines, find, answered } = start(fake);
+    const { source, lists, lines, shown, find, answered } = start(fake);
     await fake.upstream.requested(2);
     expect(lists).toEqual([]);
     expect(source.status()).toMatchObject({
@@ -402,8 +402,14 @@ describe('the auto-configuration stream', () => {
     await fake.upstream.requested(asked + 2);
     fake.upstream.answer = 'stream';
     await answered();
-    // Logged once per outage, not per attempt.
-    expect(lines.filter((line) => line.includes('rejected the auto-configuration key'))).toHaveLength(2);
+    // Logged once, not per attempt; the second outage comes within a minute.
+    expect(shown.filter((line) => line.includes('rejected the auto-configuration key'))).toEqual([
+      expect.stringMatching(
+        `^ERROR LaunchDarkly rejected the auto-configuration key \\(${status}\\); no environment is known yet, next attempt in \\d+ ms `,
+      ),
+    ]);
+    expect(lines.join()).toContain(`(${status}); keeping the known environments, next attempt in `);
+    expect(shown.filter((line) => line.startsWith('INFO Auto-configuration stream works again after'))).toHaveLength(2);
   });
 });
 

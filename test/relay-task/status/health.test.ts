@@ -187,7 +187,8 @@ describe('/status', () => {
           failedItems: [{ kind: 'features', key: 'deep', reason: 'RangeError' }],
         },
       },
-      status: 'healthy',
+      status: 'degraded',
+      reasons: ['oversized-items', 'unreadable-items', 'failed-items'].map((what) => expect.objectContaining({ what })),
       version: '1.2.3',
       clientVersion: '1.2.3',
       ready: true,
@@ -357,7 +358,8 @@ describe('/status with rotating keys', () => {
     expect(statusOf(health)).toMatchObject({
       keySource: { kind: 'ssm', state: 'INTERRUPTED' },
       environments: { production: { keyProblem } },
-      status: 'healthy',
+      status: 'degraded',
+      reasons: [{ what: 'key-source-down' }, { environment: 'production', what: 'keys-unconfirmed' }],
     });
   });
 });

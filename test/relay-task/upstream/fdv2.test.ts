@@ -367,7 +367,7 @@ describe('polling', () => {
     await eventually(() =>
       expect(upstream.status().lastError?.message).toContain('answered with more than 4000 bytes'),
     );
-    expect(lines.join()).toContain('Polling LaunchDarkly failed; retrying');
+    expect(lines.join()).toContain('LaunchDarkly sent something that cannot be used; next attempt in ');
   });
 
   test('an event with too many values costs its object; of its members only event and data are kept', async () => {

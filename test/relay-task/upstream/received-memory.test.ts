@@ -64,7 +64,7 @@ test('a transfer that finds no room is given up with a reason and begins again, 
     );
   await eventually(() => expect(lines.filter(reason).length).toBeGreaterThan(1));
   expect(
-    lines.filter((line) => line.startsWith('LaunchDarkly stream disconnected; reconnecting')).length,
+    lines.filter((line) => line.startsWith('There is no memory for what LaunchDarkly sends; ')).length,
   ).toBeGreaterThan(1);
 
   other.script = () => undefined;
@@ -84,7 +84,8 @@ test('a transfer that stalls makes room for others, with a reason, and begins ag
   other.script = () => [intent('xfer-full'), ...objects(11), transferred('s')];
   const { has } = follow(other, received);
   await has('f10', 1);
-  const reason = /disconnected; reconnecting .*what has arrived so far, \d+ bytes, makes room for another environment/;
+  const reason =
+    /There is no memory for what LaunchDarkly sends; .*what has arrived so far, \d+ bytes, makes room for another environment/;
   await eventually(() => expect(first.lines.join()).toMatch(reason));
   await eventually(() => expect(received.usedBytes).toBe(0));
 });

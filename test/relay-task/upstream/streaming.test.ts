@@ -717,7 +717,9 @@ describe('an upstream failure', () => {
         lastError: { kind: 'ERROR_RESPONSE', statusCode: status },
       });
       const says =
-        status === 401 || status === 403 ? 'LaunchDarkly rejected the SDK key' : 'LaunchDarkly stream disconnected';
+        status === 401 || status === 403
+          ? `LaunchDarkly rejected the SDK key (${status}); next attempt in `
+          : `LaunchDarkly answered ${status}, as if this were not its address; `;
       expect(lines[0]).toContain(says);
       upstream.answer = 'stream';
       await until('a put', () => puts.length === 1);
