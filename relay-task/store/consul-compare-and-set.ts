@@ -1,9 +1,9 @@
-import type { Kind } from '../../lib/flag-table/index.ts';
+import { KINDS, type Kind } from '../../lib/flag-table/index.ts';
 import { type ConsulClient, kvPath } from './consul-client.ts';
 import { getPair, type KvPair, listKeys, type Operation, textOf, transact } from './consul-kv.ts';
 import { type Database, type Held, heldBack, needsOthers, type Outcome, type Row, type Write } from './database.ts';
 import { decodeRow } from './ledger.ts';
-import { demandCounts, StoreLossError } from './store-loss.ts';
+import { demandKeys, StoreLossError } from './store-loss.ts';
 
 /**
  * A transaction takes 64 operations; two are kept for manifest and marker, three for what must still be there. Values are
@@ -52,10 +52,16 @@ export function createCompareAndSet(client: ConsulClient, prefix: string): Datab
   const checksOf = ({ inited, witnesses }: Held): Operation[] =>
     [...(inited ? [keys.inited] : []), ...witnesses.map(keys.item)].map((Key) => ({ Verb: 'get', Key }));
 
-  /** One row of each folder says little about the others: where the marker is missing, they are counted. */
-  async function demandRows({ counts }: Held): Promise<void> {
-    const count = async (kind: Kind) => (await listKeys(client, keys.folder(kind))).length;
-    demandCounts(`${prefix}/`, { features: await count('features'), segments: await count('segments') }, counts);
+  /**
+   * One row of each folder says little about the others, and their number little where another relay writes, too: where the marker is
+   * missing, all are looked for.
+   */
+  async function demandRows(held: Held): Promise<void> {
+    for (const kind of KINDS) {
+      const folder = keys.folder(kind);
+      const found = (await listKeys(client, folder)).map((path) => path.slice(folder.length));
+      demandKeys(`${prefix}/`, kind, new Set(found), held);
+    }
   }
 
   async function applyTogether(writes: readonly Write[], held: Held, manifest: string | undefined): Promise<Outcome[]> {

@@ -80,6 +80,8 @@ export interface Held {
   readonly inited: boolean;
   /** A lower bound on the number of rows: those of items that memory knows, too, since no relay removes these. */
   readonly counts: Readonly<Record<Kind, number>>;
+  /** The keys of these rows. */
+  keysOf(kind: Kind): readonly string[];
   /** For each kind one of these rows that the next writes leave alone, for databases that cannot count cheaply. */
   readonly witnesses: readonly Pick<Write, 'kind' | 'key'>[];
 }

@@ -100,13 +100,19 @@ export function createLedger(view: ItemView) {
       const counts = { features: 0, segments: 0 };
       const touched = new Set(writes.map(idOf));
       const witnesses = new Map<Kind, Pick<Write, 'kind' | 'key'>>();
-      for (const [id, { kind, key, deleted }] of known) {
-        // A tombstone, or an item that memory does not know, may be removed by another writer.
-        if (deleted || !view.get(kind, key)) continue;
+      // A tombstone, or an item that memory does not know, may be removed by another writer.
+      const stays = ({ kind, key, deleted }: Known) => !deleted && view.get(kind, key) !== undefined;
+      for (const [id, row] of known) {
+        if (!stays(row)) continue;
+        const { kind, key } = row;
         counts[kind] += 1;
         if (!witnesses.has(kind) && !touched.has(id)) witnesses.set(kind, { kind, key });
       }
-      return { counts, witnesses: [...witnesses.values()] };
+      return {
+        counts,
+        witnesses: [...witnesses.values()],
+        keysOf: (wanted) => [...known.values()].flatMap((row) => (row.kind === wanted && stays(row) ? row.key : [])),
+      };
     },
     /** The manifest of what the database holds once `pending` is written, as data of `source`. */
     manifest(pending: readonly Write[], source: string | undefined): string {

@@ -6,7 +6,7 @@ import { decodeRow } from './ledger.ts';
 import { createScript, type RedisClient } from './redis-client.ts';
 import { untilUndisturbed } from './redis-transactions.ts';
 import { isWrongType } from './redis-wrong-type.ts';
-import { demandCounts } from './store-loss.ts';
+import { demandCounts, StoreLossError } from './store-loss.ts';
 
 /** Where things are: `PFX:features`, `PFX:segments`, `PFX:$inited`, and beside them our own `PFX:$manifest`. */
 export interface RedisKeys {
@@ -18,19 +18,23 @@ export interface RedisKeys {
 
 /**
  * Writes all that hold in one transaction; the manifest and then the marker follow if every write was done. A hash that is
- * of another type is removed first. With fewer rows than `held`, the marker is removed instead: `StoreLossError`.
+ * of another type is removed first. With fewer rows than `held`, or without its marker, the marker is removed instead:
+ * `StoreLossError`. Where the marker is to be set, each of the rows is looked for: another relay that fills the same hashes may
+ * have written as many others.
  */
 export type CompareAndSet = (
   writes: readonly Write[],
-  held: Pick<Held, 'counts'>,
+  held: Pick<Held, 'inited' | 'counts' | 'keysOf'>,
   manifest: string | undefined,
 ) => Promise<readonly Outcome[]>;
 
 /**
- * KEYS: features, segments, $inited, $manifest. ARGV: the manifest or '', how many fields the two hashes have at least,
- * then for each write: kind, field, the SHA-1 of what must be there or '', 'set' or 'remove', the text, '1' if it needs another one.
- * Answers with how many fields they have; and, unless these are too few, for each write with 1, with 0 if it was held back, or
- * with what is there.
+ * KEYS: features, segments, $inited, $manifest. ARGV: the manifest or '', how many fields the two hashes have at least, '1' if the
+ * marker must be there, how many fields of each hash are named, these fields, then for each write: kind, field, the SHA-1 of what must
+ * be there or '', 'set' or 'remove', the text, '1' if it needs another one.
+ * Users of an earlier version may not have been allowed HEXISTS.
+ * Answers with how many fields they have; then with '' and for each write with 1, with 0 if it was held back, or with what is
+ * there; or with what is missing, a number of fields or a name.
  */
 const script = `
 local isHash, counts = {}, {}
@@ -39,16 +43,34 @@ for i = 1, 2 do
   isHash[i] = type(count) == 'number'
   counts[i] = isHash[i] and count or 0
 end
+local function has(hash, field)
+  local found = redis.pcall('HEXISTS', hash, field)
+  if type(found) == 'number' then return found == 1 end
+  return redis.call('HGET', hash, field) ~= false
+end
+local missing = ''
 if counts[1] < tonumber(ARGV[2]) or counts[2] < tonumber(ARGV[3]) then
+  missing = 'fields'
+elseif ARGV[4] == '1' and redis.call('EXISTS', KEYS[3]) == 0 then
+  missing = KEYS[3]
+end
+local at = 7
+for i = 1, 2 do
+  for j = at, at + tonumber(ARGV[4 + i]) - 1 do
+    if missing == '' and not has(KEYS[i], ARGV[j]) then missing = ARGV[j] end
+  end
+  at = at + tonumber(ARGV[4 + i])
+end
+if missing ~= '' then
   redis.call('DEL', KEYS[3])
-  return {counts}
+  return {counts, missing}
 end
 for i = 1, 2 do
   if not isHash[i] then redis.call('DEL', KEYS[i]) end
 end
 local outcomes = {}
 local whole = true
-for i = 4, #ARGV, 6 do
+for i = at, #ARGV, 6 do
   local hash = KEYS[1]
   if ARGV[i] == 'segments' then hash = KEYS[2] end
   local found = redis.call('HGET', hash, ARGV[i + 1])
@@ -71,7 +93,7 @@ if whole and ARGV[1] ~= '' then
   redis.call('SET', KEYS[4], ARGV[1])
   redis.call('SET', KEYS[3], '')
 end
-return {counts, outcomes}
+return {counts, '', outcomes}
 `;
 const runScript = createScript(script);
 
@@ -86,8 +108,9 @@ export function createCompareAndSet(
   onRefused: (why: string) => void,
 ): CompareAndSet {
   let scriptsRefused = false;
-  return async (writes, { counts }, manifest) => {
-    const work: Work = { writes, counts, manifest };
+  return async (writes, { inited, counts, keysOf }, manifest) => {
+    const isToBeMarked = manifest !== undefined && !inited;
+    const work: Work = { writes, inited, counts, keysOf: isToBeMarked ? keysOf : () => [], manifest };
     if (!scriptsRefused) {
       try {
         return await byScript(client, keys, work);
@@ -103,24 +126,38 @@ export function createCompareAndSet(
   };
 }
 
-interface Work {
+/** So many fields are read between two chances of the server's other clients. */
+const SCAN_COUNT = 500;
+const MOST_EMPTY_PAGES = 1_000;
+
+interface Work extends Pick<Held, 'inited' | 'counts' | 'keysOf'> {
   readonly writes: readonly Write[];
-  readonly counts: Held['counts'];
   readonly manifest: string | undefined;
 }
 
+/** What the answer of either way says is missing; throws if something is. */
+function demand(fields: Held['counts'], missing: string, { counts }: Pick<Work, 'counts'>): void {
+  demandCounts('Redis', fields, counts);
+  if (missing !== '') throw new StoreLossError(`Redis has not "${missing}"`);
+}
+
 async function byScript(client: RedisClient, keys: RedisKeys, work: Work): Promise<Outcome[]> {
-  const { writes, counts, manifest = '' } = work;
+  const { writes, inited, counts, keysOf, manifest = '' } = work;
   const args = writes.flatMap((write) => {
     const { kind, key, over, item } = write;
     const what = item ? ['set', item.json] : ['remove', ''];
     return [kind, key, over?.token ?? '', ...what, needsOthers(write) ? '1' : ''];
   });
-  const least = [String(counts.features), String(counts.segments)];
+  const named = KINDS.map(keysOf);
+  const least = [counts.features, counts.segments, inited ? '1' : '', ...named.map(({ length }) => length)].map(String);
   const names = [keys.features, keys.segments, keys.inited, keys.manifest];
-  const answer = await client.call((redis) => runScript(redis, names, [manifest, ...least, ...args]));
-  const [[features = 0, segments = 0], answers = []] = answer as [number[], (number | Buffer | null)[]?];
-  demandCounts('Redis', { features, segments }, counts);
+  const answer = await client.call((redis) => runScript(redis, names, [manifest, ...least, ...named.flat(), ...args]));
+  const [[features = 0, segments = 0], missing, answers = []] = answer as [
+    number[],
+    Buffer,
+    (number | Buffer | null)[]?,
+  ];
+  demand({ features, segments }, missing.toString(), work);
   return writes.map((write, index) => {
     const answer = answers[index] ?? null;
     if (answer === 0) return heldBack;
@@ -144,8 +181,8 @@ function byTransaction(client: RedisClient, keys: RedisKeys, work: Work): Promis
 
 /** Undefined: somebody else wrote meanwhile, and nothing was done. */
 async function tryTransaction(client: RedisClient, keys: RedisKeys, work: Work): Promise<Outcome[] | undefined> {
-  const { writes, counts, manifest } = work;
-  await client.call((redis) => redis.watch(keys.features, keys.segments));
+  const { writes, inited, counts, keysOf, manifest } = work;
+  await client.call((redis) => redis.watch(keys.features, keys.segments, keys.inited));
   const isHash = { features: true, segments: true };
   const count = async (kind: Kind) => {
     const hash = await unlessWrongType(client, (redis) => redis.hlen(keys[kind]));
@@ -153,7 +190,18 @@ async function tryTransaction(client: RedisClient, keys: RedisKeys, work: Work):
     return hash?.answer ?? 0;
   };
   const fields = { features: await count('features'), segments: await count('segments') };
+  async function findMissing(): Promise<string> {
+    if (inited && (await client.call((redis) => redis.exists(keys.inited))) === 0) return keys.inited;
+    for (const kind of KINDS) {
+      const named = keysOf(kind);
+      const found = new Set(named.length > 0 ? await readFields(client, keys[kind], fields[kind]) : []);
+      const missing = named.find((key) => !found.has(key));
+      if (missing !== undefined) return missing;
+    }
+    return '';
+  }
   const isShort = KINDS.some((kind) => fields[kind] < counts[kind]);
+  const missing = isShort ? 'fields' : await findMissing();
   const found = await Promise.all(
     writes.map(({ kind, key }) => (isHash[kind] ? client.call((redis) => redis.hgetBuffer(keys[kind], key)) : null)),
   );
@@ -167,7 +215,7 @@ async function tryTransaction(client: RedisClient, keys: RedisKeys, work: Work):
   });
   const answer = await client.call((redis) => {
     const transaction = redis.multi();
-    if (isShort) return transaction.del(keys.inited).exec();
+    if (missing !== '') return transaction.del(keys.inited).exec();
     for (const kind of KINDS) if (!isHash[kind]) transaction.del(keys[kind]);
     for (const [index, { kind, key, item }] of writes.entries()) {
       if (!outcomes[index]?.written) continue;
@@ -182,8 +230,23 @@ async function tryTransaction(client: RedisClient, keys: RedisKeys, work: Work):
   const failed = answer?.find(([error]) => error);
   if (failed?.[0]) throw failed[0];
   if (!answer) return undefined;
-  demandCounts('Redis', fields, counts);
+  demand(fields, missing, work);
   return outcomes;
+}
+
+/** All that a hash has from the beginning to the end. Not by HKEYS, which would hold up the server's other clients. */
+async function readFields(client: RedisClient, hash: string, count: number): Promise<string[]> {
+  const fields: string[] = [];
+  let cursor = '0';
+  let pages = 0;
+  do {
+    pages += 1;
+    if (pages > count + MOST_EMPTY_PAGES) throw new Error(`Redis does not come to the end of ${hash} in HSCAN`);
+    const [next, pairs] = await client.call((redis) => redis.hscan(hash, cursor, 'COUNT', SCAN_COUNT));
+    for (let index = 0; index < pairs.length; index += 2) fields.push(pairs[index]!);
+    cursor = next;
+  } while (cursor !== '0');
+  return fields;
 }
 
 /** Undefined: the key is of another type than the command is for. */

@@ -1,4 +1,4 @@
-import { KINDS } from '../../lib/flag-table/index.ts';
+import { KINDS, type Kind } from '../../lib/flag-table/index.ts';
 import type { Held } from './database.ts';
 
 /** The database has less than it is known to have: it was wiped, or lost a part. Its marker is gone, too. */
@@ -7,6 +7,12 @@ export class StoreLossError extends Error {
     super(`${what}: it was wiped, or lost a part; it is not marked complete until it is filled again`);
     this.name = 'StoreLossError';
   }
+}
+
+/** Throws when one of these rows is missing. */
+export function demandKeys(where: string, kind: Kind, found: ReadonlySet<string>, held: Pick<Held, 'keysOf'>): void {
+  const missing = held.keysOf(kind).find((key) => !found.has(key));
+  if (missing !== undefined) throw new StoreLossError(`${where} has not "${missing}" of ${kind}`);
 }
 
 /** Throws when there are fewer rows than there have to be. */

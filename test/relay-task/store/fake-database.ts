@@ -1,6 +1,6 @@
 /** An in-memory database for stores, which counts calls, and fails and waits on command. */
 import { createHash } from 'node:crypto';
-import type { Item, Kind } from '../../../lib/flag-table/index.ts';
+import { type Item, KINDS, type Kind } from '../../../lib/flag-table/index.ts';
 import {
   type Content,
   heldBack,
@@ -11,7 +11,7 @@ import {
 } from '../../../relay-task/store/database.ts';
 import { decodeRow } from '../../../relay-task/store/ledger.ts';
 import type { ReplicaDatabase } from '../../../relay-task/store/replica-store.ts';
-import { demandCounts } from '../../../relay-task/store/store-loss.ts';
+import { demandCounts, demandKeys, StoreLossError } from '../../../relay-task/store/store-loss.ts';
 
 export interface FakeDatabase extends ReplicaDatabase {
   readonly rows: Record<Kind, Map<string, string>>;
@@ -75,6 +75,10 @@ export function createFakeDatabase(limits = { writes: 100, bytes: 1_000_000 }): 
         const counts = { features: rows.features.size, segments: rows.segments.size };
         if (counts.features < held.counts.features || counts.segments < held.counts.segments) fake.inited = false;
         demandCounts('fake', counts, held.counts);
+        if (held.inited && !fake.inited) throw new StoreLossError('fake has no marker');
+        if (manifest !== undefined && !held.inited) {
+          for (const kind of KINDS) demandKeys('fake', kind, new Set(rows[kind].keys()), held);
+        }
         let isWhole = true;
         const outcomes = writes.map((write: Write): Outcome => {
           const { kind, key, over, item } = write;

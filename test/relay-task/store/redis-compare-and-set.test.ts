@@ -6,7 +6,13 @@ import { describeWithRedis, redisAt, startRedis, type TestRedis } from '../../su
 const keys = { features: 'p:features', segments: 'p:segments', inited: 'p:$inited', manifest: 'p:$manifest' };
 const token = (text: string) => tokenOf(Buffer.from(text));
 /** Nothing is known of the hashes. */
-const none = { counts: { features: 0, segments: 0 } };
+const none = { inited: false, counts: { features: 0, segments: 0 }, keysOf: () => [] };
+/** As many as there are. */
+const held = (...flags: string[]) => ({
+  inited: false,
+  counts: { features: flags.length, segments: 0 },
+  keysOf: (kind: string) => (kind === 'features' ? flags : []),
+});
 const write = (key: string, over: string | undefined, json: string | undefined): Write => ({
   kind: 'features',
   key,
@@ -95,6 +101,25 @@ describeWithRedis('compare-and-set in Redis', () => {
       expect(await server.client.exists('p:$inited', 'p:$manifest')).toBe(0);
       await compareAndSet([write('a', 'foreign', 'new')], none, 'manifest');
       expect(await server.client.mget('p:$inited', 'p:$manifest')).toEqual(['', 'manifest']);
+    });
+
+    test('does not mark a set in which others wrote as many fields in place of a lost one', async () => {
+      await server.client.hset('p:features', { a: 'x', stranger: 'x' });
+      const marking = connect()([write('c', undefined, 'new')], held('a', 'b'), 'manifest');
+      await expect(marking).rejects.toThrow('Redis has not "b"');
+      expect(await server.client.exists('p:$inited', 'p:$manifest')).toBe(0);
+      expect(await server.client.hgetall('p:features')).toEqual({ a: 'x', stranger: 'x' });
+      await server.client.hset('p:features', { b: 'x' });
+      await connect()([write('c', undefined, 'new')], held('a', 'b'), 'manifest');
+      expect(await server.client.mget('p:$inited', 'p:$manifest')).toEqual(['', 'manifest']);
+    });
+
+    test('writes nothing into a set whose marker another relay took away', async () => {
+      await server.client.hset('p:features', { a: 'x', stranger: 'x' });
+      const marked = { ...held('a', 'b'), inited: true };
+      await expect(connect()([write('c', undefined, 'new')], marked, 'manifest')).rejects.toThrow('p:$inited');
+      expect(await server.client.hgetall('p:features')).toEqual({ a: 'x', stranger: 'x' });
+      expect(await server.client.exists('p:$inited', 'p:$manifest')).toBe(0);
     });
 
     test('loses no concurrent increment', async () => {

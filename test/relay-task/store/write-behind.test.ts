@@ -454,6 +454,40 @@ describe('a marker', () => {
     expect(new Set(marked)).toEqual(new Set([8]));
   });
 
+  test('is not put when others wrote as many other flags in place of those that were lost', async () => {
+    const database = createFakeDatabase(threeAtOnce);
+    const marked: string[][] = [];
+    let losses = 0;
+    database.after = (call) => {
+      if (call === 'apply flag-3 flag-4 flag-5' && losses++ === 0) {
+        for (const key of ['flag-1', 'flag-4']) database.rows.features.delete(key);
+        for (const key of ['more-1', 'more-4']) database.put(flag(key, 1));
+      }
+      if (database.inited) marked.push([...database.rows.features.keys()]);
+    };
+    await openWriter(database, createMemory(...flags(8)), unhurried);
+    await eventually(() => expect(database.inited).toBe(true));
+    expect(losses).toBe(1);
+    const all = flags(8).map(({ key }) => key);
+    for (const keys of marked) expect(keys).toEqual(expect.arrayContaining(all));
+  });
+
+  test('that another relay took away is not put back by one that has not seen the loss', async () => {
+    const database = createFakeDatabase(threeAtOnce);
+    const memory = createMemory(...flags(8));
+    const store = await openWriter(database, memory, unhurried);
+    // The other one found a loss, and has filled one row of two with a flag of its own.
+    database.inited = false;
+    database.rows.features.delete('flag-1');
+    database.put(flag('more-1', 1));
+    const marked: boolean[] = [];
+    database.after = () => void (database.inited && marked.push(database.rows.features.has('flag-1')));
+    memory.set(flag('flag-2', 2));
+    await store.flush(patienceMs);
+    await eventually(() => expect(database.inited).toBe(true));
+    expect(new Set(marked)).toEqual(new Set([true]));
+  });
+
   test.each([
     ['with its manifest', true],
     ['without a manifest', false],
