@@ -184,11 +184,7 @@ export const measureRows = {
     'reason',
   ),
   descriptors_exhausted: gauge('state', '1 while the process cannot open files or connections.'),
-  client_memory_bytes: gauge(
-    'byte',
-    'What the relay holds in memory for clients, estimated, by part: connections, bodies, events, streams; received: what LaunchDarkly has not sent to its end.',
-    'part',
-  ),
+  client_memory_bytes: gauge('byte', 'What the relay holds in memory for clients, estimated, by part.', 'part'),
   client_memory_limit_bytes: gauge(
     'byte',
     'What each part may take at most, and all of clients together; beyond it new streams and requests get 503.',
