@@ -1,6 +1,7 @@
 import { type Config, type ConfigFile, parseConfig, type Variables } from '../../relay-task/config/config.ts';
 import type { Log } from '../../relay-task/ports.ts';
 import { type Relay, type RelayTimings, startRelay } from '../../relay-task/relay.ts';
+import type { Output } from '../../relay-task/status/output.ts';
 
 interface LogLine {
   readonly level: keyof Log;
@@ -21,6 +22,8 @@ interface TestRelayOptions {
   readonly file?: ConfigFile;
   /** HTTPS_PROXY and the like. */
   readonly env?: Variables;
+  /** Where metrics for CloudWatch are written. */
+  readonly output?: Output;
   /** Further secrets that must not be shown: keys from other sources, contexts. */
   readonly secrets?: readonly string[];
 }
@@ -40,10 +43,11 @@ export async function startTestRelay(variables: Variables, options: TestRelayOpt
   const all = { PORT: '0', LISTEN_HOST: '127.0.0.1', DRAIN_WINDOW: '0', ...variables };
   const { config } = parseConfig(all, options.file);
   const secrets = [...secretsOf(config), ...(options.secrets ?? [])];
-  const { timings, env } = options;
+  const { timings, env, output } = options;
   let relay: Relay;
   try {
-    relay = await startRelay(config, { log, version: '0.0.0-test', ...(timings && { timings }), ...(env && { env }) });
+    const given = { ...(timings && { timings }), ...(env && { env }), ...(output && { output }) };
+    relay = await startRelay(config, { log, version: '0.0.0-test', ...given });
   } catch (error) {
     expectSilence(secrets, String((error as Error).stack), ...lines.map(textOf));
     throw error;
