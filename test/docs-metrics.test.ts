@@ -1,5 +1,6 @@
 /** docs/metrics.md has every metric, and no others. `npx tsx test/support/write-metrics-page.ts` writes its tables. */
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { measureRows } from '../relay-task/common/measures.ts';
 import { metricsPage, metricsTables, placeOf } from './support/metrics-page.ts';
 
@@ -28,4 +29,15 @@ test('every new name of an old one is a metric', () => {
   const renamed = [...page.matchAll(/^\| `[\w{}]+` \| `PREFIX_(\w+)(?:\{\w+\})?` \|$/gm)].map(([, name]) => name!);
   expect(renamed.length).toBeGreaterThan(50);
   expect(renamed.filter((name) => !Object.hasOwn(measureRows, name))).toEqual([]);
+});
+
+test('every metric that another page names exists', () => {
+  const docs = dirname(metricsPage);
+  const pages = readdirSync(docs, { recursive: true, encoding: 'utf8' }).filter((path) => path.endsWith('.md'));
+  const named = pages.flatMap((path) =>
+    [...readFileSync(join(docs, path), 'utf8').matchAll(/\blaunchdarkly_relay_(\w+)/g)].map(([, name]) => name!),
+  );
+  expect(named.length).toBeGreaterThan(10);
+  const unknown = named.filter((name) => !Object.hasOwn(measureRows, name.replace(/_(bucket|sum|count)$/, '')));
+  expect(unknown).toEqual([]);
 });

@@ -60,7 +60,7 @@ async function scrapeWithStores(): Promise<Scraped> {
         ...{ STREAM_URI: upstream.uri, BASE_URI: launchDarkly.uri, EVENTS_URI: upstream.uri, USE_EVENTS: 'true' },
         ...{ USE_PROMETHEUS: 'true', PROMETHEUS_PORT: '0', METRICS_EMF: 'true' },
       },
-      { output: { write() {}, lost: () => 0 } },
+      { output: { write() {}, lost: () => 0, losing: () => undefined } },
     ),
   );
   await relay.initialized();
