@@ -296,10 +296,11 @@ function createRelayEvents(
   config: Config,
   parts: Pick<EventForwardingOptions, 'parentBudget' | 'userAgent' | 'outbound' | 'log' | 'measures'>,
 ) {
-  const { enabled, uri, flushIntervalMs, capacity } = config.events;
+  const { enabled, uri, flushIntervalMs, capacity, spoolDir: directory, spoolMaxBytes: maxBytes } = config.events;
+  const spool = directory === undefined ? undefined : { directory, maxBytes };
   const offline = config.offline !== undefined;
   if (!enabled && !offline) return undefined;
-  return createEventForwarding({ ...parts, eventsUri: uri, flushIntervalMs, capacity, discard: offline });
+  return createEventForwarding({ ...parts, eventsUri: uri, flushIntervalMs, capacity, spool, discard: offline });
 }
 
 function createRelayHub(

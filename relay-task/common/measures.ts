@@ -177,6 +177,19 @@ export const measureRows = {
   event_payloads_repeated_total: counter('payload', 'Payloads that an SDK sent again, ignored as duplicates.', 'env'),
   event_retries_total: counter('payload', 'Payloads retried after a failure.', 'env'),
   events_queue_bytes: gauge('byte', 'Memory used by events that are queued or being sent.'),
+  events_spooled_total: counter('event', 'Events left in the spool for another process at shutdown.', 'env'),
+  events_replayed_total: counter(
+    'event',
+    'Events that another process had left in the spool, taken to be sent.',
+    'env',
+  ),
+  events_unspooled_total: counter(
+    'event',
+    'Events accepted that may not be in the spool, by reason: full, slow, failed.',
+    'reason',
+  ),
+  events_spool_bytes: gauge('byte', 'Size of what this relay keeps in the spool.'),
+  events_spool_oldest_seconds: gauge('second', 'Age of the oldest events in the spool.'),
 
   connections_refused_total: counter(
     'connection',

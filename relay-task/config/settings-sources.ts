@@ -25,6 +25,15 @@ const eventBytes: Reader<number> = (value) => {
   return 'value' in result && result.value === 0 ? { value: MAX_EVENT_BYTES } : result;
 };
 
+/** Less would be full with a few bodies. */
+const LEAST_SPOOL_BYTES = 8 * 1024 * 1024;
+
+const spoolBytes: Reader<number> = (value) => {
+  const result = bytes(value);
+  const isTooSmall = 'value' in result && result.value < LEAST_SPOOL_BYTES;
+  return isTooSmall ? { wanted: 'a size of at least 8MiB' } : result;
+};
+
 const ofBoth = { alsoIn: ['OfflineMode'] };
 
 /** With a slash at its end. */
@@ -157,6 +166,19 @@ export const sourceSettings = {
       eventBytes,
       '0B',
       'the largest request body with events, after decompression; `0B`: 10 MiB',
+    ),
+    spoolDir: events.optional(
+      'spoolDir',
+      'EVENTS_SPOOL_DIR',
+      text,
+      'a directory for events that are not delivered yet, so that they survive the process; several relays may share it. Without it they are in memory only',
+    ),
+    spoolMaxBytes: events.setting(
+      'spoolMaxSize',
+      'EVENTS_SPOOL_MAX_BYTES',
+      spoolBytes,
+      '256MiB',
+      'how much one relay may keep in that directory, with what it takes over from relays that have ended; at least 8 MiB',
     ),
   },
   proxy: {

@@ -24,6 +24,8 @@ export interface Payload extends Treatment {
   address(): Address;
   readonly headers: Readonly<Record<string, string>>;
   readonly json: Buffer;
+  /** By which LaunchDarkly detects duplicates; a new one by default. Diagnostic events have none. */
+  readonly id?: string;
   /** Identifies the queue that the payload comes from. */
   readonly queue: object;
   /** Called at each step of the delivery. Must not throw. */
@@ -46,8 +48,11 @@ export interface Courier {
   deliver(payload: Payload): Promise<Verdict>;
   /** Retries at once what was refused with a key that has changed since. */
   lookAtKeys(): void;
-  /** Retries at once what failed or is slow, and from now on with short delays. */
-  hurry(): void;
+  /**
+   * Retries at once what failed or is slow, and from now on with short delays. `afterRefusal`: the verdict on what is refused from now on,
+   * which there is no time to try again.
+   */
+  hurry(afterRefusal: 'refused' | 'closed'): void;
   /** Aborts requests and waits. */
   stop(): void;
 }
@@ -102,7 +107,7 @@ export function createCourier(options: CourierOptions): Courier {
   const waiting = new Set<Waiting>();
   let serverTime = 0;
   const complaints = createComplaints(options);
-  let closing = false;
+  let closing: 'refused' | 'closed' | undefined;
 
   async function pause(ms: number, keyChanged: () => boolean): Promise<void> {
     const controller = new AbortController();
@@ -138,7 +143,7 @@ export function createCourier(options: CourierOptions): Courier {
     const { subject } = payload;
     const delivery: Delivery = {
       ...payload,
-      identity: payload.retries === 'many' ? { 'X-LaunchDarkly-Payload-ID': randomUUID() } : {},
+      identity: payload.retries === 'many' ? { 'X-LaunchDarkly-Payload-ID': payload.id ?? randomUUID() } : {},
       hurried: false,
     };
     const rules = createRetryRules(payload, timings, options.random);
@@ -154,7 +159,7 @@ export function createCourier(options: CourierOptions): Courier {
       if (outcome === 'refused' || attempts > 1) complaints.tell(subject, outcome, answer);
       const next = rules.after(outcome, answer);
       if (typeof next === 'string') return next;
-      if (closing && outcome === 'refused') return 'refused';
+      if (closing && outcome === 'refused') return closing;
       payload.progress?.(outcome === 'invalid' ? 'invalid' : 'pausing');
       await pause(
         closing ? Math.min(next, timings.closingRetryMs) : next,
@@ -172,8 +177,8 @@ export function createCourier(options: CourierOptions): Courier {
     lookAtKeys() {
       for (const { wake, keyChanged } of waiting) if (keyChanged()) wake();
     },
-    hurry() {
-      closing = true;
+    hurry(afterRefusal) {
+      closing = afterRefusal;
       for (const { wake } of waiting) wake();
       for (const current of underWay) current.hurry();
     },

@@ -2,18 +2,24 @@
  * Receives the events that came with one credential. Everything that is kept for them belongs to that credential, since the next one of the
  * same kind may be of another environment of LaunchDarkly.
  */
+import { hash } from 'node:crypto';
 import type { Item } from '../../lib/flag-table/index.ts';
 import type { Budget } from '../common/budget.ts';
 import { inSlices } from '../common/slices.ts';
 import type { CredentialKind, EventDelivery, EventIntake } from '../ports.ts';
 import type { Address, Courier, Payload, Verdict } from './courier.ts';
 import { createDiagnostics } from './diagnostics.ts';
+import type { Keeping } from './keeping.ts';
+import { createKeptSummary } from './kept-summary.ts';
+import { heldBytes } from './line.ts';
 import { diagnosticHeaders, type Metadata, metadataOf, outgoingHeaders, queueKey, textOf } from './metadata.ts';
 import type { EventMeter } from './metrics.ts';
 import { createQueue, type DropReason } from './queue.ts';
 import { createQueues, type EventQueue } from './queues.ts';
 import { createRecent, shortHash } from './recent.ts';
 import { createSenderMemory } from './sender-memory.ts';
+import type { Spool, SpooledQueue } from './spool.ts';
+import type { ReplayTarget } from './spool-replay.ts';
 import { summarise } from './summarise.ts';
 import { createSummary } from './summary.ts';
 import { createSuspects } from './suspects.ts';
@@ -25,6 +31,8 @@ export interface CredentialEventsOptions {
   /** Of the environment. */
   readonly name: string;
   readonly kind: CredentialKind;
+  /** What they came with. */
+  readonly credential: string;
   /** What to send the events with. Called before every attempt. Must not throw. */
   readonly sender: () => string;
   /** The flag as memory holds it. Must not throw. */
@@ -38,8 +46,15 @@ export interface CredentialEvents extends Omit<EventIntake, 'closed'> {
   flush(): void;
   /** Releases the memory of what is remembered. */
   forget(): void;
-  /** Resolves when all are delivered, or dropped after `timeoutMs`. Nothing may be added any more. */
-  finish(timeoutMs: number): Promise<void>;
+  /** Events that another process has left, with this metadata. */
+  left(about: Metadata): ReplayTarget;
+  /** A body with this ID was taken in by another process. */
+  remember(id: string): void;
+  /**
+   * Resolves when all are delivered, or dropped after `timeoutMs`. Nothing may be added any more. `leaves`: what is in the spool then stays
+   * there, for another process.
+   */
+  finish(timeoutMs: number, leaves: boolean): Promise<void>;
 }
 
 export interface CredentialEventsParts {
@@ -50,6 +65,7 @@ export interface CredentialEventsParts {
   readonly memory: Budget;
   readonly courier: Courier;
   readonly meter: EventMeter;
+  readonly spool?: Spool | undefined;
   /** Called for each loss. */
   readonly lost: (reason: DropReason, events: number) => void;
   /** A body was dropped because reading it failed, which is a fault of the relay. */
@@ -65,16 +81,19 @@ const PAYLOADS_REMEMBERED = 5_000;
 const CONTEXTS_REMEMBERED = 4_000;
 
 export function createCredentialEvents(
-  { name, kind, sender, flag }: CredentialEventsOptions,
+  { name, kind, credential, sender, flag }: CredentialEventsOptions,
   parts: CredentialEventsParts,
 ): CredentialEvents {
-  const { capacity, budget, courier, meter, timings, random } = parts;
+  const { capacity, budget, courier, meter, spool, timings, random } = parts;
   const remembered = createRemembered(parts.memory, timings.forgetContextsMs);
   const memory = createSenderMemory({ budget, drop: (sender, bytes) => queues.drop(sender, bytes) });
   const suspects = createSuspects(timings.suspectMs);
-  const reading = new Set<Promise<void>>();
+  const reading = new Set<Promise<unknown>>();
   /** The timeout of `finish` has passed. */
   let isOver = false;
+  let leaves = false;
+  const spooledName = { environment: name, kind, digest: spool ? digestOf(credential) : '' };
+  const spooled: SpooledQueue = { environment: name, key: JSON.stringify(spooledName) };
 
   const dropped = (reason: DropReason, events: number) => {
     meter.dropped(name, reason, events);
@@ -87,6 +106,8 @@ export function createCredentialEvents(
 
   const queues = createQueues((about): EventQueue => {
     const headers = outgoingHeaders(about);
+    const keeping = spool && keepingOf(spool, about);
+    const summary = about.unsummarized ? createSummary(capacity, memory) : undefined;
     const queue = createQueue({
       capacity,
       maxPayloadBytes: parts.maxPayloadBytes,
@@ -96,13 +117,27 @@ export function createCredentialEvents(
       deliver: (json, how) => deliver('analytics', { headers, json, queue: headers, retries: 'many', ...how }),
       forwarded: (events) => meter.forwarded(name, kind, events),
       dropped,
-      summary: about.unsummarized ? createSummary(capacity, memory) : undefined,
+      keeping,
+      summary: summary && keeping ? createKeptSummary(summary, keeping) : summary,
       landed() {
         for (const other of queues.all()) other.proceed();
       },
     });
     return Object.assign(queue, { seen: about.unsummarized ? remembered.contextsOf(about) : undefined });
   });
+
+  function keepingOf(of: Spool, about: Metadata): Keeping {
+    const queue = { environment: name, key: JSON.stringify({ ...spooledName, about }) };
+    return {
+      keep: (batch) => of.keep(queue, batch),
+      assign: of.assign,
+      free: of.free,
+      settle: of.settle,
+      isTaken: of.isTaken,
+      stays: async () => (leaves ? of.stays() : () => false),
+      left: (events) => meter.spooled(name, events),
+    };
+  }
 
   const ownQueue = {};
   const diagnostics = createDiagnostics({
@@ -112,7 +147,8 @@ export function createCredentialEvents(
     dropped,
   });
 
-  async function read(delivery: EventDelivery): Promise<void> {
+  /** False: it ended before the body did. */
+  async function read(delivery: EventDelivery): Promise<boolean> {
     const about = metadataOf(delivery.headers);
     const { schema } = about;
     const { address, body } = delivery;
@@ -123,7 +159,9 @@ export function createCredentialEvents(
       outgoing(events, { seen, summary }) {
         if (!seen || !summary) return events.map(({ text }) => text);
         const { serverTime } = courier;
-        return summarise(events, { schema, sender: address, summary, seen, flag, serverTime, random, dropped });
+        const more = summarise(events, { schema, sender: address, summary, seen, flag, serverTime, random, dropped });
+        summary.bodyEnds();
+        return more;
       },
       received: (events) => meter.received(name, kind, events),
       dropped,
@@ -136,9 +174,11 @@ export function createCredentialEvents(
           if (isOver) throw OVER;
         },
       });
+      return true;
     } catch (error) {
       dropped(error === OVER ? 'closed' : 'malformed', 1);
       if (error !== OVER) parts.failed(error);
+      return false;
     }
   }
 
@@ -156,8 +196,10 @@ export function createCredentialEvents(
       if (id !== '' && !remembered.payloads.add(id)) return meter.repeated(name);
       const done = read(delivery);
       reading.add(done);
-      await done;
+      const isWhole = await done;
       reading.delete(done);
+      if (id !== '' && isWhole) spool?.body(spooled, id);
+      await spool?.written();
     },
     diagnostic(delivery) {
       if (delivery.body.length > MAX_DIAGNOSTIC_BYTES) dropped('too-large', 1);
@@ -171,7 +213,15 @@ export function createCredentialEvents(
       courier.lookAtKeys();
     },
     forget: remembered.forget,
-    async finish(timeoutMs) {
+    left: (about) => ({
+      reserve: memory.reserveSpare,
+      release: memory.release,
+      heldBytes,
+      send: (batches, id) => queues.find(about).replay(batches, id),
+    }),
+    remember: (id) => void remembered.payloads.add(id),
+    async finish(timeoutMs, leavesRest) {
+      leaves = leavesRest && spool !== undefined;
       let timer: NodeJS.Timeout | undefined;
       const timedOut = new Promise<void>((resolve) => {
         timer = setTimeout(() => {
@@ -182,7 +232,7 @@ export function createCredentialEvents(
       });
       await Promise.race([Promise.all(reading), timedOut]);
       flushAll();
-      courier.hurry();
+      courier.hurry(leaves ? 'closed' : 'refused');
       while (!areIdle()) {
         await Promise.all(Array.from(queues.all(), (queue) => queue.drained()));
         // A queue may have waited for payloads of others.
@@ -194,6 +244,13 @@ export function createCredentialEvents(
     },
   };
 }
+
+/** Identifies a credential on the disk, and does not tell it. */
+export function digestOf(credential: string): string {
+  return hash('sha256', `edge-flag-relay events ${credential}`).slice(0, DIGEST_CHARACTERS);
+}
+
+const DIGEST_CHARACTERS = 32;
 
 /** Payloads by their IDs, so that none is taken twice, and the contexts that were described to LaunchDarkly. */
 function createRemembered(memory: Budget, forgetContextsMs: number) {

@@ -1,8 +1,10 @@
 /** Receives the events of one environment, and keeps those of its credentials apart. */
 import type { CredentialKind, EventDelivery, EventIntake } from '../ports.ts';
-import type { CredentialEvents, CredentialEventsOptions } from './credential-events.ts';
+import { type CredentialEvents, type CredentialEventsOptions, digestOf } from './credential-events.ts';
 
 export interface EnvironmentEventsOptions extends Pick<CredentialEventsOptions, 'name' | 'flag'> {
+  /** The valid credentials, the present ones first. For events from the spool. Must not throw. */
+  credentials?(): readonly Pick<EventDelivery, 'kind' | 'credential'>[];
   /**
    * The credential to send events with: the one they came with, or another one that is known to be of the same environment of LaunchDarkly.
    * Called before every attempt, so that a rotated key is used at once. Must not throw.
@@ -13,8 +15,13 @@ export interface EnvironmentEventsOptions extends Pick<CredentialEventsOptions, 
 export interface EnvironmentEvents extends EventIntake {
   /** Starts sending what is queued. */
   flush(): void;
-  /** Stops accepting events; resolves when all are delivered, or dropped after `timeoutMs`. */
-  close(timeoutMs: number): Promise<void>;
+  /**
+   * Stops accepting events; resolves when all are delivered, or dropped after `timeoutMs`. `leaves`: what is in the spool then stays there,
+   * for another process.
+   */
+  close(timeoutMs: number, leaves?: boolean): Promise<void>;
+  /** The events that came with the credential of this digest, or with a former one in place of the present one. */
+  left(kind: CredentialKind, digest: string): CredentialEvents | undefined;
 }
 
 interface Holder {
@@ -24,7 +31,7 @@ interface Holder {
 }
 
 export function createEnvironmentEvents(
-  { name, senderOf, flag }: EnvironmentEventsOptions,
+  { name, senderOf, flag, credentials = () => [] }: EnvironmentEventsOptions,
   parts: {
     /** A credential that was idle for this long is forgotten. */
     readonly idleMs: number;
@@ -36,10 +43,10 @@ export function createEnvironmentEvents(
   const holders = new Map<string, Holder>();
   let closed = false;
 
-  function holderOf({ kind, credential }: EventDelivery): Holder {
+  function holderOf({ kind, credential }: Pick<EventDelivery, 'kind' | 'credential'>): Holder {
     const id = `${kind} ${credential}`;
     const sender = () => senderOf(kind, credential);
-    const holder = holders.get(id) ?? { events: parts.open({ name, kind, sender, flag }), usedAt: 0 };
+    const holder = holders.get(id) ?? { events: parts.open({ name, kind, credential, sender, flag }), usedAt: 0 };
     holder.usedAt = performance.now();
     holders.set(id, holder);
     return holder;
@@ -66,9 +73,14 @@ export function createEnvironmentEvents(
         holders.delete(id);
       }
     },
-    async close(timeoutMs) {
+    left(kind, digest) {
+      const those = closed ? [] : credentials().filter((one) => one.kind === kind);
+      const found = those.find(({ credential }) => digestOf(credential) === digest) ?? those[0];
+      return found && holderOf(found).events;
+    },
+    async close(timeoutMs, leaves = false) {
       closed = true;
-      await Promise.all(Array.from(holders.values(), ({ events }) => events.finish(timeoutMs)));
+      await Promise.all(Array.from(holders.values(), ({ events }) => events.finish(timeoutMs, leaves)));
     },
   };
 }

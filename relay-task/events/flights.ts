@@ -2,18 +2,32 @@
  * Payloads of one queue that are being sent: in order, one after the other, except that later ones do not wait for one that hangs or that
  * LaunchDarkly rejects.
  */
+import { randomUUID } from 'node:crypto';
 import { inSlices } from '../common/slices.ts';
 import type { Payload, Step, Verdict } from './courier.ts';
-import { type Batch, eventsIn, halvesOf, type Parcel, parcelOf, RELAY, sendersOf } from './parcel.ts';
+import type { Keeping } from './keeping.ts';
+import {
+  type Batch,
+  batchesOf,
+  eventsIn,
+  halvesOf,
+  keptOf,
+  type Parcel,
+  parcelOf,
+  RELAY,
+  sendersOf,
+} from './parcel.ts';
 import type { Suspects } from './suspects.ts';
 
 export interface FlightsOptions {
   /** Takes what is to be sent now, which may be nothing. */
   take(): readonly Batch[];
   /** A JSON array. Never rejects. */
-  readonly deliver: (json: Buffer, how: Pick<Payload, 'progress' | 'isSuspect'>) => Promise<Verdict>;
+  readonly deliver: (json: Buffer, how: Pick<Payload, 'id' | 'progress' | 'isSuspect'>) => Promise<Verdict>;
   readonly forwarded: (events: number) => void;
   readonly dropped: (reason: Exclude<Verdict, 'delivered'>, events: number) => void;
+  /** Undefined without a spool. */
+  readonly keeping?: Keeping | undefined;
   /** A payload is not being sent any more. Must not throw. */
   readonly landed?: (() => void) | undefined;
   readonly suspects: Pick<Suspects, 'of' | 'judge' | 'accept' | 'spend'>;
@@ -32,6 +46,8 @@ export interface Flights {
   has(sender: string): boolean;
   /** Sends what there is, unless it must wait for what is being sent. */
   launch(): void;
+  /** Sends these now, under this ID, whatever else is being sent. Resolves when they have landed. */
+  send(batches: readonly Batch[], id: string): Promise<void>;
   /** Resolves when the payloads that are in flight now have landed. */
   landed(): Promise<unknown>;
 }
@@ -66,32 +82,37 @@ export function createFlights(options: FlightsOptions): Flights {
   /** The oldest first. */
   const flights = new Set<Flight>();
 
-  const { areSuspects, suspects } = options;
+  const { areSuspects, suspects, keeping } = options;
   const holdsBack = ({ step, passable }: Flight) => !areSuspects && step !== 'slow' && !passable;
 
   function launch() {
     while (flights.size < MOST_IN_FLIGHT && ![...flights].some(holdsBack)) {
       const batches = options.take();
       if (batches.length === 0) return;
-      const parcel = parcelOf(batches);
-      const senders = new Set(sendersOf(parcel));
-      const flight: Flight = {
-        step: 'waiting',
-        passable: false,
-        rejections: 0,
-        hasProgress: false,
-        senders,
-        isTrial: areSuspects && [...senders].every((sender) => suspects.of(sender) !== 'confirmed'),
-        landed: Promise.resolve(),
-      };
-      flights.add(flight);
-      const releases = batches.map(({ release }) => release);
-      flight.landed = fly(parcel, releases, flight);
+      void begin(batches);
     }
   }
 
-  async function fly(parcel: Parcel, releases: readonly Batch['release'][], flight: Flight) {
-    await send(parcel, flight);
+  function begin(batches: readonly Batch[], id?: string): Promise<void> {
+    const parcel = parcelOf(batches);
+    const senders = new Set(sendersOf(parcel));
+    const flight: Flight = {
+      step: 'waiting',
+      passable: false,
+      rejections: 0,
+      hasProgress: false,
+      senders,
+      isTrial: areSuspects && [...senders].every((sender) => suspects.of(sender) !== 'confirmed'),
+      landed: Promise.resolve(),
+    };
+    flights.add(flight);
+    const releases = batches.map(({ release }) => release);
+    flight.landed = fly(parcel, releases, flight, id);
+    return flight.landed;
+  }
+
+  async function fly(parcel: Parcel, releases: readonly Batch['release'][], flight: Flight, id: string | undefined) {
+    await send(parcel, flight, 0, id);
     for (const release of releases) release();
     flights.delete(flight);
     launch();
@@ -109,7 +130,9 @@ export function createFlights(options: FlightsOptions): Flights {
    * Splits a payload that is too large, or was rejected, so that one bad event does not cost all others. `depth`: how often it was
    * split because it was rejected.
    */
-  async function send(parcel: Parcel, flight: Flight, depth = 0): Promise<void> {
+  async function send(whole: Parcel, flight: Flight, depth: number, id: string = randomUUID()): Promise<void> {
+    const parcel = keeping ? await assigned(whole, id, keeping) : whole;
+    if (!parcel) return;
     const progress = (step: Step) => {
       flight.step = step;
       if (step === 'invalid') flight.passable = true;
@@ -118,25 +141,51 @@ export function createFlights(options: FlightsOptions): Flights {
     const [sender = RELAY, ...others] = sendersOf(parcel);
     const isMixed = others.length > 0;
     if (!isMixed) suspects.spend(sender);
-    const verdict = await options.deliver(parcel.json, { progress, isSuspect: areSuspects || depth > 0 });
+    const verdict = await options.deliver(parcel.json, { id, progress, isSuspect: areSuspects || depth > 0 });
     if (verdict === 'delivered') {
       overtake(flight);
       flight.hasProgress = true;
       for (const one of [sender, ...others]) suspects.accept(one);
       if (!isMixed && depth === 0) suspects.judge(sender, verdict);
+      keeping?.settle(keptOf(parcel));
       return options.forwarded(eventsIn(parcel));
     }
     if (verdict === 'rejected') {
       flight.rejections += 1;
       if (!isMixed && sender !== RELAY) suspects.judge(sender, verdict);
-      if (isToBePutAside(parcel, flight)) return options.putAside(parcel);
+      if (isToBePutAside(parcel, flight)) {
+        keeping?.free(keptOf(parcel));
+        return options.putAside(parcel);
+      }
     }
     const halves = isDivisible(verdict, parcel, flight, depth) ? await inSlices(halvesOf(parcel)) : undefined;
     if (!halves) {
       flight.hasProgress = true;
-      return options.dropped(verdict, eventsIn(parcel));
+      return drop(verdict, parcel);
     }
+    keeping?.free(keptOf(parcel));
     for (const part of halves) await send(part, flight, depth + Number(verdict === 'rejected'));
+  }
+
+  /** Whatever may arrive is in the spool under its ID. Undefined: another process sends all of it. */
+  async function assigned(parcel: Parcel, id: string, keeping: Keeping): Promise<Parcel | undefined> {
+    if (keptOf(parcel).length === 0) return parcel;
+    await keeping.assign(keptOf(parcel), id);
+    const own = batchesOf(parcel).filter((batch) => !keeping.isTaken(batch.kept));
+    if (own.length === parcel.parts.length) return parcel;
+    const rest = parcelOf(own);
+    keeping.left(eventsIn(parcel) - eventsIn(rest));
+    return own.length > 0 ? rest : undefined;
+  }
+
+  async function drop(verdict: Exclude<Verdict, 'delivered'>, parcel: Parcel): Promise<void> {
+    const stays = verdict === 'closed' ? await keeping?.stays() : undefined;
+    const lost = { parts: parcel.parts.filter(({ kept }) => !stays?.(kept)) };
+    const left = eventsIn(parcel) - eventsIn(lost);
+    if (left > 0) keeping?.left(left);
+    if (lost.parts.length === 0) return;
+    keeping?.settle(keptOf(lost));
+    options.dropped(verdict, eventsIn(lost));
   }
 
   function isToBePutAside(parcel: Parcel, flight: Flight): boolean {
@@ -154,6 +203,7 @@ export function createFlights(options: FlightsOptions): Flights {
     },
     has: (sender) => Array.from(flights).some(({ senders }) => senders.has(sender)),
     launch,
+    send: begin,
     landed: () => Promise.all(Array.from(flights, ({ landed }) => landed)),
   };
 }

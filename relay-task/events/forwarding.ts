@@ -20,6 +20,8 @@ import {
 import { createEventMeter } from './metrics.ts';
 import { createPlaces } from './places.ts';
 import type { DropReason } from './queue.ts';
+import { createSpool, type SpoolSettings } from './spool.ts';
+import type { FindReplayTarget } from './spool-replay.ts';
 import { type EventTimings, usualTimings } from './timings.ts';
 
 export type { EnvironmentEvents } from './environment-events.ts';
@@ -47,6 +49,8 @@ export interface EventForwardingOptions {
   readonly measures: Measures;
   /** Offline mode: accepts events and drops them. */
   readonly discard?: boolean;
+  /** Where events survive the process. */
+  readonly spool?: SpoolSettings | undefined;
   readonly timings?: Partial<EventTimings>;
   /** From 0 to 1; for sampling and jitter. */
   readonly random?: () => number;
@@ -55,7 +59,7 @@ export interface EventForwardingOptions {
 export interface EventForwarding {
   /** Opens one environment, which can be closed separately. */
   environment(options: EnvironmentEventsOptions): EnvironmentEvents;
-  /** Stops accepting events and delivers the queued ones; drops what is left after `timeoutMs`. */
+  /** Stops accepting events and delivers the queued ones; what is left after `timeoutMs` stays in the spool, or is dropped. */
   close(timeoutMs: number): Promise<void>;
 }
 
@@ -124,9 +128,12 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
   const budgetBytes = Math.min(maxBytes, parent?.maxBytes ?? Infinity);
   const memory = createBudget(budgetBytes * PART_OF_MEMORY, { parent });
   const places = createPlaces({ each: options.maxInFlight ?? 8, together: options.maxInFlightTogether ?? 64 });
-  const open = new Set<EnvironmentEvents>();
+  const open = new Map<EnvironmentEvents, string>();
+  const find = findAmong(open);
+  const spool = options.spool && !discard ? createSpool({ ...options.spool, log, meter, find }) : undefined;
   const timer = setInterval(() => {
-    for (const environment of open) environment.flush();
+    for (const environment of open.keys()) environment.flush();
+    spool?.proceed();
   }, options.flushIntervalMs);
   timer.unref();
   const tellFailure = createReasonLines((fields) => log.error('Cannot read a body of events; it was dropped', fields));
@@ -155,6 +162,7 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
       memory: createShare(memory),
       courier,
       meter,
+      spool,
       timings,
       random,
       lost,
@@ -164,7 +172,10 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
 
   function discarding({ name }: EnvironmentEventsOptions): EnvironmentEvents {
     const drop = () => meter.dropped(name, 'offline', 1);
-    return { closed: false, analytics: async () => drop(), diagnostic: drop, flush() {}, close: async () => {} };
+    return {
+      ...{ closed: false, analytics: async () => drop(), diagnostic: drop },
+      ...{ flush() {}, left: () => undefined, close: async () => {} },
+    };
   }
 
   return {
@@ -180,20 +191,35 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
           reports.lost('closed', 1);
         },
       });
-      const environment = {
-        ...created,
-        async close(timeoutMs: number) {
-          await created.close(timeoutMs);
+      const { close } = created;
+      const environment = Object.assign(created, {
+        async close(timeoutMs: number, leaves?: boolean) {
+          await close(timeoutMs, leaves);
           reports.tellRest();
           open.delete(environment);
         },
-      };
-      open.add(environment);
+      });
+      open.set(environment, of.name);
+      spool?.proceed();
       return environment;
     },
     async close(timeoutMs) {
-      await Promise.all(Array.from(open, (environment) => environment.close(timeoutMs)));
+      spool?.endReplay();
+      await Promise.all(Array.from(open.keys(), (environment) => environment.close(timeoutMs, true)));
       clearInterval(timer);
+      await spool?.close();
     },
+  };
+}
+
+/** Environments by their names; of several with one name, the latest. */
+function findAmong(open: ReadonlyMap<EnvironmentEvents, string>): FindReplayTarget {
+  const find = ({ environment, kind, digest }: Parameters<FindReplayTarget['remember']>[0]) => {
+    const named = [...open].filter(([events, name]) => name === environment && !events.closed);
+    return named.at(-1)?.[0].left(kind, digest);
+  };
+  return {
+    queue: (name) => find(name)?.left(name.about),
+    remember: (name, id) => find(name)?.remember(id),
   };
 }

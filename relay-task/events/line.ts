@@ -2,6 +2,7 @@ import { elementsIn } from '../common/json-elements.ts';
 import type { Holders, Sender } from './holders.ts';
 import { type Batch, parcelOf, RELAY } from './parcel.ts';
 import type { Departing, SenderMemory } from './sender-memory.ts';
+import { type Kept, keptPart } from './spool-index.ts';
 
 /** Events that wait to be sent, the oldest first. */
 export interface Line {
@@ -10,9 +11,9 @@ export interface Line {
   /** Whose events wait. */
   senders(): Iterable<string>;
   /** Their places are free, and `heldBytes(bytes)` is reserved for them. */
-  push(events: Pick<Batch, 'bytes' | 'events' | 'sender'>): void;
+  push(events: Omit<Batch, 'release'>): void;
   /** An event of the relay itself: takes neither places nor memory, and is never dropped. */
-  pushOwn(bytes: Buffer, release: () => void): void;
+  pushOwn(bytes: Buffer, release: () => void, kept?: readonly Kept[]): void;
   /** Takes the oldest batches, of this sender or of all, up to this many bytes, but at least one if `anyBatch`. */
   take(most: Departing, sender?: string): readonly Batch[];
   /** Moves the batches of this sender into the other line; false if there are none. */
@@ -33,6 +34,7 @@ interface WaitingBatch {
   bytes: Buffer;
   events: number;
   readonly since: number;
+  kept: readonly Kept[] | undefined;
   /** Where each of its events begins, once one was dropped. */
   begins?: number[];
   /** Of the relay itself. */
@@ -43,6 +45,8 @@ interface LineOptions {
   readonly places: Holders;
   readonly memory: SenderMemory;
   readonly isSuspect: boolean;
+  /** These events were dropped. */
+  readonly settle: (kept: readonly Kept[]) => void;
 }
 
 /** Estimated memory of a batch besides its bytes. */
@@ -55,7 +59,7 @@ export function heldBytes(bytes: number): number {
   return bytes + BATCH_BYTES;
 }
 
-export function createLine({ places, memory, isSuspect }: LineOptions): Line {
+export function createLine({ places, memory, isSuspect, settle }: LineOptions): Line {
   const { waiting, bySender, add, forget } = createWaiting();
   let waitingBytes = 0;
 
@@ -84,6 +88,7 @@ export function createLine({ places, memory, isSuspect }: LineOptions): Line {
     const held = heldBytes(batch.bytes.length);
     if (events === 1 || held <= maxBytes) {
       remove(batch);
+      settle(batch.kept ?? []);
       return { events, bytes: held };
     }
     const lostBytes = () => held - (batch.events > 0 ? heldBytes(batch.bytes.length) : 0);
@@ -92,15 +97,17 @@ export function createLine({ places, memory, isSuspect }: LineOptions): Line {
     while (batch.events > 0 && lostBytes() < maxBytes);
     if (batch.events > 0) count(batch, 1);
     else forget(batch);
+    settle(keptPart(batch.kept, batch.events, events) ?? []);
+    batch.kept = keptPart(batch.kept, 0, batch.events);
     return { events: events - batch.events, bytes: lostBytes() };
   }
 
   /** To be sent: nothing is dropped from it any more. */
-  function departed({ bytes, events, sender, release }: WaitingBatch): Batch {
-    if (release) return { bytes, events, sender, release };
+  function departed({ bytes, events, sender, kept, release }: WaitingBatch): Batch {
+    if (release) return { bytes, events, sender, kept, release };
     const held = heldBytes(bytes.length);
     memory.depart(held);
-    return { bytes, events, sender, release: () => memory.land(held) };
+    return { bytes, events, sender, kept, release: () => memory.land(held) };
   }
 
   return {
@@ -111,8 +118,9 @@ export function createLine({ places, memory, isSuspect }: LineOptions): Line {
       return waitingBytes;
     },
     senders: () => bySender.keys(),
-    push: ({ bytes, events, sender }) => put({ bytes, events, sender, since: performance.now() }),
-    pushOwn: (bytes, release) => put({ bytes, events: 1, sender: RELAY, since: performance.now(), release }),
+    push: ({ bytes, events, sender, kept }) => put({ bytes, events, sender, kept, since: performance.now() }),
+    pushOwn: (bytes, release, kept) =>
+      put({ bytes, events: 1, sender: RELAY, kept, since: performance.now(), release }),
     put,
     take({ maxBytes, anyBatch }, sender) {
       const taken: WaitingBatch[] = [];

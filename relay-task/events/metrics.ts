@@ -13,6 +13,14 @@ export interface EventMeter {
   repeated(environment: string): void;
   retried(environment: string): void;
   queued(bytes: number): void;
+  /** Left in the spool for another process, when this one ends. */
+  spooled(environment: string, events: number): void;
+  /** Taken from what another process has left. */
+  replayed(environment: string, events: number): void;
+  /** Accepted without being in the spool. */
+  unspooled(reason: 'full' | 'slow' | 'failed', events: number): void;
+  /** From now on there is a spool. */
+  watchSpool(look: () => { readonly bytes: number; readonly ageMs: number }): void;
 }
 
 export function createEventMeter(measures: Measures): EventMeter {
@@ -22,7 +30,20 @@ export function createEventMeter(measures: Measures): EventMeter {
   const repeated = measures.counter('event_payloads_repeated_total');
   const retried = measures.counter('event_retries_total');
   const bytes = measures.gauge('events_queue_bytes');
+  const spooled = measures.counter('events_spooled_total');
+  const replayed = measures.counter('events_replayed_total');
+  const unspooled = measures.counter('events_unspooled_total');
+  let spool = () => ({ bytes: 0, ageMs: 0 });
+  measures.gauge('events_spool_bytes', (gauge) => gauge.set(spool().bytes));
+  measures.gauge('events_spool_oldest_seconds', (gauge) => gauge.set(spool().ageMs / 1_000));
+
   return {
+    spooled: (env, events) => spooled.inc({ env }, events),
+    replayed: (env, events) => replayed.inc({ env }, events),
+    unspooled: (reason, events) => unspooled.inc({ reason }, events),
+    watchSpool(look) {
+      spool = look;
+    },
     received: (env, kind, events) => received.inc({ env, kind }, events),
     forwarded: (env, kind, events) => forwarded.inc({ env, kind }, events),
     dropped: (env, reason, events) => dropped.inc({ env, reason }, events),

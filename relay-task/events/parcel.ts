@@ -1,5 +1,6 @@
 /** A payload that remembers which of its events came together, and from whom. */
 import { elementsIn } from '../common/json-elements.ts';
+import { type Kept, keptPart } from './spool-index.ts';
 
 /** The sender of events that the relay itself adds. */
 export const RELAY = '';
@@ -10,11 +11,13 @@ export interface Batch {
   readonly events: number;
   /** Identifies the address that they came from. */
   readonly sender: string;
+  /** Where they are in the spool, if they are. */
+  readonly kept?: readonly Kept[] | undefined;
   /** Releases their memory. Call it once they were sent or dropped. */
   readonly release: () => void;
 }
 
-interface Part extends Pick<Batch, 'events' | 'sender'> {
+interface Part extends Pick<Batch, 'events' | 'sender' | 'kept'> {
   /** The bytes in the JSON of the parcel. */
   readonly from: number;
   readonly to: number;
@@ -28,24 +31,29 @@ export interface Parcel {
 
 const [OPENING, COMMA, CLOSING] = ['[', ',', ']'].map((text) => Buffer.from(text)) as [Buffer, Buffer, Buffer];
 
-export function parcelOf(batches: readonly Pick<Batch, 'bytes' | 'events' | 'sender'>[]): Parcel {
+export function parcelOf(batches: readonly Omit<Batch, 'release'>[]): Parcel {
   const pieces = [OPENING];
   const parts: Part[] = [];
   let at = OPENING.length;
-  for (const { bytes, events, sender } of batches) {
+  for (const { bytes, events, sender, kept } of batches) {
     if (parts.length > 0) {
       pieces.push(COMMA);
       at += COMMA.length;
     }
     pieces.push(bytes);
-    parts.push({ events, sender, from: at, to: at + bytes.length });
+    parts.push({ events, sender, kept, from: at, to: at + bytes.length });
     at += bytes.length;
   }
   return { json: Buffer.concat([...pieces, CLOSING]), parts };
 }
 
-export function eventsIn({ parts }: Parcel): number {
+export function eventsIn({ parts }: Pick<Parcel, 'parts'>): number {
   return parts.reduce((sum, { events }) => sum + events, 0);
+}
+
+/** Where its events are in the spool. */
+export function keptOf({ parts }: Pick<Parcel, 'parts'>): readonly Kept[] {
+  return parts.flatMap(({ kept = [] }) => kept);
 }
 
 /** Its parts as they came. */
@@ -76,8 +84,8 @@ export function* halvesOf(parcel: Parcel): Generator<void, readonly [Parcel, Par
   const left = half(part.events);
   const { end, start } = yield* gapBefore(json, left);
   return [
-    takenFrom([{ ...part, events: left, to: end }]),
-    takenFrom([{ ...part, events: part.events - left, from: start }]),
+    takenFrom([{ ...part, events: left, to: end, kept: keptPart(part.kept, 0, left) }]),
+    takenFrom([{ ...part, events: part.events - left, from: start, kept: keptPart(part.kept, left, part.events) }]),
   ];
 }
 

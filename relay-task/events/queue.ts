@@ -9,10 +9,11 @@ import { createHolders, type Holders, type Sender } from './holders.ts';
 import { createLine, heldBytes, type Line } from './line.ts';
 import { type Batch, batchesOf, type Parcel } from './parcel.ts';
 import type { Departing, SenderMemory } from './sender-memory.ts';
+import type { Kept } from './spool-index.ts';
 import type { Summary } from './summary.ts';
 import type { Suspects } from './suspects.ts';
 
-interface QueueOptions extends Pick<FlightsOptions, 'deliver' | 'forwarded'> {
+interface QueueOptions extends Pick<FlightsOptions, 'deliver' | 'forwarded' | 'keeping'> {
   /** How many events are queued at most, not counting those being sent. */
   readonly capacity: number;
   readonly maxPayloadBytes: number;
@@ -25,7 +26,16 @@ interface QueueOptions extends Pick<FlightsOptions, 'deliver' | 'forwarded'> {
   readonly landed?: (() => void) | undefined;
 }
 
-export type DropReason = 'capacity' | 'memory' | 'malformed' | 'offline' | Exclude<Verdict, 'delivered'>;
+export type DropReason =
+  | 'capacity'
+  | 'memory'
+  | 'malformed'
+  | 'offline'
+  /** From the spool: of an environment that is not served any more. */
+  | 'gone'
+  /** From the spool: damaged. */
+  | 'unreadable'
+  | Exclude<Verdict, 'delivered'>;
 
 export interface Queue {
   /** Nothing is queued or being sent. */
@@ -40,6 +50,8 @@ export interface Queue {
    * sender if no one has more.
    */
   add(events: readonly string[], sender: string): void;
+  /** Sends events from the spool under this ID. Resolves when they have landed. Memory is reserved for them. */
+  replay(batches: readonly Omit<Batch, 'release'>[], id: string): Promise<void>;
   /** `performance.now()` when the newest waiting events of this sender came; less than 0 if none wait. */
   newestOf(sender: Sender): number;
   /** Frees memory: drops this sender's newest event, and more up to this many bytes. Returns how many bytes were released. */
@@ -69,15 +81,18 @@ interface Way {
 
 export function createQueue(options: QueueOptions): Queue {
   const { capacity, maxPayloadBytes, memory, suspects, dropped, summary } = options;
-  const { deliver, forwarded, landed } = options;
+  const { deliver, forwarded, landed, keeping } = options;
+  const settle = (kept: readonly Kept[]) => {
+    if (kept.length > 0) keeping?.settle(kept);
+  };
   const places = createHolders();
 
   function createWay(isSuspect: boolean, choose?: Choose): Way {
     const areSuspects = choose !== undefined;
     const take = () => takeFrom(way);
     const way: Way = {
-      line: createLine({ places, memory, isSuspect }),
-      flights: createFlights({ deliver, forwarded, dropped, landed, putAside, suspects, areSuspects, take }),
+      line: createLine({ places, memory, isSuspect, settle }),
+      flights: createFlights({ deliver, forwarded, dropped, landed, keeping, putAside, suspects, areSuspects, take }),
       choose,
       due: false,
     };
@@ -90,6 +105,13 @@ export function createQueue(options: QueueOptions): Queue {
   /** Of other suspects. */
   const apart = createWay(true, suspects.next);
   const ways = [usual, trial, apart] as const;
+  /** Events from the spool, besides those of the ways. */
+  const replayed = createFlights({
+    ...{ deliver, forwarded, dropped, landed, keeping, putAside, suspects },
+    areSuspects: false,
+    take: () => [],
+  });
+  const allFlights = [...ways.map(({ flights }) => flights), replayed];
   const { wayOf, senderOf, newestWay, sort } = createSorting(suspects, ways);
   let usedAt = performance.now();
   /** Events of others that made room. */
@@ -111,7 +133,8 @@ export function createQueue(options: QueueOptions): Queue {
         break;
       }
       const bytes = Buffer.from(rest.slice(0, fitting).join(','));
-      wayOf(name).line.push({ bytes, events: fitting, sender: name });
+      const batch = { bytes, events: fitting, sender: name };
+      wayOf(name).line.push({ ...batch, kept: keeping?.keep(batch) });
       rest = rest.slice(fitting);
       if (places.total >= capacity / 2 || waitingBytes() >= maxPayloadBytes) start();
     }
@@ -141,11 +164,13 @@ export function createQueue(options: QueueOptions): Queue {
 
   /** Good events of unconfirmed suspects cost requests of their own, once. */
   function putAside(parcel: Parcel) {
-    for (const { bytes, events, sender } of batchesOf(parcel)) {
+    for (const { bytes, events, sender, kept } of batchesOf(parcel)) {
       suspects.add(sender);
-      if (!memory.reserve(senderOf(sender), heldBytes(bytes.length))) dropped('memory', events);
-      // A copy: a part would keep the whole payload in memory.
-      else wayOf(sender).line.push({ bytes: Buffer.from(bytes), events, sender });
+      if (!memory.reserve(senderOf(sender), heldBytes(bytes.length))) {
+        settle(kept ?? []);
+        dropped('memory', events);
+        // A copy: a part would keep the whole payload in memory.
+      } else wayOf(sender).line.push({ bytes: Buffer.from(bytes), events, sender, kept });
     }
     send(trial);
     send(apart);
@@ -160,7 +185,7 @@ export function createQueue(options: QueueOptions): Queue {
     for (const way of ways) send(way);
   }
 
-  const underWay = () => ways.reduce((sum, { flights }) => sum + flights.size, 0);
+  const underWay = () => allFlights.reduce((sum, { size }) => sum + size, 0);
 
   return {
     get idle() {
@@ -172,6 +197,15 @@ export function createQueue(options: QueueOptions): Queue {
     summary,
     room: (sender) => Math.max(capacity - places.total, places.yielding(senderOf(sender)), 0),
     add,
+    replay(batches, id) {
+      usedAt = performance.now();
+      const departed = batches.map((batch) => {
+        const held = heldBytes(batch.bytes.length);
+        memory.depart(held);
+        return { ...batch, release: () => memory.land(held) };
+      });
+      return replayed.send(departed, id);
+    },
     newestOf: (sender) => newestWay(sender).line.newestOf(sender.name),
     drop(sender, maxBytes) {
       const { events, bytes } = newestWay(sender).line.drop(sender.name, maxBytes);
@@ -183,7 +217,7 @@ export function createQueue(options: QueueOptions): Queue {
     },
     flush: start,
     async drained() {
-      while (underWay() > 0) await Promise.all(ways.map(({ flights }) => flights.landed()));
+      while (underWay() > 0) await Promise.all(allFlights.map((flights) => flights.landed()));
     },
   };
 }
@@ -233,9 +267,12 @@ function* idleSenders({ line, flights }: Way): Generator<string> {
 }
 
 function addSummaries(line: Line, summary: Summary | undefined): void {
-  const { events, release } = summary?.take() ?? { events: [], release() {} };
+  const { events, release, kept } = summary?.take() ?? { events: [], release() {} };
   const last = events.length - 1;
-  for (const [index, text] of events.entries()) line.pushOwn(Buffer.from(text), index === last ? release : () => {});
+  for (const [index, text] of events.entries()) {
+    if (index === last) line.pushOwn(Buffer.from(text), release, kept);
+    else line.pushOwn(Buffer.from(text), () => {});
+  }
 }
 
 interface Room {

@@ -13,6 +13,11 @@ export interface SenderMemory {
   reserve(sender: Sender, bytes: number, besides?: number): boolean;
   /** Without dropping anything. */
   reserveFree(bytes: number): boolean;
+  /**
+   * For events from the spool, which others need not make room for: at most a half of what is free. With nothing else to hold, one payload may
+   * be larger.
+   */
+  reserveSpare(bytes: number): boolean;
   release(bytes: number): void;
   /**
    * The same for what is never dropped for others: it takes a quarter at most, and one sender at most four times what is free of it. Release
@@ -86,6 +91,12 @@ export function createSenderMemory({ budget, drop }: SenderMemoryOptions): Sende
     waiting,
     reserve,
     reserveFree: budget.reserve,
+    reserveSpare(bytes) {
+      if (bytes <= budget.freeBytes / 2) return budget.reserve(bytes);
+      if (budget.usedBytes > 0) return false;
+      budget.hold(bytes);
+      return true;
+    },
     release: budget.release,
     pin(name, bytes) {
       const sender = { name, isSuspect: false };

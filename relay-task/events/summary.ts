@@ -2,6 +2,7 @@
 import { detach } from '../common/json-text.ts';
 import { createShares } from '../common/shares.ts';
 import type { SenderMemory } from './sender-memory.ts';
+import type { Kept } from './spool-index.ts';
 
 interface Evaluation {
   readonly flagKey: string;
@@ -23,8 +24,12 @@ export interface Summary {
   readonly bytes: number;
   /** `counted`, or the limit that prevented a new counter. */
   add(evaluation: Evaluation, sender: string): 'counted' | 'capacity' | 'memory';
-  /** Returns the JSON of events, none if nothing was counted, and resets the counters. Their memory stays held until `release`. */
-  take(): { readonly events: readonly string[]; release(): void };
+  /** What belongs to one body was added. */
+  bodyEnds(): void;
+  /** The JSON of events, none if nothing was counted. */
+  texts(): readonly string[];
+  /** Returns the same and resets the counters. Their memory stays held until `release`. `kept`: where the counts are in the spool. */
+  take(): { readonly events: readonly string[]; readonly kept?: readonly Kept[]; release(): void };
 }
 
 interface Counter extends Pick<Evaluation, 'version' | 'variation' | 'value'> {
@@ -68,6 +73,11 @@ export function createSummary(capacity: number, memory: Pick<SenderMemory, 'pin'
     return true;
   }
 
+  function texts(): string[] {
+    const start = `{"kind":"summary","startDate":${startDate},"endDate":${endDate},"features":{`;
+    return featuresOf(flags).map((features) => `${start}${features}}}`);
+  }
+
   return {
     get size() {
       return places.taken;
@@ -98,9 +108,10 @@ export function createSummary(capacity: number, memory: Pick<SenderMemory, 'pin'
       endDate = Math.max(endDate, creationDate);
       return 'counted';
     },
+    bodyEnds() {},
+    texts,
     take() {
-      const start = `{"kind":"summary","startDate":${startDate},"endDate":${endDate},"features":{`;
-      const events = featuresOf(flags).map((features) => `${start}${features}}}`);
+      const events = texts();
       const holdings = held;
       flags = new Map();
       places = createPlaces();

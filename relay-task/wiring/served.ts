@@ -64,6 +64,11 @@ function serve(tenant: Tenant, { registry, events, goalsOf, knowsAllKeys }: Serv
     name,
     // A client-side ID identifies its environment; which one a mobile key belongs to is not known.
     senderOf: (kind, credential) => (kind === 'sdkKey' ? tenant.admission.successorOf(credential) : credential),
+    credentials: () =>
+      registry
+        .credentials(tenant.description.id)
+        .toSorted((a, b) => Number(a.expiresAt !== undefined) - Number(b.expiresAt !== undefined))
+        .map(({ kind, value: credential }) => ({ kind, credential })),
     flag: (key) => memory.get('features', key),
   });
   return {

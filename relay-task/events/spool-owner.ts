@@ -1,0 +1,223 @@
+/**
+ * Which process a directory of the spool belongs to. Its owner changes a counter in it every few seconds. Others take it over when the counter
+ * stood still for longer, by their own clocks, or at once if its process is known to have ended. To take it over is to move it into one's own
+ * directory: only one process can do that, and the owner before misses it at its next beat.
+ */
+import { randomUUID } from 'node:crypto';
+import { mkdir, open, readdir, readFile, readlink, rename, rmdir, stat, unlink, writeFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+
+export interface OwnerTimings {
+  readonly beatMs: number;
+  /** So long after its last beat a process asks whether it is still the owner before it writes or sends anything. */
+  readonly unsureMs: number;
+  /** A counter that stood still for so long has no owner. Much longer than `unsureMs`. */
+  readonly silenceMs: number;
+}
+
+export const usualOwnerTimings: OwnerTimings = { beatMs: 5_000, unsureMs: 20_000, silenceMs: 30_000 };
+
+/** All of it is to be called one after the other, in the spool's lane. */
+export interface Owner {
+  /** This process's own; undefined while there is none. */
+  readonly directory: string | undefined;
+  /** `performance.now()` when it was last known to be ours. */
+  readonly sureAt: number;
+  /** Makes one. Rejects if that is not possible. */
+  begin(): Promise<void>;
+  /** False: another process has taken it over, and there is none now. Rejects if that cannot be told. */
+  beat(): Promise<boolean>;
+  /** Takes over what has no owner: moves it into the own directory, and returns where it is now. */
+  takeOver(): Promise<readonly string[]>;
+  /** What is in it is free for others at once; it is deleted if it is empty. */
+  leave(): Promise<void>;
+}
+
+interface OwnerOptions {
+  readonly root: string;
+  readonly timings: OwnerTimings;
+  /** Something that is none of a spool of this version. Must not throw. */
+  foreign(name: string): void;
+}
+
+/** Its version is that of the records. */
+const DIRECTORY = /^v1-[0-9a-f]{8}-[0-9a-f-]{27}$/;
+/** One that is being made. */
+const BEGUN = /^\.v1-[0-9a-f]{8}-[0-9a-f-]{27}$/;
+const BEAT = 'owner';
+/** The file is overwritten at its place, which a full disk allows. */
+const BEAT_BYTES = 256;
+const isMissing = (error: unknown) => (error as NodeJS.ErrnoException).code === 'ENOENT';
+
+export function createOwner({ root, timings, foreign }: OwnerOptions): Owner {
+  let directory: string | undefined;
+  let sureAt = -Infinity;
+  let beats = 0;
+  let self: Promise<ProcessIdentity | undefined> | undefined;
+  /** What the counters of others were, and since when. */
+  const seen = new Map<string, { readonly text: string; readonly since: number }>();
+  const told = new Set<string>();
+
+  async function counter(): Promise<Buffer> {
+    beats += 1;
+    self ??= ownIdentity();
+    return Buffer.from(JSON.stringify({ ...(await self), beats }).padEnd(BEAT_BYTES));
+  }
+
+  async function begin(): Promise<void> {
+    await mkdir(root, { recursive: true, mode: 0o700 });
+    const name = `v1-${randomUUID()}`;
+    const begun = join(root, `.${name}`);
+    await mkdir(begun, { mode: 0o700 });
+    await writeFile(join(begun, BEAT), await counter(), { mode: 0o600 });
+    const from = performance.now();
+    await rename(begun, join(root, name));
+    directory = join(root, name);
+    sureAt = from;
+  }
+
+  async function beat(of: string): Promise<boolean> {
+    const from = performance.now();
+    try {
+      const file = await open(join(of, BEAT), 'r+');
+      try {
+        await file.write(await counter(), 0, BEAT_BYTES, 0);
+      } finally {
+        await file.close();
+      }
+    } catch (error) {
+      if (!isMissing(error)) throw error;
+      directory = undefined;
+      return false;
+    }
+    sureAt = from;
+    return true;
+  }
+
+  /** Whether nobody owns it. */
+  async function isFree(name: string): Promise<boolean> {
+    let text = '';
+    try {
+      text = await readFile(join(root, name, BEAT), 'utf8');
+    } catch (error) {
+      if (!isMissing(error)) throw error;
+      if (DIRECTORY.test(name)) return true;
+    }
+    const before = seen.get(name);
+    if (before?.text !== text) seen.set(name, { text, since: performance.now() });
+    else if (performance.now() - before.since >= timings.silenceMs) return true;
+    self ??= ownIdentity();
+    return hasEnded(text, await self);
+  }
+
+  /** Returns the directories that it brings. False: another process was first. */
+  async function move(name: string, to: string, from = root): Promise<readonly string[]> {
+    const moved = join(to, basename(name).replace(/^\./, ''));
+    try {
+      await rename(join(from, name), moved);
+    } catch (error) {
+      if (isMissing(error)) return [];
+      throw error;
+    }
+    await unlink(join(moved, BEAT)).catch(() => {});
+    const brought: string[] = [];
+    // What it had taken over itself: not deeper than before, however often that goes on.
+    for (const inner of await readdir(moved, { withFileTypes: true })) {
+      if (!inner.isDirectory() || !DIRECTORY.test(inner.name)) continue;
+      brought.push(...(await move(join(basename(moved), inner.name), to, to)));
+    }
+    return [...brought, moved];
+  }
+
+  async function takeOver(to: string): Promise<readonly string[]> {
+    const taken: string[] = [];
+    const names = await readdir(root, { withFileTypes: true });
+    for (const entry of names) {
+      const { name } = entry;
+      if (join(root, name) === to) continue;
+      if (!entry.isDirectory() || !(DIRECTORY.test(name) || BEGUN.test(name))) {
+        if (!told.has(name) && told.size < MOST_TOLD) foreign(name);
+        told.add(name);
+      } else if (await isFree(name)) taken.push(...(await move(name, to)));
+    }
+    const present = new Set(names.map(({ name }) => name));
+    for (const name of seen.keys()) if (!present.has(name)) seen.delete(name);
+    return taken;
+  }
+
+  return {
+    get directory() {
+      return directory;
+    },
+    get sureAt() {
+      return sureAt;
+    },
+    begin,
+    beat: async () => directory !== undefined && (await beat(directory)),
+    takeOver: async () => (directory === undefined ? [] : takeOver(directory)),
+    async leave() {
+      const own = directory;
+      if (own === undefined) return;
+      directory = undefined;
+      await unlink(join(own, BEAT)).catch(() => {});
+      await rmdir(own).catch(() => {});
+    },
+  };
+}
+
+const MOST_TOLD = 20;
+
+/** Names a process for ever, among those that can see each other. */
+interface ProcessIdentity {
+  /** Of the machine since it started. */
+  readonly boot: string;
+  /** Where process IDs are from. */
+  readonly ids: string;
+  readonly pid: number;
+  /** When it started, in the kernel's ticks. */
+  readonly started: string;
+  readonly user: number;
+}
+
+/** Undefined where the system does not tell, so that only silence counts. */
+async function ownIdentity(): Promise<ProcessIdentity | undefined> {
+  try {
+    const [boot, ids, text, { uid: user }] = await Promise.all([
+      readFile('/proc/sys/kernel/random/boot_id', 'utf8'),
+      readlink('/proc/self/ns/pid'),
+      readFile('/proc/self/stat', 'utf8'),
+      stat('/proc/self'),
+    ]);
+    const { started } = processStat(text);
+    return { boot: boot.trim(), ids, pid: Number.parseInt(text, 10), started, user };
+  } catch {
+    return undefined;
+  }
+}
+
+/** The name of the program, in brackets, may hold anything. */
+function processStat(text: string): { readonly state: string; readonly started: string } {
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+  return { state: fields[0] ?? '', started: fields[19] ?? '' };
+}
+
+/** Whether the process that wrote this surely has: it would be visible here. IDs are reused, but not with the same start. */
+async function hasEnded(text: string, self: ProcessIdentity | undefined): Promise<boolean> {
+  const other = parseIdentity(text);
+  if (!self || !other || other.boot !== self.boot || other.ids !== self.ids || other.user !== self.user) return false;
+  try {
+    const { state, started } = processStat(await readFile(`/proc/${other.pid}/stat`, 'utf8'));
+    return started !== other.started || state === 'Z' || state === 'X';
+  } catch (error) {
+    return isMissing(error) || (error as NodeJS.ErrnoException).code === 'ESRCH';
+  }
+}
+
+function parseIdentity(text: string): ProcessIdentity | undefined {
+  try {
+    const { boot, ids, pid, started, user } = JSON.parse(text);
+    return Number.isInteger(pid) ? { boot, ids, pid, started, user } : undefined;
+  } catch {
+    return undefined;
+  }
+}

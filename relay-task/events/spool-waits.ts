@@ -1,0 +1,52 @@
+/** Waits until records are written, none of them long. */
+export interface Waits {
+  /** The last wait was too long, so there are none until everything is written. */
+  readonly isLate: boolean;
+  /** Resolves when the record with this number has passed. `passed`: the last one that has. */
+  until(number: number, passed: number): Promise<void>;
+  /** Records up to this one are written, or could not be. `isAll`: there are no others. True: it is in time again. */
+  passed(number: number, isAll: boolean): boolean;
+}
+
+/** `late`: writing takes longer than `lateMs`. */
+export function createWaits(lateMs: number, late: () => void): Waits {
+  let waiting: { readonly number: number; readonly end: () => void }[] = [];
+  let timer: NodeJS.Timeout | undefined;
+  let isLate = false;
+
+  function watch(): void {
+    clearTimeout(timer);
+    timer = undefined;
+    if (waiting.length > 0) timer = setTimeout(giveUp, lateMs);
+  }
+
+  function giveUp(): void {
+    isLate = true;
+    late();
+    for (const { end } of waiting) end();
+    waiting = [];
+    timer = undefined;
+  }
+
+  return {
+    get isLate() {
+      return isLate;
+    },
+    until(number, passed) {
+      if (isLate || number <= passed) return Promise.resolve();
+      return new Promise((end) => {
+        waiting.push({ number, end });
+        if (!timer) watch();
+      });
+    },
+    passed(number, isAll) {
+      // In the order of their numbers.
+      const first = waiting.findIndex((one) => one.number > number);
+      for (const { end } of waiting.splice(0, first < 0 ? waiting.length : first)) end();
+      watch();
+      const isOver = isLate && isAll;
+      if (isOver) isLate = false;
+      return isOver;
+    },
+  };
+}

@@ -1,0 +1,240 @@
+/** Events on a disk, so that what is not delivered yet survives this process: what it keeps itself, and what others have left. */
+import { type Budget, createBudget, createShare } from '../common/budget.ts';
+import { errorText } from '../common/error-text.ts';
+import { within } from '../common/pause.ts';
+import type { Log } from '../ports.ts';
+import type { Keeping } from './keeping.ts';
+import type { EventMeter } from './metrics.ts';
+import type { Entry, Kept } from './spool-index.ts';
+import { createJournal, createLane, type Journal, type JournalOptions } from './spool-journal.ts';
+import { createOwner, type OwnerTimings, usualOwnerTimings } from './spool-owner.ts';
+import { createReplay, type FindReplayTarget } from './spool-replay.ts';
+
+export interface SpoolTimings extends OwnerTimings {
+  /** The longest that an answer waits until its events are written. */
+  readonly lateMs: number;
+  /** Events of an environment that is not served are kept for so long. */
+  readonly goneMs: number;
+}
+
+export interface SpoolSettings {
+  /** Several relays may share it. */
+  readonly directory: string;
+  /** For what this process keeps and what it has taken over. */
+  readonly maxBytes: number;
+  readonly timings?: Partial<SpoolTimings>;
+}
+
+export interface SpoolOptions extends SpoolSettings {
+  readonly log: Log;
+  readonly meter: EventMeter;
+  readonly find: FindReplayTarget;
+}
+
+/** A queue as the spool names it. `key`: JSON, without any secret. */
+export interface SpooledQueue {
+  readonly environment: string;
+  readonly key: string;
+}
+
+export interface Spool extends Pick<Keeping, 'assign' | 'free' | 'settle' | 'isTaken' | 'stays'> {
+  keep(queue: SpooledQueue, batch: Parameters<Keeping['keep']>[0]): readonly Kept[] | undefined;
+  /** A body of this queue was taken in to its end. `id`: the sender's, by which it is known if it comes again. */
+  body(queue: SpooledQueue, id: string): void;
+  /** Resolves when everything until now is on the disk, or soon if that takes long. */
+  written(): Promise<void>;
+  /** Sends more of what others have left, if there is room for it. */
+  proceed(): void;
+  /** Nothing more is replayed. */
+  endReplay(): void;
+  /** Leaves what is not settled to others. */
+  close(): Promise<void>;
+}
+
+const usualTimings: SpoolTimings = { ...usualOwnerTimings, lateMs: 250, goneMs: 3_600_000 };
+/** The part of all for what is not settled; the rest is for what is of no use any more and not deleted yet. */
+const LIVE_PART = 3 / 4;
+const SEGMENT_PART = 1 / 32;
+const LARGEST_SEGMENT_BYTES = 4 * 1024 * 1024;
+const WASTE_PART = 1 / 16;
+/** A disk that hangs must not hold up the end of the process. */
+const CLOSING_MS = 2_000;
+
+const UNKEPT = {
+  full: 'The spool has no room for more events, which are in memory only until they are sent; raise EVENTS_SPOOL_MAX_BYTES, or find out why they are not sent',
+  slow: 'Writing events to the spool takes too long, so answers no longer wait for it; events that are not written are lost if this process is killed',
+  failed:
+    'Cannot write events to the spool; they are in memory only until they are sent, and lost if this process is killed',
+} as const;
+
+export function createSpool({ directory: root, maxBytes, log, meter, find, ...options }: SpoolOptions): Spool {
+  const timings = { ...usualTimings, ...options.timings };
+  const lane = createLane();
+  const budget = createBudget(maxBytes * LIVE_PART);
+  const shares = new Map<string, Budget>();
+  const owner = createOwner({
+    root,
+    timings,
+    foreign: (name) =>
+      log.warn('Something in EVENTS_SPOOL_DIR is not a spool of this version of the relay; it is left as it is', {
+        directory: root,
+        name,
+      }),
+  });
+  const told = new Set<string>();
+  let isClosed = false;
+
+  function tell(kind: keyof typeof UNKEPT, error?: unknown): void {
+    if (told.has(kind)) return;
+    told.add(kind);
+    log.warn(UNKEPT[kind], { directory: root, maxBytes, ...(error !== undefined && { reason: errorText(error) }) });
+  }
+
+  function unkept(events: number, reason: keyof typeof UNKEPT, error?: unknown): void {
+    if (events > 0) meter.unspooled(reason, events);
+    tell(reason, error);
+  }
+
+  const journalOptions: Omit<JournalOptions, 'directory'> = {
+    lane,
+    segmentBytes: Math.min(LARGEST_SEGMENT_BYTES, maxBytes * SEGMENT_PART),
+    wasteBytes: maxBytes * WASTE_PART,
+    lateMs: timings.lateMs,
+    mayWrite: async () => !isUnsure() || isOwner().catch(() => false),
+    unkept,
+    recovered() {
+      for (const kind of ['slow', 'failed']) told.delete(kind);
+      log.info('Events are written to the spool again', { directory: root });
+    },
+  };
+  let own = createOwnJournal();
+  const replay = createReplay({
+    lane,
+    ...{ log, meter, find, goneMs: timings.goneMs },
+    open: (directory) => createJournal({ ...journalOptions, directory: () => directory }),
+  });
+
+  function createOwnJournal(): Journal {
+    return createJournal({ ...journalOptions, directory: () => owner.directory });
+  }
+
+  const isUnsure = () => owner.directory === undefined || performance.now() - owner.sureAt > timings.unsureMs;
+
+  /** In the lane. */
+  async function isOwner(): Promise<boolean> {
+    if (owner.directory === undefined) return false;
+    const { sureAt } = owner;
+    if (await owner.beat()) return true;
+    // What was written since then may have come too late for the new owner.
+    const knows = ({ since }: Entry) => since < sureAt + timings.unsureMs;
+    own.abandon(knows);
+    replay.abandon();
+    own = createOwnJournal();
+    log.warn(
+      'Another relay has taken over the spool of this one, which did not write to it for long; it begins a new one',
+      {
+        directory: root,
+        unsureMs: timings.unsureMs,
+      },
+    );
+    return false;
+  }
+
+  async function look(): Promise<void> {
+    if (isClosed) return;
+    try {
+      const taken = await lane(async () => {
+        if (!(await isOwner())) await owner.begin();
+        return owner.takeOver();
+      });
+      told.delete('look');
+      await replay.add(taken);
+    } catch (error) {
+      if (!told.has('look')) {
+        log.error('Cannot use EVENTS_SPOOL_DIR; events are in memory only, and it is tried again', {
+          directory: root,
+          reason: errorText(error),
+        });
+      }
+      told.add('look');
+    }
+    own.proceed();
+    if (!isClosed) timer = setTimeout(look, timings.beatMs).unref();
+  }
+  let timer: NodeJS.Timeout | undefined;
+  void look();
+
+  function shareOf(environment: string): Budget {
+    const share = shares.get(environment) ?? createShare(budget);
+    shares.set(environment, share);
+    return share;
+  }
+
+  const bytes = () => own.bytes + replay.bytes;
+  meter.watchSpool(() => {
+    const [first] = own.entries;
+    const oldest = Math.min(first?.at ?? Number.POSITIVE_INFINITY, replay.oldestAt());
+    return { bytes: bytes(), ageMs: Number.isFinite(oldest) ? Math.max(0, Date.now() - oldest) : 0 };
+  });
+
+  return {
+    keep({ environment, key }, batch) {
+      const hasRoom = bytes() + batch.bytes.length <= maxBytes;
+      const entry = hasRoom ? own.keep({ ...batch, queue: key }, shareOf(environment)) : 'full';
+      if (typeof entry !== 'string') return [{ entry, first: 0, events: batch.events }];
+      unkept(batch.events, entry);
+      return undefined;
+    },
+    body: ({ key }, id) => own.body(key, id),
+    async assign(kept, id) {
+      if (isUnsure())
+        await within(
+          timings.lateMs,
+          lane(isOwner).catch(() => false),
+        );
+      const journals = byJournal(kept);
+      for (const [journal, parts] of journals) journal.assign(parts, id);
+      await Promise.all(Array.from(journals.keys(), (journal) => journal.written()));
+    },
+    free(kept) {
+      for (const [journal, parts] of byJournal(kept)) journal.assign(parts, '');
+    },
+    settle(kept) {
+      for (const [journal, parts] of byJournal(kept)) journal.settle(parts);
+    },
+    isTaken: (kept) => areAll(kept, 'taken'),
+    async stays() {
+      await own.written();
+      return (kept) => areAll(kept, 'written');
+    },
+    written: () => own.written(),
+    proceed: replay.proceed,
+    endReplay: replay.end,
+    async close() {
+      isClosed = true;
+      clearTimeout(timer);
+      await within(CLOSING_MS, closeAll());
+    },
+  };
+
+  async function closeAll(): Promise<void> {
+    await replay.close();
+    await own.close();
+    if (own.entries.size === 0) await own.remove();
+    await lane(owner.leave);
+  }
+}
+
+function areAll(kept: readonly Kept[] | undefined, state: Entry['state']): boolean {
+  return kept !== undefined && kept.length > 0 && kept.every(({ entry }) => entry.state === state);
+}
+
+function byJournal(kept: readonly Kept[]): Map<Entry['journal'], Kept[]> {
+  const found = new Map<Entry['journal'], Kept[]>();
+  for (const one of kept) {
+    const parts = found.get(one.entry.journal) ?? [];
+    parts.push(one);
+    found.set(one.entry.journal, parts);
+  }
+  return found;
+}
