@@ -173,8 +173,12 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
   function discarding({ name }: EnvironmentEventsOptions): EnvironmentEvents {
     const drop = () => meter.dropped(name, 'offline', 1);
     return {
-      ...{ closed: false, analytics: async () => drop(), diagnostic: drop },
-      ...{ flush() {}, left: () => undefined, close: async () => {} },
+      closed: false,
+      analytics: async () => drop(),
+      diagnostic: drop,
+      flush() {},
+      left: () => undefined,
+      close: async () => {},
     };
   }
 

@@ -107,7 +107,13 @@ export function createQueue(options: QueueOptions): Queue {
   const ways = [usual, trial, apart] as const;
   /** Events from the spool, besides those of the ways. */
   const replayed = createFlights({
-    ...{ deliver, forwarded, dropped, landed, keeping, putAside, suspects },
+    deliver,
+    forwarded,
+    dropped,
+    landed,
+    keeping,
+    putAside,
+    suspects,
     areSuspects: false,
     take: () => [],
   });

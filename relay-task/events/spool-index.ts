@@ -94,7 +94,11 @@ export function createIndex(gone: (entry: Entry) => void) {
 
   function add({ id, at, events }: BatchHead, size: number, journal: Keeper): Entry {
     const entry: Entry = {
-      ...{ id, at, events, journal, bytes: size },
+      id,
+      at,
+      events,
+      journal,
+      bytes: size,
       since: performance.now(),
       state: 'pending',
       spans: [{ first: 0, events, payload: '' }],

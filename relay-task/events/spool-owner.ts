@@ -18,7 +18,7 @@ export interface OwnerTimings {
 export const usualOwnerTimings: OwnerTimings = { beatMs: 5_000, unsureMs: 20_000, silenceMs: 30_000 };
 
 /** All of it is to be called one after the other, in the spool's lane. */
-export interface Owner {
+interface Owner {
   /** This process's own; undefined while there is none. */
   readonly directory: string | undefined;
   /** `performance.now()` when it was last known to be ours. */

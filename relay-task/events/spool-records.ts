@@ -34,14 +34,14 @@ export type SpoolRecord =
   | { readonly kind: 'body'; readonly queue: string; readonly id: string };
 
 /** A record and where it is in its file. */
-export interface FoundRecord {
+interface FoundRecord {
   readonly record: SpoolRecord;
   readonly from: number;
   readonly to: number;
 }
 
 /** Bytes that are no record. */
-export interface DamagedBytes {
+interface DamagedBytes {
   readonly from: number;
   readonly to: number;
   /** Nothing follows, so writing may have been interrupted. */

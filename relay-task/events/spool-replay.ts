@@ -14,7 +14,7 @@ import type { Entry } from './spool-index.ts';
 import type { Adopted, Journal, Lane } from './spool-journal.ts';
 
 /** Which queue of which credential events belong to, as it is on the disk. */
-export interface QueueName {
+interface QueueName {
   readonly environment: string;
   readonly kind: CredentialKind;
   /** Of the credential. */

@@ -1,5 +1,5 @@
 /** Waits until records are written, none of them long. */
-export interface Waits {
+interface Waits {
   /** The last wait was too long, so there are none until everything is written. */
   readonly isLate: boolean;
   /** Resolves when the record with this number has passed. `passed`: the last one that has. */

@@ -10,7 +10,7 @@ import { createJournal, createLane, type Journal, type JournalOptions } from './
 import { createOwner, type OwnerTimings, usualOwnerTimings } from './spool-owner.ts';
 import { createReplay, type FindReplayTarget } from './spool-replay.ts';
 
-export interface SpoolTimings extends OwnerTimings {
+interface SpoolTimings extends OwnerTimings {
   /** The longest that an answer waits until its events are written. */
   readonly lateMs: number;
   /** Events of an environment that is not served are kept for so long. */
@@ -25,7 +25,7 @@ export interface SpoolSettings {
   readonly timings?: Partial<SpoolTimings>;
 }
 
-export interface SpoolOptions extends SpoolSettings {
+interface SpoolOptions extends SpoolSettings {
   readonly log: Log;
   readonly meter: EventMeter;
   readonly find: FindReplayTarget;
@@ -110,7 +110,10 @@ export function createSpool({ directory: root, maxBytes, log, meter, find, ...op
   let own = createOwnJournal();
   const replay = createReplay({
     lane,
-    ...{ log, meter, find, goneMs: timings.goneMs },
+    log,
+    meter,
+    find,
+    goneMs: timings.goneMs,
     open: (directory) => createJournal({ ...journalOptions, directory: () => directory }),
   });
 
