@@ -65,7 +65,10 @@ export function createOwner({ root, timings, foreign }: OwnerOptions): Owner {
   }
 
   async function begin(): Promise<void> {
-    await mkdir(root, { recursive: true, mode: 0o700 });
+    // Not with its parents: where the system refuses them in an unusual way, as in /proc, Node.js tries without end.
+    await mkdir(root, { mode: 0o700 }).catch((error: unknown) => {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    });
     const name = `v1-${randomUUID()}`;
     const begun = join(root, `.${name}`);
     await mkdir(begun, { mode: 0o700 });

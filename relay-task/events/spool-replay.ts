@@ -91,7 +91,7 @@ interface Waiting {
 /** What is known of so many events in memory is enough; further directories wait. */
 const MOST_ITEMS = 50_000;
 /** Of a payload that was not sent before. */
-const LOT_BYTES = 1024 * 1024;
+const LOT_BYTES = 256 * 1024;
 
 export function createReplay({ lane, log, meter, find, goneMs, open }: ReplayOptions) {
   let waiting: Waiting[] = [];

@@ -33,7 +33,7 @@ export function filesIn(directory: string): string[] {
 /** The files with records, in the order in which they were written. */
 export const logsIn = (directory: string) =>
   filesIn(directory)
-    .filter((path) => path.endsWith('.log'))
+    .filter((path) => /\/v1-[^/]*\/[^/]*\.log$/.test(path))
     .sort();
 
 /** A relay with environments of these names. Looks often for what others have left. */
