@@ -29,13 +29,21 @@ else:
         base_uri=options["relay"],
         stream=options["mode"] == "streaming",
         poll_interval=30,
-        send_events=False,
+        send_events=options.get("events", False),
+        events_uri=options["relay"],
+        events_max_pending=100_000,
         diagnostic_opt_out=True,
     )
 client = ldclient.LDClient(config=config, start_wait=20)
 print(json.dumps({"ready": client.is_initialized()}), flush=True)
 for line in sys.stdin:
     request = json.loads(line)
+    if "track" in request:
+        for number in range(*request["track"]):
+            client.track(f"event-{number}", Context.create(f"user-{number % 50}"), metric_value=number)
+        client.flush()
+        print("{}", flush=True)
+        continue
     detail = client.variation_detail(request["flag"], Context.from_dict(request["context"]), request["fallback"])
     answer = {"value": detail.value, "variationIndex": detail.variation_index, "reason": detail.reason}
     print(json.dumps(answer), flush=True)
