@@ -7,7 +7,9 @@ import { type Account, type EventsSite, other, shop, sitesOfTests } from '../sup
 import { createLedger } from '../support/events-ledger/ledger.ts';
 import { openBrowserSdk, openNodeSdk, openPythonSdk, sendVolume } from '../support/events-ledger/producers.ts';
 import { type EventReceiver, type Reaction, startEventReceiver } from '../support/events-ledger/receiver.ts';
+import { droppedBy } from '../support/events-ledger/relay-lives.ts';
 import { eventually, until } from '../support/eventually.ts';
+import { environmentRep, startFakeAutoConfig } from '../support/fake-auto-config.ts';
 import { bundleRelay } from '../support/relay-process.ts';
 import { closeLater, custom, SDK_KEY, send as sendBody, startEnvironment } from './events/support.ts';
 
@@ -82,11 +84,12 @@ describe(`the events of SDKs (SEED=${SEED})`, () => {
       for (let sent = 0; sent < count; sent += 100) await sdk.send(100);
       await sdk.close();
       await until('a relay to have accepted all', () => ledger.accepted === count);
-      expectBalanced(await site.account());
+      const account = await site.account();
+      expectBalanced(account);
       // Those that the SDK adds, too.
       expect(receiver.events()).toBe(door.acceptedEvents);
       expect(receiver.events()).toBeGreaterThan(count);
-      expect(await site.told()).toMatchObject({ received: receiver.events(), forwarded: receiver.events() });
+      expect(account).toMatchObject({ received: receiver.events(), forwarded: receiver.events() });
     });
 });
 
@@ -216,8 +219,7 @@ describe(`events that relays accept (SEED=${SEED})`, () => {
     site.receiver.react = troubled(site, 0.5, ['hang']);
     const sent = send(site, counts.each);
     await until('some to wait', () => site.receiver.hanging > 0 && site.ledger.accepted > 1.5 * counts.each);
-    const before = await first.scrape();
-    const arrived = site.ledger.arrivals;
+    const { queueBytes } = await first.scrape();
     const second = site.begin(ROOMY);
     await site.kill(first);
     site.receiver.react = accept;
@@ -227,7 +229,8 @@ describe(`events that relays accept (SEED=${SEED})`, () => {
     await send(site, counts.each);
     const account = await site.account();
     // What it accepted and had neither delivered nor dropped when it was killed, and nothing of what came before or after.
-    const buffered = first.acceptedEvents - before.forwarded;
+    const buffered =
+      first.acceptedEvents - ((await site.books()).find(({ how }) => how === 'killed')?.told.forwarded ?? 0);
     expect(account).toMatchObject({
       accepted: 3 * counts.each,
       neverTaken: 0,
@@ -235,11 +238,10 @@ describe(`events that relays accept (SEED=${SEED})`, () => {
       repeatedWithoutDoubt: 0,
       allDropped: 0,
     });
-    expect(before.queueBytes).toBeGreaterThan(0);
+    expect(queueBytes).toBeGreaterThan(0);
     expect(account.missing).toBeGreaterThan(0);
     expect(account.missing).toBeLessThanOrEqual(buffered);
     expect(account.missing).toBeLessThanOrEqual(first.acceptedEvents - counts.each);
-    expect(arrived).toBeLessThanOrEqual(account.delivered);
   });
 
   test('arrive once from two relays of which each is replaced in turn @heavy', async () => {
@@ -258,5 +260,214 @@ describe(`events that relays accept (SEED=${SEED})`, () => {
     await send(site, counts.each);
     expect(Array.from(site.lives, ({ acceptedEvents }) => acceptedEvents > 0)).toEqual([true, true]);
     expectBalanced(await site.account());
+  });
+
+  test('are counted as dropped, each one, if LaunchDarkly never answers and the relay ends @heavy', async () => {
+    const site = await open(counts.each);
+    const life = await site.begin(ROOMY);
+    site.receiver.react = () => 'hang';
+    await send(site, counts.each);
+    await until('a request to hang', () => site.receiver.hanging > 0);
+    expect(await site.stop(life)).toBe(0);
+    expectBalanced(await site.account(), { closed: counts.each });
+  });
+
+  test('take a bounded part of memory while LaunchDarkly never answers, and others are served @heavy', async () => {
+    const MIB = 1024 * 1024;
+    const budgetBytes = 32 * MIB;
+    // An eighth of the budget is for connections, and an eighth of the rest for events.
+    const mostBytes = (7 / 8 / 8) * budgetBytes;
+    const [eventsCount, padding] = LONG ? [40_000, 10_000] : [4_000, 5_000];
+    const site = await open(2 * eventsCount + 200);
+    const life = await site.begin({ ...ROOMY, MEMORY_BUDGET: '32MiB' }, { limitBytes: 256 * MIB });
+    const large = { padding, mostPerBody: 20 };
+    // The same while LaunchDarkly answers: what the process takes for its work alone.
+    await send(site, eventsCount, large);
+    await site.settled();
+    const before = life.peakMemory();
+    site.receiver.react = () => 'hang';
+    await send(site, eventsCount, large);
+    await until('requests to hang', () => site.receiver.hanging > 0);
+    const { queueBytes } = await life.scrape();
+    const peak = life.peakMemory();
+    expect(queueBytes).toBeGreaterThan(mostBytes / 4);
+    expect(queueBytes).toBeLessThanOrEqual(mostBytes);
+    expect(peak - before).toBeLessThan(budgetBytes);
+    expect((await fetch(`${site.door.uri}/livez`)).status).toBe(200);
+    const flags = await fetch(`${site.door.uri}/sdk/flags`, { headers: { Authorization: shop.sdkKey } });
+    expect(Object.keys((await flags.json()) as object).length).toBeGreaterThan(0);
+    const sdk = await openNodeSdk({ uri: site.door.uri, ledger: site.ledger, environment: 0 }, shop.sdkKey);
+    await sdk.send(100);
+    await sdk.close();
+    site.receiver.react = accept;
+    site.receiver.release();
+    const account = await site.account();
+    expect(account).toMatchObject({ ...SOUND, accepted: account.offered });
+    expect(account.dropped).toEqual({ memory: expect.any(Number) });
+    expect(account.received).toBe(account.forwarded + account.allDropped);
+    expect(account.missing).toBeGreaterThan(eventsCount / 2);
+    expect(account.missing).toBeLessThanOrEqual(account.allDropped);
+    if (process.env.PRINT) process.stderr.write(`${JSON.stringify({ before, peak, queueBytes, account })}\n`);
+  });
+
+  test('under a key that is rotated meanwhile and then revoked arrive once, with the key that is valid then @heavy', async () => {
+    const [id, newKey] = ['64a0000000000000000000aa', 'sdk-99999999-8888-7777-6666-555544443333'];
+    const first = environmentRep(id, 1);
+    const oldKey = first.sdkKey.value;
+    const launchDarkly = await startFakeAutoConfig(first);
+    closeLater(() => launchDarkly.close());
+    launchDarkly.upstream.headersFor = () => ({ 'X-LD-EnvID': id });
+    const site = await open(3 * counts.each, {
+      configuration: {
+        AUTO_CONFIG_KEY: 'rel-1',
+        STREAM_URI: launchDarkly.upstream.uri,
+        BASE_URI: launchDarkly.upstream.uri,
+      },
+      environments: { [oldKey]: shop.environment, [newKey]: shop.environment },
+    });
+    await site.begin(ROOMY);
+    let isRevoked = false;
+    const usedKeys = new Set<string>();
+    site.receiver.react = ({ credential }) => {
+      if (credential === oldKey && isRevoked) return 401;
+      usedKeys.add(credential);
+      return 202;
+    };
+    await send(site, counts.each, { credential: oldKey });
+    const during = send(site, counts.each, { credential: oldKey });
+    await until('some to be under way', () => site.ledger.accepted > counts.each);
+    isRevoked = true;
+    const timestamp = Date.now() + 3_600_000;
+    await launchDarkly.patch(
+      environmentRep(id, 2, { sdkKey: { value: newKey, expiring: { value: oldKey, timestamp } } }),
+    );
+    await during;
+    await Promise.all([oldKey, newKey].map((credential) => send(site, counts.each / 2, { credential })));
+    expectBalanced(await site.account());
+    expect([...usedKeys]).toEqual([oldKey, newKey]);
+  });
+});
+
+/** Each begins while events are sent, and is over when the promise resolves. `half` of them have been accepted. */
+const faults: Readonly<Record<string, (site: EventsSite, half: () => Promise<void>) => Promise<void>>> = {
+  async 'LaunchDarkly is away'({ receiver }, half) {
+    await receiver.leave();
+    await half();
+    await receiver.comeBack();
+  },
+  async 'LaunchDarkly fails at random'(site, half) {
+    site.receiver.react = troubled(site, 0.5, [503, 500, 429, 'reset', 'lost']);
+    await half();
+  },
+  async 'LaunchDarkly does not answer'({ receiver }, half) {
+    receiver.react = () => 'hang';
+    await half();
+    receiver.release();
+  },
+  async 'LaunchDarkly takes small payloads only'({ receiver }, half) {
+    receiver.react = ({ bytes }) => (bytes > 50_000 ? 413 : 202);
+    await half();
+  },
+  async 'a relay is replaced'(site) {
+    const [oldest] = site.lives;
+    await site.begin();
+    expect(oldest && (await site.stop(oldest))).toBe(0);
+  },
+  async 'a relay is replaced while LaunchDarkly is away'(site, half) {
+    const [oldest] = site.lives;
+    await site.begin();
+    await site.receiver.leave();
+    await half();
+    expect(oldest && (await site.stop(oldest))).toBe(0);
+    await site.receiver.comeBack();
+  },
+  async 'a relay is killed while LaunchDarkly fails at random'(site, half) {
+    const [oldest] = site.lives;
+    site.receiver.react = troubled(site, 0.5, [503, 'reset', 'lost', 'hang']);
+    await half();
+    if (oldest) await site.kill(oldest);
+    site.receiver.release();
+    await site.begin();
+  },
+};
+
+/** Of two relays at a time, each followed by another one. Returns how many events killed ones took with them. */
+async function expectTrueBooks(site: EventsSite): Promise<number> {
+  const { receiver, ledger } = site;
+  const { missingFrom, neverTaken, strayed, repeatedWithoutDoubt } = ledger.balance();
+  expect({ neverTaken, strayed, repeatedWithoutDoubt }).toEqual({ neverTaken: 0, strayed: 0, repeatedWithoutDoubt: 0 });
+  let lost = 0;
+  for (const { life, how, told } of await site.books()) {
+    const { index, acceptedEvents } = life;
+    const missing = missingFrom[index] ?? 0;
+    const dropped = droppedBy(told);
+    if (how === 'killed') {
+      expect({ index, missing: missing <= acceptedEvents - told.forwarded }).toEqual({ index, missing: true });
+      lost += Math.max(0, missing - dropped);
+      continue;
+    }
+    const known = receiver.events(index) - receiver.unansweredEvents(index);
+    expect({ index, how, received: told.received, forwarded: told.forwarded, accounted: known + dropped }).toEqual({
+      index,
+      how,
+      received: acceptedEvents,
+      forwarded: known,
+      accounted: acceptedEvents,
+    });
+    expect({ index, missing: missing <= dropped }).toEqual({ index, missing: true });
+  }
+  return lost;
+}
+
+describe('through everything', () => {
+  bundleRelay();
+  let browser: ReturnType<typeof openWindow>;
+  beforeEach(() => {
+    browser = openWindow('http://page.example');
+  });
+  afterEach(() => browser.close());
+
+  test(`every event arrives once, or is counted as dropped, or was with a relay that was killed (SEED=${SEED}) @heavy`, async () => {
+    const names = Object.keys(faults);
+    const phases = LONG ? 3 * names.length : names.length;
+    const perSdk = LONG ? 500 : 30;
+    const total = LONG ? 1_000_000 : 6_000;
+    const perPhase = Math.ceil(total / phases);
+    const site = await openSite({ seed: SEED, events: phases * (perPhase + 3 * perSdk) });
+    const { door, ledger, receiver, random } = site;
+    await site.begin();
+    await site.begin();
+    const place = { uri: door.uri, ledger, environment: shop.environment };
+    const sdks = [await openNodeSdk(place, shop.sdkKey), await openBrowserSdk(place, shop.environmentId)];
+    if (openPythonSdk) sdks.push(await openPythonSdk(place, shop.sdkKey));
+    const mostPerBody = LONG ? 1_000 : 50;
+    let killed = 0;
+    for (let phase = 0; phase < phases; phase++) {
+      const name = names[phase % names.length] ?? '';
+      const until0 = ledger.accepted + perPhase / 2;
+      const half = () => until('half of the events of a phase to be accepted', () => ledger.accepted >= until0);
+      const share = random();
+      const [mine, theirs] = [Math.floor(share * perPhase), perPhase - Math.floor(share * perPhase)];
+      const sent = Promise.all([
+        send(site, mine, { mostPerBody }),
+        send(site, theirs, { mostPerBody, ...toOther }),
+        ...sdks.map((sdk) => sdk.send(perSdk)),
+      ]);
+      await Promise.all([faults[name]?.(site, half), half()]);
+      receiver.react = accept;
+      await sent;
+      await site.settled();
+      killed = await expectTrueBooks(site);
+    }
+    await Promise.all(sdks.map((sdk) => sdk.close()));
+    const account = await site.account();
+    killed = await expectTrueBooks(site);
+    expect(account.accepted).toBeGreaterThanOrEqual(phases * perPhase);
+    expect(account.accepted).toBe(account.delivered + account.missing);
+    expect(account.delivered).toBeGreaterThan(account.accepted / 2);
+    const { offered, accepted, delivered, missing, dropped, repeated } = account;
+    process.stderr.write(
+      `events: ${JSON.stringify({ seed: SEED, relays: (await site.books()).length, offered, accepted, delivered, missing, dropped, killed, repeated, payloadsAgain: receiver.repeatedPayloads })}\n`,
+    );
   });
 });

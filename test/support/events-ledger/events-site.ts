@@ -24,10 +24,16 @@ const variables = {
 };
 
 /** What is to be seen of events everywhere, once nothing moves. */
-export interface Account extends Balance {
-  /** By reason, of all relays so far. */
-  readonly dropped: Readonly<Record<string, number>>;
+export interface Account extends Balance, Told {
   readonly allDropped: number;
+}
+
+/** What one relay did with the events that it accepted. */
+export interface Book {
+  readonly life: Life;
+  readonly how: 'alive' | 'ended in order' | 'killed';
+  /** Of a killed one: just before that. */
+  readonly told: Told;
 }
 
 export interface EventsSite {
@@ -43,8 +49,8 @@ export interface EventsSite {
   stop(life: Life): Promise<number | null>;
   /** Ends it at once, in the middle of what it does. */
   kill(life: Life): Promise<void>;
-  /** What relays count, of those that have ended and those that live; of killed ones what they last published. */
-  told(): Promise<Told>;
+  /** Of all relays so far. */
+  books(): Promise<readonly Book[]>;
   /** Waits until relays have nothing to send. */
   settled(): Promise<void>;
   /** The account once that is so. */
@@ -79,15 +85,8 @@ export function sitesOfTests() {
     );
     const door = opened(await startFrontDoor(ledger));
     const lives = new Set<Life>();
-    const ended: Life[] = [];
+    const closed: Book[] = [];
     let begun = 0;
-
-    async function end(life: Life, signal: 'SIGTERM' | 'SIGKILL'): Promise<number | null> {
-      const code = await life.end(signal);
-      lives.delete(life);
-      ended.push(life);
-      return code;
-    }
 
     const site: EventsSite = {
       ...{ ledger, receiver, door, lives, random: randomFrom(seed) },
@@ -100,17 +99,23 @@ export function sitesOfTests() {
         door.relays.add(life);
         return life;
       },
-      stop(life) {
+      async stop(life) {
         door.relays.delete(life);
-        return end(life, 'SIGTERM');
+        const code = await life.end('SIGTERM');
+        lives.delete(life);
+        closed.push({ life, how: 'ended in order', told: life.told() });
+        return code;
       },
       async kill(life) {
-        await end(life, 'SIGKILL');
+        const told = await life.scrape();
+        await life.end('SIGKILL');
+        lives.delete(life);
         door.relays.delete(life);
+        closed.push({ life, how: 'killed', told });
       },
-      async told() {
-        const alive = await Promise.all(Array.from(lives, (life) => life.scrape()));
-        return inAll([...ended.map((life) => life.told()), ...alive]);
+      async books() {
+        const open = Array.from(lives, async (life) => ({ life, how: 'alive' as const, told: await life.scrape() }));
+        return [...closed, ...(await Promise.all(open))];
       },
       async settled() {
         await until('the front door to have all answers', () => door.underWay === 0);
@@ -119,9 +124,9 @@ export function sitesOfTests() {
       },
       async account() {
         await site.settled();
-        const told = await site.told();
+        const told = inAll((await site.books()).map((book) => book.told));
         expect(receiver.complaints).toEqual([]);
-        return { ...ledger.balance(), dropped: told.dropped, allDropped: droppedBy(told) };
+        return { ...ledger.balance(), ...told, allDropped: droppedBy(told) };
       },
     };
     return site;
