@@ -395,6 +395,7 @@ const faults: Readonly<Record<string, (site: EventsSite, half: () => Promise<voi
 async function expectTrueBooks(site: EventsSite): Promise<number> {
   const { receiver, ledger } = site;
   const { missingFrom, neverTaken, strayed, repeatedWithoutDoubt } = ledger.balance();
+  expect(receiver.complaints).toEqual([]);
   expect({ neverTaken, strayed, repeatedWithoutDoubt }).toEqual({ neverTaken: 0, strayed: 0, repeatedWithoutDoubt: 0 });
   let lost = 0;
   for (const { life, how, told } of await site.books()) {
@@ -407,9 +408,10 @@ async function expectTrueBooks(site: EventsSite): Promise<number> {
       continue;
     }
     const known = receiver.events(index) - receiver.unansweredEvents(index);
-    expect({ index, how, received: told.received, forwarded: told.forwarded, accounted: known + dropped }).toEqual({
-      index,
-      how,
+    const { received, forwarded } = told;
+    const because = JSON.stringify(told.dropped);
+    expect({ index, how, because, received, forwarded, accounted: known + dropped }).toEqual({
+      ...{ index, how, because },
       received: acceptedEvents,
       forwarded: known,
       accounted: acceptedEvents,
@@ -440,6 +442,7 @@ describe('through everything', () => {
     const place = { uri: door.uri, ledger, environment: shop.environment };
     const sdks = [await openNodeSdk(place, shop.sdkKey), await openBrowserSdk(place, shop.environmentId)];
     if (openPythonSdk) sdks.push(await openPythonSdk(place, shop.sdkKey));
+    for (const sdk of sdks) closeLater(() => sdk.close());
     const mostPerBody = LONG ? 1_000 : 50;
     let killed = 0;
     for (let phase = 0; phase < phases; phase++) {
@@ -459,7 +462,6 @@ describe('through everything', () => {
       await site.settled();
       killed = await expectTrueBooks(site);
     }
-    await Promise.all(sdks.map((sdk) => sdk.close()));
     const account = await site.account();
     killed = await expectTrueBooks(site);
     expect(account.accepted).toBeGreaterThanOrEqual(phases * perPhase);

@@ -40,6 +40,8 @@ export interface EventReceiver {
 interface Taken {
   readonly events: number;
   readonly relay: number;
+  /** The connections on which it was told so. */
+  readonly answered: Set<Socket>;
 }
 
 const unzip = promisify(gunzip);
@@ -54,7 +56,9 @@ export async function startEventReceiver(
   const complaints: string[] = [];
   /** Payload IDs with a digest of what they stand for. */
   const taken = new Map<string, string>();
-  const unanswered = new Map<string, Taken>();
+  const payloads = new Map<string, Taken>();
+  /** What was answered last on each connection. */
+  const lastAnswers = new Map<Socket, Taken>();
   const eventsFrom = new Map<number, number>();
   const count = { repeatedPayloads: 0, requests: 0 };
   let server: Server | undefined;
@@ -92,11 +96,15 @@ export async function startEventReceiver(
     if (typeof reaction === 'number' && reaction > 299) return void response.writeHead(reaction).end();
     const id = String(headers['x-launchdarkly-payload-id'] ?? '');
     if (id === '') complaints.push(`a payload for ${path} has no ID`);
+    const { socket } = request;
     const events = take(id, text, environment ?? -1, Number(relay));
-    if (events > 0) unanswered.set(id, { events, relay: Number(relay) });
-    if (reaction === 'lost') return void request.socket.destroy();
-    // Written to the socket: if the relay has gone meanwhile, it did not get it.
-    response.once('finish', () => unanswered.delete(id));
+    const payload = payloads.get(id) ?? { events, relay: Number(relay), answered: new Set() };
+    payloads.set(id, payload);
+    if (reaction === 'lost') return void socket.destroy();
+    // A relay that has gone, or that gave the request up, gets no answer.
+    if (socket.destroyed || socket.readableEnded) return;
+    payload.answered.add(socket);
+    lastAnswers.set(socket, payload);
     response.writeHead(reaction).end();
   }
 
@@ -110,7 +118,12 @@ export async function startEventReceiver(
     });
     opened.on('connection', (socket: Socket) => {
       sockets.add(socket);
-      socket.on('close', () => sockets.delete(socket));
+      // Reset: the answer came when the relay had closed the connection.
+      socket.on('error', () => lastAnswers.get(socket)?.answered.delete(socket));
+      socket.on('close', () => {
+        sockets.delete(socket);
+        lastAnswers.delete(socket);
+      });
     });
     await new Promise<void>((resolve, reject) => opened.once('error', reject).listen(port, '127.0.0.1', resolve));
     ({ port } = opened.address() as AddressInfo);
@@ -132,8 +145,8 @@ export async function startEventReceiver(
     events: (relay) =>
       Array.from(eventsFrom).reduce((sum, [from, events]) => (from === (relay ?? from) ? sum + events : sum), 0),
     unansweredEvents: (of) =>
-      Array.from(unanswered.values()).reduce(
-        (sum, { relay, events }) => (relay === (of ?? relay) ? sum + events : sum),
+      Array.from(payloads.values()).reduce(
+        (sum, { relay, events, answered }) => (answered.size === 0 && relay === (of ?? relay) ? sum + events : sum),
         0,
       ),
     get repeatedPayloads() {

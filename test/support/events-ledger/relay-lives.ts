@@ -66,7 +66,7 @@ export async function startLife(
     return {
       ...relay,
       ...{ index, port, pid, end, acceptedEvents: 0 },
-      scrape: async () => scraped(await (await fetch(`http://127.0.0.1:${metricsPort}/metrics`)).text()),
+      scrape: async () => scraped(await freshMetrics(`http://127.0.0.1:${metricsPort}/metrics`)),
       told: () => published(relay.output().stdout),
       peakMemory: () => residentMemory(pid)?.peakBytes ?? 0,
     };
@@ -74,6 +74,17 @@ export async function startLife(
     await end('SIGKILL');
     throw error;
   }
+}
+
+/** The relay gives everyone the same text for a second; what differs from the first one was made after it was asked for. */
+async function freshMetrics(uri: string): Promise<string> {
+  const ask = async () => (await fetch(uri)).text();
+  const first = await ask();
+  return eventually(async () => {
+    const text = await ask();
+    if (text === first) throw new Error('the metrics are those of a moment ago');
+    return text;
+  });
 }
 
 /** Of Prometheus's text. */
