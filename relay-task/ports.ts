@@ -404,6 +404,13 @@ export interface UpstreamStatus {
   readonly checkedNow: number;
 }
 
+/** An attempt to open a stream of LaunchDarkly's. `timestamp`: Unix ms when it began. */
+export interface StreamAttempt {
+  readonly timestamp: number;
+  readonly failed: boolean;
+  readonly durationMillis: number;
+}
+
 /** Receives what an upstream delivers. All calls are synchronous; the receiver never throws. */
 export interface UpstreamSink {
   /** The whole set. Invalid items are left out and named in `unreadable`. */

@@ -23,6 +23,7 @@ import { createHub, type HubOptions } from './streams/hub.ts';
 import type { FileReload } from './upstream/file.ts';
 import { createGoals } from './upstream/goals.ts';
 import { createOutbound } from './upstream/outbound.ts';
+import { type AccountViewTimings, createAccountView } from './wiring/account-view.ts';
 import { type CertificatePair, followCertificate, readCertificate, warnOfDates } from './wiring/certificate.ts';
 import { createMemory, type Memory, usageOf } from './wiring/memory.ts';
 import { createServedTenants, healthOfAll } from './wiring/served.ts';
@@ -53,7 +54,7 @@ interface RelayOptions {
   onReload?(environment: string, reload: FileReload): void;
 }
 
-export interface RelayTimings extends SourceTimings, StoreTimings {
+export interface RelayTimings extends SourceTimings, StoreTimings, AccountViewTimings {
   /** Between looks at the files of the certificate; 10 s. */
   readonly certificateMs?: number;
   /** Between looks whether a writer's upstream went quiet; 5 s. */
@@ -147,8 +148,9 @@ export async function startRelay(config: Config, options: RelayOptions): Promise
   }
 
   async function close(): Promise<void> {
-    const { hub, registry, server, health, events, descriptors } = parts;
+    const { hub, registry, server, health, events, accountView, descriptors } = parts;
     health.setDraining();
+    accountView?.close();
     clearInterval(running.eligibility);
     // A source that waits for a store does not hold the readers up; it delivers nothing from here on.
     await Promise.all([
@@ -189,7 +191,9 @@ function createParts(config: Config, options: RelayOptions & { levels: Levels },
   const kept = createKept(memory.answerTexts);
   const turns = createRequestTurns();
   const evaluations = createEvaluationLines();
-  const hub = createRelayHub(config, metrics, memory, { turns: turns.others, evaluations }, log);
+  const accountView = createAccountView({ config, version, env: options.env ?? {}, timings });
+  const heard = accountView?.hearing(metrics) ?? metrics;
+  const hub = createRelayHub(config, heard, memory, { turns: turns.others, evaluations }, log);
   const source = createSource({
     config,
     outbound,
@@ -210,6 +214,7 @@ function createParts(config: Config, options: RelayOptions & { levels: Levels },
   const served = createServedTenants({
     registry,
     events,
+    accountView,
     goalsOf: createGoals({ baseUri: config.clientSideBaseUri, outbound, userAgent }),
     knowsAllKeys: () => source.knowsAllKeys() && tenants.settled,
   });
@@ -230,6 +235,7 @@ function createParts(config: Config, options: RelayOptions & { levels: Levels },
       levels,
       upstreamTimes,
       room: memory.flags,
+      onAttempt: accountView?.attempted,
       onReload,
     }),
     onChange: (tenant, change) => options.onChange?.(tenant.name, change),
@@ -266,7 +272,7 @@ function createParts(config: Config, options: RelayOptions & { levels: Levels },
     turns,
     evaluations,
     family: familyOf,
-    answered: metrics.answered,
+    answered: heard.answered,
     ...(certificate && { tls: { ...certificate, minVersion: config.tls?.minVersion } }),
     ...endpointSettings(config),
   });
@@ -278,6 +284,7 @@ function createParts(config: Config, options: RelayOptions & { levels: Levels },
     hub,
     source,
     events,
+    accountView,
     registry,
     tenants,
     health,
@@ -305,7 +312,7 @@ function createRelayEvents(
 
 function createRelayHub(
   config: Config,
-  { streams }: Metrics,
+  { streams }: Pick<Metrics, 'streams'>,
   memory: Memory,
   work: Pick<HubOptions, 'turns' | 'evaluations'>,
   log: Log,

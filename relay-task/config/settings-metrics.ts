@@ -3,6 +3,7 @@ import { boolean, durationFrom, hostAndPort, integer, list, type Reader, text } 
 import type { StatsAddress } from '../ports.ts';
 import { inSection } from './setting.ts';
 
+const main = inSection('Main');
 const prometheus = inSection('Prometheus');
 const datadog = inSection('Datadog');
 const metrics = inSection('Metrics');
@@ -21,6 +22,13 @@ const metricPrefix: Reader<string> = (value) => ({
 });
 
 export const metricsSettings = {
+  disableInternalUsageMetrics: main.setting(
+    'disableInternalUsageMetrics',
+    'DISABLE_INTERNAL_USAGE_METRICS',
+    boolean,
+    'false',
+    'tell LaunchDarkly neither which SDKs use the relay nor how it is configured; without `USE_EVENTS`, it is told nothing anyway',
+  ),
   prometheus: {
     enabled: prometheus.setting(
       'enabled',

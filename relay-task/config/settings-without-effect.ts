@@ -22,7 +22,6 @@ const datadogTraces =
 const stackdriver =
   'Stackdriver is not supported: set USE_OTLP=true to send metrics and traces to an OpenTelemetry collector, which exports to Google Cloud';
 const connections = 'there are few upstream connections, and they are kept open';
-const usageMetrics = 'this relay reports no usage metrics';
 const slowReaders = 'clients 8 MiB or 30 s behind are always disconnected';
 
 export const settingsWithoutEffect: readonly SettingWithoutEffect[] = [
@@ -41,8 +40,13 @@ export const settingsWithoutEffect: readonly SettingWithoutEffect[] = [
     'all events are forwarded; LaunchDarkly samples',
   ),
   row('Events', undefined, 'EVENTS_SEND', text, 'whether events are forwarded is decided by USE_EVENTS alone'),
-  row('Events', 'metricsCapacity', 'EVENTS_METRICS_CAPACITY', integer(1, Number.MAX_SAFE_INTEGER), usageMetrics),
-  row('Main', 'disableInternalUsageMetrics', 'DISABLE_INTERNAL_USAGE_METRICS', boolean, usageMetrics),
+  row(
+    'Events',
+    'metricsCapacity',
+    'EVENTS_METRICS_CAPACITY',
+    integer(1, Number.MAX_SAFE_INTEGER),
+    'usage metrics wait in no queue',
+  ),
   row(
     'Main',
     'expiredCredentialCleanupInterval',

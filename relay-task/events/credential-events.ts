@@ -40,6 +40,8 @@ export interface CredentialEventsOptions {
 }
 
 export interface CredentialEvents extends Omit<EventIntake, 'closed'> {
+  /** Sends what the relay itself has to say, which counts as nobody's events. Resolves when it was delivered or given up. */
+  own(event: OwnEvent): Promise<void>;
   /** Nothing is queued or being sent. */
   readonly idle: boolean;
   /** Starts sending what is queued. */
@@ -55,6 +57,12 @@ export interface CredentialEvents extends Omit<EventIntake, 'closed'> {
    * there, for another process.
    */
   finish(timeoutMs: number, leaves: boolean): Promise<void>;
+}
+
+/** JSON: an array of analytics events, or one diagnostic event. */
+export interface OwnEvent {
+  readonly what: keyof typeof PATHS;
+  readonly json: string;
 }
 
 export interface CredentialEventsParts {
@@ -74,11 +82,13 @@ export interface CredentialEventsParts {
   readonly random: () => number;
 }
 
+/** Of the relay's own events. */
+const OWN_SCHEMA = '4';
 /** Ends reading a body. */
 const OVER = new Error('the relay stops');
 const PAYLOADS_REMEMBERED = 5_000;
 /** LaunchDarkly's SDKs remember 1,000 each, and one credential may serve a few kinds of them. */
-const CONTEXTS_REMEMBERED = 4_000;
+export const CONTEXTS_REMEMBERED = 4_000;
 
 export function createCredentialEvents(
   { name, kind, credential, sender, flag }: CredentialEventsOptions,
@@ -140,6 +150,8 @@ export function createCredentialEvents(
   }
 
   const ownQueue = {};
+  /** Events of the relay itself. */
+  const own = new Set<Promise<unknown>>();
   const diagnostics = createDiagnostics({
     memory,
     deliver: ({ headers, body: json }) =>
@@ -189,7 +201,15 @@ export function createCredentialEvents(
 
   return {
     get idle() {
-      return reading.size === 0 && diagnostics.idle && areIdle();
+      return reading.size === 0 && own.size === 0 && diagnostics.idle && areIdle();
+    },
+    async own({ what, json }) {
+      const headers: Record<string, string> = what === 'analytics' ? { 'X-LaunchDarkly-Event-Schema': OWN_SCHEMA } : {};
+      const retries = what === 'analytics' ? 'many' : 'few';
+      const sent = deliver(what, { headers, json: Buffer.from(json), queue: own, retries });
+      own.add(sent);
+      await sent;
+      own.delete(sent);
     },
     async analytics(delivery) {
       const id = textOf(delivery.headers, 'x-launchdarkly-payload-id');
@@ -240,6 +260,9 @@ export function createCredentialEvents(
       }
       await diagnostics.drained();
       clearTimeout(timer);
+      // They are worth no wait.
+      if (own.size > 0) courier.stop();
+      await Promise.all(own);
       remembered.forget();
     },
   };

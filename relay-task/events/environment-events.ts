@@ -1,6 +1,6 @@
 /** Receives the events of one environment, and keeps those of its credentials apart. */
 import type { CredentialKind, EventDelivery, EventIntake } from '../ports.ts';
-import { type CredentialEvents, type CredentialEventsOptions, digestOf } from './credential-events.ts';
+import { type CredentialEvents, type CredentialEventsOptions, digestOf, type OwnEvent } from './credential-events.ts';
 
 export interface EnvironmentEventsOptions extends Pick<CredentialEventsOptions, 'name' | 'flag'> {
   /** The valid credentials, the present ones first. For events from the spool. Must not throw. */
@@ -13,6 +13,10 @@ export interface EnvironmentEventsOptions extends Pick<CredentialEventsOptions, 
 }
 
 export interface EnvironmentEvents extends EventIntake {
+  /** `CredentialEvents.own`, with this SDK key. */
+  own(sdkKey: string, event: OwnEvent): Promise<void>;
+  /** How many events were dropped since the last call. */
+  takeDropped(): number;
   /** Starts sending what is queued. */
   flush(): void;
   /**
@@ -38,6 +42,7 @@ export function createEnvironmentEvents(
     open(options: CredentialEventsOptions): CredentialEvents;
     /** Something arrived after `close`. */
     tooLate(): void;
+    takeDropped(): number;
   },
 ): EnvironmentEvents {
   const holders = new Map<string, Holder>();
@@ -63,6 +68,10 @@ export function createEnvironmentEvents(
     diagnostic(delivery) {
       if (closed) parts.tooLate();
       else holderOf(delivery).events.diagnostic(delivery);
+    },
+    takeDropped: parts.takeDropped,
+    async own(credential, event) {
+      if (!closed) await holderOf({ kind: 'sdkKey', credential }).events.own(event);
     },
     flush() {
       const now = performance.now();

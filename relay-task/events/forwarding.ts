@@ -68,6 +68,8 @@ interface Reports extends Pick<CredentialEventsParts, 'lost'> {
   readonly paced: PacedLines;
   /** Logs the losses that were not logged yet. */
   tellRest(): void;
+  /** How many events were lost since the last call. */
+  takeDropped(): number;
 }
 
 /** The memory for remembered contexts and payloads, as a part of that for events. */
@@ -88,6 +90,7 @@ function createReports(
   const paced = createPacedLines(sameLineMs);
   /** Since the last line. */
   const lost = new Map<DropReason, number>();
+  let untaken = 0;
   const tell = (reason: DropReason, more: { readonly suppressed?: number } = {}) => {
     const events = lost.get(reason);
     lost.delete(reason);
@@ -96,11 +99,17 @@ function createReports(
   return {
     paced,
     lost(reason, dropped) {
+      untaken += dropped;
       lost.set(reason, (lost.get(reason) ?? 0) + dropped);
       paced(`dropped, ${reason}`, (more) => tell(reason, more));
     },
     tellRest() {
       for (const reason of lost.keys()) tell(reason);
+    },
+    takeDropped() {
+      const taken = untaken;
+      untaken = 0;
+      return taken;
     },
   };
 }
@@ -176,6 +185,8 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
       closed: false,
       analytics: async () => drop(),
       diagnostic: drop,
+      own: async () => {},
+      takeDropped: () => 0,
       flush() {},
       left: () => undefined,
       close: async () => {},
@@ -190,6 +201,7 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
       const created = createEnvironmentEvents(of, {
         idleMs: timings.idleQueueMs,
         open: (credential) => openCredential(credential, reports),
+        takeDropped: reports.takeDropped,
         tooLate() {
           meter.dropped(of.name, 'closed', 1);
           reports.lost('closed', 1);

@@ -1,5 +1,6 @@
 /** All metrics in one registry, as Prometheus reads them. Every label has a bounded set of values. */
 import { collectDefaultMetrics } from 'prom-client';
+import { labelValue, platforms } from '../common/client-labels.ts';
 import { createMeasures, type Measures } from '../common/measures.ts';
 import type { Answered, CredentialKind } from '../ports.ts';
 import type { Watched } from './health.ts';
@@ -8,11 +9,6 @@ import { watchHealth } from './watch-health.ts';
 
 export type Metrics = ReturnType<typeof createMetrics>;
 
-const platforms: Readonly<Record<CredentialKind, string>> = {
-  sdkKey: 'server',
-  mobileKey: 'mobile',
-  environmentId: 'browser',
-};
 const METHODS = new Set(['GET', 'HEAD', 'POST', 'REPORT', 'OPTIONS']);
 
 /** `prefix`: of the names of all metrics but Node's own. */
@@ -97,9 +93,4 @@ function createOwnMetrics({ counter, gauge, histogram }: Measures) {
 
 function clientLabels(environment: string, family: string, credential: CredentialKind = 'sdkKey') {
   return { platformCategory: platforms[credential], userAgent: labelValue(family), env: labelValue(environment) };
-}
-
-/** As ld-relay writes label values: no slashes, never empty. */
-function labelValue(text: string): string {
-  return text.replaceAll('/', '_') || '_';
 }

@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { httpAddress } from '../common/http-address.ts';
 import { createPacedLines, createReasonLines } from '../common/paced-lines.ts';
-import type { Log, Outbound } from '../ports.ts';
+import type { Log, Outbound, StreamAttempt } from '../ports.ts';
 import { connect } from './connect.ts';
 import { createDelays } from './large.ts';
 import type { Slowness } from './large-place.ts';
@@ -10,6 +10,9 @@ import { type Handling, type ReadEventsOptions, readEvents } from './read-events
 import { createReceived, type Received, type ReceivedMemory, receivedLimit } from './received-limit.ts';
 import { createRetries, type RetryOptions } from './retries.ts';
 import { type Failure, invalidData } from './status.ts';
+
+export const CONNECT_TIMEOUT_MS = 3_000;
+export const READ_TIMEOUT_MS = 300_000;
 
 /** Timeouts and limits of a stream. The defaults are those of LaunchDarkly's SDKs. */
 export interface EventStreamTimes extends RetryOptions {
@@ -50,6 +53,8 @@ interface EventStreamOptions extends EventStreamTimes {
   /** For this stream, if more than its events counts there. Default: one of its own. */
   readonly received?: Received;
   readonly transfer?: ReadEventsOptions['transfer'];
+  /** After each attempt to connect. */
+  onAttempt?(attempt: StreamAttempt): void;
   /** LaunchDarkly accepted the key. */
   onOpen?(headers: IncomingHttpHeaders): void;
   /** Data arrived, possibly just a heartbeat. */
@@ -70,7 +75,8 @@ interface EventStreamOptions extends EventStreamTimes {
 
 /** Keeps one stream of server-sent events from LaunchDarkly open until closed. Retries every failure. */
 export function startEventStream(options: EventStreamOptions): { close(): void } {
-  const { name, log, connectTimeoutMs = 3_000, headTimeoutMs = 10_000, readTimeoutMs = 300_000 } = options;
+  const { name, log, connectTimeoutMs = CONNECT_TIMEOUT_MS, headTimeoutMs = 10_000 } = options;
+  const { readTimeoutMs = READ_TIMEOUT_MS } = options;
   const { resetAfterMs = 60_000, maxReceivedBytes = receivedLimit(), stallMs = 10_000 } = options;
   const { transferStallMs = 30_000, placeMs = 1_000, delayMs, transfer } = options;
   const { received = createReceived(options.receivedMemory) } = options;
@@ -90,6 +96,9 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
   function open() {
     let over = false;
     let openedAt = Number.POSITIVE_INFINITY;
+    const [timestamp, began] = [Date.now(), performance.now()];
+    const attempted = (failed: boolean) =>
+      options.onAttempt?.({ timestamp, failed, durationMillis: Math.round(performance.now() - began) });
     let reading: ReturnType<typeof readEvents> | undefined;
     const watchdog = createWatchdog(readTimeoutMs, {
       isBusy: () => reading?.isBusy() === true,
@@ -124,12 +133,14 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
 
     function fail(failure: Failure) {
       if (over) return;
+      if (openedAt === Number.POSITIVE_INFINITY) attempted(true);
       outage.failed(failure, again(failure));
       options.onFailure(failure);
     }
 
     function onResponse(response: IncomingMessage) {
       openedAt = performance.now();
+      attempted(false);
       received.onGivenUp = (message) => fail({ kind: 'NETWORK_ERROR', code: 'NO_ROOM', message });
       reading = readEvents(response, {
         maxBytes: maxReceivedBytes,

@@ -1,6 +1,8 @@
 /** How requests to LaunchDarkly are retried, as its SDKs do it. */
 import { type BackoffTimes, createBackoff } from '../common/backoff.ts';
 
+export const FIRST_RETRY_MS = 1_000;
+
 export interface RetryOptions {
   /** After a failure; from 1 s to 30 s. */
   readonly backoff?: BackoffTimes | undefined;
@@ -11,7 +13,7 @@ export interface RetryOptions {
 }
 
 export function createRetries({
-  backoff = { firstMs: 1_000, maxMs: 30_000 },
+  backoff = { firstMs: FIRST_RETRY_MS, maxMs: 30_000 },
   refusedBackoff = { firstMs: 300_000, maxMs: 3_600_000 },
   random,
 }: RetryOptions) {

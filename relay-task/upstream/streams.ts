@@ -1,7 +1,7 @@
 /** LaunchDarkly's streams of flags, in both protocols. */
 import { counted } from '../common/counted.ts';
 import { inSlices, resultOf } from '../common/slices.ts';
-import type { Log, Outbound } from '../ports.ts';
+import type { Log, Outbound, StreamAttempt } from '../ports.ts';
 import { type EventStreamTimes, startEventStream, streamUrl } from './event-stream.ts';
 import { createFDv2Reader } from './fdv2-reader.ts';
 import { type Held, LARGE_CHARACTERS, type Message, prepareItem, readMessage } from './messages.ts';
@@ -23,6 +23,8 @@ export interface FlagStreamOptions extends EventStreamTimes {
   readonly held?: Held | undefined;
   /** For log lines: how many flags clients get; undefined before there is data. */
   readonly serving?: { readonly environment: string; flags(): number | undefined } | undefined;
+  /** After each attempt to connect. */
+  onAttempt?(attempt: StreamAttempt): void;
 }
 
 /** FDv1's `/all`. Throws CONFIG_INVALID when `streamUri` is not an http or https address. */

@@ -4,6 +4,7 @@ import type { Registry } from '../environments/registry.ts';
 import type { EnvironmentEvents, EventForwarding } from '../events/forwarding.ts';
 import type { EnvironmentHealth } from '../status/health.ts';
 import type { createGoals } from '../upstream/goals.ts';
+import type { AccountView } from './account-view.ts';
 import type { Tenant } from './tenant.ts';
 import type { SetUpFailure, Tenants } from './tenants.ts';
 
@@ -11,6 +12,8 @@ interface ServingParts {
   readonly registry: Registry<Tenant>;
   /** Undefined: events are not forwarded. */
   readonly events: EventForwarding | undefined;
+  /** Undefined: LaunchDarkly is told nothing about the relay itself. */
+  readonly accountView: AccountView | undefined;
   readonly goalsOf: ReturnType<typeof createGoals>;
   /** Whether the source of keys could name every key that exists at present. */
   knowsAllKeys(): boolean;
@@ -37,8 +40,10 @@ export function createServedTenants(parts: ServingParts): ServedTenants {
       const environment = serve(tenant, parts);
       served.set(tenant, environment);
       tenantOf.set(environment, tenant);
+      if (environment.events) parts.accountView?.add(tenant, environment.events);
     },
     remove(tenant) {
+      parts.accountView?.remove(tenant);
       void served.get(tenant)?.events?.close(LAST_EVENTS_MS);
       served.delete(tenant);
     },

@@ -1,7 +1,7 @@
 /** What the modules make for a tenant, as the configuration asks. */
 import type { Budget } from '../common/budget.ts';
 import type { Config } from '../config/config.ts';
-import type { EnvironmentDescription, Log, LogFields, Outbound } from '../ports.ts';
+import type { EnvironmentDescription, Log, LogFields, Outbound, StreamAttempt } from '../ports.ts';
 import { type Levels, limitLog } from '../status/levels.ts';
 import { createMembershipMemory } from '../store/big-segments-cache.ts';
 import type { Hub } from '../streams/hub.ts';
@@ -23,6 +23,8 @@ interface TenantPartsOptions {
   readonly upstreamTimes: UpstreamTimes | undefined;
   /** `TenantParts.room` */
   readonly room: Budget;
+  /** After each attempt to open an environment's stream. Must not throw. */
+  onAttempt?: ((environment: string, attempt: StreamAttempt) => void) | undefined;
   /** After every reading of an environment's flags file. Must not throw. */
   onReload?: ((environment: string, reload: FileReload) => void) | undefined;
 }
@@ -78,6 +80,7 @@ export function createTenantParts(options: TenantPartsOptions): TenantParts {
       userAgent,
       logOf,
       times: options.upstreamTimes,
+      onAttempt: options.onAttempt,
       onReload: options.onReload,
     }),
   };

@@ -1,6 +1,6 @@
 /** What feeds one environment: LaunchDarkly's stream, a watched file, or the data that came with its description. */
 import { createTurnstile, type Turnstile } from '../common/turnstile.ts';
-import type { Log, Outbound, UpstreamStatus } from '../ports.ts';
+import type { Log, Outbound, StreamAttempt, UpstreamStatus } from '../ports.ts';
 import type { DataSystemTimes } from '../upstream/data-system.ts';
 import type { EventStreamTimes } from '../upstream/event-stream.ts';
 import { type FileReload, startFileSource } from '../upstream/file.ts';
@@ -17,6 +17,8 @@ interface UpstreamsOptions extends Pick<StreamingOptions, 'streamUri' | 'baseUri
   readonly userAgent: string;
   readonly times?: UpstreamTimes | undefined;
   logOf(tenant: Tenant): Log;
+  /** After each attempt to open an environment's stream. Must not throw. */
+  onAttempt?: ((environment: string, attempt: StreamAttempt) => void) | undefined;
   /** After every reading of an environment's flags file. Must not throw. */
   onReload?: ((environment: string, reload: FileReload) => void) | undefined;
   /** How many environments connect at the same time (64), and how long one may hold up the others (1 s). */
@@ -54,6 +56,7 @@ export function createUpstreams(options: UpstreamsOptions): TenantParts['upstrea
             answered(status);
             tell(status);
           },
+          onAttempt: (attempt) => options.onAttempt?.(name, attempt),
           onEnvironmentId: (id) => tenant.admission.belongs(key, id),
           streamUri,
           baseUri,

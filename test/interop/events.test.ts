@@ -77,7 +77,9 @@ const sdks: readonly { name: string; use: Use; path: string }[] = [
 
 test.each(sdks)('events of $name reach LaunchDarkly through a relay as they do directly', async ({ use, path }) => {
   [directly, through] = [await startEventsRecorder(), await startEventsRecorder()];
-  const variables = { USE_EVENTS: 'true', EVENTS_HOST: through.uri, EVENTS_FLUSH_INTERVAL: '50ms' };
+  // Only the SDK's events are of interest here.
+  const silent = { DISABLE_INTERNAL_USAGE_METRICS: 'true' };
+  const variables = { USE_EVENTS: 'true', EVENTS_HOST: through.uri, EVENTS_FLUSH_INTERVAL: '50ms', ...silent };
   site = await startSite(clientSideEnvironment(), variables);
   await use(site.uri, directly.uri);
   // Empty browser storage: an SDK that has noted there that it sent diagnostics does not send them again.

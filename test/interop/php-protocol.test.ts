@@ -124,7 +124,9 @@ describe('events of a PHP client', () => {
   async function published(events: unknown[], headers: Record<string, string>) {
     const recorder = await startEventsRecorder();
     launchDarkly = recorder;
-    const variables = { USE_EVENTS: 'true', EVENTS_HOST: recorder.uri, EVENTS_FLUSH_INTERVAL: '100ms' };
+    // Only the SDK's events are of interest here.
+    const silent = { DISABLE_INTERNAL_USAGE_METRICS: 'true' };
+    const variables = { USE_EVENTS: 'true', EVENTS_HOST: recorder.uri, EVENTS_FLUSH_INTERVAL: '100ms', ...silent };
     site = await startSite(data, variables);
     expect(await createPhpClient(site.uri).publish(events, headers)).toBe(202);
     await eventually(() => expect(recorder.requests.length).toBeGreaterThan(0));

@@ -43,6 +43,8 @@ async function start(more: Record<string, string> = {}): Promise<TestRelay> {
       {
         ...{ KEYS_FROM_SSM: '/relay', SSM_URL: ssm.endpoint, STREAM_URI: upstream.uri },
         ...{ USE_EVENTS: 'true', EVENTS_HOST: recorder.uri, EVENTS_FLUSH_INTERVAL: '20ms' },
+        // Only those of SDKs are of interest here.
+        DISABLE_INTERNAL_USAGE_METRICS: 'true',
         ...more,
       },
       { timings: patientTimings, secrets: [first, second, mobile, newMobile] },

@@ -58,6 +58,11 @@ const one: readonly Row[] = [
   ['Main: exitOnError = on', 'EXIT_ON_ERROR=TRUE', { exitOnError: true }],
   ['Main: exitOnError = no', 'EXIT_ON_ERROR=0', { exitOnError: false }],
   ['Main: exitOnError = off', 'EXIT_ON_ERROR=', { exitOnError: false }],
+  [
+    'Main: disableInternalUsageMetrics = true',
+    'DISABLE_INTERNAL_USAGE_METRICS=true',
+    { disableInternalUsageMetrics: true },
+  ],
   ['Main: exitAlways = true', 'EXIT_ALWAYS=true', { exitAlways: true }],
   ['Main: ignoreConnectionErrors = 1', 'IGNORE_CONNECTION_ERRORS=1', { ignoreConnectionErrors: true }],
   ['Main: initTimeout = 1m30s', 'INIT_TIMEOUT=1m30s', { initTimeoutMs: 90_000 }],

@@ -57,16 +57,6 @@ test('every variable that ld-relay has had is known', () => {
   expect(variables.split(/\s+/).filter(isUnknown)).toEqual([]);
 });
 
-test('disabling the usage metrics of ld-relay 6 and 7 is accepted, in the file and as a variable, with one line of why', () => {
-  const why = 'has no effect: this relay reports no usage metrics';
-  const text = '[Main]\ndisableInternalUsageMetrics = true\n[Environment "a"]\nsdkKey = sdk-a';
-  expect(parseConfig({}, { path: 'relay.conf', text }).warnings).toEqual([
-    `relay.conf:2: [Main] disableInternalUsageMetrics ${why}`,
-  ]);
-  const variable = { DISABLE_INTERNAL_USAGE_METRICS: 'true', LD_ENV_a: 'sdk-a' };
-  expect(parseConfig(variable).warnings).toEqual([`DISABLE_INTERNAL_USAGE_METRICS ${why}`]);
-});
-
 test('a variable that switched events off beside USE_EVENTS, in early images of ld-relay, is reported as without effect', () => {
   expect(parseConfig({ LD_ENV_a: 'sdk-a', USE_EVENTS: '1', EVENTS_SEND: 'false' }).warnings).toEqual([
     'EVENTS_SEND has no effect: whether events are forwarded is decided by USE_EVENTS alone',
