@@ -164,7 +164,7 @@ const rows: [
   ['log lines were lost before', undefined, /x/, {}, { logLinesLost: () => 5, losing: () => undefined }],
 ];
 
-test.each(rows)('when %s, the reason is %s', (_title, what, message, wrong, more) => {
+test.each(rows)('when %s, the reason is %s', (...[_title, what, message, wrong, more]) => {
   const status = statusOf([environment(), environment({ name: 'b', ...wrong })], more);
   expect(status.status).toBe(what === undefined ? 'healthy' : 'degraded');
   expect(status.reasons.map((one) => one.what)).toEqual(what === undefined ? [] : [what]);
