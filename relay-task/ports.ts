@@ -481,6 +481,8 @@ export interface Answered {
   readonly environment: string | undefined;
   readonly credential: CredentialKind | undefined;
   readonly family: string;
+  /** Of its body before compression; 0 for a stream. */
+  readonly bytes?: number;
   readonly durationMs: number;
 }
 

@@ -18,6 +18,7 @@ import { createLevels, type Levels, limitLog } from './status/levels.ts';
 import { createMetrics, type Metrics } from './status/metrics.ts';
 import { type MetricsServer, startMetricsServer } from './status/metrics-server.ts';
 import type { Output } from './status/output.ts';
+import { createRequestLog } from './status/request-log.ts';
 import { tellVersion } from './status/version-metric.ts';
 import { createHub, type HubOptions } from './streams/hub.ts';
 import type { FileReload } from './upstream/file.ts';
@@ -210,6 +211,7 @@ function createParts(config: Config, options: RelayOptions & { levels: Levels },
     log,
     measures,
   });
+  const requestLog = createRequestLog({ log: options.log, levels });
   const registry = createRegistry<Tenant>();
   const served = createServedTenants({
     registry,
@@ -239,8 +241,14 @@ function createParts(config: Config, options: RelayOptions & { levels: Levels },
       onReload,
     }),
     onChange: (tenant, change) => options.onChange?.(tenant.name, change),
-    onAdded: served.add,
-    onRemoved: served.remove,
+    onAdded(tenant) {
+      served.add(tenant);
+      requestLog.add(tenant);
+    },
+    onRemoved(tenant) {
+      served.remove(tenant);
+      requestLog.remove(tenant);
+    },
   });
   const watched = {
     environments: () => healthOfAll(tenants, registry),
@@ -272,7 +280,10 @@ function createParts(config: Config, options: RelayOptions & { levels: Levels },
     turns,
     evaluations,
     family: familyOf,
-    answered: heard.answered,
+    answered(answer) {
+      heard.answered(answer);
+      requestLog.answered(answer);
+    },
     ...(certificate && { tls: { ...certificate, minVersion: config.tls?.minVersion } }),
     ...endpointSettings(config),
   });

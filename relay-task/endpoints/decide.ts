@@ -30,6 +30,8 @@ export interface Exchange {
   route: string;
   credentialKind?: CredentialKind;
   environment?: ServedEnvironment;
+  /** Of the answer's body, before compression. */
+  bytes?: number;
   /** The answer is a refusal, since the credential belongs to another environment meanwhile. */
   hasMoved?: boolean;
 }

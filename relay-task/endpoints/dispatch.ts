@@ -96,13 +96,14 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
         })),
     dress(reply, exchange) {
       const { environment } = exchange;
+      exchange.bytes = lengthOf(reply);
       const named = environmentIdHeader(environment?.environmentId);
       const cors = corsOf(exchange);
       return named || cors ? { ...reply, headers: withHeaders(reply.headers ?? {}, { ...named, ...cors }) } : reply;
     },
     failed,
     close: room.close,
-    report({ message, route, credentialKind, environment, family, since }, status) {
+    report({ message, route, credentialKind, environment, family, since, bytes = 0 }, status) {
       try {
         options.answered?.({
           route,
@@ -111,6 +112,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
           environment: environment?.name,
           credential: credentialKind,
           family,
+          bytes,
           durationMs: performance.now() - since,
         });
       } catch (error) {

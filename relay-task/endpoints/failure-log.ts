@@ -14,6 +14,8 @@ export function createFailureLog(log: Log | undefined): (failure: Failure) => vo
   const paced = createPacedLines();
   return ({ message, ...fields }) => {
     const { route, flag = '', error } = fields;
-    paced([message, route, flag, String(error)].join(' '), (more) => log?.error(message, { ...fields, ...more }));
+    paced([message, route, flag, String(error)].join(' '), (more) =>
+      log?.error(message, { ...fields, ...more, runbook: 'operations.md#relay-error' }),
+    );
   };
 }

@@ -164,6 +164,7 @@ function listenerOptions(options: RelayServerOptions, { asksForStream }: Dispatc
         options.log.warn('A connection was closed: bodies come in too many pieces of a few bytes', {
           address,
           ...more,
+          runbook: 'operations.md#connections-refused',
         }),
       );
       ignoreBodies(this.socket);
@@ -223,7 +224,9 @@ function listen(server: Server, { port, host }: { port: number; host?: string },
     server.once('error', fail);
     server.listen({ port, host, backlog: 4_096 }, () => {
       server.off('error', fail);
-      server.on('error', (error) => log.error('The HTTP server failed', { error }));
+      server.on('error', (error) =>
+        log.error('The HTTP server failed', { error, runbook: 'operations.md#relay-error' }),
+      );
       resolve({ port: (server.address() as AddressInfo).port });
     });
   });

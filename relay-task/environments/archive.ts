@@ -60,7 +60,8 @@ export async function startArchive(options: ArchiveOptions): Promise<Environment
       const environment = await readEnvironment(id, files, before);
       const present = typeof environment === 'string' ? before : environment;
       if (typeof environment === 'string') {
-        const fields = { path, id, reason: environment };
+        const runbook = 'operations.md#unreadable-items';
+        const fields = { path, id, reason: environment, runbook } as const;
         log.error('An environment in the archive is invalid; keeping its previous state', fields);
       }
       if (present) next.set(id, present);
@@ -99,7 +100,14 @@ export async function startArchive(options: ArchiveOptions): Promise<Environment
     const dataSet = await inSlices(options.readDataSet(json));
     if ('problem' in dataSet) return dataSet.problem;
     for (const { kind, key, reason } of dataSet.unreadable) {
-      log.warn('Skipped an invalid item in the archive', { path, id, kind, key, reason });
+      log.warn('An item of the archive is invalid and was left out', {
+        path,
+        id,
+        kind,
+        key,
+        reason,
+        runbook: 'operations.md#unreadable-items',
+      });
     }
     return { id: dataId, items: dataSet.items };
   }
@@ -112,7 +120,11 @@ export async function startArchive(options: ArchiveOptions): Promise<Environment
     } catch (error) {
       const reason = describe(error);
       if (reason !== lastProblem) {
-        log.warn('Cannot use the archive; keeping the environments read before', { path, reason });
+        log.warn('Cannot use the archive; keeping the environments read before', {
+          path,
+          reason,
+          runbook: 'operations.md#key-source-down',
+        });
         status.failed(`${path}: ${reason}`);
       }
       lastProblem = reason;

@@ -126,11 +126,16 @@ export function startAutoConfig(options: AutoConfigOptions): EnvironmentSource {
     const isReadable = await inSlices(restored.restore(text));
     if (heard || closing.signal.aborted) return;
     if (!isReadable) {
-      log.warn('Cannot use the last good auto-configuration', { reason: 'this version cannot read it' });
+      log.warn('Cannot use the last good auto-configuration; waiting for LaunchDarkly', {
+        reason: 'this version cannot read it',
+        runbook: 'operations.md#key-source-down',
+      });
       return;
     }
     state = restored;
-    log.warn('LaunchDarkly did not answer in time; using the last good auto-configuration');
+    log.warn('LaunchDarkly did not answer in time; using the last good auto-configuration', {
+      runbook: 'operations.md#key-source-down',
+    });
     applying = true;
     await inSlices(deliver());
     status.remembered();
@@ -160,7 +165,9 @@ export function startAutoConfig(options: AutoConfigOptions): EnvironmentSource {
 
 /** What the log says. */
 function createLines(log: Log) {
-  const ignored = createReasonLines((fields) => log.warn('Ignored an auto-configuration event', fields));
+  const ignored = createReasonLines((fields) =>
+    log.warn('Ignored an auto-configuration event', { ...fields, runbook: 'operations.md#ignored-messages' }),
+  );
   const pacedChanges = createPacedLines();
   const pacedInvalid = createPacedLines();
   return {
@@ -172,7 +179,12 @@ function createLines(log: Log) {
       for (const [id, reason] of entries) {
         if (typeof reason !== 'string') continue;
         pacedInvalid(`${what} ${id} ${reason}`, (more) =>
-          log.error(`An auto-configuration ${what} is invalid; keeping its previous state`, { id, reason, ...more }),
+          log.error(`An auto-configuration ${what} is invalid; keeping its previous state`, {
+            id,
+            reason,
+            ...more,
+            runbook: 'operations.md#auto-configuration',
+          }),
         );
         yield;
       }

@@ -39,7 +39,7 @@ export function createRemembered(options: RememberedOptions) {
       } catch (error) {
         const delayMs = backoff.next();
         const reason = (error as Error).message;
-        log.warn(`Could not ${verb} ${what}; retrying`, { reason, delayMs });
+        log.warn(`Could not ${verb} ${what}; retrying`, { reason, delayMs, runbook: 'operations.md#store-down' });
         await sleep(delayMs, closing.signal);
       }
     }
@@ -53,7 +53,10 @@ export function createRemembered(options: RememberedOptions) {
       kept = await seal.open(bytes);
       return kept;
     } catch (error) {
-      log.warn(`Cannot use ${what}`, { reason: (error as Error).message });
+      log.warn(`Cannot use ${what}; waiting for the source itself`, {
+        reason: (error as Error).message,
+        runbook: 'operations.md#store-down',
+      });
       return undefined;
     }
   }
@@ -105,7 +108,10 @@ export function createRemembered(options: RememberedOptions) {
       await writing;
       if (written === undefined || wanted === written) return;
       await writeNewest().catch((error: Error) => {
-        log.warn(`Could not store ${what}; the next start finds an earlier one`, { reason: error.message });
+        log.warn(`Could not store ${what}; the next start finds an earlier one`, {
+          reason: error.message,
+          runbook: 'operations.md#store-down',
+        });
       });
     },
   };

@@ -60,8 +60,18 @@ function createTeller(log: Log) {
     }
     for (const [text, { environment, problem }] of next) {
       if (told.has(text)) continue;
-      if (problem) log.error('An SSM parameter has a problem', { environment, problem: text });
-      else log.warn('An SSM parameter looks odd; using it as it is', { environment, problem: text });
+      if (problem)
+        log.error('An SSM parameter cannot be used; the last good value stays in force', {
+          environment,
+          reason: text,
+          runbook: 'operations.md#key-problem',
+        });
+      else
+        log.warn('An SSM parameter looks odd; using it as it is', {
+          environment,
+          reason: text,
+          runbook: 'operations.md#ssm-parameters',
+        });
     }
     for (const [text, { environment, problem }] of told) {
       if (problem && !next.has(text)) log.info('An SSM parameter is fine again', { environment, problem: text });

@@ -36,6 +36,7 @@ export function createOwnerRecord({
       if (!failed) {
         log.warn(`Could not ${verb} the record of which environment had a key first; retrying`, {
           reason: (error as Error).message,
+          runbook: 'operations.md#store-down',
         });
       }
       failed = true;
@@ -50,7 +51,10 @@ export function createOwnerRecord({
       return parseDisputes(stored);
     } catch (error) {
       // It is replaced by the next write.
-      log.warn('Ignoring the record of which environment had a key first', { reason: (error as Error).message });
+      log.warn('Ignoring the record of which environment had a key first', {
+        reason: (error as Error).message,
+        runbook: 'operations.md#store-down',
+      });
       return {};
     }
   }

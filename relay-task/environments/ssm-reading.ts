@@ -40,7 +40,11 @@ export async function readInto(
   const controls = await reader.decrypt(memory.controls(listed, decrypted));
   const at = now();
   memory.apply(listed, { decrypted, controls }, at);
-  for (const name of memory.takeUnknown()) log.warn('Ignoring unknown SSM parameter', { parameter: `${path}/${name}` });
+  for (const name of memory.takeUnknown())
+    log.warn('Ignoring unknown SSM parameter', {
+      parameter: `${path}/${name}`,
+      runbook: 'operations.md#ssm-parameters',
+    });
   const outage = outageIn([...decrypted.values(), ...controls.values()]);
   const isFirst = !delivery.hasBegun();
   // Without any key there is nothing to serve, and no credential may count as unknown.

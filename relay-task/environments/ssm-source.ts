@@ -115,7 +115,11 @@ export function startSsmSource(options: SsmSourceOptions): SsmSource {
     await record.learn(now());
     if (delivery.hasBegun() || closing.signal.aborted) return;
     const reason = restoreSaved({ memory, descriptions }, text, now() - graceMs);
-    if (reason !== undefined) return log.warn('Cannot use the last good keys of SSM', { reason });
+    if (reason !== undefined)
+      return log.warn('Cannot use the last good keys of SSM; waiting for SSM', {
+        reason,
+        runbook: 'operations.md#key-source-down',
+      });
     progress.remembers(delivery.deliver({ now: now(), partial: true }).environments);
   }
 
@@ -129,7 +133,11 @@ export function startSsmSource(options: SsmSourceOptions): SsmSource {
       const read = await readInto(memory, { reader, record, delivery, log, path, now });
       remembered?.keep(() => save(memory, descriptions.inForce(), read.at));
       progress.completed(read.at, read.environments);
-      if (read.isFirst && read.environments === 0) log.warn('There is no environment in SSM yet', { path });
+      if (read.isFirst && read.environments === 0)
+        log.warn('There is no environment in SSM yet; every key gets 503', {
+          path,
+          runbook: 'operations.md#key-source-down',
+        });
       outcome = read;
     } catch (error) {
       if (closing.signal.aborted) return 0;
@@ -207,7 +215,11 @@ function createProgress({ path, log, now }: { readonly path: string; readonly lo
     /** Unix ms; 0: never. */
     completeAt: () => completeAt,
     remembers(environments: number): void {
-      log.warn('Using the last good keys until SSM confirms them', { path, environments });
+      log.warn('Using the last good keys until SSM confirms them', {
+        path,
+        environments,
+        runbook: 'operations.md#key-source-down',
+      });
       isRemembering = true;
     },
     completed(at: number, environments: number): void {
@@ -220,7 +232,11 @@ function createProgress({ path, log, now }: { readonly path: string; readonly lo
       const { state, lastError } = status.read();
       if (state === 'VALID' || lastError?.message !== message) {
         const consequence = completeAt > 0 || isRemembering ? 'the last keys stay in force' : 'no key is known yet';
-        log.error(`Cannot read the keys in SSM; ${consequence}, retrying`, { path, reason });
+        log.error(`Cannot read the keys in SSM; ${consequence}, retrying`, {
+          path,
+          reason,
+          runbook: 'operations.md#key-source-down',
+        });
       }
       if (isRemembering) status.remembered();
       status.failed(message);

@@ -37,7 +37,13 @@ export function createDescriptors({ log, measures }: { log: Log; measures: Measu
     quiet = 0;
     refusing += 1;
     if (refusing > 1) return;
-    log.error('New connections are refused', { reason, limit, maxConnections, remedy });
+    log.error('New connections are refused', {
+      reason,
+      limit,
+      maxConnections,
+      remedy,
+      runbook: 'operations.md#connections-refused',
+    });
   }
 
   let timer: NodeJS.Timeout | undefined;

@@ -100,6 +100,7 @@ function createUntoldWarning(log: Log | undefined): (untold: readonly string[]) 
           environments: untold.slice(0, NAMED_IN_LOG),
           ...(untold.length > NAMED_IN_LOG && { more: untold.length - NAMED_IN_LOG }),
           limit: MAX_ENVIRONMENTS,
+          runbook: 'operations.md#the-dashboard',
         },
       );
     }

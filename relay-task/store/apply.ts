@@ -107,7 +107,11 @@ function createLeftovers(
       rounds.set(id, round);
       if (round < maxRounds) return true;
       isContested = true;
-      log.warn('Others keep changing an item; leaving it for later', { ...where, item: id });
+      log.warn('Others keep changing an item; leaving it for later', {
+        ...where,
+        item: id,
+        runbook: 'operations.md#store-differs',
+      });
       // No reader opens a set without the marker, and it must not get the marker without these.
       if (write.kind === 'features' && areSet()) stuck.push(write.key);
       return false;
@@ -121,7 +125,11 @@ function createLeftovers(
       for (const write of queue) {
         if (isIn(withChanged, write)) postpone(write);
         else if (isIn(withStuck, write)) {
-          log.warn('A prerequisite was not written; leaving the flag for later', { ...where, item: idOf(write) });
+          log.warn('A prerequisite was not written; leaving the flag for later', {
+            ...where,
+            item: idOf(write),
+            runbook: 'operations.md#store-write-errors',
+          });
         }
       }
       [stuck, changed] = [[], []];

@@ -166,6 +166,7 @@ function createMemberWriter({
       table: tableName,
       namespace: bigSegmentsUser,
       limit: '400 KB',
+      runbook: 'operations.md#big-segments-stale',
     });
   }
 

@@ -64,6 +64,7 @@ export function createEmptier({
       reason: before.emptying
         ? 'it was begun and did not end'
         : `they belong to the environment ${before.environment?.S ?? '(not named)'}, and the SDK key to ${environment}`,
+      runbook: 'operations.md#big-segments-stale',
     });
     await sleep(timings.patchDrainMs, signal);
     let after: Row | undefined;

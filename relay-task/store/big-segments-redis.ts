@@ -296,6 +296,7 @@ function createEmptier({
       reason: emptying
         ? 'it was begun and did not end'
         : `they belong to the environment ${earlier}, and the SDK key to ${environment}`,
+      runbook: 'operations.md#big-segments-stale',
     });
     for (let scans = 1, empty = 0; empty < EMPTY_SCANS; scans += 1) {
       if (scans > MAX_SCANS) {

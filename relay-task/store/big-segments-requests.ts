@@ -135,7 +135,10 @@ export function createRequests(options: RequestsOptions) {
           // Another relay became the writer already.
           if (awsNameOf(error) === 'ConditionalCheckFailedException') return;
           const fields = { reason: describeDynamoDBError(error, TableName), waitMs: timings.patchExpireMs };
-          options.log.warn('Could not hand over the writing of Big Segments; the next writer will wait', fields);
+          options.log.warn('Could not hand over the writing of Big Segments; the next writer will wait', {
+            ...fields,
+            runbook: 'operations.md#big-segments-stale',
+          });
         });
       }
       if (!options.client) client.destroy();

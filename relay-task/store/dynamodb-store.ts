@@ -108,7 +108,11 @@ export function createDynamoDBStore(options: DynamoDBStoreOptions): Store {
           onOutcome: (error) => state.report('lease', error),
         });
   const tellSkipped = createSkippedLines((skipped) =>
-    log.error('Skipped invalid items in the flag table', { prefix, ...skipped }),
+    log.error('Items in the flag table are invalid and were left out', {
+      prefix,
+      ...skipped,
+      runbook: 'operations.md#unreadable-items',
+    }),
   );
   const snapshot = createSnapshotWriter({ ...options, table: guarded, view, lease, clock, timings });
   const publication: Publication = {

@@ -106,7 +106,10 @@ export function createSteps(options: StepOptions, waiting: WaitingItems, active:
     waiting.addDiffering(differing);
     metrics.differing(differing.length);
     if (differing.length > 0) {
-      log.info('The store is out of date; writing items', { ...where, items: differing.length });
+      const { features, segments } = content.rows;
+      const isEmpty = features.size + segments.size === 0;
+      const what = isEmpty ? 'Filling the empty store' : 'The store is out of date; writing items';
+      log.info(what, { ...where, items: differing.length });
     }
     contested = false;
     unknown = doubts !== doubtsBefore;

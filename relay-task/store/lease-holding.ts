@@ -59,7 +59,11 @@ export function createLeaseHolding(options: HoldingOptions, sightings: Sightings
 
   function lose(): void {
     if (!state.holding) return;
-    log.warn('Lost the write lease of the flag table', { prefix, why: 'another task took it over' });
+    log.warn('Lost the write lease of the flag table', {
+      prefix,
+      reason: 'another task took it over',
+      runbook: 'operations.md#no-writer',
+    });
     end();
   }
 
@@ -135,7 +139,10 @@ export function createLeaseHolding(options: HoldingOptions, sightings: Sightings
       if (!state.holding) return;
       await release(state.holding).catch((error: unknown) => {
         const why = { prefix, error: String(error) };
-        log.warn('Could not release the write lease; it will expire on its own', why);
+        log.warn('Could not release the write lease; it will expire on its own', {
+          ...why,
+          runbook: 'operations.md#no-writer',
+        });
       });
     },
   };

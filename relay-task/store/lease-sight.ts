@@ -44,7 +44,12 @@ export function createSightings(options: {
         return { kind: 'readable', head, yielding: isYielding(attributes), seenSince };
       }
       const mark = JSON.stringify(attributes);
-      if (last?.mark !== mark) log.warn('Cannot read the head of the flag table', { prefix, problem: head.problem });
+      if (last?.mark !== mark)
+        log.warn('Cannot read the head of the flag table', {
+          prefix,
+          reason: head.problem,
+          runbook: 'operations.md#store-down',
+        });
       return { kind: 'unreadable', foreign: !hasOurFormat(attributes), seenSince: sinceOf(mark, '?') };
     },
     isHeldByOther: () => last !== undefined && last.owner !== '' && clock.now() - last.since < timings.expireMs,

@@ -82,7 +82,10 @@ export function createMarks({ database, view, ledger, source = () => undefined, 
       await database.unmark();
       lostRows = false;
       know(false, undefined);
-      log.warn('The store lost items; it is not marked complete until it is filled again', where);
+      log.warn('The store lost items; it is not marked complete until it is filled again', {
+        ...where,
+        runbook: 'operations.md#store-lost-items',
+      });
     },
     /** Call it before items are written: from the first item of another source to the last one, the set has no owner. */
     async disown(): Promise<void> {

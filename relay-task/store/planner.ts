@@ -53,7 +53,12 @@ export function createPlanner(options: PlannerOptions) {
   const misfits = new Map<string, string>();
 
   const tellReplaced = createSkippedLines(({ problem: item, ...more }) =>
-    log.warn('Items in the store are not what LaunchDarkly sent; replacing them', { ...where, ...more, item }),
+    log.warn('Items in the store are not what LaunchDarkly sent; replacing them', {
+      ...where,
+      ...more,
+      item,
+      runbook: 'operations.md#store-differs',
+    }),
   );
 
   function suspect(id: string, { token }: Known): void {
@@ -66,7 +71,12 @@ export function createPlanner(options: PlannerOptions) {
   function noteMisfit(item: Item, reason: string): void {
     const id = idOf(item);
     if (misfits.get(id) !== reason) {
-      log.error('An item does not fit into the store; keeping its old copy', { ...where, item: id, reason });
+      log.error('An item does not fit into the store; keeping its old copy', {
+        ...where,
+        item: id,
+        reason,
+        runbook: 'operations.md#oversized-items',
+      });
     }
     misfits.set(id, reason);
   }

@@ -48,7 +48,11 @@ export async function readItems(options: ReadItemsOptions): Promise<StoredSet | 
     reading = await reader.cold();
   }
   if (reading.kind === 'refused') {
-    log.warn('The snapshot in the flag table is unusable', { prefix, why: reading.reason });
+    log.warn('The snapshot in the flag table is unusable; reading the items one by one', {
+      prefix,
+      reason: reading.reason,
+      runbook: 'operations.md#store-differs',
+    });
   }
   const snapshot = reading.kind === 'snapshot' ? reading.snapshot : undefined;
   const source = snapshot?.source;
@@ -80,6 +84,9 @@ async function readOfficialItems({ table, prefix, log, take, tellSkipped }: Read
   }
   tellSkipped(problems);
   if (hasFlags(items)) return items;
-  log.warn('The flag table is marked complete, but has no snapshot and no flag; not using it', { prefix });
+  log.warn('The flag table is marked complete, but has no snapshot and no flag; not using it', {
+    prefix,
+    runbook: 'operations.md#store-lost-items',
+  });
   return undefined;
 }

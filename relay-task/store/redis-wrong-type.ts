@@ -12,7 +12,12 @@ export function createWrongTypeLog(log: Log, prefix: string) {
       if (named.has(key)) return;
       named.add(key);
       const type = await typeOf().catch(() => 'unknown');
-      log.warn('A key in Redis has the wrong type; the relay that writes replaces it', { prefix, key, type });
+      log.warn('A key in Redis has the wrong type; the relay that writes replaces it', {
+        prefix,
+        key,
+        type,
+        runbook: 'operations.md#store-lost-items',
+      });
     },
     right(key: string): void {
       named.delete(key);

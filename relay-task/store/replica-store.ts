@@ -68,7 +68,11 @@ export function createReplicaStore(
     },
   );
   const tellSkipped = createSkippedLines((skipped) =>
-    log.error('Skipped invalid items in the store', { ...where, ...skipped }),
+    log.error('Items in the store are invalid and were left out', {
+      ...where,
+      ...skipped,
+      runbook: 'operations.md#unreadable-items',
+    }),
   );
   let eligible = false;
   let closed = false;
@@ -151,14 +155,21 @@ async function readItems(
     const check = checkManifest(manifest, items);
     if (check.verdict === 'unverified') {
       if (!hasFlags(items)) {
-        log.warn('The store is marked complete, but has no manifest and no flag; not using it', where);
+        log.warn('The store is marked complete, but has no manifest and no flag; not using it', {
+          ...where,
+          runbook: 'operations.md#store-lost-items',
+        });
         return undefined;
       }
       log.info('The store has no manifest; it is marked complete but cannot be verified', where);
     }
     if (check.verdict !== 'partial') return { items, source: check.source };
     if (look === 2) {
-      log.warn('The set in the store is not complete; not using it', { ...where, reason: check.reason });
+      log.warn('The set in the store is not complete; not using it', {
+        ...where,
+        reason: check.reason,
+        runbook: 'operations.md#store-lost-items',
+      });
       return undefined;
     }
     await sleep(rereadMs);

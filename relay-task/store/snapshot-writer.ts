@@ -84,7 +84,11 @@ export function createSnapshotWriter(options: SnapshotWriterOptions) {
     if (reading.kind === 'absent') return;
     if (reading.kind !== 'snapshot' || reading.behind || reading.snapshot.problem !== undefined) {
       const why = reading.kind === 'refused' ? reading.reason : reading.kind;
-      log.warn('The snapshot in the flag table is unusable; rewriting it', { prefix, why });
+      log.warn('The snapshot in the flag table is unusable; rewriting it', {
+        prefix,
+        reason: why,
+        runbook: 'operations.md#store-differs',
+      });
       return;
     }
     published = await publishedBefore(reading.snapshot, reading.head.rev, view, clock.now());

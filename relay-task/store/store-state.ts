@@ -28,7 +28,12 @@ export function createStoreState(options: {
       } else {
         const message = options.describe(error);
         if (!failing.has(part)) {
-          log.warn('The store fails; still serving from memory, retrying', { ...where, part, reason: message });
+          log.warn('The store fails; still serving from memory, retrying', {
+            ...where,
+            part,
+            reason: message,
+            runbook: 'operations.md#store-down',
+          });
         }
         failing.add(part);
         lastError = { time: clock.wall(), message };

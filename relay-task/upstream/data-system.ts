@@ -139,7 +139,11 @@ export function startDataSystem(options: DataSystemOptions): Upstream {
     leave(candidate);
     candidate = undefined;
     if (active.way !== legacy) {
-      log.warn('LaunchDarkly asks for FDv1; changing to it', { way: member.way.name, forMs: forMs || 'good' });
+      log.warn('LaunchDarkly asks for FDv1; changing to it', {
+        way: member.way.name,
+        forMs: forMs || 'good',
+        runbook: 'operations.md#how-flags-come-from-launchdarkly',
+      });
       leave(active);
       active = run(legacy);
     }

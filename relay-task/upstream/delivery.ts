@@ -27,7 +27,9 @@ const FULL = 'Received the full flag set from LaunchDarkly';
 const MOST_FULL_LINES = 3;
 
 export function createDelivery({ sink, log, held = () => undefined, generation }: DeliveryOptions) {
-  const warnIgnored = createReasonLines((fields) => log.warn('Ignored a message from LaunchDarkly', fields));
+  const warnIgnored = createReasonLines((fields) =>
+    log.warn('Ignored a message from LaunchDarkly', { ...fields, runbook: 'operations.md#ignored-messages' }),
+  );
   const unreadableLines = createUnreadableLines({ log, held, what: 'Item' });
   const pacedFull = createPacedLines();
   /** The state that was delivered last, and the generation of memory right after it. */

@@ -85,7 +85,10 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
   const delays = createDelays(options);
   const retries = createRetries(options);
   const warnIgnored = createReasonLines((fields) =>
-    log.warn(`${name}: ignored a line that is not part of an event`, fields),
+    log.warn(`${name}: ignored a line that is not part of an event`, {
+      ...fields,
+      runbook: 'operations.md#ignored-messages',
+    }),
   );
   const outage = createOutageLines({ ...options.outage, what: name, log });
   const pacedAgain = createPacedLines();

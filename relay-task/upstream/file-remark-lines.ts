@@ -11,10 +11,19 @@ export function createRemarkLines(log: Log, path: string): (remarks: readonly Fi
     const news = remarks.filter((remark) => !known.has(nameOf(remark)));
     known = new Set(remarks.map(nameOf));
     for (const remark of news.slice(0, MOST_NAMED)) {
-      log.warn('Probably a mistake in the flags file; it is served as it is', { path, ...remark });
+      log.warn('Probably a mistake in the flags file; it is served as it is', {
+        path,
+        ...remark,
+        runbook: 'operations.md#broken-flags-files',
+      });
     }
     const others = news.length - MOST_NAMED;
-    if (others > 0) log.warn('More of the flags file is probably a mistake', { path, remarks: others });
+    if (others > 0)
+      log.warn('More of the flags file is probably a mistake', {
+        path,
+        remarks: others,
+        runbook: 'operations.md#broken-flags-files',
+      });
   };
 }
 

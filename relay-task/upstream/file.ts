@@ -89,11 +89,23 @@ export async function startFileSource(options: FileSourceOptions): Promise<Upstr
     return undefined;
   }
 
+  /** The last reading failed. */
+  let isBroken = false;
+
   async function reload(): Promise<boolean> {
     const problem = await load();
-    if (problem === undefined) return true;
+    if (problem === undefined) {
+      if (isBroken) log.info('The flags file can be read again, and is served', { path });
+      isBroken = false;
+      return true;
+    }
+    isBroken = true;
     const message = `${path}: ${problem}`;
-    log.warn('Could not read the flags file; still serving the last good version', { path, reason: problem });
+    log.warn('Could not read the flags file; still serving the last good version', {
+      path,
+      reason: problem,
+      runbook: 'operations.md#broken-flags-files',
+    });
     status.failed(invalidData(message));
     options.onReload?.({ readAt: Date.now(), changed: 0, unreadable: [], remarks: [], problem: message });
     return true;

@@ -49,7 +49,9 @@ export async function enterLarge({ signal, delayMs = 5_000, onDelay }: LargeWait
 
 /** Reports each delay once. Log messages begin with `name`. */
 export function createDelays({ name, log, onDelay }: Pick<LargeWait, 'onDelay'> & { name: string; log: Log }) {
-  const warn = createReasonLines((fields) => log.warn(`${name}: a large event or answer is delayed`, fields));
+  const warn = createReasonLines((fields) =>
+    log.warn(`${name}: a large event or answer is delayed`, { ...fields, runbook: 'operations.md#large-events' }),
+  );
   let told: string | undefined;
   return {
     /** `reason`: undefined when it is no longer delayed. */

@@ -76,7 +76,7 @@ export function startRotating(options: RotatingOptions) {
 
   function leave({ upstream }: Member) {
     const done = upstream.close().catch((error: unknown) => {
-      log.warn('Could not close an upstream', { reason: String(error) });
+      log.warn('Could not close an upstream', { reason: String(error), runbook: 'operations.md#relay-error' });
     });
     closing.add(done);
     void done.finally(() => closing.delete(done));

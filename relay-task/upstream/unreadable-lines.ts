@@ -1,4 +1,5 @@
 import type { Item } from '../../lib/flag-table/index.ts';
+import { counted } from '../common/counted.ts';
 import { createPacedLines } from '../common/paced-lines.ts';
 import type { Log, UnreadableItem } from '../ports.ts';
 import type { Held } from './messages.ts';
@@ -27,15 +28,37 @@ export function createUnreadableLines({ log, held, what, fields }: UnreadableLin
   function tell({ kind, key, reason }: UnreadableItem, more: { readonly suppressed?: number } = {}): void {
     const before = held(kind, key);
     const served = before && !before.deleted ? 'still serving its previous version' : 'nothing is served for it';
-    log.warn(`${what} is invalid and was ignored; ${served}`, { ...fields, kind, key, reason, ...more });
+    log.warn(`${what} is invalid and was ignored; ${served}`, {
+      ...fields,
+      kind,
+      key,
+      reason,
+      ...more,
+      runbook: 'operations.md#unreadable-items',
+    });
+  }
+
+  /** They were corrected, or deleted. */
+  function tellEnded(names: readonly string[]): void {
+    const items = names.slice(0, MOST_NAMED).join(', ');
+    paced('ended', (more) =>
+      log.info(`${what}s that were invalid no longer are: ${counted(names.length, 'item')}`, {
+        ...fields,
+        items,
+        ...more,
+      }),
+    );
   }
 
   return {
     /** The invalid items of a whole set, before it is delivered. */
     full(unreadable: readonly UnreadableItem[]): void {
       const news = unreadable.filter((item) => known.get(nameOf(item)) !== item.reason);
+      const before = known;
       known = new Map(unreadable.map((item) => [nameOf(item), item.reason]));
       for (const item of news.slice(0, MOST_NAMED)) tell(item);
+      const ended = [...before.keys()].filter((name) => !known.has(name));
+      if (ended.length > 0) tellEnded(ended);
       const others = news.length - MOST_NAMED;
       if (others > 0) {
         paced('others', (more) =>
@@ -43,6 +66,7 @@ export function createUnreadableLines({ log, held, what, fields }: UnreadableLin
             ...fields,
             items: others,
             ...more,
+            runbook: 'operations.md#unreadable-items',
           }),
         );
       }
@@ -54,7 +78,9 @@ export function createUnreadableLines({ log, held, what, fields }: UnreadableLin
       paced(nameOf(item), (more) => tell(item, more));
     },
     /** A valid one arrived. */
-    arrived: (item: Item) => void known.delete(nameOf(item)),
+    arrived(item: Item): void {
+      if (known.delete(nameOf(item))) tellEnded([nameOf(item)]);
+    },
   };
 }
 

@@ -38,7 +38,10 @@ export function warnOfDates({ cert }: CertificatePair, log: Log, now: number): v
   const [from, to] = [Date.parse(validFrom), Date.parse(validTo)];
   if (now >= from && now <= to) return;
   const reason = now > to ? `it expired on ${isoOf(to)}` : `it is not valid before ${isoOf(from)}`;
-  log.warn('Clients will not accept the TLS certificate; serving it anyway', { reason });
+  log.warn('Clients will not accept the TLS certificate; serving it anyway', {
+    reason,
+    runbook: 'operations.md#tls-certificate',
+  });
 }
 
 function isoOf(time: number): string {
@@ -73,7 +76,11 @@ export function followCertificate(options: {
       return true;
     } catch (error) {
       const reason = (error as Error).message;
-      if (reason !== problem) log.error('Cannot use the new TLS certificate; keeping the present one', { reason });
+      if (reason !== problem)
+        log.error('Cannot use the new TLS certificate; keeping the present one', {
+          reason,
+          runbook: 'operations.md#tls-certificate',
+        });
       problem = reason;
       return false;
     }

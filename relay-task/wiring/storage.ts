@@ -72,6 +72,7 @@ export function createStorage(options: StorageOptions) {
     log.warn('Flags use Big Segments, but no store holds them; treating all contexts as non-members', {
       environment: memory.name,
       reason: `${names === '' ? 'there is no store' : `${names} cannot hold them`}; add Redis or DynamoDB`,
+      runbook: 'operations.md#big-segments-stale',
     });
   }
 

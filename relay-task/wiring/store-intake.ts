@@ -68,7 +68,11 @@ export function createStoreIntake(options: StoreIntakeOptions) {
       isRefused = true;
       isAhead = true;
       paced(database, () =>
-        log.warn("The store holds another SDK key's flags; waiting for LaunchDarkly", { environment, database }),
+        log.warn("The store holds another SDK key's flags; waiting for LaunchDarkly", {
+          environment,
+          database,
+          runbook: 'operations.md#upstream-disconnected',
+        }),
       );
       storage.distrust();
       return 0;

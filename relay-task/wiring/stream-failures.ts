@@ -15,6 +15,7 @@ export function loggingFailures(
         log.error('Could not send to streams; they were closed, and their clients connect again', {
           environment,
           ...fields,
+          runbook: 'operations.md#relay-error',
         }),
       );
     reports.set(environment, report);

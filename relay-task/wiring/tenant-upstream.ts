@@ -73,7 +73,11 @@ export function createFollowingUpstream(options: {
     if (members.active?.upstream) problem = { since: problem?.since ?? Date.now(), message: `${reason}; ${STILL}` };
     retry = setTimeout(() => {
       // Logged only here: where the configuration itself is wrong, the relay exits with this reason before.
-      log.error('Could not start the flag source for the environment; retrying', { environment: name, reason });
+      log.error('Could not start the flag source for the environment; retrying', {
+        environment: name,
+        reason,
+        runbook: 'operations.md#broken-flags-files',
+      });
       start().catch(() => {});
     }, RETRY_MS);
     retry.unref();

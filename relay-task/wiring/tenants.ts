@@ -102,7 +102,11 @@ export function createTenants(options: TenantsOptions): Tenants {
       refusals.retry(id);
       // They are good, and get 503 until it can be set up.
       registry.apply({ type: 'set-credentials', name: id, credentials });
-      log.error('Could not set up the environment', { environment: id, reason: message });
+      log.error('Could not set up the environment; its clients get what they had before, or 503', {
+        environment: id,
+        reason: message,
+        runbook: 'operations.md#key-problem',
+      });
     }
   }
 
@@ -264,7 +268,8 @@ function createRefusals(log: Log) {
       if (problems.length > 0) problemsOf.set(id, problems);
       else problemsOf.delete(id);
       for (const problem of problems) {
-        if (!known.includes(problem)) log.error('Refused a credential', { environment, problem });
+        if (!known.includes(problem))
+          log.error('Refused a credential', { environment, reason: problem, runbook: 'operations.md#key-problem' });
       }
     },
   };

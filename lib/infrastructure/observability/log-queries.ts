@@ -44,7 +44,7 @@ export const logQueries: readonly LogQuery[] = [
   {
     name: 'who writes the flag table',
     lines: [
-      'fields @timestamp, message, prefix, why, @logStream',
+      'fields @timestamp, message, prefix, reason, @logStream',
       'filter message like /write lease/',
       'sort @timestamp desc',
       'limit 50',

@@ -219,7 +219,7 @@ describe('data from a store', () => {
     expect(environment.follow([broken])).toBe(0);
     expect(environment.get('features', 'a')).toMatchObject({ version: 1 });
     expect(environment.unreadable()).toEqual([{ kind: 'features', key: 'a', reason: 'is not JSON' }]);
-    expect(lines.filter((line) => line.includes('Skipped invalid items in the store'))).toHaveLength(1);
+    expect(lines.filter((line) => line.includes('Items in the store are invalid and were left out'))).toHaveLength(1);
     expect(environment.follow([flag('a', 3)])).toBe(1);
     expect(environment.unreadable()).toEqual([]);
   });
@@ -228,7 +228,7 @@ describe('data from a store', () => {
     const { environment, lines } = start();
     const broken = Array.from({ length: 10_001 }, (_, index) => ({ ...flag(`broken-${index}`, 1), json: '[]' }));
     environment.boot([...broken, flag('a', 1)]);
-    const skipped = () => lines.filter((line) => line.includes('Skipped invalid items in the store'));
+    const skipped = () => lines.filter((line) => line.includes('Items in the store are invalid and were left out'));
     expect(skipped()).toHaveLength(1);
     expect(skipped()[0]).toContain('"items":10001');
     expect(skipped()[0]).toContain('broken-0');

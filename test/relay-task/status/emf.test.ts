@@ -146,7 +146,7 @@ describe('with more environments than CloudWatch is told of', () => {
     expect(logged).toEqual([
       [
         'Some environments have no metrics of their own in CloudWatch; they are included in those of the whole relay',
-        { environments, more: 40, limit: 200 },
+        { environments, more: 40, limit: 200, runbook: 'operations.md#the-dashboard' },
       ],
     ]);
     // Nothing new, no further line.
