@@ -486,6 +486,68 @@ export interface Answered {
   readonly durationMs: number;
 }
 
+/** What a span says. Never a key, a context or a flag's value. */
+export type SpanAttributes = Readonly<Record<string, string | number | boolean | readonly string[]>>;
+
+/** One operation of a trace that is recorded. There is none while nothing is traced, and for a request that is not sampled. */
+export interface Span {
+  set(attributes: SpanAttributes): void;
+  /** Begins now. */
+  child(name: string, attributes?: SpanAttributes): Span;
+  /** `problem`: it failed. */
+  end(problem?: string): void;
+}
+
+/** The head of a request, as far as it may be shown. */
+export interface WatchedHead {
+  readonly headers: IncomingHttpHeaders;
+  readonly method: string;
+  readonly scheme: 'http' | 'https';
+  readonly httpVersion: string;
+  /** The pattern of the route and what it holds; undefined: there is no such route. */
+  readonly route?: { readonly path: string; readonly params: Readonly<Record<string, string>> } | undefined;
+  /** Whether it asks for a stream. */
+  readonly isStream: boolean;
+  readonly address: string;
+  readonly family: string;
+  /** `performance.now()` when the head had arrived. */
+  readonly since: number;
+}
+
+/** Sees requests from their heads to their ends. Must not throw. */
+export interface RequestWatch {
+  begin(head: WatchedHead): WatchedRequest;
+}
+
+export interface WatchedRequest {
+  readonly span: Span | undefined;
+  /** Whose request it is, or that nobody knows. Once, right after the head. */
+  identified(environment: string | undefined, credentialKind: CredentialKind | undefined): void;
+  /** The size of a body of events, decompressed. */
+  receivedEvents(bytes: number): void;
+  /** An answer begins to be sent, or a stream is open. */
+  answered(status: number): void;
+  /** The answer is sent, the stream is closed, or the client is gone. */
+  ended(): void;
+}
+
+/** What a store has written: when the first and the last of its changes were received, by `performance.now()`. */
+export interface WrittenWork {
+  readonly since: number;
+  readonly until: number;
+  readonly items: number;
+}
+
+/** Sees the way of changes through the relay. Must not throw. */
+export interface ChangeWatch {
+  /** Memory has it, and streams and stores were told, in this turn of the event loop. */
+  changed(environment: string, change: Change): void;
+  /** The changes that were received between these times were written to every stream of this kind. */
+  wroteStreams(environment: string, kind: StreamKind, since: number, until: number): void;
+  /** So many items, of the changes that were received between these times, are in a store. */
+  wroteStore(environment: string, database: StoreStatus['database'], written: WrittenWork): void;
+}
+
 /** LaunchDarkly's answer about click and page view goals. */
 export interface GoalsAnswer {
   readonly status: number;

@@ -8,15 +8,16 @@ import type { Config } from './config/config.ts';
 import { createRelayServer, createRequestTurns } from './endpoints/server.ts';
 import { createRegistry } from './environments/registry.ts';
 import { createEventForwarding, type EventForwardingOptions } from './events/forwarding.ts';
-import type { Change, Log } from './ports.ts';
+import type { Change, ChangeWatch, Log } from './ports.ts';
 import { createDescriptors } from './status/descriptors.ts';
 import { type Dogstatsd, startDogstatsd } from './status/dogstatsd.ts';
 import { type Emf, startEmf } from './status/emf.ts';
 import { familyOf } from './status/family.ts';
-import { createHealth } from './status/health.ts';
+import { createHealth, type RelayStanding } from './status/health.ts';
 import { createLevels, type Levels, limitLog } from './status/levels.ts';
 import { createMetrics, type Metrics } from './status/metrics.ts';
 import { type MetricsServer, startMetricsServer } from './status/metrics-server.ts';
+import type { Otlp } from './status/otlp/start.ts';
 import type { Output } from './status/output.ts';
 import { createRequestLog } from './status/request-log.ts';
 import { tellVersion } from './status/version-metric.ts';
@@ -26,6 +27,7 @@ import { createGoals } from './upstream/goals.ts';
 import { createOutbound } from './upstream/outbound.ts';
 import { type AccountViewTimings, createAccountView } from './wiring/account-view.ts';
 import { type CertificatePair, followCertificate, readCertificate, warnOfDates } from './wiring/certificate.ts';
+import { tellingChanges } from './wiring/change-way.ts';
 import { createMemory, type Memory, usageOf } from './wiring/memory.ts';
 import { createServedTenants, healthOfAll } from './wiring/served.ts';
 import { createSource, placeOf, type SourceTimings } from './wiring/sources.ts';
@@ -107,9 +109,12 @@ export async function startRelay(config: Config, options: RelayOptions): Promise
   const metrics = createMetrics({ prefix: config.prometheus?.prefix });
   void tellVersion(metrics.measures, options.version, options.env?.ECS_CONTAINER_METADATA_URI_V4);
   let parts: Parts;
+  let otlp: Otlp | undefined;
   try {
-    parts = createParts(config, { ...options, levels }, log, metrics);
+    otlp = await openOtlp(config, options, log, metrics, () => parts?.health.standing());
+    parts = createParts(config, { ...options, levels }, log, metrics, otlp);
   } catch (error) {
+    await otlp?.close(0);
     metrics.close();
     throw error;
   }
@@ -164,11 +169,29 @@ export async function startRelay(config: Config, options: RelayOptions): Promise
     await Promise.all([server.close(LAST_ANSWERS_MS), stores.close()]);
     // After the last request that could bring events.
     await events?.close(FLUSH_MS);
-    await Promise.all([running.emf?.close(), running.dogstatsd?.close(), running.metricsServer?.close()]);
+    const { emf, dogstatsd, metricsServer } = running;
+    await Promise.all([emf?.close(), dogstatsd?.close(), metricsServer?.close(), otlp?.close(FLUSH_MS)]);
     descriptors.close();
     metrics.close();
     levels.close();
   }
+}
+
+/** Undefined: nothing is sent over OTLP, and nothing of it is loaded. Throws RelayError CONFIG_INVALID. */
+async function openOtlp(
+  config: Config,
+  { version, env = {} }: RelayOptions,
+  log: Log,
+  { measures }: Metrics,
+  standing: () => RelayStanding | undefined,
+): Promise<Otlp | undefined> {
+  if (!config.otlp) return undefined;
+  const { startOtlp } = await import('./status/otlp/start.ts');
+  return startOtlp({ config: config.otlp, version, measures, outbound: outboundOf(config, env), log, standing });
+}
+
+function outboundOf({ proxy: { user, password, caCertFiles, url: proxyUrl } }: Config, env: RelayOptions['env'] = {}) {
+  return createOutbound({ proxyUrl, user, password, caCertFiles, env });
 }
 
 type Parts = ReturnType<typeof createParts>;
@@ -177,11 +200,16 @@ type Parts = ReturnType<typeof createParts>;
  * Everything that a relay is made of; nothing runs and nothing is connected to yet. Throws RelayError CERTIFICATE_INVALID
  * or CONFIG_INVALID.
  */
-function createParts(config: Config, options: RelayOptions & { levels: Levels }, log: Log, metrics: Metrics) {
+function createParts(
+  config: Config,
+  options: RelayOptions & { levels: Levels },
+  log: Log,
+  metrics: Metrics,
+  otlp: Otlp | undefined,
+) {
   const { version, timings = {}, levels } = options;
   const { measures } = metrics;
-  const { user, password, caCertFiles, url: proxyUrl } = config.proxy;
-  const outbound = createOutbound({ proxyUrl, user, password, caCertFiles, env: options.env ?? {} });
+  const outbound = outboundOf(config, options.env);
   const userAgent = `EdgeFlagRelay/${version}`;
   const certificate = config.tls && readCertificate(config.tls);
   const owner = `${hostname()} ${randomUUID()}`;
@@ -194,7 +222,7 @@ function createParts(config: Config, options: RelayOptions & { levels: Levels },
   const evaluations = createEvaluationLines();
   const accountView = createAccountView({ config, version, env: options.env ?? {}, timings });
   const heard = accountView?.hearing(metrics) ?? metrics;
-  const hub = createRelayHub(config, heard, memory, { turns: turns.others, evaluations }, log);
+  const hub = createRelayHub(config, heard, memory, { turns: turns.others, evaluations }, log, otlp?.changes);
   const source = createSource({
     config,
     outbound,
@@ -238,9 +266,13 @@ function createParts(config: Config, options: RelayOptions & { levels: Levels },
       upstreamTimes,
       room: memory.flags,
       onAttempt: accountView?.attempted,
+      changes: otlp?.changes,
       onReload,
     }),
-    onChange: (tenant, change) => options.onChange?.(tenant.name, change),
+    onChange: (tenant, change) => {
+      otlp?.changes?.changed(tenant.name, change);
+      options.onChange?.(tenant.name, change);
+    },
     onAdded(tenant) {
       served.add(tenant);
       requestLog.add(tenant);
@@ -284,6 +316,7 @@ function createParts(config: Config, options: RelayOptions & { levels: Levels },
       heard.answered(answer);
       requestLog.answered(answer);
     },
+    watch: otlp?.requests,
     ...(certificate && { tls: { ...certificate, minVersion: config.tls?.minVersion } }),
     ...endpointSettings(config),
   });
@@ -327,6 +360,7 @@ function createRelayHub(
   memory: Memory,
   work: Pick<HubOptions, 'turns' | 'evaluations'>,
   log: Log,
+  changes: ChangeWatch | undefined,
 ) {
   const { initMaxConcurrent, initMaxQueued } = config;
   return createHub({
@@ -338,7 +372,7 @@ function createRelayHub(
     ...(initMaxQueued !== undefined && { maxInitialWaiting: initMaxQueued }),
     memory: memory.streams,
     ...work,
-    meter: loggingFailures(streams, log),
+    meter: tellingChanges(loggingFailures(streams, log), changes),
   });
 }
 

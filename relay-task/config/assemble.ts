@@ -1,6 +1,7 @@
 /** From everything that was given to one Config. */
 
 import type { Findings } from '../common/findings.ts';
+import { assembleOtlp } from './assemble-otlp.ts';
 import { assembleStores } from './assemble-stores.ts';
 import type { Gathered, Pieces } from './gather.ts';
 import { withoutIdleSettings } from './idle-settings.ts';
@@ -59,7 +60,7 @@ export function assemble(gathered: Gathered, findings: Findings) {
 type RelayValues = Values<typeof settings>;
 
 function relayConfig(values: RelayValues, relay: Pieces, findings: Findings) {
-  const { template, autoConfig, offline, ssm, tls, proxy, prometheus, datadog, ...rest } = values;
+  const { template, autoConfig, offline, ssm, tls, proxy, prometheus, datadog, otlp, ...rest } = values;
   const { dynamoDB, redis, consul, ...plain } = rest;
   // Only NTLM's check reads it. A setting without effect is checked in every place; a variable may turn off what the file has on.
   const { ntlmAuth: _, ...supportedProxy } = proxy;
@@ -72,6 +73,7 @@ function relayConfig(values: RelayValues, relay: Pieces, findings: Findings) {
     proxy: supportedProxy,
     prometheus: prometheus.enabled ? { port: prometheus.port, prefix: prometheus.prefix } : undefined,
     datadog: datadogOf(datadog),
+    otlp: assembleOtlp(otlp, relay, findings),
     autoConfig: autoConfig.key ? { ...template, ...autoConfig, key: autoConfig.key } : undefined,
     offline: offline.path ? { ...template, ...offline, path: offline.path } : undefined,
     ssm: ssm.path ? { ...ssm, path: ssm.path } : undefined,

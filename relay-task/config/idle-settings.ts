@@ -7,7 +7,7 @@ import { nameOf } from './places.ts';
 import { readPiece, understood } from './read-settings.ts';
 import { type Setting, settings, settingsIn } from './settings.ts';
 
-const { redis, consul, dynamoDB, prometheus, datadog, tls } = settings;
+const { redis, consul, dynamoDB, prometheus, datadog, otlp, tls } = settings;
 
 const STORES: readonly Setting<unknown>[] = [redis.enabled, consul.enabled, dynamoDB.enabled];
 
@@ -38,7 +38,7 @@ function groupsOf(pieces: Pieces): readonly Group[] {
   return [
     hasRedis ? { ...redisBySwitch, variables: true, file: true } : redisBySwitch,
     hasConsul ? { ...consulBySwitch, file: true } : consulBySwitch,
-    ...[table, prometheus, datadog, tls].map(bySwitch),
+    ...[table, prometheus, datadog, otlp, tls].map(bySwitch),
   ];
 }
 

@@ -4,6 +4,7 @@
  */
 import { mainSettings } from './settings-main.ts';
 import { metricsSettings } from './settings-metrics.ts';
+import { otlpSettings } from './settings-otlp.ts';
 import { sourceSettings } from './settings-sources.ts';
 import { storeSettings } from './settings-stores.ts';
 
@@ -12,7 +13,13 @@ export { environmentSettings, filterSettings } from './settings-environment.ts';
 export { type SettingWithoutEffect, settingsWithoutEffect } from './settings-without-effect.ts';
 
 /** Every setting of the relay as a whole. */
-export const settings = { ...mainSettings, ...sourceSettings, ...storeSettings, ...metricsSettings } as const;
+export const settings = {
+  ...mainSettings,
+  ...sourceSettings,
+  ...storeSettings,
+  ...metricsSettings,
+  ...otlpSettings,
+} as const;
 
 /** Variables of the dynamic linker, which begin with `LD_` too. */
 export const linkerVariables =

@@ -1,6 +1,7 @@
 /** Answers the requests of a server: through node:http, or on the bare sockets of those that ask for a stream. */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import type { WatchedRequest } from '../ports.ts';
 import { readBareBody } from './bare-body.ts';
 import type { Connections } from './connections.ts';
 import type { Decision, Exchange } from './decide.ts';
@@ -74,6 +75,7 @@ function answerInOrder(server: Server, options: AnsweringOptions): void {
     // The client may have left while the answer was made.
     if (response.closed) exchange.answer.release();
     else response.on('close', exchange.answer.release);
+    if (exchange.watched) endWith(response, exchange.watched);
   };
 
   const answerInTurn = (message: IncomingMessage, response: ServerResponse): void => {
@@ -133,6 +135,7 @@ function answerUpgrades(server: Server, options: AnsweringOptions): void {
       return reply?.status ?? 200;
     });
     exchange.answer.release();
+    if (exchange.watched) endWith(socket, exchange.watched);
   };
 
   const answerInTurn = (message: IncomingMessage, socket: Socket, head: Buffer): void => {
@@ -155,6 +158,20 @@ function answerUpgrades(server: Server, options: AnsweringOptions): void {
       leaveInTurn(socket, ignore, () => sendRawReply(socket, tooMuchUnanswered(), patience));
     } else answerInTurn(message, socket, head);
   });
+}
+
+const WATCHED = Symbol('watched');
+type Ending = (ServerResponse | Socket) & { [WATCHED]?: WatchedRequest };
+
+/** Tells when an answer or a stream is over. It adds no closure to a stream. */
+function endWith(ending: Ending, watched: WatchedRequest): void {
+  ending[WATCHED] = watched;
+  if (ending.closed || ending.destroyed) watched.ended();
+  else ending.on('close', onEnd);
+}
+
+function onEnd(this: Ending): void {
+  this[WATCHED]?.ended();
 }
 
 /** Messages for clients whose stream is refused. */

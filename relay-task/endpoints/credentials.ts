@@ -48,30 +48,36 @@ const kindsOf: Readonly<Record<Asked, readonly CredentialKind[]>> = {
   any: ['sdkKey', 'mobileKey', 'environmentId'],
 };
 
+type AuthRefusal = 'invalid_credential' | 'not_ready' | 'filter_not_found' | 'not_found';
+
+/** The answer to a request without a valid credential, and why, in ld-relay's words. */
+type Refused = Reply & { readonly refused: AuthRefusal };
+
 /** The environment, or an error. A transient condition is a 503, since SDKs give up for good after most 4xx. */
-export function selectEnvironment(find: Services['find'], asked: Asked, asking: Asking): Selected | Reply {
+export function selectEnvironment(find: Services['find'], asked: Asked, asking: Asking): Selected | Refused {
   const credential = credentialOf(asked, asking);
-  if (credential === undefined) return messageReply(401, missing[asked], challenge);
+  if (credential === undefined) return refuse('invalid_credential', messageReply(401, missing[asked], challenge));
   const filter = asking.query.get('filter') ?? '';
   let withoutFilter = false;
   for (const credentialKind of kindsOf[asked]) {
     const found = find(credentialKind, credential, filter);
-    if (found === 'not-yet') return notYetReply(LIST_MISSING);
+    if (found === 'not-yet') return refuse('not_ready', notYetReply(LIST_MISSING));
     if (found === 'unknown-filter') withoutFilter = true;
     else if (found !== 'unknown-credential') return { environment: found.environment, credential, credentialKind };
   }
   if (withoutFilter) {
-    return messageReply(
-      404,
-      'the credential is valid, but its environment has no such payload filter: check the query parameter "filter"',
-    );
+    return refuse('filter_not_found', messageReply(404, NO_FILTER));
   }
   return asked === 'environmentId'
-    ? messageReply(404, unknown.environmentId)
-    : messageReply(401, unknown[asked], challenge);
+    ? refuse('not_found', messageReply(404, unknown.environmentId))
+    : refuse('invalid_credential', messageReply(401, unknown[asked], challenge));
 }
 
+const refuse = (refused: AuthRefusal, reply: Reply): Refused => ({ ...reply, refused });
+
 export const LIST_MISSING = 'the relay has not loaded its list of environments yet';
+const NO_FILTER =
+  'the credential is valid, but its environment has no such payload filter: check the query parameter "filter"';
 const inHeader = 'the Authorization header must hold an SDK key or a mobile key and nothing else';
 const missing: Readonly<Record<Asked, string>> = {
   sdkKey: inHeader,

@@ -3,7 +3,8 @@ import type { IncomingMessage } from 'node:http';
 import type { EvaluationLine, EvaluationLines } from '../common/evaluation-lines.ts';
 import type { Lanes } from '../common/fair-queue.ts';
 import type { FairTurns } from '../common/fair-turns.ts';
-import type { CredentialKind, StreamOpening } from '../ports.ts';
+import { inSpan } from '../common/in-span.ts';
+import type { CredentialKind, StreamOpening, WatchedRequest } from '../ports.ts';
 import type { Answer } from './answers.ts';
 import { type Selected, selectEnvironment } from './credentials.ts';
 import { evaluatingIn } from './evaluating.ts';
@@ -26,6 +27,8 @@ export interface Exchange {
   readonly address: string;
   /** A bounded name for the client. */
   readonly family: string;
+  /** Undefined: nobody watches. */
+  readonly watched: WatchedRequest | undefined;
   answer: Answer;
   route: string;
   credentialKind?: CredentialKind;
@@ -109,7 +112,11 @@ export function createDecide({ find, turns, evaluations, room, corsOf }: DecideO
   ): Promise<Decision> => {
     const { message, address, family } = exchange;
     const select = () => selectEnvironment(find, route.credential, request);
+    const auth = exchange.watched?.span?.child('relay.auth');
     const selected = select();
+    const refused = 'status' in selected ? selected.refused : undefined;
+    auth?.set({ 'launchdarkly.relay.auth.result': refused ?? 'success' });
+    auth?.end(refused);
     if ('status' in selected) return { reply: selected };
     const { environment, credential, credentialKind } = selected;
     exchange.environment = environment;
@@ -180,15 +187,18 @@ interface Work {
 function identify(
   request: RouteRequest,
   selected: Selected,
-  { address, answer, message }: Exchange,
+  { address, answer, message, watched }: Exchange,
   { read, holding, turns, lanes, line }: Work,
 ): EnvironmentRequest {
   const environment = selected.environment.name;
+  const span = watched?.span;
+  const evaluating = evaluatingIn(line, turns, { environment, address, socket: message.socket });
   return {
     ...request,
     ...selected,
     answer,
     address,
+    watched,
     async body(limitBytes) {
       const bytes = await read(limitBytes, holding);
       await awaitTurn(turns, lanes);
@@ -197,7 +207,7 @@ function identify(
     async pause() {
       await turns.await(lanes);
     },
-    evaluating: evaluatingIn(line, turns, { environment, address, socket: message.socket }),
+    evaluating: span ? (job) => inSpan(span, 'relay.flags.evaluate', () => evaluating(job)) : evaluating,
     hold: holding.hold,
   };
 }

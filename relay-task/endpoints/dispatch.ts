@@ -1,6 +1,7 @@
 /** What the endpoints do with a request: its route, its answer or the stream that it opens, and what others see of it. */
 import type { IncomingMessage } from 'node:http';
 import { environmentIdHeader } from '../common/environment-id.ts';
+import type { WatchedHead } from '../ports.ts';
 import { clientAddress } from './client-address.ts';
 import { corsHeaders, withHeaders } from './cors.ts';
 import { selectEnvironment } from './credentials.ts';
@@ -74,26 +75,33 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     begin(message) {
       const resolution = resolutionOf(message);
       const address = clientAddress(message);
+      const since = performance.now();
+      const family = options.family?.(userAgentOf(message)) ?? 'other';
       return {
         message,
         resolution,
-        since: performance.now(),
+        since,
         address,
-        family: options.family?.(userAgentOf(message)) ?? 'other',
+        family,
         answer: room.answer(openLanes(address)),
         route: resolution.kind === 'route' ? resolution.route.path : 'none',
+        watched: options.watch?.begin(headOf(message, resolution, { address, family, since })),
       };
     },
     asksForStream(message) {
       const resolution = resolutionOf(message);
       return resolution.kind === 'route' && 'stream' in resolution.route && message.method !== 'HEAD';
     },
-    decide: (exchange, read) =>
-      decide(exchange, read)
+    decide(exchange, read) {
+      const deciding = decide(exchange, read);
+      // It is looked up at once, before anything is waited for.
+      exchange.watched?.identified(exchange.environment?.name, exchange.credentialKind);
+      return deciding
         .then((decision) => counted(decision, exchange))
         .catch((error: unknown) => ({
           reply: error instanceof Refusal ? error.reply : failed(error, exchange),
-        })),
+        }));
+    },
     dress(reply, exchange) {
       const { environment } = exchange;
       exchange.bytes = lengthOf(reply);
@@ -103,7 +111,8 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     },
     failed,
     close: room.close,
-    report({ message, route, credentialKind, environment, family, since, bytes = 0 }, status) {
+    report({ message, route, credentialKind, environment, family, since, bytes = 0, watched }, status) {
+      watched?.answered(status);
       try {
         options.answered?.({
           route,
@@ -122,15 +131,34 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
   };
 }
 
+/** What may be told of a request. */
+function headOf(
+  { headers, method = '', socket, httpVersion }: IncomingMessage,
+  resolution: Resolution<Route>,
+  client: Pick<WatchedHead, 'address' | 'family' | 'since'>,
+): WatchedHead {
+  const found = resolution.kind === 'route' ? resolution : undefined;
+  return {
+    ...client,
+    headers,
+    method,
+    httpVersion,
+    scheme: 'encrypted' in socket ? 'https' : 'http',
+    route: found && { path: found.route.path, params: found.params },
+    isStream: found !== undefined && 'stream' in found.route && method !== 'HEAD',
+  };
+}
+
 function userAgentOf({ headers }: IncomingMessage): string | undefined {
   const userAgent = headers['x-launchdarkly-user-agent'] ?? headers['user-agent'];
   return Array.isArray(userAgent) ? userAgent[0] : userAgent;
 }
 
 /** Throws Refusal 503 if there is no memory for the answer. */
-function counted(decision: Decision, { answer }: Exchange): Decision {
+function counted(decision: Decision, { answer, watched }: Exchange): Decision {
   if ('reply' in decision) {
     const { reply } = decision;
+    watched?.span?.set({ 'http.response.body.size': lengthOf(reply) });
     answer.count(reply.isShared ? 0 : lengthOf(reply));
   }
   return decision;

@@ -1,6 +1,7 @@
 /** Accepts events for LaunchDarkly and answers at once; another module forwards them. */
 import type { IncomingHttpHeaders } from 'node:http';
 import { isHopByHop } from '../common/hop-by-hop.ts';
+import { inSpan } from '../common/in-span.ts';
 import { CLOSE_BRACE, CLOSE_BRACKET, OPEN_BRACE, OPEN_BRACKET } from '../common/json-codes.ts';
 import { trimmed } from '../common/json-elements.ts';
 import { MAX_DEPTH, shapeOf } from '../common/json-shape.ts';
@@ -21,8 +22,14 @@ export function createEvents(maxBytes: number): { analytics: Handler; diagnostic
       if (!environment.events) return notForwarded(request);
       const body = await request.body(maxBytes);
       await requireEvents(body, request);
-      if (environment.events.closed) return closedMeanwhile(request);
-      await environment.events[kind](deliveryOf(request, headers, body));
+      const { events } = environment;
+      if (events.closed) return closedMeanwhile(request);
+      request.watched?.receivedEvents(body.length);
+      const dispatch = () => events[kind](deliveryOf(request, headers, body));
+      const span = request.watched?.span;
+      await (span
+        ? inSpan(span, 'relay.events.dispatch', dispatch, { 'launchdarkly.relay.events.kind': kind })
+        : dispatch());
       return { status: 202 };
     };
   return { analytics: take('analytics'), diagnostic: take('diagnostic'), image };
@@ -85,6 +92,7 @@ const image: Handler = async (request) => {
   // In a query, `+` of the standard alphabet means a space.
   const body = decodeBase64((request.query.get('d') ?? '').replaceAll(' ', '+'));
   if (body && resultOf(areEvents(body))) {
+    request.watched?.receivedEvents(body.length);
     const { 'x-launchdarkly-tags': _tags, ...headers } = request.headers;
     const described = { ...headers, 'content-type': 'application/json', 'x-launchdarkly-event-schema': IMAGE_SCHEMA };
     await environment.events.analytics(deliveryOf(request, described, body));

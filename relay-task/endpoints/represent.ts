@@ -1,5 +1,7 @@
 /** From content to an answer: ETag, 304 and compression. */
 import type { IncomingHttpHeaders } from 'node:http';
+import { inSpan } from '../common/in-span.ts';
+import type { WatchedRequest } from '../ports.ts';
 import type { Answer } from './answers.ts';
 import { acceptedEncoding, type Body, type Compression, type Encoding, type SharedBody } from './encoding.ts';
 import { etagOf, heldByClient, heldEncoding } from './etag.ts';
@@ -39,19 +41,26 @@ export function heldReply(
 
 /** Rejects with Refusal 503 if there is no memory for the answer. */
 export async function represent(
-  request: { readonly headers: IncomingHttpHeaders; readonly answer: Answer },
+  request: {
+    readonly headers: IncomingHttpHeaders;
+    readonly answer: Answer;
+    readonly watched?: WatchedRequest | undefined;
+  },
   representation: Representation,
 ): Promise<Reply> {
   const held = heldReply(request, representation);
   if (held) return held;
-  const { answer } = request;
+  const { answer, watched } = request;
+  const span = watched?.span;
   const wanted = acceptedEncoding(request.headers['accept-encoding']);
   const known = wanted === 'identity' ? undefined : representation.compressed?.(wanted);
   if (known) {
     answer.share(known.hold(known.parts));
     return replyWith({ ...representation, encoding: wanted, body: known.parts, isShared: true });
   }
-  const body = await representation.body();
+  const body = await (span
+    ? inSpan(span, 'relay.payload.serialize', () => representation.body())
+    : representation.body());
   const { isShared } = body;
   if (isShared) answer.share(body.hold(body.parts));
   else answer.count(body.raw.length);

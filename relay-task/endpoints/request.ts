@@ -1,5 +1,6 @@
 /** What handlers receive and answer. */
 import type { IncomingHttpHeaders } from 'node:http';
+import type { WatchedRequest } from '../ports.ts';
 import type { Answer } from './answers.ts';
 import type { Selected } from './credentials.ts';
 import type { Reply } from './reply.ts';
@@ -22,6 +23,8 @@ export interface EnvironmentRequest extends RouteRequest, Selected {
   /** As `Holding.hold`. */
   readonly hold: BodyMemory['hold'];
   readonly answer: Answer;
+  /** Undefined: nobody watches. */
+  readonly watched?: WatchedRequest | undefined;
   /** Long work calls it after each slice: resolves when it is this request's turn again. */
   pause(): Promise<void>;
   /**

@@ -11,6 +11,7 @@ import type {
   GoalsAnswer,
   ItemView,
   Log,
+  RequestWatch,
   StreamOpening,
 } from '../ports.ts';
 
@@ -88,5 +89,7 @@ export interface Services {
   /** A bounded name for a client, from `X-LaunchDarkly-User-Agent` or `User-Agent`. */
   family?(userAgent: string | undefined): string;
   answered?(answer: Answered): void;
+  /** Undefined: nobody watches. */
+  readonly watch?: RequestWatch | undefined;
   readonly log: Log;
 }

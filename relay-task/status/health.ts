@@ -88,8 +88,23 @@ export interface RelayHealth {
   readiness(): Readiness;
   /** The JSON of a `RelayStatus`, in parts: each environment is looked up when its part is read. */
   status(): Generator<string, void>;
+  /** What `/status` says of the whole, for metrics. */
+  standing(): RelayStanding;
   /** Yields after each environment that is another one. */
   environmentStatus(identifier: string): Generator<void, EnvironmentStatus | undefined>;
+}
+
+export interface RelayStanding {
+  readonly status: RelayStatus['status'];
+  readonly source: EnvironmentSourceStatus | undefined;
+  readonly environments: readonly EnvironmentStanding[];
+}
+
+export interface EnvironmentStanding {
+  readonly environment: EnvironmentHealth;
+  readonly status: EnvironmentStatus['status'];
+  /** Of the store that ld-relay would show, or of memory. */
+  readonly store: EnvironmentStatus['dataStoreStatus'];
 }
 
 /** ld-relay's fields, followed by additional ones. */
@@ -187,8 +202,10 @@ export function createHealth(options: HealthOptions): RelayHealth {
     latched = waitingFor.length === 0;
     return { ready: latched, waitingFor };
   };
+  const statusOf = (environment: EnvironmentHealth) =>
+    isConnected(environment, limits()) ? 'connected' : 'disconnected';
   const describe = (environment: EnvironmentHealth): EnvironmentStatus =>
-    describeEnvironment(environment, isConnected(environment, limits()) ? 'connected' : 'disconnected');
+    describeEnvironment(environment, statusOf(environment));
 
   return {
     setListening() {
@@ -198,6 +215,22 @@ export function createHealth(options: HealthOptions): RelayHealth {
       draining = true;
     },
     readiness,
+    standing() {
+      const environments = [...options.environments()];
+      const source = options.source?.();
+      const own = ownReasons({ keysKnown: options.keysKnown(), source, losing: options.losing?.() });
+      const isFree = (reasons: Generator<Reason, void>) => reasons.next().done === true;
+      const isHealthy = (environment: EnvironmentHealth) => isFree(reasonsOf(environment, limits()));
+      return {
+        status: isFree(own) && environments.every(isHealthy) ? 'healthy' : 'degraded',
+        source,
+        environments: environments.map((environment) => ({
+          environment,
+          status: statusOf(environment),
+          store: describeStore(environment.stores[0], environment.initialized, environment.createdAt),
+        })),
+      };
+    },
     *status() {
       const reasons: Reason[] = [];
       let moreReasons = 0;

@@ -13,7 +13,7 @@ import {
 } from './dynamodb-client.ts';
 import { createDynamoDBDatabase } from './dynamodb-database.ts';
 import { type Engine, startEngine } from './engine.ts';
-import { type Permission, PermissionLostError, type Publication } from './engine-steps.ts';
+import { type Permission, PermissionLostError, type Publication, type StepOptions } from './engine-steps.ts';
 import { createEngineStore } from './engine-store.ts';
 import { createGraves } from './graves.ts';
 import { type Lease, startLease } from './lease.ts';
@@ -41,6 +41,8 @@ export interface DynamoDBStoreOptions extends DynamoDBClientOptions {
   /** Names this process and no other one, ever: a host name is not enough, add something random. Shown in the table. */
   readonly owner: string;
   readonly log: Log;
+  /** `StepOptions.onWritten` */
+  readonly onWritten?: StepOptions['onWritten'];
   readonly measures?: Measures;
   /** `ReplicaStoreOptions.readMemory` */
   readonly readMemory?: Budget | undefined;
@@ -133,6 +135,7 @@ export function createDynamoDBStore(options: DynamoDBStoreOptions): Store {
     clock,
     timings,
     metrics,
+    onWritten: options.onWritten,
     log,
     where,
     onOutcome(error) {

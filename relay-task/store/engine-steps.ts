@@ -2,7 +2,7 @@
 import { spread } from '../common/backoff.ts';
 import type { Budget } from '../common/budget.ts';
 import { inSlices } from '../common/slices.ts';
-import type { Log, LogFields } from '../ports.ts';
+import type { Log, LogFields, WrittenWork } from '../ports.ts';
 import { createApplier } from './apply.ts';
 import type { Content, Database } from './database.ts';
 import type { Graves } from './graves.ts';
@@ -58,6 +58,8 @@ export interface StepOptions {
   readonly clock: Clock;
   readonly timings: EngineTimings;
   readonly metrics: EngineMetrics;
+  /** Changes are stored. */
+  readonly onWritten?: ((written: WrittenWork) => void) | undefined;
   readonly log: Log;
   /** For what is read. */
   readonly readMemory: Budget;
@@ -133,6 +135,7 @@ export function createSteps(options: StepOptions, waiting: WaitingItems, active:
       behind = outcome === 'postponed';
       if (outcome === 'published' && work.since !== undefined) {
         metrics.published((performance.now() - work.since) / 1000);
+        options.onWritten?.({ since: work.since, until: work.until ?? work.since, items: work.items.size });
       }
     } catch (error) {
       waiting.putBack(work);

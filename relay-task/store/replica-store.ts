@@ -6,6 +6,7 @@ import { sleep } from '../common/pause.ts';
 import type { ItemView, Log, LogFields, Store, StoredSet } from '../ports.ts';
 import type { Database } from './database.ts';
 import { startEngine } from './engine.ts';
+import type { StepOptions } from './engine-steps.ts';
 import { createEngineStore } from './engine-store.ts';
 import { createGraves } from './graves.ts';
 import { checkManifest, hasFlags } from './manifest.ts';
@@ -27,6 +28,8 @@ export interface ReplicaStoreOptions {
   /** `EngineOptions.checkedNow` */
   readonly checkedNow?: (() => number) | undefined;
   readonly log: Log;
+  /** `StepOptions.onWritten` */
+  readonly onWritten?: StepOptions['onWritten'];
   readonly measures?: Measures | undefined;
   /** For what is read, of all stores that share it. Default: one for this store. */
   readonly readMemory?: Budget | undefined;
@@ -99,6 +102,7 @@ export function createReplicaStore(
     clock: systemClock,
     timings,
     metrics,
+    onWritten: options.onWritten,
     log,
     where,
     onOutcome: (error) => report('write', error),

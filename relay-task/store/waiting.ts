@@ -7,6 +7,8 @@ interface TakenWork {
   readonly items: ReadonlyMap<string, Waiting>;
   /** `performance.now()` when the first of its changes was received. */
   readonly since: number | undefined;
+  /** When the last of them was. */
+  readonly until: number | undefined;
 }
 
 export type WaitingItems = ReturnType<typeof createWaitingItems>;
@@ -15,6 +17,7 @@ export type WaitingItems = ReturnType<typeof createWaitingItems>;
 export function createWaitingItems() {
   let items = new Map<string, Waiting>();
   let since: number | undefined;
+  let until: number | undefined;
   return {
     get size() {
       return items.size;
@@ -26,6 +29,7 @@ export function createWaitingItems() {
         items.set(id, { kind, key, mode: fell ? 'replace' : 'newer' });
       }
       since ??= change.receivedAt;
+      until = change.receivedAt;
     },
     /** Adds items that a comparison found; what a change said about one counts more. */
     addDiffering(differing: readonly Waiting[]): void {
@@ -35,17 +39,18 @@ export function createWaitingItems() {
       for (const one of overruling) items.set(idOf(one), one);
     },
     take(): TakenWork {
-      const taken = { items, since };
-      [items, since] = [new Map(), undefined];
+      const taken = { items, since, until };
+      [items, since, until] = [new Map(), undefined, undefined];
       return taken;
     },
-    putBack(work: TakenWork): void {
+    putBack(work: Omit<TakenWork, 'until'> & Partial<TakenWork>): void {
       // What was notified meanwhile is as new or newer.
       for (const [id, one] of work.items) if (one.mode === 'replace' || !items.has(id)) items.set(id, one);
       since = work.since ?? since;
+      until ??= work.until;
     },
     clear(): void {
-      [items, since] = [new Map(), undefined];
+      [items, since, until] = [new Map(), undefined, undefined];
     },
   };
 }

@@ -31,7 +31,7 @@ interface Snapshot {
 }
 
 export function createChannel(options: ChannelOptions): Channel {
-  const { framing, view, feed, meter } = options;
+  const { environment, kind, framing, view, feed, meter } = options;
   const log = createEventLog({ messages: options.logMessages, bytes: options.logBytes });
   const snapshots = createPresentSnapshots(options, log);
   const bridges = createBridges(options);
@@ -59,7 +59,9 @@ export function createChannel(options: ChannelOptions): Channel {
     },
     nextPiece,
   });
-  const passes = createLogPasses(readers, log, (since) => meter.broadcast(performance.now() - since));
+  const passes = createLogPasses(readers, log, (since, until) =>
+    meter.broadcast(performance.now() - since, { environment, kind, since, until }),
+  );
 
   return {
     ...readers.channel,
@@ -120,22 +122,26 @@ function createBridges({ view, feed, framing }: ChannelOptions) {
   };
 }
 
-/** `finished`: a pass is over; `since`: when its oldest change arrived. */
-function createLogPasses(readers: Readers, log: EventLog, finished: (since: number) => void) {
+/** `finished`: a pass is over; when its oldest and its newest change arrived. */
+function createLogPasses(readers: Readers, log: EventLog, finished: (since: number, until: number) => void) {
   const { connections } = readers;
   let running = false;
   /** Connections below it still have their turn in this pass; -1 between passes. */
   let cursor = -1;
   let passHead = 0;
   let passSince = 0;
+  let passUntil = 0;
   /** Arrival of the oldest change that no pass includes yet; 0: there is none. */
   let waitingSince = 0;
+  /** Of the newest one. */
+  let waitingUntil = 0;
 
   const slice = (): void => {
     if (cursor < 0) {
       cursor = connections.length;
       passHead = log.head;
       passSince = waitingSince;
+      passUntil = waitingUntil;
       waitingSince = 0;
     }
     cursor = Math.min(cursor, connections.length);
@@ -149,7 +155,7 @@ function createLogPasses(readers: Readers, log: EventLog, finished: (since: numb
       return;
     }
     cursor = -1;
-    if (passSince > 0) finished(passSince);
+    if (passSince > 0) finished(passSince, passUntil);
     if (log.head > passHead) inNextTurn(slice);
     else running = false;
   };
@@ -157,6 +163,7 @@ function createLogPasses(readers: Readers, log: EventLog, finished: (since: numb
   return {
     schedule(receivedAt: number): void {
       if (waitingSince === 0) waitingSince = receivedAt;
+      waitingUntil = receivedAt;
       if (running) return;
       running = true;
       inNextTurn(slice);

@@ -96,7 +96,13 @@ export function createEvaluatedChannel(options: EvaluatedChannelOptions): Channe
       visit: answers.update,
       failed: answers.failed,
       paused: readers.countBytes,
-      finished: (since) => meter.broadcast(performance.now() - since),
+      finished: (since) =>
+        meter.broadcast(performance.now() - since, {
+          environment: options.environment,
+          kind: options.kind,
+          since,
+          until: since,
+        }),
       settled(flagKeys) {
         for (const key of flagKeys) if (!isLive(options.view, key)) gone.add(key);
         freeSlots();

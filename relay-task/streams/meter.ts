@@ -12,6 +12,14 @@ export type CloseReason = 'client' | 'failed' | 'memory' | 'slow' | 'age' | 'rev
  */
 export type RefusalReason = 'memory' | 'queue' | 'closing';
 
+/** What was written to every stream of one kind: when the first and the last of its changes arrived, by `performance.now()`. */
+export interface BroadcastPass {
+  readonly environment: string;
+  readonly kind: StreamKind;
+  readonly since: number;
+  readonly until: number;
+}
+
 /** Receives the hub's measurements. `family` is the client's name from the opening. */
 export interface StreamMeter {
   opened(environment: string, kind: StreamKind, family: string, credentialKind: CredentialKind): void;
@@ -28,7 +36,7 @@ export interface StreamMeter {
   /** Bytes handed to sockets, framing included. */
   wrote(bytes: number): void;
   /** A change was written to every connection that accepts it; counted from the arrival of the bytes that caused it. */
-  broadcast(durationMs: number): void;
+  broadcast(durationMs: number, pass: BroadcastPass): void;
   /** A whole set was serialised. */
   snapshot(environment: string, kind: StreamKind, bytes: number): void;
 }

@@ -1,7 +1,7 @@
 /** The configured stores, over connections that all environments share. */
 import type { Measures } from '../common/measures.ts';
 import type { Config, RedisConfig } from '../config/config.ts';
-import type { ItemView, Keeper, Log, Outbound, Store } from '../ports.ts';
+import type { ItemView, Keeper, Log, Outbound, Store, StoreStatus, WrittenWork } from '../ports.ts';
 import type { BigSegmentOwnerOptions, BigSegmentStore } from '../store/big-segments.ts';
 import { createDynamoDBBigSegments } from '../store/big-segments-dynamodb.ts';
 import { createRedisBigSegments } from '../store/big-segments-redis.ts';
@@ -62,6 +62,8 @@ interface StoreRequest {
   checkedNow(): number;
   /** Whether upstream confirms what memory holds; a file does not. */
   confirms(): boolean;
+  /** Changes are in this store. */
+  onWritten?: ((database: StoreStatus['database'], written: WrittenWork) => void) | undefined;
   readonly log: Log;
 }
 
@@ -105,17 +107,21 @@ export function createStores({ config, owner, measures, outbound, timings = {} }
       checkedAt,
       checkedNow,
       confirms,
+      onWritten,
       log,
     }) {
       // Before anything is open that would have to be closed.
       const problem = redisClient && describePrefixProblem(prefix, { cluster: redisClient.isCluster });
       if (problem !== undefined) throw new Error(problem);
       const common = { prefix, view, source, writer, log, measures, readMemory, timings: timings.stores ?? {} };
+      const tell = (database: StoreStatus['database']) =>
+        onWritten && { onWritten: (written: WrittenWork) => onWritten(database, written) };
       const replica = { ...common, checkedNow: () => (confirms() ? checkedNow() : Infinity) };
       return [
         dynamoDBClient &&
           createDynamoDBStore({
             ...common,
+            ...tell('dynamodb'),
             checkedAt,
             checkedNow,
             owner,
@@ -124,8 +130,8 @@ export function createStores({ config, owner, measures, outbound, timings = {} }
             region,
             endpoint: dynamoDB.url,
           }),
-        redisClient && createRedisStore({ ...replica, connection: redisClient }),
-        consul && createConsulStore({ ...replica, ...consul, memory: consulMemory }),
+        redisClient && createRedisStore({ ...replica, ...tell('redis'), connection: redisClient }),
+        consul && createConsulStore({ ...replica, ...tell('consul'), ...consul, memory: consulMemory }),
       ].filter((store) => store !== undefined);
     },
     bigSegments({ prefix, tableName = dynamoDB?.tableName ?? '' }, log, owner) {

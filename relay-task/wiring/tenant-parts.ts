@@ -1,7 +1,7 @@
 /** What the modules make for a tenant, as the configuration asks. */
 import type { Budget } from '../common/budget.ts';
 import type { Config } from '../config/config.ts';
-import type { EnvironmentDescription, Log, LogFields, Outbound, StreamAttempt } from '../ports.ts';
+import type { ChangeWatch, EnvironmentDescription, Log, LogFields, Outbound, StreamAttempt } from '../ports.ts';
 import { type Levels, limitLog } from '../status/levels.ts';
 import { createMembershipMemory } from '../store/big-segments-cache.ts';
 import type { Hub } from '../streams/hub.ts';
@@ -25,12 +25,14 @@ interface TenantPartsOptions {
   readonly room: Budget;
   /** After each attempt to open an environment's stream. Must not throw. */
   onAttempt?: ((environment: string, attempt: StreamAttempt) => void) | undefined;
+  /** Undefined: nobody watches. */
+  readonly changes: ChangeWatch | undefined;
   /** After every reading of an environment's flags file. Must not throw. */
   onReload?: ((environment: string, reload: FileReload) => void) | undefined;
 }
 
 export function createTenantParts(options: TenantPartsOptions): TenantParts {
-  const { config, hub, stores, outbound, userAgent } = options;
+  const { config, hub, stores, outbound, userAgent, changes } = options;
   const { streamUri, baseUri } = config;
   const memory = createMembershipMemory({ limitBytes: config.bigSegments.cacheBytes });
 
@@ -52,6 +54,7 @@ export function createTenantParts(options: TenantPartsOptions): TenantParts {
         checkedAt: () => tenant.upstream?.status().checkedAt ?? 0,
         checkedNow: () => tenant.upstream?.status().checkedNow ?? 0,
         confirms: () => tenant.admission.key() !== undefined,
+        onWritten: changes && ((database, written) => changes.wroteStore(tenant.name, database, written)),
       }),
     bigSegments(place, tenant, how) {
       const log = logOf(tenant);

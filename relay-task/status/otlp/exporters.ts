@@ -1,0 +1,153 @@
+/** The exporters of OpenTelemetry's SDK, as the configuration asks. What becomes of exports is counted, and logged when it changes. */
+import { readFileSync } from 'node:fs';
+import * as http from 'node:http';
+import * as https from 'node:https';
+import { type ExportResult, ExportResultCode, parseKeyPairsIntoRecord } from '@opentelemetry/core';
+import { OTLPMetricExporter } from '@opentelemetry/exporter-metrics-otlp-proto';
+import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-proto';
+import { cutText } from '../../common/json.ts';
+import { redactSecrets } from '../../common/secrets.ts';
+import { RelayError } from '../../errors.ts';
+import type { Log, Outbound } from '../../ports.ts';
+
+export interface ExporterConfig {
+  readonly url: string;
+  /** `name=value` with commas between them, values encoded as in URLs. */
+  readonly headers: string | undefined;
+  readonly timeoutMs: number;
+  readonly compression: 'none' | 'gzip';
+  readonly caFile: string | undefined;
+  readonly certFile: string | undefined;
+  readonly keyFile: string | undefined;
+}
+
+export type Temporality = 'cumulative' | 'delta' | 'lowmemory';
+
+interface ExporterParts {
+  readonly userAgent: string;
+  readonly log: Log;
+  readonly outbound: Pick<Outbound, 'agentFor'>;
+  /** The end of one export. */
+  ended(signal: Signal, outcome: 'sent' | 'failed'): void;
+}
+
+type Signal = 'metrics' | 'traces';
+
+interface Exporter<Items> {
+  export(items: Items, done: (result: ExportResult) => void): void;
+}
+
+/** Of one signal, in one process. A collector that hangs holds no more than these. */
+const MAX_EXPORTS = 4;
+/** The SDK's own limit is for a silent connection, and an answer may come drop by drop. */
+const GRACE_MS = 1_000;
+const LONGEST_REASON = 300;
+/** As the SDK numbers them. */
+const TEMPORALITIES: Readonly<Record<Temporality, number>> = { delta: 0, cumulative: 1, lowmemory: 2 };
+
+/** Throws RelayError CONFIG_INVALID when a certificate cannot be read. */
+export function createMetricExporter(config: ExporterConfig, temporality: Temporality, parts: ExporterParts) {
+  const { options, close } = optionsOf(config, parts);
+  const exporter = new OTLPMetricExporter({ ...options, temporalityPreference: TEMPORALITIES[temporality] });
+  return { exporter: watched(exporter, 'metrics', config, parts), close };
+}
+
+/** Throws RelayError CONFIG_INVALID when a certificate cannot be read. */
+export function createTraceExporter(config: ExporterConfig, parts: ExporterParts) {
+  const { options, close } = optionsOf(config, parts);
+  return { exporter: watched(new OTLPTraceExporter(options), 'traces', config, parts), close };
+}
+
+function optionsOf(config: ExporterConfig, { userAgent, outbound }: ExporterParts) {
+  const { url, timeoutMs: timeoutMillis, compression, headers } = config;
+  const files = {
+    ...(config.caFile !== undefined && { ca: readPem('OTEL_EXPORTER_OTLP_CERTIFICATE', config.caFile) }),
+    ...(config.certFile !== undefined && { cert: readPem('OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE', config.certFile) }),
+    ...(config.keyFile !== undefined && { key: readPem('OTEL_EXPORTER_OTLP_CLIENT_KEY', config.keyFile) }),
+  };
+  const hasFiles = Object.keys(files).length > 0;
+  const own = url.startsWith('https:')
+    ? new https.Agent({ keepAlive: true, ...files })
+    : new http.Agent({ keepAlive: true });
+  // A collector is beside the relay, or is reached as LaunchDarkly is; one with certificates of its own is not behind a proxy.
+  const agent = (hasFiles ? undefined : outbound.agentFor(new URL(url))) ?? own;
+  return {
+    options: {
+      url,
+      timeoutMillis,
+      userAgent,
+      // The enum of the SDK is in a package that it does not show.
+      compression: compression as never,
+      concurrencyLimit: MAX_EXPORTS,
+      headers: parseKeyPairsIntoRecord(headers ?? ''),
+      httpAgentOptions: () => agent as https.Agent,
+    },
+    close: () => own.destroy(),
+  };
+}
+
+function readPem(variable: string, file: string): Buffer {
+  try {
+    return readFileSync(file);
+  } catch (error) {
+    throw new RelayError('CONFIG_INVALID', `${variable}: cannot read ${file}: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+}
+
+/** The same exporter. Each export ends once, in bounded time; the log has a line when exports begin to fail, and when they work again. */
+function watched<Items, E extends Exporter<Items>>(
+  exporter: E,
+  signal: Signal,
+  config: ExporterConfig,
+  parts: ExporterParts,
+): E {
+  const { log } = parts;
+  const where = { signal, endpoint: redactSecrets(config.url) };
+  const send = exporter.export.bind(exporter);
+  let failing = false;
+
+  const note = ({ code, error }: ExportResult): void => {
+    const isSent = code === ExportResultCode.SUCCESS;
+    parts.ended(signal, isSent ? 'sent' : 'failed');
+    if (isSent === !failing) return;
+    failing = !isSent;
+    if (isSent) log.info('The OpenTelemetry collector takes what is sent again', where);
+    else {
+      log.warn(
+        'Cannot send to the OpenTelemetry collector; requests are served as before, and sending is tried again at each interval. What it misses is lost, except for sums: check the endpoint and its headers',
+        { ...where, reason: reasonOf(error) },
+      );
+    }
+  };
+  exporter.export = (items, done) => {
+    let isOver = false;
+    const end = (result: ExportResult): void => {
+      if (isOver) return;
+      isOver = true;
+      clearTimeout(timer);
+      note(result);
+      done(result);
+    };
+    const tooLate = { code: ExportResultCode.FAILED, error: new Error('the collector did not answer in time') };
+    const timer = setTimeout(end, config.timeoutMs + GRACE_MS, tooLate);
+    timer.unref();
+    try {
+      send(items, end);
+    } catch (error) {
+      end({ code: ExportResultCode.FAILED, error: error as Error });
+    }
+  };
+  return exporter;
+}
+
+/** Its body may quote the request's headers. */
+function reasonOf(error: Error | undefined): string {
+  const { code, message = '' } = (error ?? {}) as NodeJS.ErrnoException;
+  const isRetried = message.includes('retryable status');
+  const text = isRetried
+    ? 'it answered 429, 502, 503 or 504 until the time was over'
+    : [code, message].filter(Boolean).join(' ');
+  return redactSecrets(cutText(text || 'unknown', LONGEST_REASON));
+}

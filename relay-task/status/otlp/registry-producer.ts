@@ -1,0 +1,201 @@
+/**
+ * The relay's own metrics for OpenTelemetry: the registry that Prometheus reads is read once for each export. Names are those of Prometheus,
+ * as OpenTelemetry's "Prometheus and OpenMetrics Compatibility" asks. prom-client counts the buckets of a histogram up to their bounds;
+ * OTLP counts each by itself.
+ */
+import { type HrTime, ValueType } from '@opentelemetry/api';
+import { millisToHrTime } from '@opentelemetry/core';
+import { emptyResource } from '@opentelemetry/resources';
+import {
+  AggregationTemporality,
+  type CollectionResult,
+  type DataPoint,
+  DataPointType,
+  type Histogram,
+  type MetricData,
+  type MetricProducer,
+} from '@opentelemetry/sdk-metrics';
+import type { MetricObject, MetricObjectWithValues, MetricValue } from 'prom-client';
+import { type Measures, measureRows } from '../../common/measures.ts';
+import { inSlices } from '../../common/slices.ts';
+
+type Measure = MetricObject & MetricObjectWithValues<MetricValue<string> & { readonly metricName?: string }>;
+
+interface ProducerOptions {
+  readonly measures: Pick<Measures, 'registry' | 'fullName'>;
+  readonly scope: { readonly name: string; readonly version: string };
+  /** Counters and histograms tell what was added since the last export. */
+  readonly isDelta: boolean;
+  /** More metrics, computed at each export; `at`: Unix ms. */
+  more?(at: number): Generator<unknown, MetricData[]>;
+  /** Unix ms. */
+  now?(): number;
+}
+
+/** Series that are converted between two yields. */
+const SERIES_AT_ONCE = 200;
+
+export function createRegistryProducer(options: ProducerOptions): MetricProducer {
+  const { measures: own, scope, isDelta, now = Date.now } = options;
+  const units = new Map(Object.entries(measureRows).map(([name, { unit }]) => [own.fullName(name), unit]));
+  const unitOf = (name: string): string => {
+    const unit = units.get(name);
+    return unit === undefined ? unitByName(name) : (UCUM[unit] ?? `{${unit}}`);
+  };
+  const startedAt = now();
+  let previousAt = startedAt;
+  /** What counters and buckets were at the export before. */
+  let before = new Map<string, number>();
+
+  function* convert(measures: readonly Measure[], at: number): Generator<unknown, MetricData[]> {
+    const times = { startTime: millisToHrTime(isDelta ? previousAt : startedAt), endTime: millisToHrTime(at) };
+    const after = new Map<string, number>();
+    /** Of a total, what was added since the last export if that is asked for. */
+    const added = (id: string, total: number): number => {
+      if (!isDelta) return total;
+      after.set(id, total);
+      const known = before.get(id) ?? 0;
+      // A total that fell was begun anew.
+      return total < known ? total : total - known;
+    };
+    const metrics: MetricData[] = [];
+    for (const measure of measures) {
+      const converted = yield* metricOf(measure, unitOf(measure.name), times, added);
+      if (!converted || converted.dataPoints.length === 0) continue;
+      metrics.push(converted);
+      const sum = eventSumOf(converted);
+      if (sum) metrics.push(sum);
+    }
+    before = after;
+    previousAt = at;
+    return metrics;
+  }
+
+  return {
+    async collect(): Promise<CollectionResult> {
+      const at = now();
+      const measures = (await own.registry.getMetricsAsJSON()) as Measure[];
+      const metrics = await inSlices(convert(measures, at));
+      const more = options.more ? await inSlices(options.more(at)) : [];
+      const scopeMetrics = [{ scope, metrics: [...metrics, ...more] }];
+      // The reader takes the resource of the SDK's own metrics.
+      return { resourceMetrics: { resource: emptyResource(), scopeMetrics }, errors: [] };
+    },
+  };
+}
+
+/** What ld-relay 9 counts for each environment: sums of the relay's own counters, which have more labels. Rows in docs/opentelemetry.md. */
+export const eventSums = [
+  {
+    name: 'launchdarkly.relay.events.sent',
+    of: 'events_forwarded_total',
+    unit: '{event}',
+    help: 'Events that LaunchDarkly accepted, after summarising',
+  },
+  {
+    name: 'launchdarkly.relay.events.dropped',
+    of: 'events_dropped_total',
+    unit: '{event}',
+    help: 'Events and diagnostic events that were dropped',
+  },
+] as const;
+
+/** Of one of the relay's counters; undefined for all others. */
+function eventSumOf(converted: MetricData): MetricData | undefined {
+  const row = eventSums.find(({ of }) => converted.descriptor.name.endsWith(`_${of}`));
+  if (!row || converted.dataPointType !== DataPointType.SUM) return undefined;
+  const sums = new Map<string, DataPoint<number>>();
+  for (const point of converted.dataPoints) {
+    const environment = String(point.attributes.env);
+    const value = (sums.get(environment)?.value ?? 0) + point.value;
+    sums.set(environment, { ...point, attributes: { 'launchdarkly.environment.name': environment }, value });
+  }
+  const { name, unit, help: description } = row;
+  const descriptor = { ...converted.descriptor, name, unit, description };
+  return { ...converted, descriptor, dataPoints: [...sums.values()] };
+}
+
+interface Times {
+  readonly startTime: HrTime;
+  readonly endTime: HrTime;
+}
+
+type Added = (id: string, total: number) => number;
+
+/** Undefined for a kind that the relay does not have. */
+function* metricOf(
+  measure: Measure,
+  unit: string,
+  times: Times,
+  added: Added,
+): Generator<unknown, MetricData | undefined> {
+  const { name, help: description, values } = measure;
+  // prom-client's types call it a number.
+  const type = String(measure.type);
+  const descriptor = { name, description, unit, valueType: ValueType.DOUBLE };
+  const aggregationTemporality = AggregationTemporality.CUMULATIVE;
+  if (type === 'histogram') {
+    const dataPoints = yield* histogramsOf(measure, times, added);
+    return { descriptor, aggregationTemporality, dataPointType: DataPointType.HISTOGRAM, dataPoints };
+  }
+  if (type !== 'counter' && type !== 'gauge') return undefined;
+  const dataPoints: DataPoint<number>[] = [];
+  for (const [index, { labels, value }] of values.entries()) {
+    if (index % SERIES_AT_ONCE === SERIES_AT_ONCE - 1) yield;
+    if (!Number.isFinite(value)) continue;
+    const attributes = attributesOf(labels);
+    const told = type === 'counter' ? added(idOf(name, labels), value) : value;
+    dataPoints.push({ ...times, attributes, value: told });
+  }
+  if (type === 'gauge') return { descriptor, aggregationTemporality, dataPointType: DataPointType.GAUGE, dataPoints };
+  return { descriptor, aggregationTemporality, dataPointType: DataPointType.SUM, isMonotonic: true, dataPoints };
+}
+
+interface Series {
+  readonly labels: Readonly<Record<string, string | number>>;
+  readonly bounds: number[];
+  /** Up to each bound, and above the last. */
+  readonly upTo: number[];
+  sum: number;
+  count: number;
+}
+
+function* histogramsOf(
+  { name, values }: Measure,
+  times: Times,
+  added: Added,
+): Generator<unknown, DataPoint<Histogram>[]> {
+  const series = new Map<string, Series>();
+  for (const [index, { metricName = '', labels: all, value }] of values.entries()) {
+    if (index % SERIES_AT_ONCE === SERIES_AT_ONCE - 1) yield;
+    const { le, ...labels } = all as Record<string, string | number>;
+    const id = idOf(name, labels);
+    const one = series.get(id) ?? { labels, bounds: [], upTo: [], sum: 0, count: 0 };
+    series.set(id, one);
+    if (metricName.endsWith('_sum')) one.sum = value;
+    else if (metricName.endsWith('_count')) one.count = value;
+    else if (le !== undefined) {
+      one.upTo.push(value);
+      if (le !== '+Inf') one.bounds.push(Number(le));
+    }
+  }
+  return [...series].map(([id, { labels, bounds: boundaries, upTo, sum, count }]) => {
+    const counts = upTo.map((value, index) => added(`${id} ${index}`, value - (upTo[index - 1] ?? 0)));
+    const value = { buckets: { boundaries, counts }, sum: added(`${id} sum`, sum), count: added(`${id} count`, count) };
+    return { ...times, attributes: attributesOf(labels), value };
+  });
+}
+
+const attributesOf = (labels: object): Record<string, string> =>
+  Object.fromEntries(Object.entries(labels).map(([name, value]) => [name, String(value)]));
+
+const idOf = (name: string, labels: object): string => `${name}${JSON.stringify(Object.entries(labels).sort())}`;
+
+/** Units that are no things in braces. */
+const UCUM: Readonly<Record<string, string>> = { second: 's', timestamp: 's', byte: 'By', number: '' };
+
+/** Of Node's own metrics; '' for plain numbers. */
+function unitByName(name: string): string {
+  const [, unit = ''] = /_(seconds|bytes)(?:_total)?$/.exec(name) ?? [];
+  return { seconds: 's', bytes: 'By' }[unit] ?? '';
+}

@@ -1,0 +1,66 @@
+/** A collector: a real HTTP server on a free port that takes OTLP in protobuf, and can be made to refuse it. */
+import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { gunzipSync } from 'node:zlib';
+import { metricsIn, type ReceivedMetric, type ReceivedSpan, spansIn } from './otlp-messages.ts';
+
+interface ReceivedRequest {
+  readonly path: string;
+  readonly headers: IncomingHttpHeaders;
+  /** Decompressed. */
+  readonly body: Buffer;
+}
+
+export interface OtlpReceiver {
+  readonly uri: string;
+  /** Every request so far, the refused ones, too. */
+  readonly requests: readonly ReceivedRequest[];
+  /** Of requests that were accepted. */
+  readonly metrics: readonly ReceivedMetric[];
+  readonly spans: readonly ReceivedSpan[];
+  /** `hang`: no answer at all. */
+  answer: 'take' | 'hang' | { readonly status: number; readonly headers?: Readonly<Record<string, string>> };
+  close(): Promise<void>;
+}
+
+export async function startOtlpReceiver(port = 0): Promise<OtlpReceiver> {
+  const requests: ReceivedRequest[] = [];
+  const metrics: ReceivedMetric[] = [];
+  const spans: ReceivedSpan[] = [];
+  const hanging = new Set<ServerResponse>();
+  const server = createServer(async (request, response) => {
+    const chunks: Buffer[] = [];
+    for await (const chunk of request) chunks.push(chunk as Buffer);
+    const { headers, url: path = '' } = request;
+    const sent = Buffer.concat(chunks);
+    const body = headers['content-encoding'] === 'gzip' ? gunzipSync(sent) : sent;
+    requests.push({ path, headers, body });
+    const { answer } = receiver;
+    if (answer === 'hang') {
+      hanging.add(response);
+      return;
+    }
+    if (answer !== 'take') {
+      response.writeHead(answer.status, answer.headers).end();
+      return;
+    }
+    if (path.endsWith('/v1/traces')) spans.push(...spansIn(body));
+    else metrics.push(...metricsIn(body));
+    response.writeHead(200, { 'Content-Type': 'application/x-protobuf' }).end();
+  });
+  await new Promise<void>((resolve) => server.listen({ port, host: '127.0.0.1' }, resolve));
+  const receiver: OtlpReceiver = {
+    uri: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    requests,
+    metrics,
+    spans,
+    answer: 'take',
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        for (const response of hanging) response.destroy();
+        server.closeAllConnections();
+      }),
+  };
+  return receiver;
+}
