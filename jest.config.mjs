@@ -6,19 +6,24 @@ const moduleNameMapper = Object.fromEntries(
   Object.entries(compilerOptions.paths).map(([name, [source]]) => [`^${name}$`, `<rootDir>/${source}`]),
 );
 
+const swc = (parser) => [
+  '@swc/jest',
+  {
+    jsc: { target: 'es2022', parser },
+    module: { type: 'commonjs' },
+    sourceMaps: true,
+  },
+];
+
 /** Jest runs the TypeScript sources through swc as CommonJS; type checking is `npm run typecheck`. */
 export default {
   testMatch: ['<rootDir>/test/**/*.test.ts'],
   transform: {
-    '^.+\\.ts$': [
-      '@swc/jest',
-      {
-        jsc: { target: 'es2022', parser: { syntax: 'typescript' } },
-        module: { type: 'commonjs' },
-        sourceMaps: true,
-      },
-    ],
+    '^.+\\.ts$': swc({ syntax: 'typescript' }),
+    // It loads node:http by `import()`, which Jest has no answer to.
+    '/@opentelemetry/otlp-exporter-base/.+\\.js$': swc({ syntax: 'ecmascript' }),
   },
+  transformIgnorePatterns: ['/node_modules/(?!@opentelemetry/otlp-exporter-base/)'],
   moduleNameMapper,
   // What `cdk synth` and the bundler leave behind holds copies of package.json and of the sources.
   modulePathIgnorePatterns: ['<rootDir>/cdk.out/', '<rootDir>/dist/'],

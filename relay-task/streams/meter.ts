@@ -13,7 +13,7 @@ export type CloseReason = 'client' | 'failed' | 'memory' | 'slow' | 'age' | 'rev
 export type RefusalReason = 'memory' | 'queue' | 'closing';
 
 /** What was written to every stream of one kind: when the first and the last of its changes arrived, by `performance.now()`. */
-export interface BroadcastPass {
+interface BroadcastPass {
   readonly environment: string;
   readonly kind: StreamKind;
   readonly since: number;

@@ -30,6 +30,13 @@ else
   echo "interop: no Go examples"
 fi
 
+if command -v go >/dev/null && (cd test/interop/otlp && go build -buildvcs=false -o "$into/otlp-decoder" .); then
+  echo "interop: OpenTelemetry Collector's decoder built"
+else
+  rm -f "$into/otlp-decoder"
+  echo "interop: no decoder of the OpenTelemetry Collector"
+fi
+
 # One self-contained jar from Maven Central.
 java_sdk=com.launchdarkly:launchdarkly-java-server-sdk:7.13.0
 if command -v javac >/dev/null && command -v mvn >/dev/null &&

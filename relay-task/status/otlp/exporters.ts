@@ -38,7 +38,7 @@ interface Exporter<Items> {
 }
 
 /** Of one signal, in one process. A collector that hangs holds no more than these. */
-const MAX_EXPORTS = 4;
+const MAX_EXPORTS = 16;
 /** The SDK's own limit is for a silent connection, and an answer may come drop by drop. */
 const GRACE_MS = 1_000;
 const LONGEST_REASON = 300;

@@ -48,7 +48,11 @@ export function createRegistryProducer(options: ProducerOptions): MetricProducer
   let before = new Map<string, number>();
 
   function* convert(measures: readonly Measure[], at: number): Generator<unknown, MetricData[]> {
-    const times = { startTime: millisToHrTime(isDelta ? previousAt : startedAt), endTime: millisToHrTime(at) };
+    const times = {
+      startTime: millisToHrTime(isDelta ? previousAt : startedAt),
+      endTime: millisToHrTime(at),
+      temporality: isDelta ? AggregationTemporality.DELTA : AggregationTemporality.CUMULATIVE,
+    };
     const after = new Map<string, number>();
     /** Of a total, what was added since the last export if that is asked for. */
     const added = (id: string, total: number): number => {
@@ -118,6 +122,8 @@ function eventSumOf(converted: MetricData): MetricData | undefined {
 interface Times {
   readonly startTime: HrTime;
   readonly endTime: HrTime;
+  /** Of counters and histograms. */
+  readonly temporality: AggregationTemporality;
 }
 
 type Added = (id: string, total: number) => number;
@@ -133,7 +139,7 @@ function* metricOf(
   // prom-client's types call it a number.
   const type = String(measure.type);
   const descriptor = { name, description, unit, valueType: ValueType.DOUBLE };
-  const aggregationTemporality = AggregationTemporality.CUMULATIVE;
+  const { temporality: aggregationTemporality, startTime, endTime } = times;
   if (type === 'histogram') {
     const dataPoints = yield* histogramsOf(measure, times, added);
     return { descriptor, aggregationTemporality, dataPointType: DataPointType.HISTOGRAM, dataPoints };
@@ -145,7 +151,7 @@ function* metricOf(
     if (!Number.isFinite(value)) continue;
     const attributes = attributesOf(labels);
     const told = type === 'counter' ? added(idOf(name, labels), value) : value;
-    dataPoints.push({ ...times, attributes, value: told });
+    dataPoints.push({ startTime, endTime, attributes, value: told });
   }
   if (type === 'gauge') return { descriptor, aggregationTemporality, dataPointType: DataPointType.GAUGE, dataPoints };
   return { descriptor, aggregationTemporality, dataPointType: DataPointType.SUM, isMonotonic: true, dataPoints };
@@ -182,7 +188,7 @@ function* histogramsOf(
   return [...series].map(([id, { labels, bounds: boundaries, upTo, sum, count }]) => {
     const counts = upTo.map((value, index) => added(`${id} ${index}`, value - (upTo[index - 1] ?? 0)));
     const value = { buckets: { boundaries, counts }, sum: added(`${id} sum`, sum), count: added(`${id} count`, count) };
-    return { ...times, attributes: attributesOf(labels), value };
+    return { startTime: times.startTime, endTime: times.endTime, attributes: attributesOf(labels), value };
   });
 }
 

@@ -6,10 +6,10 @@ import { cutText } from '../../common/json.ts';
 import { redactKeys } from '../../common/secrets.ts';
 import type { CredentialKind, SpanAttributes, WatchedHead } from '../../ports.ts';
 
-export type EndpointType = 'stream' | 'poll' | 'events' | 'goals' | 'status';
+type EndpointType = 'stream' | 'poll' | 'events' | 'goals' | 'status';
 
 /** For what a request does not have, as in ld-relay. */
-export const NOT_PROVIDED = 'not_provided';
+const NOT_PROVIDED = 'not_provided';
 const OTHER = '_OTHER';
 
 const METHODS = new Set(['GET', 'HEAD', 'POST', 'REPORT', 'OPTIONS']);
@@ -19,7 +19,7 @@ const LONGEST = 300;
 
 export const methodOf = ({ method }: WatchedHead): string => (METHODS.has(method) ? method : OTHER);
 
-export function endpointTypeOf({ route, isStream }: WatchedHead): EndpointType | typeof NOT_PROVIDED {
+function endpointTypeOf({ route, isStream }: WatchedHead): EndpointType | typeof NOT_PROVIDED {
   if (!route) return NOT_PROVIDED;
   if (isStream) return 'stream';
   if (EVENTS.test(route.path)) return 'events';

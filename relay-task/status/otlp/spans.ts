@@ -14,7 +14,7 @@ import { redactSecrets } from '../../common/secrets.ts';
 import type { Span, SpanAttributes } from '../../ports.ts';
 
 /** Unix ms of what `performance.now()` says: one for each trace, so that a step of the clock moves none of its spans against the others. */
-export type Clock = (at: number) => number;
+type Clock = (at: number) => number;
 
 export function clockOf(): Clock {
   const offset = Date.now() - performance.now();

@@ -1,5 +1,6 @@
 /** A whole relay sends metrics and traces to a collector, which reads them without the SDK that wrote them. */
 import { request } from 'node:http';
+import { startTable } from '../../../support/dynalite.ts';
 import { eventually, until } from '../../../support/eventually.ts';
 import { type FakeUpstream, startFakeUpstream } from '../../../support/fake-upstream.ts';
 import { flagData } from '../../../support/items.ts';
@@ -125,12 +126,12 @@ describe('metrics', () => {
     expect(await ask(relay, '/sdk/latest-all')).toBe(200);
     const text = async () => (await relay.metrics.text()).body;
     const before = receiver.metrics.length;
-    await until('an export', () => receiver.metrics.slice(before).some(({ name }) => name === 'relay_up'));
+    await until('an export', () => receiver.metrics.slice(before).some(({ name }) => name === 'launchdarkly_relay_up'));
     const names = new Set(receiver.metrics.map(({ name }) => name));
     const exposed = [...(await text()).matchAll(/^# TYPE (\S+) \w+\n(?!\n|#|$)/gm)].map(([, name]) => name!);
     expect(exposed.length).toBeGreaterThan(30);
     expect(exposed.filter((name) => !names.has(name))).toEqual([]);
-    const seconds = lastOf(receiver, 'relay_http_seconds')!;
+    const seconds = lastOf(receiver, 'launchdarkly_relay_http_answer_seconds')!;
     const [point] = seconds.points.filter(({ attributes }) => attributes.route === '/sdk/latest-all');
     expect(seconds.unit).toBe('s');
     expect(point!.histogram!.counts).toHaveLength(point!.histogram!.bounds.length + 1);
@@ -168,13 +169,15 @@ describe('metrics', () => {
         .reduce((sum, { value }) => sum + value, 0);
     for (let asked = 1; asked <= 3; asked++) {
       expect(await ask(relay, '/sdk/latest-all')).toBe(200);
-      await until('the request', () => total('relay_requests_total') === asked);
+      await until('the request', () => total('launchdarkly_relay_requests_answered_total') === asked);
     }
     const before = receiver.metrics.length;
-    await until('another export', () => receiver.metrics.slice(before).some(({ name }) => name === 'relay_up'));
-    expect(total('relay_requests_total')).toBe(3);
-    expect(lastOf(receiver, 'relay_requests_total')!.temporality).toBe(1);
-    expect(lastOf(receiver, 'relay_requests_total')!.points[0]!.value).toBe(0);
+    await until('another export', () =>
+      receiver.metrics.slice(before).some(({ name }) => name === 'launchdarkly_relay_up'),
+    );
+    expect(total('launchdarkly_relay_requests_answered_total')).toBe(3);
+    expect(lastOf(receiver, 'launchdarkly_relay_requests_answered_total')!.temporality).toBe(1);
+    expect(lastOf(receiver, 'launchdarkly_relay_requests_answered_total')!.points[0]!.value).toBe(0);
   });
 
   test('more series than the limit become one', async () => {
@@ -324,7 +327,7 @@ describe('traces', () => {
     await upstream.patch('flags', { ...flag('first', 2), variations: ['secret-value', 'b'] } as { key: string });
     await Promise.all([server.next(), mobile.next()]);
     await until('both are counted', async () =>
-      /^relay_broadcast_seconds_count 2$/m.test((await relay.metrics.text()).body),
+      /^launchdarkly_relay_broadcast_seconds_count 2$/m.test((await relay.metrics.text()).body),
     );
     const spans = await spansOf(relay, receiver);
     const root = spans.find(
@@ -346,5 +349,38 @@ describe('traces', () => {
       expect(end).toBeGreaterThanOrEqual(root.end);
     }
     expect(Buffer.concat(receiver.requests.map((one) => one.body)).toString('latin1')).not.toContain('secret-value');
+  });
+
+  test('a change is written to a store under its own trace, with the changes that were written together @heavy', async () => {
+    const table = opened(await startTable());
+    const { relay, receiver, upstream } = await start({
+      OTEL_TRACES_SAMPLER: 'parentbased_traceidratio',
+      OTEL_TRACES_SAMPLER_ARG: '0.000001',
+      LD_PREFIX_production: 'production',
+      USE_DYNAMODB: 'true',
+      DYNAMODB_TABLE: table.tableName,
+      DYNAMODB_URL: table.endpoint,
+    });
+    expect(await relay.stored(60_000)).toEqual([]);
+    await upstream.patch('flags', flag('first', 2));
+    await until('the change', async () =>
+      (await (await fetch(`${relay.uri}/sdk/flags/first`, { headers: authorized })).text()).includes('"version":2'),
+    );
+    expect(await relay.stored(60_000)).toEqual([]);
+    const spans = await spansOf(relay, receiver);
+    const changes = spans.filter(({ name }) => name === 'relay.change');
+    expect(changes.map(({ attributes }) => attributes['launchdarkly.relay.change.items'])).toEqual([
+      ['features/first@1'],
+      ['features/first@2'],
+    ]);
+    const patch = changes.at(-1)!;
+    const [written, ...others] = spans.filter(({ parentSpanId }) => parentSpanId === patch.spanId);
+    expect(others).toEqual([]);
+    expect(written).toMatchObject({
+      name: 'relay.store.write',
+      traceId: patch.traceId,
+      start: patch.start,
+      attributes: { 'db.system.name': 'dynamodb', 'launchdarkly.relay.item.count': 1 },
+    });
   });
 });
