@@ -8,7 +8,7 @@ import type { Config } from './config/config.ts';
 import { createRelayServer, createRequestTurns } from './endpoints/server.ts';
 import { createRegistry } from './environments/registry.ts';
 import { createEventForwarding, type EventForwardingOptions } from './events/forwarding.ts';
-import type { Change, ChangeWatch, Log } from './ports.ts';
+import type { Change, Log } from './ports.ts';
 import { createDescriptors } from './status/descriptors.ts';
 import { type Dogstatsd, startDogstatsd } from './status/dogstatsd.ts';
 import { type Emf, startEmf } from './status/emf.ts';
@@ -19,6 +19,7 @@ import { createMetrics, type Metrics } from './status/metrics.ts';
 import { type MetricsServer, startMetricsServer } from './status/metrics-server.ts';
 import type { Otlp } from './status/otlp/start.ts';
 import type { Output } from './status/output.ts';
+import { createPropagation } from './status/propagation.ts';
 import { createRequestLog } from './status/request-log.ts';
 import { tellVersion } from './status/version-metric.ts';
 import { createHub, type HubOptions } from './streams/hub.ts';
@@ -28,6 +29,7 @@ import { createOutbound } from './upstream/outbound.ts';
 import { type AccountViewTimings, createAccountView } from './wiring/account-view.ts';
 import { type CertificatePair, followCertificate, readCertificate, warnOfDates } from './wiring/certificate.ts';
 import { tellingChanges } from './wiring/change-way.ts';
+import { createHeartbeats, type HeartbeatTimings } from './wiring/heartbeats.ts';
 import { createMemory, type Memory, usageOf } from './wiring/memory.ts';
 import { createServedTenants, healthOfAll } from './wiring/served.ts';
 import { createSource, placeOf, type SourceTimings } from './wiring/sources.ts';
@@ -64,6 +66,7 @@ export interface RelayTimings extends SourceTimings, StoreTimings, AccountViewTi
   readonly eligibilityMs?: number;
   /** Between looks at the stores while LaunchDarkly cannot be reached; 3 s. */
   readonly followMs?: number;
+  readonly heartbeats?: HeartbeatTimings;
 }
 
 export interface Relay {
@@ -154,7 +157,7 @@ export async function startRelay(config: Config, options: RelayOptions): Promise
   }
 
   async function close(): Promise<void> {
-    const { hub, registry, server, health, events, accountView, descriptors } = parts;
+    const { hub, heartbeats, registry, server, health, events, accountView, descriptors } = parts;
     health.setDraining();
     accountView?.close();
     clearInterval(running.eligibility);
@@ -162,6 +165,7 @@ export async function startRelay(config: Config, options: RelayOptions): Promise
     await Promise.all([
       running.certificate?.close(),
       source.close(),
+      heartbeats.close(),
       hub.closeAll(config.drainWindowMs),
       tenants.close(),
     ]);
@@ -222,7 +226,18 @@ function createParts(
   const evaluations = createEvaluationLines();
   const accountView = createAccountView({ config, version, env: options.env ?? {}, timings });
   const heard = accountView?.hearing(metrics) ?? metrics;
-  const hub = createRelayHub(config, heard, memory, { turns: turns.others, evaluations }, log, otlp?.changes);
+  const propagation = createPropagation({ measures });
+  const heartbeats = createHeartbeats({
+    config,
+    propagation,
+    outbound,
+    userAgent,
+    log,
+    timings: timings.heartbeats,
+    tenants: () => tenants.all,
+  });
+  const meter = heartbeats.meter(tellingChanges(loggingFailures(heard.streams, log), otlp?.changes));
+  const hub = createRelayHub(config, memory, { turns: turns.others, evaluations, meter });
   const source = createSource({
     config,
     outbound,
@@ -257,7 +272,8 @@ function createParts(
     kept,
     parts: createTenantParts({
       config,
-      hub,
+      hub: { environment: heartbeats.environments(hub.environment) },
+      publishing: heartbeats.publishing,
       stores,
       outbound,
       userAgent,
@@ -280,6 +296,7 @@ function createParts(
     onRemoved(tenant) {
       served.remove(tenant);
       requestLog.remove(tenant);
+      heartbeats.forget(tenant.name);
     },
   });
   const watched = {
@@ -288,6 +305,7 @@ function createParts(
     memory: () => usageOf(memory),
     logLinesLost: options.output?.lost,
     losing: options.output?.losing,
+    propagation: propagation.read,
   };
   metrics.watch(watched);
   const health = createHealth({
@@ -326,6 +344,7 @@ function createParts(
     certificate,
     stores,
     hub,
+    heartbeats,
     source,
     events,
     accountView,
@@ -354,14 +373,7 @@ function createRelayEvents(
   return createEventForwarding({ ...parts, eventsUri: uri, flushIntervalMs, capacity, spool, discard: offline });
 }
 
-function createRelayHub(
-  config: Config,
-  { streams }: Pick<Metrics, 'streams'>,
-  memory: Memory,
-  work: Pick<HubOptions, 'turns' | 'evaluations'>,
-  log: Log,
-  changes: ChangeWatch | undefined,
-) {
+function createRelayHub(config: Config, memory: Memory, work: Pick<HubOptions, 'turns' | 'evaluations' | 'meter'>) {
   const { initMaxConcurrent, initMaxQueued } = config;
   return createHub({
     heartbeatMs: config.heartbeatIntervalMs,
@@ -372,7 +384,6 @@ function createRelayHub(
     ...(initMaxQueued !== undefined && { maxInitialWaiting: initMaxQueued }),
     memory: memory.streams,
     ...work,
-    meter: tellingChanges(loggingFailures(streams, log), changes),
   });
 }
 
@@ -404,13 +415,14 @@ function startRunning(
   };
 }
 
-async function listen({ metrics, server, health }: Parts, config: Config, running: Running) {
+async function listen({ metrics, server, health, heartbeats }: Parts, config: Config, running: Running) {
   const { prometheus, listenHost: host } = config;
   if (prometheus) {
     running.metricsServer = await startMetricsServer({ port: prometheus.port, host, text: metrics.text });
   }
   const { port } = await server.listen({ port: config.port, ...(host !== undefined && { host }) });
   health.setListening();
+  heartbeats.start();
   return { port, metricsPort: running.metricsServer?.port };
 }
 

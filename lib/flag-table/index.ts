@@ -18,6 +18,7 @@ export {
   type HeadPointer,
   SNAPSHOT_FORMAT,
 } from './head.ts';
+export { type Heartbeat, heartbeatOf } from './heartbeat.ts';
 export { type Item, KINDS, type Kind } from './item.ts';
 export { filteredPrefix, inNamespace, namespaces } from './namespaces.ts';
 export {

@@ -138,7 +138,11 @@ export class RelayTaskDefinition extends Construct implements IGrantable {
       });
     }
     if (home) flagTable.grantWrite(this.task.taskRole);
-    else flagTable.grantRead(this.task.taskRole, { regions: [region] });
+    // The relay asks them for heartbeats.
+    if (home && relay.variables?.HEARTBEAT_REPLICAS !== undefined && flagTable.replicaRegions.length > 0) {
+      flagTable.grantRead(this.task.taskRole, { regions: flagTable.replicaRegions });
+    }
+    if (!home) flagTable.grantRead(this.task.taskRole, { regions: [region] });
     this.task.taskRole.addToPrincipalPolicy(
       new PolicyStatement({
         actions: ['ssm:GetParameters', 'ssm:GetParametersByPath'],

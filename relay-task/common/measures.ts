@@ -171,6 +171,28 @@ export const measureRows = {
     'outcome',
   ),
 
+  heartbeat_seconds: histogram(
+    'second',
+    'Seconds from the sending of a heartbeat to LaunchDarkly until it came to this stage; clocks of two machines are compared.',
+    [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 20, 30, 60, 120, 300],
+    'env',
+    'stage',
+    'region',
+  ),
+  heartbeats_ahead_total: counter(
+    'number',
+    "Heartbeats from the future, since the sender's clock is ahead; they count as 0 seconds.",
+    'env',
+    'stage',
+  ),
+  heartbeats_missed_total: counter(
+    'number',
+    'Heartbeats that a replica of the flag table did not have in time.',
+    'env',
+    'region',
+  ),
+  heartbeats_sent_total: counter('number', "Heartbeats sent to LaunchDarkly's REST API, by outcome.", 'outcome'),
+
   events_received_total: counter('event', 'Events received from SDKs.', 'env', 'kind'),
   events_forwarded_total: counter('event', 'Events accepted by LaunchDarkly.', 'env', 'kind'),
   events_dropped_total: counter('event', 'Events and diagnostic events dropped, by reason.', 'env', 'reason'),

@@ -4,6 +4,7 @@ import type { Findings } from '../common/findings.ts';
 import { keyKindOf } from '../common/secrets.ts';
 import { bytes } from '../common/setting-values.ts';
 import type { Config, EnvironmentConfig } from './assemble.ts';
+import { checkHeartbeat } from './check-heartbeat.ts';
 import { checkPlaces } from './check-places.ts';
 import { type Gathered, lastOf, type Pieces, placesOf, switchOf } from './gather.ts';
 import { masked, nameOf } from './places.ts';
@@ -29,6 +30,7 @@ export function checkTogether(config: Config, gathered: Gathered, relay: Pieces,
     );
   }
   checkPlaces(config, findings);
+  checkHeartbeat(config, findings);
 }
 
 const given = (relay: Pieces, ...rows: readonly Setting<unknown>[]) => placesOf(relay, ...rows).join(', ');

@@ -64,6 +64,12 @@ export const environmentSettings = {
     text,
     'the key of its project; required if there are payload filters',
   ),
+  heartbeatFlag: environment.optional(
+    'heartbeatFlag',
+    'LD_HEARTBEAT_FLAG_',
+    text,
+    "the environment's own `HEARTBEAT_FLAG`",
+  ),
   flagsFile: environment.optional(
     'flagsFile',
     'LD_FLAGS_FILE_',

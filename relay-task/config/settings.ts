@@ -2,6 +2,7 @@
  * The tables of settings; the type of the configuration is derived from them. Names are ld-relay's if it has the setting.
  * A test compares `docs/configuration.md` with these tables.
  */
+import { heartbeatSettings } from './settings-heartbeat.ts';
 import { mainSettings } from './settings-main.ts';
 import { metricsSettings } from './settings-metrics.ts';
 import { otlpSettings } from './settings-otlp.ts';
@@ -19,6 +20,7 @@ export const settings = {
   ...storeSettings,
   ...metricsSettings,
   ...otlpSettings,
+  ...heartbeatSettings,
 } as const;
 
 /** Variables of the dynamic linker, which begin with `LD_` too. */

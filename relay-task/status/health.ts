@@ -14,6 +14,7 @@ import type {
   UpstreamStatus,
 } from '../ports.ts';
 import type { Output } from './output.ts';
+import type { PropagationStatus } from './propagation.ts';
 import { isConnected, ownReasons, type Reason, reasonsOf } from './reasons.ts';
 
 /** The current state of one environment, or of one of its payload filters. */
@@ -55,6 +56,8 @@ export interface Watched {
   source?(): EnvironmentSourceStatus | undefined;
   /** What the relay holds in memory for clients. */
   memory?(): MemoryUsage;
+  /** How long changes take. */
+  propagation?(): PropagationStatus;
   /** How many log lines stdout did not take. */
   readonly logLinesLost?: (() => number) | undefined;
   readonly losing?: Output['losing'] | undefined;
@@ -165,6 +168,7 @@ export interface RelayStatus {
   readonly ready: boolean;
   readonly keySource?: EnvironmentSourceStatus;
   readonly memory?: MemoryUsage;
+  readonly propagation?: PropagationStatus;
   /** Set once stdout did not take a line: its disk was full, or it was not read. */
   readonly logLinesLost?: number;
 }
@@ -250,6 +254,7 @@ export function createHealth(options: HealthOptions): RelayHealth {
       }
       const source = options.source?.();
       const memory = options.memory?.();
+      const propagation = options.propagation?.();
       const logLinesLost = options.logLinesLost?.() ?? 0;
       const rest: Omit<RelayStatus, 'environments'> = {
         status: reasons.length === 0 ? 'healthy' : 'degraded',
@@ -260,6 +265,7 @@ export function createHealth(options: HealthOptions): RelayHealth {
         ready: readiness().ready,
         ...(source && { keySource: { ...source, ...errorOf(source) } }),
         ...(memory && { memory }),
+        ...(propagation && { propagation }),
         ...(logLinesLost > 0 && { logLinesLost }),
       };
       yield `${separator === ',' ? '' : separator}},${JSON.stringify(rest).slice(1)}`;

@@ -19,7 +19,7 @@ export interface PublishedMetric {
 
 type NodeMetric = 'nodejs_eventloop_lag_max_seconds' | 'process_resident_memory_bytes';
 
-export type Dimension = 'Environment' | 'Kind' | 'Reason' | 'Database' | 'Version';
+export type Dimension = 'Environment' | 'Kind' | 'Reason' | 'Database' | 'Version' | 'Region';
 
 /** The label that holds each dimension. */
 export const dimensionLabels: Readonly<Record<Dimension, string>> = {
@@ -28,6 +28,7 @@ export const dimensionLabels: Readonly<Record<Dimension, string>> = {
   Reason: 'reason',
   Database: 'database',
   Version: 'version',
+  Region: 'region',
 };
 
 const WHOLE = [[]] as const;
@@ -58,6 +59,35 @@ export const published: readonly (PublishedMetric & { readonly from: MeasureName
   },
   { name: 'ReplicaStoreErrors', unit: 'Count', from: 'store_replica_failures_total', by: [[], ['Database']] },
   { name: 'PropagationToReplicas', unit: 'Seconds', from: 'store_replica_publication_seconds', by: WHOLE },
+  {
+    name: 'HeartbeatToRelay',
+    unit: 'Seconds',
+    from: 'heartbeat_seconds',
+    where: { stage: 'relay' },
+    by: WHOLE,
+  },
+  {
+    name: 'HeartbeatToStreams',
+    unit: 'Seconds',
+    from: 'heartbeat_seconds',
+    where: { stage: 'stream' },
+    by: WHOLE,
+  },
+  {
+    name: 'HeartbeatToTable',
+    unit: 'Seconds',
+    from: 'heartbeat_seconds',
+    where: { stage: 'table' },
+    by: WHOLE,
+  },
+  {
+    name: 'HeartbeatToReplicas',
+    unit: 'Seconds',
+    from: 'heartbeat_seconds',
+    where: { stage: 'replica' },
+    by: [[], ['Region']],
+  },
+  { name: 'HeartbeatsMissed', unit: 'Count', from: 'heartbeats_missed_total', by: WHOLE },
   { name: 'StoreRetries', unit: 'Count', from: 'store_retries_total', by: WHOLE },
   { name: 'StoreDifferingItems', unit: 'Count', from: 'store_differing_items_total', by: WHOLE },
   { name: 'StoreOversizedItems', unit: 'Count', from: 'store_oversized_items', by: WHOLE },

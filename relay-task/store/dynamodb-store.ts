@@ -1,5 +1,5 @@
 import type { DynamoDBClient } from '@aws-sdk/client-dynamodb';
-import { namespaces } from '../../lib/flag-table/index.ts';
+import { namespaces, type Rev } from '../../lib/flag-table/index.ts';
 import type { Budget } from '../common/budget.ts';
 import type { Measures } from '../common/measures.ts';
 import { createSkippedLines } from '../common/paced-lines.ts';
@@ -46,6 +46,8 @@ export interface DynamoDBStoreOptions extends DynamoDBClientOptions {
   readonly measures?: Measures;
   /** `ReplicaStoreOptions.readMemory` */
   readonly readMemory?: Budget | undefined;
+  /** As `StepOptions.publishing`, with the revision that was published. */
+  publishing?(): (seconds: number | undefined, rev: Rev | undefined) => void;
   /** The caller's client, which the caller also closes. Default: a client of its own. */
   readonly client?: DynamoDBClient;
   /** For tests. */
@@ -132,6 +134,10 @@ export function createDynamoDBStore(options: DynamoDBStoreOptions): Store {
     readMemory,
     permission: permissionOf(lease),
     publication,
+    publishing() {
+      const tell = options.publishing?.();
+      return (seconds) => tell?.(seconds, snapshot.figures().rev);
+    },
     clock,
     timings,
     metrics,

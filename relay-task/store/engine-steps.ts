@@ -32,6 +32,9 @@ export interface Publication {
   dueAt(): number;
 }
 
+/** `seconds`: since the receipt of the oldest change in it; undefined: a comparison found what it wrote. */
+type Published = (seconds: number | undefined) => void;
+
 interface EngineMetrics {
   /** One compare-and-set was answered. */
   readonly wroteItem?: ((written: boolean) => void) | undefined;
@@ -47,6 +50,8 @@ export interface StepOptions {
   readonly graves: Graves;
   readonly permission: Permission;
   readonly publication?: Publication | undefined;
+  /** Called when a publication begins; what it returns is called when that one is complete. Must not throw. */
+  publishing?(): Published;
   /** Names where the data in memory comes from, such as one SDK key's stream. */
   readonly source?: (() => string | undefined) | undefined;
   /**
@@ -124,6 +129,7 @@ export function createSteps(options: StepOptions, waiting: WaitingItems, active:
     const work = waiting.take();
     lastPublicationAt = clock.now();
     behind = true;
+    const tell = options.publishing?.();
     try {
       const { later, isContested } = await applier.apply(work.items, demandPermission);
       if (isContested) {
@@ -133,9 +139,15 @@ export function createSteps(options: StepOptions, waiting: WaitingItems, active:
       waiting.putBack({ items: later, since: undefined });
       const outcome = publication ? await publication.publish() : 'published';
       behind = outcome === 'postponed';
-      if (outcome === 'published' && work.since !== undefined) {
-        metrics.published((performance.now() - work.since) / 1000);
-        options.onWritten?.({ since: work.since, until: work.until ?? work.since, items: work.items.size });
+      // A change is published when the later publication is.
+      if (outcome === 'postponed') waiting.putBack({ items: new Map(), since: work.since, until: work.until });
+      if (outcome === 'published') {
+        const seconds = work.since === undefined ? undefined : (performance.now() - work.since) / 1000;
+        if (seconds !== undefined) metrics.published(seconds);
+        tell?.(seconds);
+        if (work.since !== undefined) {
+          options.onWritten?.({ since: work.since, until: work.until ?? work.since, items: work.items.size });
+        }
       }
     } catch (error) {
       waiting.putBack(work);

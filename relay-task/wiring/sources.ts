@@ -147,7 +147,7 @@ function templatesOf(template: AutoConfig | NonNullable<Config['offline']>): Env
 }
 
 function describe(environment: EnvironmentConfig): EnvironmentDescription {
-  const { name, sdkKey, mobileKey, environmentId, projKey: _, ...rest } = environment;
+  const { name, sdkKey, mobileKey, environmentId, projKey: _, heartbeatFlag: __, ...rest } = environment;
   const all = [
     { kind: 'sdkKey', value: sdkKey },
     { kind: 'mobileKey', value: mobileKey },

@@ -8,7 +8,7 @@ import { createRedisBigSegments } from '../store/big-segments-redis.ts';
 import { createAnswersMemory } from '../store/consul-client.ts';
 import { createConsulStore } from '../store/consul-store.ts';
 import { createDynamoDBClient } from '../store/dynamodb-client.ts';
-import { createDynamoDBStore } from '../store/dynamodb-store.ts';
+import { createDynamoDBStore, type DynamoDBStoreOptions } from '../store/dynamodb-store.ts';
 import { createConsulKeeper, createDynamoDBKeeper, createRedisKeeper } from '../store/keeper.ts';
 import { createReadMemory } from '../store/read-memory.ts';
 import { createRedisClient, type RedisConnection } from '../store/redis-client.ts';
@@ -65,6 +65,8 @@ interface StoreRequest {
   /** Changes are in this store. */
   onWritten?: ((database: StoreStatus['database'], written: WrittenWork) => void) | undefined;
   readonly log: Log;
+  /** `DynamoDBStoreOptions.publishing` */
+  readonly publishing?: DynamoDBStoreOptions['publishing'];
 }
 
 export interface Stores {
@@ -109,6 +111,7 @@ export function createStores({ config, owner, measures, outbound, timings = {} }
       confirms,
       onWritten,
       log,
+      publishing,
     }) {
       // Before anything is open that would have to be closed.
       const problem = redisClient && describePrefixProblem(prefix, { cluster: redisClient.isCluster });
@@ -122,6 +125,7 @@ export function createStores({ config, owner, measures, outbound, timings = {} }
           createDynamoDBStore({
             ...common,
             ...tell('dynamodb'),
+            ...(publishing && { publishing }),
             checkedAt,
             checkedNow,
             owner,

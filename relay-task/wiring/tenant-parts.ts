@@ -4,17 +4,20 @@ import type { Config } from '../config/config.ts';
 import type { ChangeWatch, EnvironmentDescription, Log, LogFields, Outbound, StreamAttempt } from '../ports.ts';
 import { type Levels, limitLog } from '../status/levels.ts';
 import { createMembershipMemory } from '../store/big-segments-cache.ts';
+import type { DynamoDBStoreOptions } from '../store/dynamodb-store.ts';
 import type { Hub } from '../streams/hub.ts';
 import type { FileReload } from '../upstream/file.ts';
 import { createTenantBigSegments } from './big-segments.ts';
-import type { Stores } from './stores.ts';
+import type { Place, Stores } from './stores.ts';
 import type { TenantParts } from './tenant.ts';
 import { createUpstreams, type UpstreamTimes } from './upstreams.ts';
 
 interface TenantPartsOptions {
   readonly config: Config;
-  readonly hub: Hub;
+  readonly hub: Pick<Hub, 'environment'>;
   readonly stores: Stores;
+  /** Of an environment's place in the flag table; see `DynamoDBStoreOptions.publishing`. */
+  publishing(environment: string, place: Place): DynamoDBStoreOptions['publishing'];
   readonly outbound: Outbound;
   readonly userAgent: string;
   /** Unlimited: environments may ask for more lines than the relay as a whole. */
@@ -55,6 +58,7 @@ export function createTenantParts(options: TenantPartsOptions): TenantParts {
         checkedNow: () => tenant.upstream?.status().checkedNow ?? 0,
         confirms: () => tenant.admission.key() !== undefined,
         onWritten: changes && ((database, written) => changes.wroteStore(tenant.name, database, written)),
+        publishing: options.publishing(tenant.name, place),
       }),
     bigSegments(place, tenant, how) {
       const log = logOf(tenant);

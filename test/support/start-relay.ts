@@ -75,7 +75,7 @@ export function expectSilence(secrets: readonly string[], ...texts: readonly str
 
 /** Every secret in a configuration. A client-side ID is public. */
 function secretsOf(config: Config): string[] {
-  const { environments, autoConfig, ssm, statusToken, proxy, redis, consul } = config;
+  const { environments, autoConfig, ssm, statusToken, proxy, redis, consul, heartbeat } = config;
   return [
     ...environments.flatMap(({ sdkKey, mobileKey }) => [sdkKey, mobileKey]),
     ...[
@@ -83,6 +83,7 @@ function secretsOf(config: Config): string[] {
       autoConfig?.cacheEncryptionKey,
       ssm?.cacheEncryptionKey,
       statusToken,
+      heartbeat.apiToken,
       proxy.password,
       consul?.token,
     ],

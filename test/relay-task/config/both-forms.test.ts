@@ -18,7 +18,7 @@ const events = {
 const production: EnvironmentConfig = {
   ...{ name: 'production', sdkKey: 'sdk-1', mobileKey: undefined, environmentId: undefined, prefix: '' },
   ...{ tableName: undefined, allowedOrigins: [], allowedHeaders: [], secureMode: false, logLevel: undefined },
-  ...{ ttlMs: 0, projKey: undefined, filters: [], flagsFile: undefined },
+  ...{ ttlMs: 0, projKey: undefined, filters: [], heartbeatFlag: undefined, flagsFile: undefined },
 };
 const environment = (more: Partial<EnvironmentConfig>): Expected => ({ environments: [{ ...production, ...more }] });
 const template = { prefix: '', tableName: undefined, allowedOrigins: [], allowedHeaders: [] };

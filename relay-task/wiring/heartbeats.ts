@@ -1,0 +1,195 @@
+/** Follows heartbeat flags from their arrival to streams, to the table and to its replicas, and sends them. */
+import { heartbeatOf, type Rev } from '../../lib/flag-table/index.ts';
+import type { Config } from '../config/config.ts';
+import type { Change, Log, Outbound, StoreStatus } from '../ports.ts';
+import type { Propagation } from '../status/propagation.ts';
+import { createReplicas, type ReplicaTimings } from '../store/heartbeat-replicas.ts';
+import type { Hub } from '../streams/hub.ts';
+import type { StreamMeter } from '../streams/meter.ts';
+import { type Pulse, type PulseTarget, type PulseTimings, startPulse } from '../upstream/heartbeat-pulse.ts';
+import type { Place } from './stores.ts';
+import type { Tenant } from './tenant.ts';
+
+interface HeartbeatsOptions {
+  readonly config: Pick<Config, 'heartbeat' | 'environments' | 'dynamoDB'>;
+  readonly propagation: Propagation;
+  tenants(): readonly Tenant[];
+  readonly outbound: Outbound;
+  readonly userAgent: string;
+  readonly log: Log;
+  readonly timings?: HeartbeatTimings | undefined;
+}
+
+/** For tests; a relay never changes them. */
+export interface HeartbeatTimings {
+  readonly pulse?: PulseTimings;
+  readonly replicas?: ReplicaTimings;
+  /** Unix ms at which heartbeats arrive. */
+  now?(): number;
+}
+
+interface Beat {
+  /** Ms from its sending to now. The clock is read once, when it arrives: a step of the clock afterwards changes nothing. */
+  age(): number;
+}
+
+interface HeldBeat extends Beat {
+  /** `performance.now()` when it arrived. */
+  readonly receivedAt: number;
+  readonly written: Set<string>;
+  isStored: boolean;
+}
+
+export function createHeartbeats(options: HeartbeatsOptions) {
+  const { config, propagation, tenants, log, timings = {} } = options;
+  const { now = Date.now } = timings;
+  const { replicas: places, apiToken } = config.heartbeat;
+  const flagOf = createFlagKeys(config);
+  const replicas =
+    places.length > 0
+      ? createReplicas({ replicas: places, agents: options.outbound.awsAgents, log, timings: timings.replicas })
+      : undefined;
+  let pulse: Pulse | undefined;
+  const latest = new Map<string, number>();
+  const beats = new Map<string, HeldBeat>();
+
+  function look(environment: string, { items, receivedAt }: Change): void {
+    const key = flagOf(environment);
+    const item = key === undefined ? undefined : items.find((one) => one.kind === 'features' && one.key === key);
+    const sentAt = item && !item.deleted ? heartbeatOf(item.json)?.sentAt : undefined;
+    const before = latest.get(environment);
+    if (sentAt === undefined || sentAt === before) return;
+    latest.set(environment, sentAt);
+    pulse?.seen(environment);
+    // An older one is no news: the flag was set back, or came from a server that lags.
+    if (sentAt < (before ?? 0) || !isConfirmed(environment)) {
+      beats.delete(environment);
+      return;
+    }
+    const arrivedAfterMs = now() - (performance.now() - receivedAt) - sentAt;
+    const age = () => arrivedAfterMs + performance.now() - receivedAt;
+    beats.set(environment, { age, receivedAt, written: new Set(), isStored: false });
+    propagation.beat(environment, 'relay', arrivedAfterMs);
+  }
+
+  /** What came with the first flags of LaunchDarkly may have been changed long ago. */
+  const isConfirmed = (environment: string) =>
+    (tenants()
+      .find(({ name }) => name === environment)
+      ?.upstream?.status().checkedNow ?? 0) > 0;
+
+  function lookInReplicas(environment: string, { prefix, tableName }: Place, beat: Beat, rev: Rev): void {
+    replicas?.look(environment, {
+      tableName: tableName ?? config.dynamoDB?.tableName ?? '',
+      prefix,
+      rev,
+      found: (region) => propagation.beat(environment, 'replica', beat.age(), region),
+      missed: (region) => propagation.missed(environment, region),
+    });
+  }
+
+  return {
+    /** A hub's environments, each seen by its own first. */
+    environments:
+      (environment: Hub['environment']): Hub['environment'] =>
+      (source) => {
+        const streams = environment(source);
+        const { publish } = streams;
+        // In place: the others are read as they are.
+        return Object.assign(streams, {
+          publish(change: Change) {
+            look(source.name, change);
+            publish(change);
+          },
+        });
+      },
+    /** The meter of streams, read here too. */
+    meter: (meter: StreamMeter): StreamMeter => ({
+      ...meter,
+      broadcast(durationMs, pass) {
+        const { environment, kind, until: newest } = pass;
+        meter.broadcast(durationMs, pass);
+        propagation.took('stream', durationMs);
+        const beat = beats.get(environment);
+        if (!beat || newest < beat.receivedAt || beat.written.has(kind)) return;
+        beat.written.add(kind);
+        propagation.beat(environment, 'stream', beat.age());
+      },
+    }),
+    /** See `StepOptions.publishing`. What arrives while it publishes may not be in it. */
+    publishing: (environment: string, place: Place) => () => {
+      const beat = beats.get(environment);
+      return (seconds: number | undefined, rev: Rev | undefined) => {
+        if (seconds !== undefined) propagation.took('table', seconds * 1_000);
+        if (!beat || beat.isStored) return;
+        beat.isStored = true;
+        propagation.beat(environment, 'table', beat.age());
+        if (rev) lookInReplicas(environment, place, beat, rev);
+      };
+    },
+    /** The environment is gone. */
+    forget(environment: string): void {
+      latest.delete(environment);
+      beats.delete(environment);
+    },
+    /** Begins to send heartbeats, if there is a token for them. */
+    start(): void {
+      if (apiToken === undefined) return;
+      const { apiUri, intervalMs } = config.heartbeat;
+      const { outbound, userAgent } = options;
+      pulse = startPulse({
+        targets: () => targetsOf(tenants(), config, flagOf),
+        apiUri,
+        token: apiToken,
+        intervalMs,
+        outbound,
+        userAgent,
+        log,
+        wrote: propagation.wrote,
+        timings: timings.pulse,
+      });
+    },
+    async close(): Promise<void> {
+      await Promise.all([pulse?.close(), replicas?.close()]);
+    },
+  };
+}
+
+/** The key of an environment's heartbeat flag, by `NAME` or `NAME/FILTER`; undefined: it has none. */
+function createFlagKeys({ heartbeat, environments }: HeartbeatsOptions['config']) {
+  const own = new Map(
+    environments.flatMap(({ name, heartbeatFlag, filters }) =>
+      heartbeatFlag === undefined
+        ? []
+        : [name, ...filters.map((filter) => `${name}/${filter}`)].map((one) => [one, heartbeatFlag] as const),
+    ),
+  );
+  return (environment: string): string | undefined => own.get(environment) ?? heartbeat.flag;
+}
+
+/** The environments whose heartbeats this relay may send: it hears LaunchDarkly, and is the one that writes the flag table, if there is one. */
+function* targetsOf(
+  tenants: readonly Tenant[],
+  { heartbeat, environments }: HeartbeatsOptions['config'],
+  flagOf: (environment: string) => string | undefined,
+): Generator<PulseTarget> {
+  for (const { name, filter, description, memory, stores, upstream } of tenants) {
+    const flagKey = flagOf(name);
+    const { flagsFile, data, labels } = description;
+    const isLaunchDarkly = flagsFile === undefined && data === undefined;
+    if (flagKey === undefined || filter !== '' || !isLaunchDarkly || !upstream?.status().current) continue;
+    if (stores.some((store) => isOthers(store.status()))) continue;
+    const item = memory.get('features', flagKey);
+    yield {
+      environment: name,
+      flagKey,
+      projectKey: environments.find((one) => one.name === name)?.projKey ?? labels?.projKey ?? heartbeat.project,
+      flag: item && !item.deleted ? heartbeatOf(item.json) : undefined,
+    };
+  }
+}
+
+/** Whether another relay writes the flag table. */
+function isOthers({ database, writer }: StoreStatus): boolean {
+  return database === 'dynamodb' && !writer;
+}
