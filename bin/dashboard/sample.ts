@@ -63,6 +63,11 @@ const silentInOutage =
   (shape: Shape): Shape =>
   (minute, ...rest) =>
     inOutage(minute) || rest[0] < -0.55 ? null : shape(minute, ...rest);
+/** Sent once a minute, whether or not anything else changes. */
+const heartbeat =
+  (level: number): Shape =>
+  (minute, wobble, { statistic }) =>
+    inOutage(minute) ? null : level * (statistic === 'p99' ? 1.8 : 1) * (1 + 0.25 * wobble);
 const opened: Shape = (minute, wobble) => 60 * (1 + 0.3 * wobble) + (justReplaced(minute) ? 1_350 : 0);
 
 const closed: Shape = (minute, wobble, { dimensions }) => {
@@ -97,6 +102,11 @@ const shapes: Readonly<Record<string, Shape>> = {
   StoreWriteErrors: none,
   ReplicaStoreErrors: none,
   PropagationToReplicas: silentInOutage((_minute, wobble) => 0.03 * (1 + 0.4 * wobble)),
+  HeartbeatToRelay: heartbeat(0.16),
+  HeartbeatToStreams: heartbeat(0.17),
+  HeartbeatToTable: heartbeat(0.24),
+  HeartbeatToReplicas: heartbeat(1.05),
+  HeartbeatsMissed: none,
   StoreRetries: seldom(2),
   StoreDifferingItems: none,
   StoreOversizedItems: none,
@@ -180,6 +190,7 @@ export function dimensionValues(name: string, dimension: string, environments: r
   if (dimension === 'Environment') return environments.length > 0 ? environments : ['production', 'staging'];
   if (dimension === 'Kind') return ['all', 'eval', 'ping', 'fdv2'];
   if (dimension === 'Database') return ['redis'];
+  if (dimension === 'Region') return ['eu-west-1', 'ap-northeast-1'];
   if (dimension === 'Version') return ['0.1.0 (revision 41)', '0.1.0 (revision 42)'];
   if (dimension === 'Reason') return name === 'EventsDropped' ? ['capacity'] : ['client', 'shutdown', 'slow'];
   return ['E1EXAMPLE'];

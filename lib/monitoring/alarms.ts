@@ -1,3 +1,4 @@
+import { promises } from './promises.ts';
 import type { RelayMetricName, Statistic } from './relay-metrics.ts';
 
 /** An alarm on a metric of the relay, in CloudWatch and in Prometheus. Its ID is also the anchor of its runbook. */
@@ -74,19 +75,19 @@ const rows = {
     datapoints: 3,
     of: 5,
     missing: 'fine',
-    says: 'Changes take more than {threshold} s from LaunchDarkly to the last stream (p99; target 0.1 s).',
+    says: 'Changes take more than {threshold} s from their arrival at a relay to the last stream (p99).',
     metric: 'PropagationToStreams',
     statistic: 'p99',
-    above: 0.5,
+    above: promises.streams,
   },
   'slow-propagation-to-table': {
     datapoints: 3,
     of: 5,
     missing: 'fine',
-    says: 'Changes take more than {threshold} s from LaunchDarkly to the flag table (p99; target 1 s).',
+    says: 'Changes take more than {threshold} s from their arrival at a relay to the flag table (p99).',
     metric: 'PropagationToTable',
     statistic: 'p99',
-    above: 5,
+    above: promises.table,
   },
   // Of each environment every task reports 0 while all is well, so the maximum shows whether any task has the problem.
   'upstream-disconnected': {

@@ -2,4 +2,5 @@
 export * from './alarms.ts';
 export * from './burn-rates.ts';
 export * from './panels.ts';
+export * from './promises.ts';
 export * from './relay-metrics.ts';

@@ -1,4 +1,5 @@
 import { type SharedAlarmId, sharedAlarms } from './alarms.ts';
+import { promises } from './promises.ts';
 import type { Dimension, RelayMetricName, Statistic } from './relay-metrics.ts';
 
 /** The questions that an operator asks, in order: the sections of every dashboard. */
@@ -183,28 +184,49 @@ const rows = {
   },
   toStreams: {
     section: 'fresh',
-    title: 'From LaunchDarkly to streams',
+    title: 'From the relay to streams',
     unit: 'seconds',
     lines: [
       { metric: 'PropagationToStreams', statistic: 'p50', label: 'p50' },
       { metric: 'PropagationToStreams', statistic: 'p99', label: 'p99' },
     ],
-    marks: [{ value: 0.1, label: 'target, p99' }],
+    marks: [{ value: promises.streams, label: 'promise, p99' }],
     tells: 'From the arrival of a change to its last write to a stream.',
     alarms: ['slow-propagation-to-streams'],
   },
   toStores: {
     section: 'fresh',
-    title: 'From LaunchDarkly to stores',
+    title: 'From the relay to stores',
     unit: 'seconds',
     lines: [
       { metric: 'PropagationToTable', statistic: 'p50', label: 'flag table, p50' },
       { metric: 'PropagationToTable', statistic: 'p99', label: 'flag table, p99' },
       { metric: 'PropagationToReplicas', statistic: 'p99', label: 'Redis and Consul, p99' },
     ],
-    marks: [{ value: 1, label: 'target, p99' }],
+    marks: [{ value: promises.table, label: 'promise, p99' }],
     tells: 'From the receipt of a change to the end of its publication in a store.',
     alarms: ['slow-propagation-to-table'],
+  },
+  heartbeats: {
+    section: 'fresh',
+    title: 'From LaunchDarkly on, by heartbeats: p99',
+    unit: 'seconds',
+    lines: [
+      { metric: 'HeartbeatToRelay', statistic: 'p99', label: 'to the relay' },
+      { metric: 'HeartbeatToStreams', statistic: 'p99', label: 'to streams' },
+      { metric: 'HeartbeatToTable', statistic: 'p99', label: 'to the flag table' },
+    ],
+    tells: "The whole way of a heartbeat flag's change, with LaunchDarkly's part; empty without a heartbeat flag.",
+  },
+  heartbeatsToReplicas: {
+    section: 'fresh',
+    title: 'From LaunchDarkly to replicas, by heartbeats: p99',
+    unit: 'seconds',
+    lines: [
+      { metric: 'HeartbeatToReplicas', statistic: 'p99', by: 'Region' },
+      { metric: 'HeartbeatsMissed', statistic: 'Sum', label: 'not seen in time, per minute' },
+    ],
+    tells: "When a heartbeat could be read in another region's replica of the flag table.",
   },
   writing: {
     section: 'fresh',

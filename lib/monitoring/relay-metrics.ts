@@ -21,6 +21,11 @@ export const relayMetrics = {
   StoreWriteErrors: [[]],
   ReplicaStoreErrors: [[], ['Database']],
   PropagationToReplicas: [[]],
+  HeartbeatToRelay: [[]],
+  HeartbeatToStreams: [[]],
+  HeartbeatToTable: [[]],
+  HeartbeatToReplicas: [[], ['Region']],
+  HeartbeatsMissed: [[]],
   StoreRetries: [[]],
   StoreDifferingItems: [[]],
   StoreOversizedItems: [[]],
@@ -41,7 +46,7 @@ export const relayMetrics = {
 
 export type RelayMetricName = keyof typeof relayMetrics;
 
-export type Dimension = 'Environment' | 'Kind' | 'Reason' | 'Database' | 'Version';
+export type Dimension = 'Environment' | 'Kind' | 'Reason' | 'Database' | 'Version' | 'Region';
 
 /** What is made of the values of all relays. */
 export type Statistic = 'Sum' | 'Average' | 'Minimum' | 'Maximum' | 'SampleCount' | 'p50' | 'p95' | 'p99';

@@ -167,6 +167,10 @@ export function isDataFresh(observed: Observed): IWidget[][] {
       ...(replication.length > 0 ? [graph('From the home region to replicas', replication, { unit: 'ms' })] : []),
       ...(observed.writes ? [panelWidget(observed, 'writing')] : []),
     ],
+    [
+      panelWidget(observed, 'heartbeats', { width: 12 }),
+      ...(replication.length > 0 ? [panelWidget(observed, 'heartbeatsToReplicas', { width: 12 })] : []),
+    ],
     [panelWidget(observed, 'keys'), panelWidget(observed, 'refused'), panelWidget(observed, 'unreadable')],
   ];
 }
