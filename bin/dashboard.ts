@@ -1,4 +1,7 @@
-/** `npm run dashboard -- [stage]`: the CloudWatch dashboard as an HTML page with sample data; needs no AWS account. */
+/**
+ * `npm run dashboard -- [stage]`: the CloudWatch dashboard as an HTML page with sample data; needs no AWS account. With `--prometheus`:
+ * alert rules for Prometheus and a dashboard for Grafana.
+ */
 import { runDashboard } from './dashboard/run.ts';
 
 try {

@@ -59,6 +59,10 @@ const rows: [pattern: RegExp, how: How][] = [
   [/edge-flag-relay completion fish \| source/, { by: 'test/bin/cli.test.ts', sees: "'completion'" }],
   [/npm run (-s )?preview -- new-key preview\.pem/, 'here'],
   [/npm run (-s )?preview -- link local .*/, { by: 'test/bin/preview.test.ts', sees: "'link'" }],
+  [
+    /(npx edge-flag-relay|npm run) dashboard (-- )?--prometheus.*/,
+    { by: 'test/bin/monitoring.test.ts', sees: '--prometheus' },
+  ],
   [/npx edge-flag-relay (preflight|verify|dashboard) prod( .*)?/, { by: 'test/bin/cli.test.ts', sees: '--app' }],
   [/(npx )?edge-flag-relay (app|relay)/, { by: 'test/bin/cli.test.ts', sees: "'relay'" }],
   [/npx edge-flag-relay compare .*|npm run compare/, { by: 'test/bin/compare.test.ts', sees: '--config' }],

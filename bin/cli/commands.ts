@@ -65,7 +65,7 @@ export const commands: readonly Command[] = [
   },
   {
     name: 'dashboard',
-    says: 'the CloudWatch dashboard as an HTML page, with sample data',
+    says: 'the CloudWatch dashboard as an HTML page, with sample data; rules and a dashboard for Prometheus and Grafana',
     run: () => import('../dashboard.ts'),
   },
   {

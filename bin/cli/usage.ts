@@ -34,7 +34,11 @@ export const JSON_SAYS = `print one JSON object${inClone ? '; npm run -s keeps n
 export const APP_SAYS = 'take the stage from a CDK app of your own, as cdk synth left it there';
 
 /** The message for a word that is none of `known`: `Unknown command kesy: did you mean keys?` */
-export function describeUnknown(what: 'command' | 'option' | 'shell', word: string, known: readonly string[]): string {
+export function describeUnknown(
+  what: 'alert' | 'command' | 'option' | 'shell' | 'threshold',
+  word: string,
+  known: readonly string[],
+): string {
   const near = nearest(word, known);
   return `Unknown ${what} ${word}: ${near === undefined ? `expected one of ${known.join(', ')}` : `did you mean ${near}?`}`;
 }
@@ -50,4 +54,15 @@ export function parseOptions<T extends ParseArgsConfig>(config: T): ReturnType<t
     const known = Object.keys(config.options ?? {}).map((name) => `--${name}`);
     throw Object.assign(new Error(describeUnknown('option', option, known)), { code });
   }
+}
+
+/** Words of a usage text in lines, the second and later ones indented. */
+export function wrapWords(words: readonly string[], indent: number): string {
+  const lines = [''];
+  for (const word of words) {
+    const line = lines.at(-1)!;
+    if (line.length + word.length > 90) lines.push(word);
+    else lines[lines.length - 1] = line === '' ? word : `${line}, ${word}`;
+  }
+  return lines.join(`,\n${' '.repeat(indent)}`);
 }

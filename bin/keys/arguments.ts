@@ -7,7 +7,7 @@ import {
   type SsmParameterName,
   ssmParameters,
 } from '../../relay-task/environments/ssm-parameters.ts';
-import { describeUnknown } from '../cli/usage.ts';
+import { describeUnknown, wrapWords } from '../cli/usage.ts';
 
 interface KeysOptions {
   readonly region?: string;
@@ -35,7 +35,7 @@ export const usage = `Manages environments' keys and settings in SSM Parameter S
   ${commandText('keys', 'rotate <stage> <environment> [--grace 24h] [--kms-key <id>]')}
   ${commandText('keys', 'revoke <stage> <environment> <what>')}
 
-<what> of put:    ${wrap(names)}
+<what> of put:    ${wrapWords(names, 18)}
 <what> of revoke: ${revocable.join(', ')}
 
 Values are read from standard input, or prompted for on a terminal; never pass them as arguments.
@@ -49,16 +49,6 @@ Values are read from standard input, or prompted for on a terminal; never pass t
 
 Exit codes: 0 success, 1 failure, 2 usage error.
 `;
-
-function wrap(words: readonly string[]): string {
-  const lines = [''];
-  for (const word of words) {
-    const line = lines.at(-1)!;
-    if (line.length + word.length > 90) lines.push(word);
-    else lines[lines.length - 1] = line === '' ? word : `${line}, ${word}`;
-  }
-  return lines.join(',\n                  ');
-}
 
 const withValue = ['--region', '--endpoint', '--kms-key', '--grace'] as const;
 const switches = ['--yes', '--ends', '--help', '-h'] as const;

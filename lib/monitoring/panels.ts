@@ -20,6 +20,8 @@ export interface Values {
   /** Not of lines by a dimension: its values name them. */
   readonly label?: string;
   readonly by?: Dimension;
+  /** Relays report it only to CloudWatch. */
+  readonly cloudWatchOnly?: true;
 }
 
 /** The share of what went well, in percent. Keys are names for metric math. */
@@ -246,7 +248,12 @@ const rows = {
     lines: [
       { metric: 'KeyProblems', statistic: 'Maximum', label: 'environments with unconfirmed keys' },
       { metric: 'KeySourceDown', statistic: 'Maximum', label: 'key source down' },
-      { metric: 'EnvironmentsUntold', statistic: 'Maximum', label: 'environments without own metrics' },
+      {
+        metric: 'EnvironmentsUntold',
+        statistic: 'Maximum',
+        label: 'environments without own metrics',
+        cloudWatchOnly: true,
+      },
     ],
     tells:
       'Of the relay that has most problems. Environments without own metrics are those beyond the 200 of CloudWatch.',

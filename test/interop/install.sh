@@ -37,6 +37,22 @@ else
   echo "interop: no decoder of the OpenTelemetry Collector"
 fi
 
+# Prometheus's own tool checks and tests the alert rules. They need none of its clients of clouds, which service discovery brings.
+if command -v go >/dev/null &&
+  (cd test/interop/prometheus && timeout 1200 go build -buildvcs=false -tags remove_all_sd -ldflags '-s -w' -trimpath -o "$into/promtool" github.com/prometheus/prometheus/cmd/promtool); then
+  echo "interop: promtool built"
+else
+  rm -f "$into/promtool"
+  echo "interop: no promtool"
+fi
+
+if command -v go >/dev/null && (cd test/interop/grafana && timeout 600 go build -buildvcs=false -o "$into/grafana-schema" .); then
+  echo "interop: Grafana's schemas built"
+else
+  rm -f "$into/grafana-schema"
+  echo "interop: no Grafana schemas"
+fi
+
 # One self-contained jar from Maven Central.
 java_sdk=com.launchdarkly:launchdarkly-java-server-sdk:7.13.0
 if command -v javac >/dev/null && command -v mvn >/dev/null &&
