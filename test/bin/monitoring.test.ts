@@ -10,11 +10,8 @@ import { alertName, alertRules } from '../../bin/monitoring/rules.ts';
 import { monitoringFiles, readOptions } from '../../bin/monitoring/run.ts';
 import { sharedAlarms } from '../../lib/monitoring/index.ts';
 import { measureRows } from '../../relay-task/common/measures.ts';
-import { startConsul } from '../support/consul-server.ts';
-import { startTable } from '../support/dynalite.ts';
-import { eventually } from '../support/eventually.ts';
+import { metricsOfRelay } from '../support/monitored-relay.ts';
 import { closeAfterEach } from '../support/opened.ts';
-import { startTestRelay } from '../support/start-relay.ts';
 
 const { opened } = closeAfterEach();
 const root = join(import.meta.dirname, '../..');
@@ -79,23 +76,7 @@ const labelsIn = (expr: string) => [
 ];
 
 test('a relay with stores reports every metric that rules and dashboard use, with these labels @heavy', async () => {
-  const { tableName, endpoint } = opened(await startTable());
-  const consul = opened(await startConsul());
-  const relay = opened(
-    await startTestRelay({
-      ...{ LD_ENV_shop: 'sdk-shop', LD_FLAGS_FILE_shop: join(root, 'examples/flags.json'), LD_PREFIX_shop: 'shop' },
-      ...{ USE_DYNAMODB: 'true', DYNAMODB_TABLE: tableName, DYNAMODB_URL: endpoint },
-      ...{ USE_EVENTS: 'true', EVENTS_HOST: 'http://127.0.0.1:9' },
-      ...{ USE_CONSUL: 'true', CONSUL_HOST: new URL(consul.address).host },
-    }),
-  );
-  const answer = await fetch(`${relay.uri}/sdk/latest-all`, { headers: { authorization: 'sdk-shop' } });
-  expect(answer.status).toBe(200);
-  const reported = await eventually(async () => {
-    const { body } = await relay.metrics.text();
-    expect(body).toMatch(/^launchdarkly_relay_store_lease_held\{[^}]*\} 1$/m);
-    return body;
-  });
+  const reported = await metricsOfRelay({ opened });
   const known = new Set(
     [...reported.matchAll(/^# TYPE (\w+) (\w+)$/gm)].flatMap(([, name, kind]) =>
       kind === 'histogram' ? [`${name}_bucket`] : [name!],

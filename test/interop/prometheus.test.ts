@@ -8,8 +8,11 @@ import { stringify } from 'yaml';
 import { grafanaDashboard } from '../../bin/monitoring/grafana.ts';
 import { defaultOptions } from '../../bin/monitoring/options.ts';
 import { type AlertRule, alertIds, alertName, alertRules, rulesYaml } from '../../bin/monitoring/rules.ts';
+import { metricsOfRelay } from '../support/monitored-relay.ts';
+import { closeAfterEach } from '../support/opened.ts';
 import { type AlertCase, cases, type Series } from './prometheus-cases.ts';
 
+const { opened } = closeAfterEach();
 const root = join(import.meta.dirname, '../..');
 const promtool = join(root, '.cache/interop/promtool');
 const grafanaSchema = join(root, '.cache/interop/grafana-schema');
@@ -76,6 +79,22 @@ function testFile(id: string, { fires, labels = {}, at, notYet, quiet, interval 
   });
 }
 
+/** A relay's metrics as Prometheus would have them if they stayed like this. */
+function seriesIn(metrics: string): { series: string; values: string }[] {
+  const samples = [...metrics.matchAll(/^(\w+)(?:\{(.*)\})? (\S+)$/gm)];
+  return samples.map(([, name, labels, value]) => ({
+    series: `${name}{${[labels, 'job="relay"', 'instance="a"'].filter(Boolean).join(', ')}}`,
+    values: `${value}+0x40`,
+  }));
+}
+
+/** With the variables of the dashboard set to all. */
+const panelQueries = (): string[] => {
+  const panels = grafanaDashboard(options).panels as { readonly targets?: readonly { readonly expr: string }[] }[];
+  const expressions = panels.flatMap(({ targets = [] }) => targets.map(({ expr }) => expr));
+  return expressions.map((expr) => expr.replaceAll('$__rate_interval', '1m').replace(/\$(job|env|instance)\b/g, '.*'));
+};
+
 function ruleOf(id: string): AlertRule {
   return alertRules(options).find(({ alert }) => alert === alertName(id))!;
 }
@@ -93,12 +112,7 @@ if (existsSync(promtool)) {
     });
 
     test('parses every query of the dashboard @heavy', async () => {
-      const panels = grafanaDashboard(options).panels as { readonly targets?: readonly { readonly expr: string }[] }[];
-      const queries = panels.flatMap(({ targets = [] }) => targets.map(({ expr }) => expr));
-      const rules = queries.map((expr, index) => ({
-        record: `query_${index}`,
-        expr: expr.replaceAll('$__rate_interval', '1m').replace(/\$(job|env|instance)\b/g, '.*'),
-      }));
+      const rules = panelQueries().map((expr, index) => ({ record: `query_${index}`, expr }));
       expect(rules.length).toBeGreaterThan(35);
       const file = write('dashboard.yaml', { groups: [{ name: 'dashboard', rules }] });
       const { code, output } = await run('check', 'rules', file);
@@ -107,6 +121,40 @@ if (existsSync(promtool)) {
 
     test.each(Object.entries(cases))('%s fires when it must, and not otherwise @heavy', async (id, one) => {
       const { code, output } = await run('test', 'rules', testFile(id, one));
+      expect({ code, output }).toEqual({ code: 0, output: expect.stringContaining('SUCCESS') });
+    });
+
+    test('raises no alert on a relay that is well, and shows its metrics on the dashboard @heavy', async () => {
+      const metrics = await metricsOfRelay({ opened });
+      const series = seriesIn(metrics);
+      expect(series.length).toBeGreaterThan(100);
+      write('well.rules.yaml', rulesYaml(defaultOptions));
+      const names = alertRules(defaultOptions).map(({ alert }) => alert);
+      const reported = new Set(series.map((one) => one.series.replace(/\{.*/, '')));
+      // A counter with labels has no values before something happened, such as a failure.
+      const shown = panelQueries().filter((expr) => {
+        const used = expr.replace(/"[^"]*"/g, '').match(/\b(launchdarkly_relay|nodejs|process|ALERTS)\w*/g) ?? [];
+        const asked = [...expr.matchAll(/\w+="\w+"/g)].map(([matcher]) => matcher);
+        return used.every((name) => reported.has(name)) && asked.every((matcher) => metrics.includes(matcher));
+      });
+      expect(shown.length).toBeGreaterThan(20);
+      const file = write('well.test.yaml', {
+        rule_files: ['well.rules.yaml'],
+        evaluation_interval: '1m',
+        tests: [
+          {
+            interval: '30s',
+            input_series: series,
+            alert_rule_test: names.map((alertname) => ({ eval_time: '19m', alertname, exp_alerts: [] })),
+            promql_expr_test: shown.map((expr) => ({
+              expr: `count(${expr}) > bool 0`,
+              eval_time: '19m',
+              exp_samples: [{ labels: '{}', value: 1 }],
+            })),
+          },
+        ],
+      });
+      const { code, output } = await run('test', 'rules', file);
       expect({ code, output }).toEqual({ code: 0, output: expect.stringContaining('SUCCESS') });
     });
 
