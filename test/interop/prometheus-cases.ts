@@ -43,8 +43,8 @@ const ofEnvironment = (name: string): AlertCase => ({
   notYet: '11m',
   quiet: [
     { ...up, ...both(name, ['0x80', '0x80'], env) },
-    // Half a minute.
-    { ...up, ...both(name, ['0x20 1 0x60', '0x80'], env) },
+    // One minute.
+    { ...up, ...both(name, ['0x20 1x1 0x60', '0x80'], env) },
   ],
 });
 
@@ -134,7 +134,7 @@ export const cases: Readonly<Record<SharedAlarmId | 'unreachable-relay' | `error
     at: '20m',
     notYet: '10m',
     quiet: [
-      { ...up, 'nodejs_eventloop_lag_max_seconds{job="relay", instance="a"}': '0.01x20 2 0.01x60' },
+      { ...up, 'nodejs_eventloop_lag_max_seconds{job="relay", instance="a"}': '0.01x20 2x1 0.01x60' },
       // Another service on Node.
       { ...up, 'nodejs_eventloop_lag_max_seconds{job="other", instance="a"}': '2x80' },
     ],
@@ -174,7 +174,10 @@ export const cases: Readonly<Record<SharedAlarmId | 'unreachable-relay' | `error
     labels: JOB,
     at: '20m',
     notYet: '10m',
-    quiet: [{ ...up, ...histogram('store_publication_seconds', ['5', '10'], '0+5x80', '0+5x80', table) }],
+    quiet: [
+      { ...up, ...histogram('store_publication_seconds', ['5', '10'], '0+5x80', '0+5x80', table) },
+      { ...up, ...histogram('store_publication_seconds', ['5', '10'], '0x20 1x60', '0x80', table) },
+    ],
   },
   'upstream-disconnected': ofEnvironment('upstream_disconnected'),
   'upstream-refused': ofEnvironment('upstream_refused'),
