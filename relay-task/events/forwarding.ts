@@ -236,6 +236,10 @@ function findAmong(open: ReadonlyMap<EnvironmentEvents, string>): FindReplayTarg
   };
   return {
     queue: (name) => find(name)?.left(name.about),
-    remember: (name, id) => find(name)?.remember(id),
+    remember(name, id) {
+      const events = find(name);
+      events?.remember(id);
+      return events !== undefined;
+    },
   };
 }

@@ -52,7 +52,7 @@ export interface Contents {
 }
 
 /** As many bodies as a credential remembers. */
-const MOST_BODIES = 5_000;
+export const MOST_BODIES = 5_000;
 
 /** `gone`: an entry has nothing left. */
 export function createIndex(gone: (entry: Entry) => void) {

@@ -10,7 +10,7 @@ import type { CredentialKind, Log } from '../ports.ts';
 import type { Metadata } from './metadata.ts';
 import type { EventMeter } from './metrics.ts';
 import { type Batch, parcelOf } from './parcel.ts';
-import type { Entry } from './spool-index.ts';
+import { type Entry, MOST_BODIES } from './spool-index.ts';
 import type { Adopted, Journal, Lane } from './spool-journal.ts';
 
 /** Which queue of which credential events belong to, as it is on the disk. */
@@ -36,8 +36,8 @@ export interface ReplayTarget {
 export interface FindReplayTarget {
   /** Undefined: its environment is not served, or has no such credential. */
   queue(name: QueueName): ReplayTarget | undefined;
-  /** A body with this ID was taken in by another process. */
-  remember(name: Omit<QueueName, 'about'>, id: string): void;
+  /** A body with this ID was taken in by another process. False: its environment is not served. */
+  remember(name: Omit<QueueName, 'about'>, id: string): boolean;
 }
 
 interface ReplayOptions {
@@ -99,6 +99,8 @@ export function createReplay({ lane, log, meter, find, goneMs, open }: ReplayOpt
   /** By the name of the queue, as it is on the disk. */
   const groups = new Map<string, Group>();
   let adopting: Promise<void> | undefined;
+  /** Bodies of environments that are not served yet. */
+  let unremembered: Adopted['bodies'] = [];
   let isOver = false;
 
   const itemsLeft = () => [...lefts].reduce((sum, { journal }) => sum + journal.entries.size, 0);
@@ -128,10 +130,7 @@ export function createReplay({ lane, log, meter, find, goneMs, open }: ReplayOpt
     }
     if (foreign.length > 0)
       log.warn('Files in the spool are not its own; they are left as they are', { directory, foreign });
-    for (const { queue, id } of bodies) {
-      const name = parseName(queue);
-      if (name) find.remember(name, id);
-    }
+    unremembered = [...unremembered, ...bodies].slice(-MOST_BODIES);
     if (isOver) return;
     lefts.add({ directory, journal });
     const events = sort(journal, queues);
@@ -167,6 +166,10 @@ export function createReplay({ lane, log, meter, find, goneMs, open }: ReplayOpt
 
   function proceed(): void {
     if (isOver) return;
+    unremembered = unremembered.filter(({ queue, id }) => {
+      const name = parseName(queue);
+      return name !== undefined && !find.remember(name, id);
+    });
     for (const [queue, group] of groups) {
       if (group.isSending) continue;
       if (group.lots.length === 0) groups.delete(queue);
@@ -268,6 +271,7 @@ export function createReplay({ lane, log, meter, find, goneMs, open }: ReplayOpt
     /** Another process has taken all of it. */
     abandon(): void {
       waiting = [];
+      unremembered = [];
       groups.clear();
       for (const { journal } of lefts) journal.abandon(() => true);
       lefts.clear();
