@@ -63,7 +63,7 @@ export async function startRotatingSsm(first: Keys): Promise<RotatingSource> {
   const source: RotatingSource = {
     variables: {
       ...{ KEYS_FROM_SSM: '/relay/environments', SSM_URL: ssm.endpoint, STREAM_URI: launchDarkly.uri },
-      ...{ USE_EVENTS: 'true', EVENTS_HOST: launchDarkly.uri },
+      ...{ USE_EVENTS: 'true', EVENTS_HOST: launchDarkly.uri, DISABLE_INTERNAL_USAGE_METRICS: 'true' },
     },
     ...{ launchDarkly, door, mobileKey, environmentId },
     // In the order in which the `keys` command writes them.
@@ -101,7 +101,7 @@ export async function startRotatingAutoConfig(first: Keys): Promise<RotatingSour
   return {
     variables: {
       ...{ AUTO_CONFIG_KEY: autoConfigKey, STREAM_URI: launchDarkly.uri },
-      ...{ USE_EVENTS: 'true', EVENTS_HOST: launchDarkly.uri },
+      ...{ USE_EVENTS: 'true', EVENTS_HOST: launchDarkly.uri, DISABLE_INTERNAL_USAGE_METRICS: 'true' },
     },
     ...{ launchDarkly, door, mobileKey, environmentId },
     async say(keys) {
