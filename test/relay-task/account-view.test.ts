@@ -239,9 +239,12 @@ test('later diagnostic events tell how the stream did since the one before', asy
     ...{ droppedEvents: 0, deduplicatedUsers: 0, eventsInLastBatch: 0 },
     streamInits: expect.any(Array),
   });
+  const [, ofLdRelays] = sentTo('/diagnostic').map(({ body }) => body as Periodic);
+  expect(Object.keys(periodic[0]!).sort()).toEqual(Object.keys(ofLdRelays!).sort());
   expect(periodic[1]!.dataSinceDate).toBe(periodic[0]!.creationDate);
   const inits = periodic.flatMap(({ streamInits }) => streamInits);
   expect(inits).toEqual([{ timestamp: expect.any(Number), failed: false, durationMillis: expect.any(Number) }]);
+  expect(Object.keys(inits[0]!).sort()).toEqual(Object.keys(ofLdRelays!.streamInits[0]!).sort());
   expect(inits[0]!.durationMillis).toBeGreaterThanOrEqual(0);
 });
 
