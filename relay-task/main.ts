@@ -8,6 +8,7 @@ import { loadConfig } from './config/load.ts';
 import { RelayError } from './errors.ts';
 import type { Log, LogFields } from './ports.ts';
 import { type Relay, startRelay } from './relay.ts';
+import { guardFloods } from './status/flood-guard.ts';
 import { askHealth, healthcheckArguments } from './status/healthcheck.ts';
 import { createLevels, type Levels, limitLog } from './status/levels.ts';
 import { createLog } from './status/log.ts';
@@ -42,7 +43,7 @@ try {
     });
     // Warnings of Node itself go there.
     process.stderr.on('error', () => {});
-    const everything = createLog({ level: 'debug', write: output.write, ...formOf(config) });
+    const everything = guardFloods(createLog({ level: 'debug', write: output.write, ...formOf(config) }));
     const levels = createLevels({ configured: config.logLevel, log: everything });
     const log = limitLog(everything, levels.present);
     for (const warning of warnings) log.warn(warning, { runbook: 'operations.md#configuration-warnings' });

@@ -3,8 +3,15 @@ import { counted } from '../common/counted.ts';
 import { durationText } from '../common/duration-text.ts';
 import { cutText } from '../common/json.ts';
 import { redactSecrets } from '../common/secrets.ts';
-import type { EnvironmentSourceStatus, Runbook, StoreStatus } from '../ports.ts';
-import type { EnvironmentHealth } from './health.ts';
+import type {
+  BigSegments,
+  EnvironmentSourceStatus,
+  FailedItem,
+  Runbook,
+  StoreStatus,
+  UnreadableItem,
+  UpstreamStatus,
+} from '../ports.ts';
 
 export interface Reason {
   /** Absent: it is about the whole relay. */
@@ -15,6 +22,19 @@ export interface Reason {
   /** Without secrets. */
   readonly message: string;
   readonly runbook: Runbook;
+}
+
+/** What reasons depend on; a part of `EnvironmentHealth`. */
+interface Environment {
+  readonly name: string;
+  readonly createdAt: number;
+  readonly initialized: boolean;
+  readonly upstream?: UpstreamStatus | undefined;
+  readonly keyProblem?: { readonly since: number; readonly message: string } | undefined;
+  readonly stores: readonly StoreStatus[];
+  readonly unreadable: readonly UnreadableItem[];
+  readonly failedItems: readonly FailedItem[];
+  readonly bigSegments?: ReturnType<BigSegments['status']>;
 }
 
 interface Limits {
@@ -32,7 +52,7 @@ function reason(what: string, runbook: Runbook, message: string, since?: number)
 }
 
 /** A short interruption is tolerated. Data from a store before the first connection is not an interruption. */
-export function isConnected({ initialized, upstream }: EnvironmentHealth, limits: Limits): boolean {
+export function isConnected({ initialized, upstream }: Environment, limits: Limits): boolean {
   return (
     initialized &&
     upstream !== undefined &&
@@ -41,11 +61,11 @@ export function isConnected({ initialized, upstream }: EnvironmentHealth, limits
   );
 }
 
-export function* reasonsOf(environment: EnvironmentHealth, limits: Limits): Generator<Reason, void> {
+export function* reasonsOf(environment: Environment, limits: Limits): Generator<Reason, void> {
   for (const one of allOf(environment, limits)) yield { environment: environment.name, ...one };
 }
 
-function* allOf(environment: EnvironmentHealth, limits: Limits): Generator<Reason, void> {
+function* allOf(environment: Environment, limits: Limits): Generator<Reason, void> {
   const { keyProblem, stores, unreadable, failedItems } = environment;
   yield* ofUpstream(environment, limits);
   if (keyProblem) yield reason('keys-unconfirmed', 'operations.md#key-problem', keyProblem.message, keyProblem.since);
@@ -80,7 +100,7 @@ export function* ownReasons(state: {
   }
 }
 
-function* ofUpstream(environment: EnvironmentHealth, limits: Limits): Generator<Reason, void> {
+function* ofUpstream(environment: Environment, limits: Limits): Generator<Reason, void> {
   const { initialized, upstream, createdAt } = environment;
   const why = upstream?.lastError?.message ?? 'no answer so far';
   const serves = initialized ? 'clients get what memory holds' : 'clients get 503';
@@ -118,7 +138,7 @@ function* ofStore({ database, state, stateSince, dbTable, lastError, oversized =
   }
 }
 
-function* ofBigSegments({ bigSegments }: EnvironmentHealth, { bigSegmentsStaleAsDegraded, now }: Limits) {
+function* ofBigSegments({ bigSegments }: Environment, { bigSegmentsStaleAsDegraded, now }: Limits) {
   if (!bigSegments || !bigSegmentsStaleAsDegraded) return;
   const { available, potentiallyStale, lastSynchronizedOn } = bigSegments;
   if (available && !potentiallyStale) return;

@@ -69,7 +69,7 @@ export function createDynamoDBStore(options: DynamoDBStoreOptions): Store {
   const client = options.client ?? createDynamoDBClient(options);
   const where = { database: 'dynamodb', tableName, prefix };
   const describe = (error: unknown) => describeDynamoDBError(error, tableName);
-  const state = createStoreState({ clock, log, where, describe });
+  const state = createStoreState({ clock, log, where, describe, serves: () => options.view.initialized });
   const metrics = createTableMetrics(
     options.measures,
     { table: tableName, prefix },

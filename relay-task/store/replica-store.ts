@@ -60,7 +60,13 @@ export function createReplicaStore(
   const database = connect(() => engine.reconnected());
   const { name, server } = database;
   const where = { database: name, server, prefix };
-  const state = createStoreState({ clock: systemClock, log, where, describe: database.describe });
+  const state = createStoreState({
+    clock: systemClock,
+    log,
+    where,
+    describe: database.describe,
+    serves: () => options.view.initialized,
+  });
   const metrics = createReplicaMetrics(
     options.measures,
     { database: name, prefix },

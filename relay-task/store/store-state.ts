@@ -11,6 +11,8 @@ export function createStoreState(options: {
   /** For log lines: which store of which environment. */
   readonly where: LogFields;
   describe(error: unknown): string;
+  /** Whether memory has data. */
+  serves(): boolean;
 }) {
   const { clock, log, where } = options;
   const failing = new Set<StorePart>();
@@ -28,7 +30,8 @@ export function createStoreState(options: {
       } else {
         const message = options.describe(error);
         if (!failing.has(part)) {
-          log.warn('The store fails; still serving from memory, retrying', {
+          const meanwhile = options.serves() ? 'still serving from memory' : 'there are no flags yet';
+          log.warn(`The store fails; ${meanwhile}, retrying`, {
             ...where,
             part,
             reason: message,

@@ -2,7 +2,7 @@
 import { isAboutRoom } from './received-limit.ts';
 import type { Failure } from './status.ts';
 
-export type Cause =
+type Cause =
   | 'key'
   | 'address'
   | 'proxy'

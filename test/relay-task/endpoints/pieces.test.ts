@@ -56,7 +56,9 @@ test.each([
     await eventually(() => expect(client.isClosed).toBe(true));
   }
   expect(environment.delivered).toEqual([]);
-  expect(lines.filter((one) => one.startsWith(CRUMBS))).toEqual([`${CRUMBS} {"address":"127.0.0.1"}`]);
+  expect(lines.filter((one) => one.startsWith(CRUMBS))).toEqual([
+    `${CRUMBS} {"address":"127.0.0.1","runbook":"operations.md#connections-refused"}`,
+  ]);
   expect((await ask(port, 'GET', '/livez')).status).toBe(200);
 });
 

@@ -234,7 +234,7 @@ test('an invalid flag is named in the log and left out', async () => {
   const data = flags(flagData('a', 1), flagData('b', 1, { variations: 'x' }));
   const { find, lines } = await start(await packArchive({ e1: environment('e1', 1, 'd1', {}, data) }));
   expect(find('e1')?.data?.items.map(({ key }) => key)).toEqual(['s', 'a']);
-  expect(lines.join('\n')).toMatch(/Skipped.*"key":"b"/);
+  expect(lines.join('\n')).toMatch(/An item of the archive is invalid.*"key":"b"/);
 });
 
 test('a closed source delivers nothing', async () => {

@@ -327,7 +327,7 @@ test('a pattern that RE2 refuses is named once in the log with the number of the
   const refused = ['(?=a)', '('].map((pattern) => ({ kind: 'features', key: 'f', pattern }));
   expect(environment.refusedPatterns()).toEqual(refused);
   const logged = [
-    `A regular expression is invalid and never matches ${JSON.stringify({ environment: 'test', ...refused[0], more: 1 })}`,
+    `A regular expression is invalid and never matches ${JSON.stringify({ environment: 'test', ...refused[0], more: 1, runbook: 'operations.md#refused-patterns' })}`,
   ];
   expect(lines).toEqual(logged);
   environment.upsert({ ...ruled('f', matching('@good$')), version: 2 }, 0);
@@ -373,7 +373,7 @@ test('of many patterns that RE2 refuses ten of an item and a hundred in all are 
   };
   expect(counts()).toEqual(Array.from({ length: 10 }, () => 10));
   expect(lines).toHaveLength(30);
-  expect(lines[0]).toContain('"pattern":"(0","more":49}');
+  expect(lines[0]).toContain('"pattern":"(0","more":49,');
   // Those of a flag that was replaced make room.
   environment.upsert({ ...ruled('f0', matching('@good$')), version: 2 }, 0);
   environment.upsert(many('f1', 2), 0);

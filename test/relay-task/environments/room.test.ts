@@ -28,7 +28,7 @@ test('a change without room is skipped, named and logged, and the previous versi
   expect(environment.unreadable()).toEqual(['d', 'e', 'b'].map((key) => ({ kind: 'features', key, reason })));
   // Once a minute.
   expect(lines).toEqual([
-    `No memory for a change of a flag or segment; keeping the previous version {"environment":"shop","reason":"${reason}"}`,
+    `No memory for a change of a flag or segment; keeping the previous version {"environment":"shop","reason":"${reason}","runbook":"operations.md#memory"}`,
   ]);
 
   environment.upsert(tombstone('features', 'c', 2), 0);

@@ -774,7 +774,7 @@ describe('booting from a store', () => {
     database.inited = true;
     const store = open(database, createMemory());
     for (let look = 0; look < 3; look += 1) expect((await store.read())?.items).toHaveLength(1);
-    const skipped = log.lines.filter((line) => line.startsWith('error: Skipped'));
+    const skipped = log.lines.filter((line) => line.startsWith('error: Items in the store are invalid'));
     expect(skipped).toHaveLength(1);
     expect(skipped[0]).toContain('"items":1000,"problem":"features \\"broken-0\\"');
   });

@@ -280,7 +280,9 @@ describe('an edit of the flags file', () => {
       });
     const reason = 'no SDK reads this property; did you mean fallthrough?';
     const message = 'Probably a mistake in the flags file; it is served as it is';
-    expect(told()).toEqual([{ message, fields: { path, ...remark, reason } }]);
+    expect(told()).toEqual([
+      { message, fields: { path, ...remark, reason, runbook: 'operations.md#broken-flags-files' } },
+    ]);
 
     await edit(unusual(Array.from('abcdefghijklmnop'), { falthrough: 1 }));
     expect(told().map((line) => [line.message, line.fields.key ?? line.fields.remarks])).toEqual([
