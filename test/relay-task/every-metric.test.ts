@@ -2,7 +2,10 @@
  * What running relays expose, with every kind of store and two sources of keys, an environment whose name needs every escape, and
  * clients that send what they can: it is what the table of metrics says, and all of it.
  */
+import { mkdtempSync, rmSync } from 'node:fs';
 import { request as ask } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { measureRows } from '../../relay-task/common/measures.ts';
 import { hashOf } from '../../relay-task/store/big-segments.ts';
 import { eventually } from '../support/eventually.ts';
@@ -17,7 +20,7 @@ import { relayStores } from '../support/relay-stores.ts';
 import { startSsmServer } from '../support/ssm-server.ts';
 import { startTestRelay } from '../support/start-relay.ts';
 
-const { opened } = closeAfterEach();
+const { opened, behind } = closeAfterEach();
 const sdkKey = 'sdk-00000000-1111-2222-3333-444455556666';
 const hostile = 'a "b" {c="d"} 1\\e/f\ng';
 const HOSTILE_REQUESTS = 60;
@@ -51,6 +54,8 @@ async function scrapeWithStores(): Promise<Scraped> {
   const launchDarkly = opened(await startFakeBigSegments(wirePatch('vip.g1', '', 'v1', [`+${hashOf('alice')}`])));
   const upstream = opened(await startFakeUpstream({ flags: { f: flagData('f', 1) }, segments: { vip } }));
   upstream.answer = ({ url }) => (url.startsWith('/big-segments') ? 'silent' : 'stream');
+  const spool = mkdtempSync(join(tmpdir(), 'every-metric-'));
+  behind(() => rmSync(spool, { recursive: true }));
   const stores = await Promise.all(Object.values(relayStores({ opened })).map((start) => start()));
   const relay = opened(
     await startTestRelay(
@@ -58,6 +63,7 @@ async function scrapeWithStores(): Promise<Scraped> {
         ...Object.assign({}, ...stores),
         ...{ [`LD_ENV_${hostile}`]: sdkKey, [`LD_CLIENT_SIDE_ID_${hostile}`]: 'client-id' },
         ...{ STREAM_URI: upstream.uri, BASE_URI: launchDarkly.uri, EVENTS_URI: upstream.uri, USE_EVENTS: 'true' },
+        EVENTS_SPOOL_DIR: spool,
         ...{ USE_PROMETHEUS: 'true', PROMETHEUS_PORT: '0', METRICS_EMF: 'true' },
       },
       { output: { write() {}, lost: () => 0, losing: () => undefined } },
