@@ -177,6 +177,7 @@ const shapes: Readonly<Record<string, Shape>> = {
 const atEdge: Readonly<Record<string, Shape>> = {
   Fallbacks: none,
   DataAge: (_minute, wobble) => 8.6 + 0.9 * wobble,
+  HeartbeatToEdge: (minute, wobble) => (inOutage(minute) ? null : 7.8 + 2.4 * wobble),
   DecisionTime: (_minute, wobble) => 24 * (1 + 0.4 * wobble),
 };
 const decided: Shape = (minute, wobble, { name, region }) => {

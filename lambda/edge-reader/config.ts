@@ -1,5 +1,7 @@
 import { createChecks } from './options.ts';
 
+export const DEFAULT_REFRESH_MS = 10_000;
+
 /**
  * The reader's configuration. At the edge it is compiled into the bundle, since Lambda@Edge allows neither environment
  * variables nor layers (AWS: "Restrictions on Lambda@Edge").
@@ -75,7 +77,7 @@ export function parseReaderConfig(config: ReaderConfig): Settings {
     prefix,
     replicas,
     endpoint,
-    refreshMs: integer('refreshMs', 10_000, 1),
+    refreshMs: integer('refreshMs', DEFAULT_REFRESH_MS, 1),
     maxWaitMs: integer('maxWaitMs', 1_000, 0),
     coldDeadlineMs: integer('coldDeadlineMs', 1_000, 1),
     bigSegments,

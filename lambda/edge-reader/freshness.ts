@@ -34,6 +34,8 @@ export interface ReaderStatus {
 
 /** One state of the table. */
 export interface Data {
+  /** Unix ms: when a read last found it current. Only of the state before. */
+  readonly readAt?: number;
   readonly snapshot?: Snapshot | undefined;
   readonly official?: Holding | undefined;
 }
@@ -113,7 +115,7 @@ export function createFreshness(
       const find = next.snapshot;
       model = find ? models((kind, key) => find.get(kind, key)) : next.official?.model;
     }
-    const before = { snapshot, official };
+    const before = { snapshot, official, readAt };
     ({ snapshot, official, head } = next);
     readAt = at;
     if (isOther) onData?.(before, next);
@@ -122,9 +124,8 @@ export function createFreshness(
   /** Applies a reading; true if the official layout must be read instead. */
   function adopt(reading: Reading, at: number): boolean {
     lookAt = at + interval();
-    const behind = 'behind' in reading && reading.behind;
-    if (reading.kind === 'snapshot') hold(reading, at);
-    if (reading.kind === 'unchanged') hold({ snapshot, head: reading.head }, at);
+    const { behind } = reading as { readonly behind?: boolean };
+    if (reading.kind === 'snapshot' || reading.kind === 'unchanged') hold({ snapshot, ...reading }, at);
     if (reading.kind === 'refused') fail(reading.reason);
     if (reading.kind === 'absent' && snapshot) fail('the snapshot is gone');
     const soonMs = behind ? LOOK_AGAIN_MS[looksBehind] : undefined;

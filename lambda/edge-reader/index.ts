@@ -15,6 +15,7 @@ export type { ContextAttributes, EvaluationContext, LegacyUser, MultiContext, Si
 export { createExposures, type Exposures, type ExposuresOptions } from './exposures.ts';
 export { EXPOSURES_MARK } from './exposures-line.ts';
 export type { Data, OnData, ReaderStatus } from './freshness.ts';
+export { createHeartbeats, type Heartbeats, type HeartbeatsOptions } from './heartbeats.ts';
 export {
   createOfflineReader,
   type HeldFlags,

@@ -80,6 +80,7 @@ const PROPERTIES: {
     variantHeader: true,
     cookieName: true,
     metricsNamespace: true,
+    heartbeatFlag: true,
     bootstrap: true,
     exposures: true,
     viewer: true,
@@ -216,6 +217,7 @@ const EPOCH = pattern(/^[\w-]{1,16}$/, 'expected 1 to 16 characters from a-z A-Z
 
 const SETTINGS: Readonly<Record<string, Check>> = {
   flagKey: FLAG_KEY,
+  heartbeatFlag: FLAG_KEY,
   variantHeader: describeVariantHeaderProblem,
   cookieName: notOfPreviews(pattern(/^[\w.-]{1,64}$/, 'expected 1 to 64 characters from a-z A-Z 0-9 _ - .')),
   cookieMaxAgeSeconds: integer(1, 34_560_000),

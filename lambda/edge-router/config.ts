@@ -41,6 +41,8 @@ export interface ViewerRequestConfig extends ContextSettings {
   readonly cookieName?: string;
   /** The CloudWatch namespace of the metrics that the function writes to its log. Default: it writes none. */
   readonly metricsNamespace?: string;
+  /** The heartbeat flag, whose delay is a metric. Default none: not in the bundle. */
+  readonly heartbeatFlag?: string;
   /** Flags to use until the table has been read: the router's, with everything that they depend on. Default: none. */
   readonly bootstrap?: HeldFlags;
   /** Logs decisions for LaunchDarkly's experiments and flag statuses. Default: off, and not in the bundle. */

@@ -1,5 +1,6 @@
 import {
   createExposures,
+  createHeartbeats,
   createReport,
   type Reader,
   type ReaderStatus,
@@ -26,9 +27,18 @@ declare const __EDGE_BOOTSTRAP__: string;
 declare const __EDGE_TESTERS__: boolean;
 /** Whether the configuration has exposures: a literal, so that a bundle without them has no code for them. */
 declare const __EDGE_EXPOSURES__: boolean;
+/** Whether the configuration has a heartbeat flag and metrics. */
+declare const __EDGE_HEARTBEAT__: boolean;
 
 // At module load, so that connecting and the first read happen while Lambda initialises.
-const started = startReader(__EDGE_CONFIG__.reader);
+const heartbeats = __EDGE_HEARTBEAT__
+  ? createHeartbeats({
+      flagKey: __EDGE_CONFIG__.heartbeatFlag as string,
+      refreshMs: __EDGE_CONFIG__.reader.refreshMs,
+      status: () => started.status(),
+    })
+  : undefined;
+const started = startReader(__EDGE_CONFIG__.reader, heartbeats);
 const exposures = __EDGE_EXPOSURES__
   ? createShownExposures(createExposures(__EDGE_CONFIG__.exposures).evaluated)
   : undefined;
@@ -36,7 +46,9 @@ const exposures = __EDGE_EXPOSURES__
 const table: Reader = exposures ? started.observed(exposures.observe) : started;
 const reader = __EDGE_HAS_BOOTSTRAP__ ? withBootstrap(table, () => JSON.parse(__EDGE_BOOTSTRAP__)) : table;
 const { metricsNamespace: namespace } = __EDGE_CONFIG__;
-const report = namespace ? createReport({ namespace, flags: flagKeysOf(__EDGE_CONFIG__) }, reader.status) : undefined;
+const report = namespace
+  ? createReport({ namespace, flags: flagKeysOf(__EDGE_CONFIG__) }, reader.status, heartbeats)
+  : undefined;
 
 const parts = __EDGE_PARTS__ ? createParts(__EDGE_CONFIG__) : undefined;
 const make = (counted: Pick<Report, 'decided'> | undefined, options: ViewerRequestOptions) =>

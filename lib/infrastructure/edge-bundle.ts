@@ -70,6 +70,7 @@ interface Constants {
   readonly __EDGE_BOOTSTRAP__: string;
   readonly __EDGE_TESTERS__: Flag;
   readonly __EDGE_EXPOSURES__: Flag;
+  readonly __EDGE_HEARTBEAT__: Flag;
 }
 
 type Flag = 'true' | 'false';
@@ -93,6 +94,7 @@ function constantsOf({ config, bootstrap, bigSegments }: Baked): Constants {
     __EDGE_BOOTSTRAP__: JSON.stringify(literal(bootstrap ?? null)),
     __EDGE_TESTERS__: has('preview', 'shadow'),
     __EDGE_EXPOSURES__: flag((config as Partial<ViewerRequestConfig> | null)?.exposures !== undefined),
+    __EDGE_HEARTBEAT__: flag(['heartbeatFlag', 'metricsNamespace'].every((name) => name in Object(config))),
   };
 }
 

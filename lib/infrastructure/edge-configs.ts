@@ -32,6 +32,7 @@ export function routerConfigs(
   readonly 'viewer-response': ViewerResponseConfig;
 } {
   const { flagKey, origins, defaultVariant, variantHeader, cookieName, viewer, attributes, contexts, shadow } = edge;
+  const { heartbeatFlag } = edge;
   const rules = edge.rules ?? [];
   const cookie = cookieOf(edge);
   const answers = rules.some(({ variations }) => Object.values(variations).some((one) => one.redirect || one.answer));
@@ -51,6 +52,7 @@ export function routerConfigs(
       ...(contexts && { contexts }),
       ...(answers && { cookie }),
       ...(shadow && { shadow }),
+      ...(heartbeatFlag !== undefined && { heartbeatFlag }),
     },
     'origin-request': {
       origins,

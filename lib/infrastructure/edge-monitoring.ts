@@ -38,6 +38,8 @@ export interface EdgeMonitoringProps extends EdgeMonitoringOptions {
   readonly functionNames: readonly string[];
   /** The metrics that count decisions by variation. */
   readonly decisions: readonly string[];
+  /** `ObservedEdge.heartbeatSeconds` */
+  readonly heartbeatSeconds?: number | undefined;
 }
 
 /**
@@ -54,7 +56,7 @@ export class EdgeMonitoring extends Construct {
   constructor(scope: Construct, id: string, props: EdgeMonitoringProps) {
     super(scope, id);
     this.props = props;
-    const { stage, flagTable, functionNames, decisions, emails = [], runbooks } = props;
+    const { stage, flagTable, functionNames, decisions, heartbeatSeconds, emails = [], runbooks } = props;
     const { logRetention: logRetentionDays = RetentionDays.THREE_MONTHS } = props;
     const { pageEmails = emails } = props;
     if (logRetentionDays === RetentionDays.INFINITE) {
@@ -83,7 +85,7 @@ export class EdgeMonitoring extends Construct {
           pageEmails,
         });
         // The table has alarms of its own, in the app that deployed it.
-        const edge = { functionNames, regions, decisions, checked: false };
+        const edge = { functionNames, regions, decisions, heartbeatSeconds, checked: false };
         const observed = { stage, tableName: '', homeRegion: '', replicaRegions: [], edge };
         new RegionAlarms(one, 'RegionAlarms', { observed, region, ...this.alarmOptions(one) });
         // Log groups first: a function would create them without a retention.
@@ -93,7 +95,14 @@ export class EdgeMonitoring extends Construct {
     );
     const first = this.regions.get(EDGE_REGION);
     for (const one of this.regions.values()) if (first && one !== first) one.addStackDependency(first);
-    this.dashboard = new EdgeDashboard(this, 'Dashboard', { stage, functionNames, regions, decisions, runbooks });
+    this.dashboard = new EdgeDashboard(this, 'Dashboard', {
+      stage,
+      functionNames,
+      regions,
+      decisions,
+      heartbeatSeconds,
+      runbooks,
+    });
   }
 
   /**

@@ -14,7 +14,7 @@ import { publishRouter, routerValues } from './edge-parameters.ts';
 import { EdgePolicies } from './edge-policies.ts';
 import { type BehaviorSettings, exposuresOptions } from './edge-settings.ts';
 import type { IFlagTable } from './flag-table.ts';
-import { edgeNamespace } from './observability/observed.ts';
+import { edgeNamespace, heartbeatSecondsOf } from './observability/observed.ts';
 import { nearestReplicas } from './regions.ts';
 import { checkStageName } from './relay-contract.ts';
 import type { EdgeSettings } from './stage-settings.ts';
@@ -125,7 +125,12 @@ export class EdgeRouter extends Construct {
     this.published = routerValues([this.viewerRequest, this.originRequest, this.viewerResponse], this);
     publishRouter(this, stage, this.published);
     if (monitoring) {
-      const named = { stage, functionNames: edgeFunctionNames(stage), decisions: decisionMetricNames(edge) };
+      const named = {
+        stage,
+        functionNames: edgeFunctionNames(stage),
+        decisions: decisionMetricNames(edge),
+        heartbeatSeconds: heartbeatSecondsOf(edge),
+      };
       this.monitoring = new EdgeMonitoring(this, 'Monitoring', { flagTable, ...named, ...monitoring });
     }
   }

@@ -324,6 +324,7 @@ const edge = group<EdgeSettings>(
     contexts: whole(isRecord, 'an object of contexts by kind'),
     // Checked by check-config.ts as a whole.
     preview: group<PreviewSettings>({ publicKeys: anyTexts, maxHours: anyNumber }, ['publicKeys']),
+    heartbeatFlag: anyText,
     shadow: group<ShadowSettings>({ header: anyText, value: anyText }, ['header', 'value']),
     reader: group<NonNullable<EdgeSettings['reader']>>({
       refreshMs: integer(1_000, 3_600_000, 'ms'),

@@ -306,6 +306,11 @@ export interface EdgeSettings {
    */
   readonly check?: string | false;
   /**
+   * The environment's heartbeat flag (docs/propagation.md): how long its changes take to the edge is a metric with an alarm. Default: it is not
+   * measured.
+   */
+  readonly heartbeatFlag?: string;
+  /**
    * Tells LaunchDarkly what was decided, through the functions' logs and the relay, for experiments and flag statuses: in each of
    * `logRegions`. Default: it does not.
    */

@@ -2,6 +2,8 @@
  * Heartbeats on their whole way: from LaunchDarkly's REST API, which a stand-in plays, to the relay, its streams, the flag table, and the
  * table's replica in another region. The clocks of sender and relay are set by the tests.
  */
+import { parseReaderConfig } from '../../lambda/edge-reader/config.ts';
+import { createHeartbeats, startReader } from '../../lambda/edge-reader/index.ts';
 import { heartbeatOf } from '../../lib/flag-table/index.ts';
 import type { Variables } from '../../relay-task/config/config.ts';
 import type { PropagationStatus } from '../../relay-task/status/propagation.ts';
@@ -91,6 +93,30 @@ test('a heartbeat of the relay is seen at every stage, as much later as its cloc
     expect(Object.keys(stages ?? {}).sort()).toEqual(['relay', 'replicas', 'stream', 'table']);
     return stages!;
   });
+  const reader = startReader(
+    parseReaderConfig({
+      tableName: away!.tableName,
+      prefix: 'shop',
+      replicas: { default: ['eu-west-1'] },
+      endpoint: away!.endpoint,
+      refreshMs: 3_600_000,
+    }),
+    { onData: (...all) => atEdge.onData(...all) },
+  );
+  const atEdge = createHeartbeats({
+    flagKey: 'heartbeat',
+    refreshMs: 3_600_000,
+    status: reader.status,
+    now: () => Date.now() + 3_600_000,
+  });
+  const [seconds] = await eventually(async () => {
+    await reader.refresh();
+    const { HeartbeatToEdge } = atEdge.extra().metrics;
+    expect(HeartbeatToEdge).toBeDefined();
+    return HeartbeatToEdge as readonly [readonly number[], string];
+  });
+  expect(seconds[0]).toBeGreaterThanOrEqual(3_600);
+  expect(seconds[0]).toBeLessThan(2 * 3_600);
   const stages = [seen.relay, seen.stream, seen.table, seen.replicas?.['eu-west-1']];
   for (const stage of stages) {
     expect(stage?.count).toBeGreaterThan(0);

@@ -147,6 +147,7 @@ export const full: StageSettings = {
     domainNames: ['www.example.com'],
     certificateArn: arn('us-east-1', '3'),
     reader: { refreshMs: 5_000 },
+    heartbeatFlag: 'relay-heartbeat',
     exposures: { environment: 'production', indexEvents: false },
   },
   alarms: {

@@ -55,8 +55,23 @@ export function regionRows(
       }),
     ),
     ...(edge?.regions.includes(region) ? decisionRows(stage, region) : []),
+    ...(edge?.heartbeatSeconds !== undefined && edge.regions.includes(region)
+      ? [heartbeatRow(stage, region, edge.heartbeatSeconds)]
+      : []),
     ...(edge?.exposures && edge.regions.includes(region) ? [exposuresRow(stage, region)] : []),
   ];
+}
+
+function heartbeatRow(stage: string, region: string, above: number): AlarmRow {
+  return {
+    id: 'slow-propagation-to-edge',
+    datapoints: 3,
+    of: 5,
+    missing: 'fine',
+    says: `Changes take more than {threshold} s from LaunchDarkly to edge functions in ${region} (p99).`,
+    metric: decisionMetric({ stage }, 'HeartbeatToEdge', 'p99'),
+    above,
+  };
 }
 
 function exposuresRow(stage: string, region: string): AlarmRow {

@@ -6,7 +6,8 @@ import type { ObservedEdge } from './observed.ts';
 import { decisionGraphs, distributions, edgeErrors } from './questions-of-limits.ts';
 import { graph, WIDTH } from './widgets.ts';
 
-export interface EdgeDashboardProps extends Pick<ObservedEdge, 'functionNames' | 'regions' | 'decisions'> {
+export interface EdgeDashboardProps
+  extends Pick<ObservedEdge, 'functionNames' | 'regions' | 'decisions' | 'heartbeatSeconds'> {
   readonly stage: string;
   readonly runbooks?: string | undefined;
 }

@@ -12,7 +12,7 @@ import { canaryPrefix } from './canary-function.ts';
 import { dashboardName, RelayDashboard } from './dashboard.ts';
 import { checkedAddress } from './edge-check.ts';
 import { LogQueries } from './log-queries.ts';
-import type { Observed, ObservedLoadBalancer } from './observed.ts';
+import { heartbeatSecondsOf, type Observed, type ObservedLoadBalancer } from './observed.ts';
 
 /** Names that exist only after a stage's relay is created. */
 export interface ObservedRelay {
@@ -137,6 +137,7 @@ export function observeTable(
         decisions: decisionMetricNames(edge),
         checked: checkedAddress(edge) !== undefined,
         exposures: edge.exposures !== undefined,
+        heartbeatSeconds: heartbeatSecondsOf(edge),
       },
     }),
   };

@@ -1,5 +1,8 @@
 import type { Duration } from 'aws-cdk-lib';
 import type { IConstruct } from 'constructs';
+import { DEFAULT_REFRESH_MS } from '../../../lambda/edge-reader/config.ts';
+import { promises } from '../../monitoring/index.ts';
+import type { EdgeSettings } from '../stage-settings.ts';
 
 /** The monitored parts of one stage, by their CloudWatch names. Literals or tokens of the same region. */
 export interface Observed {
@@ -77,8 +80,19 @@ export interface ObservedEdge {
   readonly decisions: readonly string[];
   /** Whether the synthetic check asks the distribution. */
   readonly checked: boolean;
+  /** With a heartbeat flag: how many seconds a change may take from LaunchDarkly to the edge. @default it is not measured */
+  readonly heartbeatSeconds?: number | undefined;
   /** Whether exposures are collected in these regions. @default false */
   readonly exposures?: boolean;
+}
+
+/** What is promised of a router with a heartbeat flag. */
+export function heartbeatSecondsOf({
+  heartbeatFlag,
+  reader,
+}: Pick<EdgeSettings, 'heartbeatFlag' | 'reader'>): number | undefined {
+  if (heartbeatFlag === undefined) return undefined;
+  return promises.edge + (reader?.refreshMs ?? DEFAULT_REFRESH_MS) / 1_000;
 }
 
 /** The CloudWatch namespace of what edge functions say of their decisions, in each region where they run. */

@@ -200,7 +200,7 @@ export function distributions(id: string | undefined): IMetric[] {
   ];
 }
 
-type ObservedDecisions = Pick<ObservedEdge, 'decisions' | 'regions'>;
+type ObservedDecisions = Pick<ObservedEdge, 'decisions' | 'regions' | 'heartbeatSeconds'>;
 
 /**
  * CloudWatch: 500 metrics of a widget and 2,500 of a dashboard, those that only an expression reads included. AWS: "CloudWatch service quotas".
@@ -231,6 +231,14 @@ export function decisionGraphs(observed: Pick<Observed, 'stage'>, edge: Observed
       unit: 'seconds',
       leftAnnotations: [{ value: 120, label: 'alarm, if every function is above' }],
     }),
+    ...(edge.heartbeatSeconds === undefined
+      ? []
+      : [
+          graph('From LaunchDarkly to the edge, by heartbeats: p99', atEdge(observed, edge, 'HeartbeatToEdge', 'p99'), {
+            unit: 'seconds',
+            leftAnnotations: [{ value: edge.heartbeatSeconds, label: 'promise, p99' }],
+          }),
+        ]),
   ];
 }
 
@@ -253,7 +261,7 @@ function decided(observed: Pick<Observed, 'stage'>, { decisions, regions }: Obse
 function atEdge(
   observed: Pick<Observed, 'stage'>,
   { regions }: ObservedDecisions,
-  name: 'Fallbacks' | 'DataAge' | 'DecisionTime',
+  name: 'Fallbacks' | 'DataAge' | 'DecisionTime' | 'HeartbeatToEdge',
   statistic: Statistic,
 ): IMetric[] {
   return regions.map((region) => decisionMetric(observed, name, statistic, { region, label: region }));

@@ -17,6 +17,7 @@ export const settableThresholds = {
   'data-stale': seconds,
   'slow-propagation-to-streams': seconds,
   'slow-propagation-to-table': seconds,
+  'slow-propagation-to-edge': seconds,
   'replication-latency': { unit: 'ms', from: 0, to: 86_400_000 },
   'deployment-5xx': percent,
   'edge-errors': percent,

@@ -350,6 +350,7 @@ test('alarms on replicas are in their regions, on writes in the home region, on 
     ...edge('eu-west-1'),
     'eu-west-1-edge-fallbacks',
     'eu-west-1-edge-old-data',
+    'eu-west-1-slow-propagation-to-edge',
     'eu-west-1-exposures-lost',
   ]);
   expect(ids(all.region('us-east-1'))).toEqual([
@@ -357,9 +358,13 @@ test('alarms on replicas are in their regions, on writes in the home region, on 
     ...edge('us-east-1'),
     'us-east-1-edge-fallbacks',
     'us-east-1-edge-old-data',
+    'us-east-1-slow-propagation-to-edge',
     'us-east-1-exposures-lost',
   ]);
   const [errors] = alarmsIn(all.region('us-east-1')).filter(({ AlarmName }) => AlarmName.includes('viewer-request'));
+  // docs/propagation.md: 2 s and the refresh interval, by default 10 s.
+  const [edgeDelay] = alarmsIn(all.region('us-east-1')).filter(({ AlarmName }) => AlarmName.includes('-to-edge'));
+  expect(edgeDelay).toMatchObject({ Threshold: 12, ExtendedStatistic: 'p99', MetricName: 'HeartbeatToEdge' });
   // Where they run, edge functions have their home region in their name.
   expect(errors!.Metrics!.flatMap(({ MetricStat }) => MetricStat?.Metric.Dimensions ?? [])).toContainEqual({
     Name: 'FunctionName',
