@@ -25,6 +25,8 @@ const options: Readonly<Record<string, string>> = {
   Prometheus: 'enabled port prefix',
   Datadog: 'enabled prefix statsAddr tag traceAddr',
   Stackdriver: 'enabled prefix projectId',
+  OpenTelemetry: `enabled protocol metricsCardinalityLimit environmentStatusMetrics logsExporter tracesExporter
+    metricsExporter`,
   Concurrency: 'maxConcurrent maxQueued sendTimeout',
   Http: 'enableCompression idleConnTimeout maxIdleConns maxIdleConnsPerHost disableKeepAlives',
 };
@@ -46,7 +48,8 @@ const variables = `AUTO_CONFIG_KEY BASE_URI BIG_SEGMENTS_STALE_AS_DEGRADED BIG_S
   AUTO_CONFIG_CACHE_ENCRYPTION_KEY AUTO_CONFIG_CACHE_KEY CLIENT_WRITE_MAX_TIME CLIENT_WRITE_MIN_BYTES_PER_SECOND
   CLIENT_WRITE_SLACK EVENTS_METRICS_CAPACITY GRACEFUL_SHUTDOWN_TIMEOUT HTTP_DISABLE_KEEPALIVE HTTP_ENABLE_COMPRESSION
   HTTP_IDLE_CONN_TIMEOUT HTTP_MAX_IDLE_CONNS HTTP_MAX_IDLE_CONNS_PER_HOST INIT_MAX_CONCURRENT INIT_MAX_QUEUED
-  INIT_SEND_TIMEOUT LD_TRACE_LOG_BIG_SEGMENTS MAX_CLIENT_REQUEST_BODY_SIZE PING_STREAM_JITTER_TIME`;
+  USE_OTLP OTEL_EXPORTER_OTLP_PROTOCOL OTEL_METRICS_CARDINALITY_LIMIT OTEL_ENVIRONMENT_STATUS_METRICS OTEL_LOGS_EXPORTER
+  OTEL_TRACES_EXPORTER OTEL_METRICS_EXPORTER INIT_SEND_TIMEOUT LD_TRACE_LOG_BIG_SEGMENTS MAX_CLIENT_REQUEST_BODY_SIZE PING_STREAM_JITTER_TIME`;
 
 test.each(Object.entries(options))('every option that ld-relay has had in [%s] is known', (section, names) => {
   expect(names.split(/\s+/).filter((option) => locateOption(section, option) === undefined)).toEqual([]);
