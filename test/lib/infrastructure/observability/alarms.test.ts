@@ -362,9 +362,9 @@ test('alarms on replicas are in their regions, on writes in the home region, on 
     'us-east-1-exposures-lost',
   ]);
   const [errors] = alarmsIn(all.region('us-east-1')).filter(({ AlarmName }) => AlarmName.includes('viewer-request'));
-  // docs/propagation.md: 2 s and the refresh interval, by default 10 s.
+  // docs/propagation.md: 2 s and the refresh interval, which is 5 s in this stage.
   const [edgeDelay] = alarmsIn(all.region('us-east-1')).filter(({ AlarmName }) => AlarmName.includes('-to-edge'));
-  expect(edgeDelay).toMatchObject({ Threshold: 12, ExtendedStatistic: 'p99', MetricName: 'HeartbeatToEdge' });
+  expect(edgeDelay).toMatchObject({ Threshold: 7, ExtendedStatistic: 'p99', MetricName: 'HeartbeatToEdge' });
   // Where they run, edge functions have their home region in their name.
   expect(errors!.Metrics!.flatMap(({ MetricStat }) => MetricStat?.Metric.Dimensions ?? [])).toContainEqual({
     Name: 'FunctionName',

@@ -94,7 +94,7 @@ test('every metric that edge functions write is in a widget or an alarm, and no 
   const variations = [...Object.keys(origins), 'fallback'].map((variant) => `${flagKey}=${variant}`);
   // The longest decision is shown where there is no synthetic check.
   const { DecisionTime: _, ...shown } = reportUnits;
-  expect([...looked].sort()).toEqual([...Object.keys(shown), ...variations].sort());
+  expect([...looked].sort()).toEqual([...Object.keys(shown), 'HeartbeatToEdge', ...variations].sort());
   const without = dashboardOf(readStage('full', { ...full, edge: { ...full.edge!, check: false } }));
   expect(JSON.stringify(without)).toContain('DecisionTime');
   expect(JSON.stringify(without)).not.toContain('EdgeSuccess');
