@@ -71,7 +71,7 @@ function sharedRule(scope: Scope, id: SharedAlarmId, options: MonitoringOptions)
   const { says, each, pages, datapoints, of = datapoints, period = 1, missing, metric, above } = alarm;
   const threshold = thresholdIn(options, id);
   const breach = `${above === undefined ? '<' : '>'} ${threshold}`;
-  const query = queryOf(scope, alarm, { by: ['job'], window: windowOf(period) });
+  const query = queryOf(scope, alarm, { by: each ? ['job', 'env'] : ['job'], window: windowOf(period) });
   const limit = `${above === undefined ? 'below' : 'above'} ${threshold} ${unitOf(id, alarm)}`.trim();
   const text = says.replace('{threshold}', String(threshold));
   const common = { id, runbook: id, pages, says: each ? `{{ $labels.env }}: ${text}` : text, options };

@@ -184,7 +184,7 @@ if (existsSync(promtool)) {
       expect({ code, output }).toEqual({ code: 0, output: expect.stringContaining('SUCCESS') });
     });
   });
-} else test.skip("Prometheus's promtool on the rules (needs promtool, which test/interop/install.sh builds)", () => {});
+} else test.skip("Prometheus's promtool on the rules (needs promtool: PROMTOOL=1 bash test/interop/install.sh)", () => {});
 
 if (existsSync(grafanaSchema)) {
   test("the dashboard is valid by Grafana's schemas of dashboards, panels and queries @heavy", async () => {
