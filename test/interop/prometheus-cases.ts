@@ -158,25 +158,25 @@ export const cases: Readonly<Record<SharedAlarmId | 'unreachable-relay' | `error
     quiet: [{ ...up, ...both('environments_without_data', ['1x80', '0x80'], env) }],
   },
   'slow-propagation-to-streams': {
-    fires: { ...up, ...histogram('broadcast_seconds', ['0.5', '1'], '0x20 0+5x60', '0x80') },
+    fires: { ...up, ...histogram('broadcast_seconds', ['0.1', '0.25'], '0x20 0+5x60', '0x80') },
     labels: JOB,
     at: '20m',
     notYet: '10m',
     quiet: [
-      { ...up, ...histogram('broadcast_seconds', ['0.5', '1'], '0+5x80', '0+5x80') },
-      { ...up, ...histogram('broadcast_seconds', ['0.5', '1'], '0x80', '0x80') },
+      { ...up, ...histogram('broadcast_seconds', ['0.1', '0.25'], '0+5x80', '0+5x80') },
+      { ...up, ...histogram('broadcast_seconds', ['0.1', '0.25'], '0x80', '0x80') },
       // One slow change.
-      { ...up, ...histogram('broadcast_seconds', ['0.5', '1'], '0x20 1x60', '0x80') },
+      { ...up, ...histogram('broadcast_seconds', ['0.1', '0.25'], '0x20 1x60', '0x80') },
     ],
   },
   'slow-propagation-to-table': {
-    fires: { ...up, ...histogram('store_publication_seconds', ['5', '10'], '0x20 0+5x60', '0x80', table) },
+    fires: { ...up, ...histogram('store_publication_seconds', ['1', '2.5'], '0x20 0+5x60', '0x80', table) },
     labels: JOB,
     at: '20m',
     notYet: '10m',
     quiet: [
-      { ...up, ...histogram('store_publication_seconds', ['5', '10'], '0+5x80', '0+5x80', table) },
-      { ...up, ...histogram('store_publication_seconds', ['5', '10'], '0x20 1x60', '0x80', table) },
+      { ...up, ...histogram('store_publication_seconds', ['1', '2.5'], '0+5x80', '0+5x80', table) },
+      { ...up, ...histogram('store_publication_seconds', ['1', '2.5'], '0x20 1x60', '0x80', table) },
     ],
   },
   'upstream-disconnected': ofEnvironment('upstream_disconnected'),
