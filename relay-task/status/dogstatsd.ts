@@ -71,7 +71,7 @@ export async function startDogstatsd(options: DogstatsdOptions): Promise<Dogstat
   if (missing !== undefined) {
     log.error(
       `${setting} cannot be used: Unix datagram sockets need the npm package ${NATIVE_PACKAGE} beside the relay. No metrics are sent to Datadog; install the package (docs/datadog.md says how, for the image too), or let the agent listen on UDP and set DATADOG_STATS_ADDR=host:8125`,
-      { reason: missing },
+      { reason: missing, runbook: 'operations.md#metrics-not-sent' },
     );
     return { emit: async () => {}, close: async () => {} };
   }
@@ -166,7 +166,7 @@ function createProblems(setting: string, log: Log) {
         log.info(ends[problem]);
       } else {
         present.add(problem);
-        log.warn(begins[problem], { reason });
+        log.warn(begins[problem], { reason, runbook: 'operations.md#metrics-not-sent' });
       }
     },
   };

@@ -117,7 +117,7 @@ function watched<Items, E extends Exporter<Items>>(
     else {
       log.warn(
         'Cannot send to the OpenTelemetry collector; requests are served as before, and sending is tried again at each interval. What it misses is lost, except for sums: check the endpoint and its headers',
-        { ...where, reason: reasonOf(error) },
+        { ...where, reason: reasonOf(error), runbook: 'operations.md#metrics-not-sent' },
       );
     }
   };

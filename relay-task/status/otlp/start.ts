@@ -161,7 +161,9 @@ function resourceOf({ config, version }: OtlpOptions): Resource {
 
 /** What the SDK itself has to say: spans that were dropped, and items that a collector did not take although it accepted the rest. */
 function tellDiagnostics(log: Log): void {
-  const tell = createReasonLines((fields) => log.warn('OpenTelemetry reports a problem', fields));
+  const tell = createReasonLines((fields) =>
+    log.warn('OpenTelemetry reports a problem', { ...fields, runbook: 'operations.md#metrics-not-sent' }),
+  );
   const ignore = () => {};
   diag.setLogger(
     {

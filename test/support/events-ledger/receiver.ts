@@ -74,7 +74,8 @@ export async function startEventReceiver(
       return 0;
     }
     taken.set(id, digest);
-    const events = JSON.parse(text) as unknown[];
+    // Not counted: what the relay itself tells about its use.
+    const events = (JSON.parse(text) as { kind?: string }[]).filter(({ kind }) => kind !== 'relayMetrics');
     for (const event of events) {
       const number = numberOf(event);
       if (number !== undefined) ledger.arrived(number, environment);
@@ -94,6 +95,8 @@ export async function startEventReceiver(
     if (reaction === 'hang') return void hanging.add(request);
     if (reaction === 'reset') return void request.socket.destroy();
     if (typeof reaction === 'number' && reaction > 299) return void response.writeHead(reaction).end();
+    // What the relay tells about itself.
+    if (path.endsWith('/diagnostic')) return void response.writeHead(202).end();
     const id = String(headers['x-launchdarkly-payload-id'] ?? '');
     if (id === '') complaints.push(`a payload for ${path} has no ID`);
     const { socket } = request;
