@@ -43,7 +43,8 @@ function lineOf(message: string, fields: Record<string, unknown>): string {
   return `${place}: ${reason}${at === undefined ? `. ${message}` : ''}${details(others)}`;
 }
 
-function details(fields: Record<string, unknown>): string {
+/** Without the runbooks, which are for an operator. */
+function details({ runbook: _, ...fields }: Record<string, unknown>): string {
   const shown = Object.entries(fields).map(
     ([key, value]) => `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`,
   );

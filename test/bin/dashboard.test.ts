@@ -223,7 +223,7 @@ describe('npm run dashboard', () => {
     const command = ['--import', 'tsx', 'bin/dashboard.ts', '--wrong'];
     await expect(promisify(execFile)(process.execPath, command, { cwd: root })).rejects.toMatchObject({
       code: 2,
-      stderr: expect.stringContaining('Unknown option --wrong: expected one of --out, --app, --help'),
+      stderr: expect.stringContaining('Unknown option --wrong: expected one of --out, --app, --prometheus, --help'),
     });
   });
 

@@ -145,7 +145,8 @@ describe('where no store holds Big Segments', () => {
     await upstream.patch('segments', again[0]);
     await upstream.patch('flags', again[1]);
     await eventually(async () => expect(await evaluate()).toMatchObject({ version: 2 }));
-    expect(warnings()).toEqual([{ level: 'warn', message: NOWHERE, fields: { environment: 'prod', reason } }]);
+    const runbook = 'operations.md#big-segments-stale';
+    expect(warnings()).toEqual([{ level: 'warn', message: NOWHERE, fields: { environment: 'prod', reason, runbook } }]);
     expect(await evaluate()).toMatchObject({ value: 'out', reason: { bigSegmentsStatus: 'NOT_CONFIGURED' } });
   });
 });

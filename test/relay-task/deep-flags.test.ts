@@ -71,7 +71,10 @@ test('a value too deep for the stack is named once in the log, in the status and
     {
       level: 'error',
       message: 'Could not evaluate an item for clients; they get it without a value',
-      fields: { environment: 'prod', kind: 'features', key: 'deep', reason: expect.stringContaining('RangeError') },
+      fields: {
+        ...{ environment: 'prod', kind: 'features', key: 'deep', reason: expect.stringContaining('RangeError') },
+        runbook: 'operations.md#failed-items',
+      },
     },
   ]);
   const failedItems = async () =>

@@ -339,7 +339,7 @@ describe(`events that relays accept (SEED=${SEED})`, () => {
     };
     await send(site, counts.each, { credential: oldKey });
     const during = send(site, counts.each, { credential: oldKey });
-    await until('some to be under way', () => site.ledger.accepted > counts.each);
+    await until('some to be under way', () => site.ledger.accepted > counts.each && usedKeys.has(oldKey));
     isRevoked = true;
     const timestamp = Date.now() + 3_600_000;
     await launchDarkly.patch(

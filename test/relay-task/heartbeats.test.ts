@@ -99,13 +99,13 @@ test('a heartbeat of the relay is seen at every stage, as much later as its cloc
       prefix: 'shop',
       replicas: { default: ['eu-west-1'] },
       endpoint: away!.endpoint,
-      refreshMs: 3_600_000,
+      refreshMs: 24 * 3_600_000,
     }),
     { onData: (...all) => atEdge.onData(...all) },
   );
   const atEdge = createHeartbeats({
     flagKey: 'heartbeat',
-    refreshMs: 3_600_000,
+    refreshMs: 24 * 3_600_000,
     status: reader.status,
     now: () => Date.now() + 3_600_000,
   });

@@ -13,7 +13,7 @@ const redis = {
 };
 const events = {
   ...{ enabled: false, uri: 'https://events.launchdarkly.com', flushIntervalMs: 5000, capacity: 1000 },
-  maxInboundPayloadBytes: 10_485_760,
+  ...{ maxInboundPayloadBytes: 10_485_760, spoolDir: undefined, spoolMaxBytes: 268_435_456 },
 };
 const production: EnvironmentConfig = {
   ...{ name: 'production', sdkKey: 'sdk-1', mobileKey: undefined, environmentId: undefined, prefix: '' },

@@ -351,7 +351,7 @@ describe('an invalid auto-configuration message', () => {
     expect(last()).toHaveLength(2);
     expect(fake.upstream.connections).toBe(1);
     expect(lines.filter((line) => line.includes('Ignored an auto-configuration event'))).toEqual([
-      `Ignored an auto-configuration event ${JSON.stringify({ reason })}`,
+      `Ignored an auto-configuration event ${JSON.stringify({ reason, runbook: 'operations.md#ignored-messages' })}`,
     ]);
   });
 

@@ -595,7 +595,7 @@ describeWithRedis('Big Segments in Redis', () => {
     ['transactions', { username: 'plain', password: 'secret' }],
   ])('with keys of the wrong type, by %s', (_, access) => {
     const named = (key: string, type: string) =>
-      `A key in Redis has the wrong type; the relay that writes replaces it {"prefix":"env","key":"env:${key}","type":"${type}"}`;
+      `A key in Redis has the wrong type; the relay that writes replaces it {"prefix":"env","key":"env:${key}","type":"${type}",`;
     let opened: BigSegmentStore;
     let lines: readonly string[];
     beforeEach(async () => {

@@ -51,6 +51,6 @@ test('rows that memory overrules are logged in one line, however many', () => {
   const again = planner.lookAgain();
   expect(again.map(planner.plan)).toHaveLength(100);
   expect(log.lines).toEqual([
-    'warn: Items in the store are not what LaunchDarkly sent; replacing them {"items":100,"item":"features/x0"}',
+    'warn: Items in the store are not what LaunchDarkly sent; replacing them {"items":100,"item":"features/x0","runbook":"operations.md#store-differs"}',
   ]);
 });

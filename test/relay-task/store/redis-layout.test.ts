@@ -191,7 +191,7 @@ describeWithRedis('the layout in Redis', () => {
       await wrong();
       await expectRepaired();
       expect(log.lines.join('\n')).toContain(
-        `A key in Redis has the wrong type; the relay that writes replaces it {"prefix":"env","key":"${key}","type":"${type}"}`,
+        `A key in Redis has the wrong type; the relay that writes replaces it {"prefix":"env","key":"${key}","type":"${type}",`,
       );
     });
   });

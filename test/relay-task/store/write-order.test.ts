@@ -190,8 +190,8 @@ describe('in a database with transactions', () => {
     expect([...new Set(seen)]).toEqual(['1 1 2', '2 2 2']);
     expect(database.calls.filter((call) => call === 'readAll')).toHaveLength(1);
     expect(log.lines.filter((line) => line.startsWith('warn: '))).toEqual([
-      'warn: Others keep changing an item; leaving it for later {"database":"redis","server":"fake","prefix":"env","item":"features/p"}',
-      'warn: A prerequisite was not written; leaving the flag for later {"database":"redis","server":"fake","prefix":"env","item":"features/d"}',
+      'warn: Others keep changing an item; leaving it for later {"database":"redis","server":"fake","prefix":"env","item":"features/p","runbook":"operations.md#store-differs"}',
+      'warn: A prerequisite was not written; leaving the flag for later {"database":"redis","server":"fake","prefix":"env","item":"features/d","runbook":"operations.md#store-write-errors"}',
     ]);
     expect(database.texts()).toEqual(textsOfMemory(memory));
   });

@@ -321,7 +321,9 @@ describe('an upstream message', () => {
     }
     const told = lines.filter((line) => line.includes('invalid and'));
     expect(told).toHaveLength(11);
-    expect(told.at(-1)).toBe('More items are invalid and were ignored; /status lists the first of them {"items":990}');
+    expect(told.at(-1)).toBe(
+      'More items are invalid and were ignored; /status lists the first of them {"items":990,"runbook":"operations.md#unreadable-items"}',
+    );
     expect(lines.filter((line) => line.startsWith('Received the full flag set'))).toHaveLength(4);
   });
 
@@ -578,7 +580,7 @@ describe('a large set', () => {
       await until('the other put', () => other.puts.length === 1);
       const reason = 'it arrives slowly, and others no longer wait for it';
       await until('the reason', () => stream.status().delay?.message === reason);
-      expect(lines.join()).toContain(`a large event or answer is delayed {"reason":"${reason}"}`);
+      expect(lines.join()).toContain(`a large event or answer is delayed {"reason":"${reason}",`);
       dripping.stop();
       await slow.send(halves[1]);
       await until('the slow put', () => puts.length === 1);
@@ -599,7 +601,7 @@ describe('a large set', () => {
     const reason = 'it has waited for 50 ms for large events and answers of other environments';
     await until('the reason', () => stream.status().delay?.message === reason);
     expect(stream.status().delay?.since).toBeGreaterThan(0);
-    expect(lines.join()).toContain(`LaunchDarkly stream: a large event or answer is delayed {"reason":"${reason}"}`);
+    expect(lines.join()).toContain(`LaunchDarkly stream: a large event or answer is delayed {"reason":"${reason}",`);
     expect(puts).toEqual([]);
     await holder.send(halves[1]);
     await until('the put', () => puts.length === 1);
