@@ -14,6 +14,9 @@ import { createLevels, type Levels, limitLog } from './status/levels.ts';
 import { createLog } from './status/log.ts';
 import { createOutput } from './status/output.ts';
 
+/** Of the environments, in the line of the start. Above the code that runs at once. */
+const MOST_NAMED = 20;
+
 try {
   const loaded = loadConfig(healthcheckArguments(process.argv.slice(2), firstProcess), process.env);
   if (loaded.command === 'version') {
@@ -132,8 +135,6 @@ async function run(relay: Relay, { config, log, end }: Running): Promise<void> {
 }
 
 /** Of long lists. */
-const MOST_NAMED = 20;
-
 function describeStart(config: Config, { port, budgetBytes }: Relay): { message: string; fields: LogFields } {
   const { environments, listenHost = '0.0.0.0' } = config;
   const { version } = packageJson;
