@@ -242,7 +242,7 @@ test('a name that cannot be resolved costs one line of the log, and what was cou
     await emit();
   }
   const setting = `DATADOG_STATS_ADDR=agent.example:${port}`;
-  const begins = `Cannot send metrics to Datadog's agent at ${setting}; trying again at every report {"reason":"getaddrinfo ENOTFOUND agent.example"}`;
+  const begins = `Cannot send metrics to Datadog's agent at ${setting}; trying again at every report {"reason":"getaddrinfo ENOTFOUND agent.example","runbook":"operations.md#metrics-not-sent"}`;
   expect(logged).toEqual([begins]);
   address = '127.0.0.1';
   await emit();
