@@ -101,7 +101,7 @@ function constantsOf({ config, bootstrap, bigSegments }: Baked): Constants {
 /** The flags that leave much code out. A function is prebuilt with each combination of their values; its other constants are written in front of it. */
 const LEAVING_OUT = {
   reader: [],
-  'viewer-request': ['__EDGE_PARTS__', '__EDGE_TESTERS__', '__EDGE_EXPOSURES__'],
+  'viewer-request': ['__EDGE_PARTS__', '__EDGE_TESTERS__', '__EDGE_EXPOSURES__', '__EDGE_HEARTBEAT__'],
   'origin-request': [],
   'viewer-response': [],
 } as const satisfies Record<EdgeEntry, readonly (keyof Constants)[]>;
