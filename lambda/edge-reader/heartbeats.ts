@@ -22,7 +22,7 @@ export interface HeartbeatsOptions extends Partial<Pick<Surroundings, 'now'>> {
 const MOST = 100;
 
 /**
- * A reader that nobody asked for longer than `refreshMs` finds what it slept through, and answers nobody from what it held; that is not
+ * A reader that was idle for longer than `refreshMs` has answered nothing from the flags that it held, so what it finds then is not
  * measured, unless it tried to read in between and failed. Clocks of two machines are compared.
  */
 export function createHeartbeats({ flagKey, refreshMs, status, now = Date.now }: HeartbeatsOptions): Heartbeats {

@@ -1,4 +1,4 @@
-/** A heartbeat flag: its value says when it was changed, so whoever reads it knows how long the change took. */
+/** A heartbeat flag: its value is the time of its last change, so each reader can tell how long the change took to arrive. */
 export interface Heartbeat {
   /** Index of the variation that it serves. */
   readonly variation: number;

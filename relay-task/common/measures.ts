@@ -225,7 +225,10 @@ export const measureRows = {
     'What each part may take at most, and all of clients together; beyond it new streams and requests get 503.',
     'part',
   ),
-  log_lines_lost_total: counter('line', 'Log lines that stdout did not take: the disk was full, or nobody read.'),
+  log_lines_lost_total: counter(
+    'line',
+    'Log lines that could not be written to stdout: its disk was full, or its reader had stopped.',
+  ),
   environments_untold: gauge('environment', 'Environments without metrics of their own in CloudWatch.'),
 } as const;
 

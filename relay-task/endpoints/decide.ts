@@ -27,7 +27,7 @@ export interface Exchange {
   readonly address: string;
   /** A bounded name for the client. */
   readonly family: string;
-  /** Undefined: nobody watches. */
+  /** Undefined while OpenTelemetry is off. */
   readonly watched: WatchedRequest | undefined;
   answer: Answer;
   route: string;

@@ -23,7 +23,7 @@ export interface EnvironmentRequest extends RouteRequest, Selected {
   /** As `Holding.hold`. */
   readonly hold: BodyMemory['hold'];
   readonly answer: Answer;
-  /** Undefined: nobody watches. */
+  /** Undefined while OpenTelemetry is off. */
   readonly watched?: WatchedRequest | undefined;
   /** Long work calls it after each slice: resolves when it is this request's turn again. */
   pause(): Promise<void>;

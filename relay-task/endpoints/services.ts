@@ -89,7 +89,7 @@ export interface Services {
   /** A bounded name for a client, from `X-LaunchDarkly-User-Agent` or `User-Agent`. */
   family?(userAgent: string | undefined): string;
   answered?(answer: Answered): void;
-  /** Undefined: nobody watches. */
+  /** Undefined while OpenTelemetry is off. */
   readonly watch?: RequestWatch | undefined;
   readonly log: Log;
 }

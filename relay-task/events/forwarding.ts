@@ -1,5 +1,4 @@
 /** Forwards SDK events to LaunchDarkly. */
-
 import { type Budget, createBudget, createShare } from '../common/budget.ts';
 import { httpAddress } from '../common/http-address.ts';
 import type { Measures } from '../common/measures.ts';

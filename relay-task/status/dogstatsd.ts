@@ -6,9 +6,11 @@
 import { lookup } from 'node:dns/promises';
 import type { StatsD } from 'hot-shots';
 import type { MetricObjectWithValues, MetricValue } from 'prom-client';
+import { labelValue } from '../common/client-labels.ts';
 import { errorText } from '../common/error-text.ts';
 import type { Measures } from '../common/measures.ts';
 import { sleep } from '../common/pause.ts';
+import { bucketValue, createIncreases, type Increases } from '../common/registry-reading.ts';
 import { inSlices } from '../common/slices.ts';
 import type { Log, StatsAddress } from '../ports.ts';
 
@@ -79,27 +81,25 @@ export async function startDogstatsd(options: DogstatsdOptions): Promise<Dogstat
   const transport = createTransport(options);
   const prefix = `${sanitized(options.prefix.replaceAll(' ', ''))}.`;
   const ownTags = [...datadogTags(options.env ?? {}), ...options.tags];
-  /** The values of counters and buckets in the last report. */
-  let before: ReadonlyMap<string, number> = new Map();
+  const increases = createIncreases();
 
   async function report(): Promise<void> {
-    const now = new Map<string, number>();
     const all = (await measures.registry.getMetricsAsJSON()) as Measure[];
     const sender = await transport.open();
     if (typeof sender === 'string') return problems.tell('unreachable', sender);
-    const tooLong = await inSlices(send(all, sender, now));
+    const tooLong = await inSlices(send(all, sender));
     const failure = await sender.sent();
     // What was not sent counts in the next report. Of a report that failed on its way, a part may have arrived.
-    before = now;
+    increases.next();
     problems.tell('unreachable', failure);
     problems.tell('too-long', tooLong && `${tooLong.name} with the tags ${tooLong.tags.join(',').slice(0, 200)}`);
   }
 
   /** Returns the first line that does not fit into a datagram. */
-  function* send(all: readonly Measure[], sender: Sender, now: Map<string, number>): Generator<void, Line | undefined> {
+  function* send(all: readonly Measure[], sender: Sender): Generator<void, Line | undefined> {
     let tooLong: Line | undefined;
     for (const measure of all) {
-      for (const { name, text, tags } of linesOf(measure, nameIn(measures.prefix, measure.name), before, now)) {
+      for (const { name, text, tags } of linesOf(measure, nameIn(measures.prefix, measure.name), increases)) {
         const line = { name: prefix + name, text, tags: [...ownTags, ...tags] };
         if (!sender.send(line)) tooLong ??= line;
         yield;
@@ -278,20 +278,8 @@ function datadogTags(env: Readonly<Record<string, string | undefined>>): string[
   });
 }
 
-/** `now` gets the values of counters and buckets. */
-function* linesOf(
-  measure: Measure,
-  name: string,
-  before: ReadonlyMap<string, number>,
-  now: Map<string, number>,
-): Generator<Line, void> {
-  const since = (of: string, labels: Labels, value: number) => {
-    const id = `${of} ${JSON.stringify(labels)}`;
-    now.set(id, value);
-    const last = before.get(id) ?? 0;
-    // A series that was removed and came back began at 0.
-    return value >= last ? value - last : value;
-  };
+function* linesOf(measure: Measure, name: string, increases: Increases): Generator<Line, void> {
+  const since = (of: string, labels: Labels, value: number) => increases.of(`${of} ${JSON.stringify(labels)}`, value);
   const kind = String(measure.type);
   const buckets = new Map<string, { readonly tags: readonly string[]; readonly counts: Map<number, number> }>();
   for (const { labels, value, metricName = measure.name } of measure.values) {
@@ -330,7 +318,7 @@ function* observationsIn(cumulative: ReadonlyMap<number, number>): Generator<str
     const count = upTo - below;
     below = upTo;
     if (count <= 0) continue;
-    const value = Number.isFinite(bound) ? bound : 2 * (bounds[index - 1] ?? 1);
+    const value = bucketValue(bounds, index);
     yield count === 1 ? `${value}|d` : `${value}|d|@${rateFor(count)}`;
   }
 }
@@ -345,5 +333,5 @@ function rateFor(count: number): number {
 /** By name, as OpenCensus sorts them, and with values as ld-relay writes them: no slashes, never empty. */
 function tagsOf(labels: Labels): string[] {
   const names = Object.keys(labels).sort();
-  return names.map((name) => `${name}:${String(labels[name]).replaceAll('/', '_').trim() || '_'}`);
+  return names.map((name) => `${name}:${labelValue(String(labels[name]).trim())}`);
 }

@@ -4,6 +4,7 @@
  */
 import type { MetricObject, MetricObjectWithValues, MetricValue } from 'prom-client';
 import type { Measures } from '../common/measures.ts';
+import { bucketValue, createIncreases, type Increases } from '../common/registry-reading.ts';
 import type { Log } from '../ports.ts';
 import { writeToStdout } from './output.ts';
 import { type Dimension, dimensionLabels, type PublishedMetric, published } from './published.ts';
@@ -50,8 +51,7 @@ export function startEmf(options: EmfOptions): Emf {
   const { measures, namespace, intervalMs = 60_000, properties = {}, now = Date.now } = options;
   const rows = (options.rows ?? published).map((row) => ({ ...row, from: measures.fullName(row.from) }));
   const write = options.write ?? writeToStdout;
-  /** The values of counters and buckets at the previous emit. */
-  const before = new Map<string, number>();
+  const increases = createIncreases();
   const untoldGauge = measures.gauge('environments_untold');
   const warn = createUntoldWarning(options.log);
   let emitting: Promise<void> = Promise.resolve();
@@ -64,9 +64,8 @@ export function startEmf(options: EmfOptions): Emf {
     warn(untold);
     untoldGauge.set(untold.length);
     read.set(measures.fullName('environments_untold'), await untoldGauge.get());
-    const lines = linesOf(read, rows, before, new Set(untold));
-    // Updated last, since two rows may read one counter.
-    for (const [id, value] of standings(read.values())) before.set(id, value);
+    const lines = linesOf(read, rows, increases, new Set(untold));
+    increases.next();
     for (const line of lines) {
       const document = documentOf(line, namespace, now(), properties);
       if (document) write(`${JSON.stringify(document)}\n`);
@@ -122,14 +121,14 @@ function environmentsIn(read: Read, rows: readonly PublishedMetric[]): string[] 
 function linesOf(
   read: Read,
   rows: readonly PublishedMetric[],
-  before: ReadonlyMap<string, number>,
+  increases: Increases,
   untold: ReadonlySet<string>,
 ): Iterable<Line> {
   const lines = new Map<string, Line>();
   for (const row of rows) {
     const measure = read.get(row.from);
     if (!measure) continue;
-    for (const [labels, value] of readings(measure, before)) {
+    for (const [labels, value] of readings(measure, increases)) {
       if (!Object.entries(row.where ?? {}).every(([label, wanted]) => labels[label] === wanted)) continue;
       for (const by of row.by) {
         const dimensions = dimensionsOf(by, labels);
@@ -172,7 +171,7 @@ function documentOf(
 type Value = number | Map<number, number>;
 
 /** Each label set of a measure with its value, for counters and histograms since the previous emit. */
-function* readings(measure: Measure, before: ReadonlyMap<string, number>): Iterable<[Record<string, string>, Value]> {
+function* readings(measure: Measure, increases: Increases): Iterable<[Record<string, string>, Value]> {
   if (String(measure.type) === 'histogram') {
     const histograms = new Map<string, { labels: Record<string, string>; counts: Map<number, number> }>();
     for (const { labels, value, metricName } of measure.values) {
@@ -182,21 +181,14 @@ function* readings(measure: Measure, before: ReadonlyMap<string, number>): Itera
       const histogram = histograms.get(id) ?? { labels: textsOf(own), counts: new Map() };
       histograms.set(id, histogram);
       const bound = le === '+Inf' ? Number.POSITIVE_INFINITY : Number(le);
-      histogram.counts.set(bound, value - (before.get(idOf(measure.name, labels)) ?? 0));
+      histogram.counts.set(bound, increases.of(idOf(measure.name, labels), value));
     }
     for (const { labels, counts } of histograms.values()) yield [labels, counts];
     return;
   }
   for (const { labels, value } of measure.values) {
-    const since = String(measure.type) === 'counter' ? (before.get(idOf(measure.name, labels)) ?? 0) : 0;
-    yield [textsOf(labels as Record<string, string | number>), value - since];
-  }
-}
-
-function* standings(measures: Iterable<Measure>): Iterable<[string, number]> {
-  for (const { name, type, values } of measures) {
-    if (String(type) !== 'counter' && String(type) !== 'histogram') continue;
-    for (const { labels, value } of values) yield [idOf(name, labels), value];
+    const told = String(measure.type) === 'counter' ? increases.of(idOf(measure.name, labels), value) : value;
+    yield [textsOf(labels as Record<string, string | number>), told];
   }
 }
 
@@ -231,7 +223,7 @@ function valuesOf(cumulative: ReadonlyMap<number, number>): number[] {
   const scale = Math.max(1, total / MAX_VALUES);
   const values: number[] = [];
   for (const [i, bound] of bounds.entries()) {
-    const value = Number.isFinite(bound) ? bound : 2 * (bounds[i - 1] ?? 1);
+    const value = bucketValue(bounds, i);
     // Rounded down except for the last bucket, so that a single slow observation is not lost.
     const until = (cumulative.get(bound) === total ? Math.ceil : Math.floor)((cumulative.get(bound) ?? 0) / scale);
     while (values.length < until && values.length < MAX_VALUES) values.push(value);

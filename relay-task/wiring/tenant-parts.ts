@@ -28,7 +28,7 @@ interface TenantPartsOptions {
   readonly room: Budget;
   /** After each attempt to open an environment's stream. Must not throw. */
   onAttempt?: ((environment: string, attempt: StreamAttempt) => void) | undefined;
-  /** Undefined: nobody watches. */
+  /** Undefined while OpenTelemetry is off. */
   readonly changes: ChangeWatch | undefined;
   /** After every reading of an environment's flags file. Must not throw. */
   onReload?: ((environment: string, reload: FileReload) => void) | undefined;

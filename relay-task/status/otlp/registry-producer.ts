@@ -17,6 +17,7 @@ import {
 } from '@opentelemetry/sdk-metrics';
 import type { MetricObject, MetricObjectWithValues, MetricValue } from 'prom-client';
 import { type Measures, measureRows } from '../../common/measures.ts';
+import { createIncreases } from '../../common/registry-reading.ts';
 import { inSlices } from '../../common/slices.ts';
 
 type Measure = MetricObject & MetricObjectWithValues<MetricValue<string> & { readonly metricName?: string }>;
@@ -44,8 +45,7 @@ export function createRegistryProducer(options: ProducerOptions): MetricProducer
   };
   const startedAt = now();
   let previousAt = startedAt;
-  /** What counters and buckets were at the export before. */
-  let before = new Map<string, number>();
+  const increases = createIncreases();
 
   function* convert(measures: readonly Measure[], at: number): Generator<unknown, MetricData[]> {
     const times = {
@@ -53,15 +53,8 @@ export function createRegistryProducer(options: ProducerOptions): MetricProducer
       endTime: millisToHrTime(at),
       temporality: isDelta ? AggregationTemporality.DELTA : AggregationTemporality.CUMULATIVE,
     };
-    const after = new Map<string, number>();
     /** Of a total, what was added since the last export if that is asked for. */
-    const added = (id: string, total: number): number => {
-      if (!isDelta) return total;
-      after.set(id, total);
-      const known = before.get(id) ?? 0;
-      // A total that fell was begun anew.
-      return total < known ? total : total - known;
-    };
+    const added = (id: string, total: number): number => (isDelta ? increases.of(id, total) : total);
     const metrics: MetricData[] = [];
     for (const measure of measures) {
       const converted = yield* metricOf(measure, unitOf(measure.name), times, added);
@@ -70,7 +63,7 @@ export function createRegistryProducer(options: ProducerOptions): MetricProducer
       const sum = eventSumOf(converted);
       if (sum) metrics.push(sum);
     }
-    before = after;
+    increases.next();
     previousAt = at;
     return metrics;
   }
