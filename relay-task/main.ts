@@ -14,7 +14,7 @@ import { createLevels, type Levels, limitLog } from './status/levels.ts';
 import { createLog } from './status/log.ts';
 import { createOutput } from './status/output.ts';
 
-/** Of the environments, in the line of the start. Above the code that runs at once. */
+/** How many environments the line about the start names. It stands above the code that runs at once, which reads it. */
 const MOST_NAMED = 20;
 
 try {
@@ -134,7 +134,6 @@ async function run(relay: Relay, { config, log, end }: Running): Promise<void> {
   await end(1);
 }
 
-/** Of long lists. */
 function describeStart(config: Config, { port, budgetBytes }: Relay): { message: string; fields: LogFields } {
   const { environments, listenHost = '0.0.0.0' } = config;
   const { version } = packageJson;
