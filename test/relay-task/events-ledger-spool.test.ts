@@ -1,8 +1,9 @@
 /** With a spool, events that relays accepted reach LaunchDarkly whatever ends the relays: the balance sheet of `events-ledger.test.ts` without losses. */
 
+import { openWindow } from '../interop/browser-globals.ts';
 import { type EventsSite, other, shop, sitesOfTests } from '../support/events-ledger/events-site.ts';
 import { createLedger } from '../support/events-ledger/ledger.ts';
-import { openNodeSdk, sendVolume } from '../support/events-ledger/producers.ts';
+import { openBrowserSdk, openNodeSdk, openPythonSdk, sendVolume } from '../support/events-ledger/producers.ts';
 import { type EventReceiver, type Reaction, startEventReceiver } from '../support/events-ledger/receiver.ts';
 import { eventually, until } from '../support/eventually.ts';
 import { bundleRelay } from '../support/relay-process.ts';
@@ -122,13 +123,18 @@ describe(`events in a spool (SEED=${SEED})`, () => {
   });
 
   test('all arrive while relays are replaced and killed in turn and LaunchDarkly fails @heavy', async () => {
-    const rounds = LONG ? 10 : 2;
+    const rounds = LONG ? 20 : 2;
     const perRound = LONG ? 50_000 : 1_500;
-    const { site, begin } = await open(rounds * (perRound + 100));
+    const perSdk = 100;
+    const { site, begin } = await open(rounds * (perRound + 3 * perSdk));
     await begin();
     await begin();
+    const browser = openWindow('http://page.example');
+    closeLater(() => browser.close());
     const place = { uri: site.door.uri, ledger: site.ledger, environment: shop.environment };
-    const sdk = await openNodeSdk(place, shop.sdkKey);
+    const sdks = [await openNodeSdk(place, shop.sdkKey), await openBrowserSdk(place, shop.environmentId)];
+    if (openPythonSdk) sdks.push(await openPythonSdk(place, shop.sdkKey));
+    for (const sdk of sdks) closeLater(() => sdk.close());
     for (let round = 0; round < rounds; round++) {
       const half = site.ledger.accepted + perRound / 2;
       if (round % 3 === 2) await site.receiver.leave();
@@ -147,10 +153,10 @@ describe(`events in a spool (SEED=${SEED})`, () => {
       site.receiver.react = accept;
       site.receiver.release();
       await site.receiver.comeBack();
-      await sdk.send(100);
+      await Promise.all(sdks.map((sdk) => sdk.send(perSdk)));
     }
-    await sdk.close();
-    await until('what the SDK sent to be accepted', () => site.ledger.accepted === rounds * (perRound + 100));
+    const offered = rounds * (perRound + sdks.length * perSdk);
+    await until('what the SDKs sent to be accepted', () => site.ledger.accepted === offered);
     await expectAll(site);
   });
 });
