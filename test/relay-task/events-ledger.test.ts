@@ -78,7 +78,7 @@ describe(`the events of SDKs (SEED=${SEED})`, () => {
     (open ? test : test.skip)(`${name}: each numbered one arrives once @heavy`, async () => {
       const count = LONG ? 5_000 : 500;
       const site = await openSite({ seed: SEED, events: count });
-      await site.begin();
+      await site.begin(ROOMY);
       const { door, ledger, receiver } = site;
       const sdk = await open!({ uri: door.uri, ledger, environment: shop.environment }, credential);
       // An SDK drops what it cannot send in time.
