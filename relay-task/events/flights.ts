@@ -17,6 +17,7 @@ import {
   RELAY,
   sendersOf,
 } from './parcel.ts';
+import { type Attempts, fateOf } from './splitting.ts';
 import type { Suspects } from './suspects.ts';
 
 export interface FlightsOptions {
@@ -52,31 +53,17 @@ export interface Flights {
   landed(): Promise<unknown>;
 }
 
-interface Flight {
+interface Flight extends Attempts {
   step: Step | 'waiting';
   /** A later payload was delivered, or this one was rejected, so there is no point in holding others back. */
   passable: boolean;
-  /** How many of its parts were rejected. */
   rejections: number;
-  /** Some of its events were delivered or dropped, so putting the rest aside cannot go round in circles. */
   hasProgress: boolean;
-  readonly senders: ReadonlySet<string>;
-  /** Of an unconfirmed suspect: it shows whether its events are good. */
-  readonly isTrial: boolean;
   landed: Promise<void>;
 }
 
 /** More than one, since they may hang or be sent in parts. */
 const MOST_IN_FLIGHT = 4;
-/** How often a rejected payload is split in any case … */
-const SURELY_SPLIT = 3;
-/**
- * … and how many of its parts may be rejected before a body is not split further, and several bodies wait for their next turn: one bad
- * event among 1,000 takes 11.
- */
-const MOST_REJECTIONS = 16;
-/** The same for several bodies in any case. */
-const MOST_REJECTIONS_TOGETHER = 64;
 
 export function createFlights(options: FlightsOptions): Flights {
   /** The oldest first. */
@@ -153,17 +140,15 @@ export function createFlights(options: FlightsOptions): Flights {
     if (verdict === 'rejected') {
       flight.rejections += 1;
       if (!isMixed && sender !== RELAY) suspects.judge(sender, verdict);
-      if (isToBePutAside(parcel, flight)) {
-        keeping?.free(keptOf(parcel));
-        return options.putAside(parcel);
-      }
     }
-    const halves = isDivisible(verdict, parcel, flight, depth) ? await inSlices(halvesOf(parcel)) : undefined;
-    if (!halves) {
+    const fate = fateOf(verdict, parcel, flight, depth);
+    if (fate === 'drop') {
       flight.hasProgress = true;
       return drop(verdict, parcel);
     }
+    const halves = fate === 'split' ? await inSlices(halvesOf(parcel)) : undefined;
     keeping?.free(keptOf(parcel));
+    if (!halves) return options.putAside(parcel);
     for (const part of halves) await send(part, flight, depth + Number(verdict === 'rejected'));
   }
 
@@ -188,15 +173,6 @@ export function createFlights(options: FlightsOptions): Flights {
     options.dropped(verdict, eventsIn(lost));
   }
 
-  function isToBePutAside(parcel: Parcel, flight: Flight): boolean {
-    const [sender = RELAY, ...others] = sendersOf(parcel);
-    if (eventsIn(parcel) === 1) return false;
-    if (others.length > 0) return flight.rejections >= MOST_REJECTIONS;
-    if (sender === RELAY) return false;
-    if (flight.senders.size > 1 || flight.isTrial) return true;
-    return parcel.parts.length > 1 && flight.rejections >= MOST_REJECTIONS && flight.hasProgress;
-  }
-
   return {
     get size() {
       return flights.size;
@@ -206,11 +182,4 @@ export function createFlights(options: FlightsOptions): Flights {
     send: begin,
     landed: () => Promise.all(Array.from(flights, ({ landed }) => landed)),
   };
-}
-
-function isDivisible(verdict: Verdict, { parts }: Parcel, { rejections }: Flight, depth: number): boolean {
-  if (verdict === 'too-large') return true;
-  if (verdict !== 'rejected') return false;
-  if (parts.length > 1) return rejections < MOST_REJECTIONS_TOGETHER;
-  return depth < SURELY_SPLIT || rejections < MOST_REJECTIONS;
 }

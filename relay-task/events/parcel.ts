@@ -66,21 +66,20 @@ export function sendersOf({ parts }: Parcel): string[] {
 }
 
 /**
- * Divides it so that the events of one sender stay together as long as there are others, then those of one body. Undefined for a
- * single event. In slices, since only the last division looks for events.
+ * Divides it so that the events of one sender stay together as long as there are others, then those of one body. It has at least two
+ * events. In slices, since only the last division looks for events.
  */
-export function* halvesOf(parcel: Parcel): Generator<void, readonly [Parcel, Parcel] | undefined> {
+export function* halvesOf(parcel: Parcel): Generator<void, readonly [Parcel, Parcel]> {
   const { json, parts } = parcel;
-  const [part, ...more] = parts;
-  if (!part) return undefined;
-  const senders = sendersOf(parcel);
-  const first = new Set(senders.slice(0, half(senders.length)));
-  const isFirst = (of: Part, index: number) => (senders.length > 1 ? first.has(of.sender) : index < half(parts.length));
   const takenFrom = (of: readonly Part[]) => parcelOf(batchesOf({ json, parts: of }));
-  if (more.length > 0) {
+  if (parts.length > 1) {
+    const senders = sendersOf(parcel);
+    const first = new Set(senders.slice(0, half(senders.length)));
+    const isFirst = ({ sender }: Part, index: number) =>
+      senders.length > 1 ? first.has(sender) : index < half(parts.length);
     return [takenFrom(parts.filter(isFirst)), takenFrom(parts.filter((of, index) => !isFirst(of, index)))];
   }
-  if (part.events === 1) return undefined;
+  const [part] = parts as readonly [Part];
   const left = half(part.events);
   const { end, start } = yield* gapBefore(json, left);
   return [
