@@ -1,17 +1,14 @@
-/**
- * A queue of events with the same metadata, shared by their senders. Senders whose events were recently rejected get payloads of their own:
- * if theirs were only rejected together with others', until one payload is accepted; otherwise for a while. All of them together get the
- * places of one sender, except doubted ones, who had events accepted.
- */
+/** A queue of events with the same metadata, shared by their senders. */
 import type { Verdict } from './courier.ts';
-import { createFlights, type Flights, type FlightsOptions } from './flights.ts';
+import { createFlights, type FlightsOptions } from './flights.ts';
 import { createHolders, type Holders, type Sender } from './holders.ts';
-import { createLine, heldBytes, type Line } from './line.ts';
+import { heldBytes, type Line } from './line.ts';
 import { type Batch, batchesOf, type Parcel } from './parcel.ts';
-import type { Departing, SenderMemory } from './sender-memory.ts';
+import type { SenderMemory } from './sender-memory.ts';
 import type { Kept } from './spool-index.ts';
 import type { Summary } from './summary.ts';
 import type { Suspects } from './suspects.ts';
+import { createWays } from './ways.ts';
 
 interface QueueOptions extends Pick<FlightsOptions, 'deliver' | 'forwarded' | 'keeping'> {
   /** How many events are queued at most, not counting those being sent. */
@@ -66,67 +63,25 @@ export interface Queue {
 
 const COMMA_BYTES = 1;
 
-/** Chooses the sender whose events are sent next. */
-type Choose = (waiting: Iterable<string>) => string | undefined;
-
-/** Events that wait, and those that are being sent. */
-interface Way {
-  readonly line: Line;
-  readonly flights: Flights;
-  /** Of suspects: each payload has the events of one of them. */
-  readonly choose: Choose | undefined;
-  /** What waits is to be sent as soon as possible. */
-  due: boolean;
-}
-
 export function createQueue(options: QueueOptions): Queue {
-  const { capacity, maxPayloadBytes, memory, suspects, dropped, summary } = options;
-  const { deliver, forwarded, landed, keeping } = options;
+  const { capacity, maxPayloadBytes, memory, suspects, dropped, summary, keeping } = options;
   const settle = (kept: readonly Kept[]) => {
     if (kept.length > 0) keeping?.settle(kept);
   };
   const places = createHolders();
-
-  function createWay(isSuspect: boolean, choose?: Choose): Way {
-    const areSuspects = choose !== undefined;
-    const take = () => takeFrom(way);
-    const way: Way = {
-      line: createLine({ places, memory, isSuspect, settle }),
-      flights: createFlights({ deliver, forwarded, dropped, landed, keeping, putAside, suspects, areSuspects, take }),
-      choose,
-      due: false,
-    };
-    return way;
-  }
-
-  const usual = createWay(false);
-  /** Of doubted senders. */
-  const trial = createWay(false, ([first]) => first);
-  /** Of other suspects. */
-  const apart = createWay(true, suspects.next);
-  const ways = [usual, trial, apart] as const;
+  const addOwn = (line: Line) => addSummaries(line, summary);
+  const ways = createWays({ ...options, places, settle, addOwn, putAside });
+  const { senderOf, lineOf, newestLineOf, start } = ways;
   /** Events from the spool, besides those of the ways. */
-  const replayed = createFlights({
-    deliver,
-    forwarded,
-    dropped,
-    landed,
-    keeping,
-    putAside,
-    suspects,
-    areSuspects: false,
-    take: () => [],
-  });
-  const allFlights = [...ways.map(({ flights }) => flights), replayed];
-  const { wayOf, senderOf, newestWay, sort } = createSorting(suspects, ways);
+  const replayed = createFlights({ ...options, putAside, areSuspects: false, take: () => [] });
+  const flights = [...ways.flights, replayed];
   let usedAt = performance.now();
   /** Events of others that made room. */
   let lost = 0;
 
   const makeRoom = createRoomMaker(capacity, places, memory, (sender) => {
-    lost += newestWay(sender).line.drop(sender.name).events;
+    lost += newestLineOf(sender).drop(sender.name).events;
   });
-  const waitingBytes = () => ways.reduce((sum, { line }) => sum + line.bytes, 0);
 
   function add(events: readonly string[], name: string) {
     usedAt = performance.now();
@@ -140,32 +95,13 @@ export function createQueue(options: QueueOptions): Queue {
       }
       const bytes = Buffer.from(rest.slice(0, fitting).join(','));
       const batch = { bytes, events: fitting, sender: name };
-      wayOf(name).line.push({ ...batch, kept: keeping?.keep(batch) });
+      lineOf(name).push({ ...batch, kept: keeping?.keep(batch) });
       rest = rest.slice(fitting);
-      if (places.total >= capacity / 2 || waitingBytes() >= maxPayloadBytes) start();
+      if (places.total >= capacity / 2 || ways.bytes >= maxPayloadBytes) start();
     }
     if (lost > 0) dropped('capacity', lost);
     lost = 0;
     if (summary && (summary.size >= capacity / 2 || summary.bytes >= maxPayloadBytes)) start();
-  }
-
-  /** Undefined: nothing may be sent now. */
-  function mostOf(way: Way): Departing | undefined {
-    // Payloads of confirmed suspects have no part reserved for them.
-    const { maxBytes, anyBatch } = memory.departing(way !== apart && way.flights.size === 0);
-    return way.due && maxBytes > 0 ? { maxBytes: Math.min(maxPayloadBytes, maxBytes), anyBatch } : undefined;
-  }
-
-  function takeFrom(way: Way): readonly Batch[] {
-    const { line, choose } = way;
-    const most = mostOf(way);
-    if (!most) return [];
-    sort(way);
-    if (way === usual) addSummaries(line, summary);
-    const sender = choose?.(idleSenders(way));
-    const taken = choose && sender === undefined ? [] : line.take(most, sender);
-    way.due = !line.isEmpty;
-    return taken;
   }
 
   /** Good events of unconfirmed suspects cost requests of their own, once. */
@@ -176,26 +112,16 @@ export function createQueue(options: QueueOptions): Queue {
         settle(kept ?? []);
         dropped('memory', events);
         // A copy: a part would keep the whole payload in memory.
-      } else wayOf(sender).line.push({ bytes: Buffer.from(bytes), events, sender, kept });
+      } else lineOf(sender).push({ bytes: Buffer.from(bytes), events, sender, kept });
     }
-    send(trial);
-    send(apart);
+    ways.startSuspects();
   }
 
-  function send(way: Way) {
-    way.due = true;
-    way.flights.launch();
-  }
-
-  function start() {
-    for (const way of ways) send(way);
-  }
-
-  const underWay = () => allFlights.reduce((sum, { size }) => sum + size, 0);
+  const underWay = () => flights.reduce((sum, { size }) => sum + size, 0);
 
   return {
     get idle() {
-      return underWay() === 0 && ways.every(({ line }) => line.isEmpty) && (summary?.size ?? 0) === 0;
+      return underWay() === 0 && ways.isEmpty && (summary?.size ?? 0) === 0;
     },
     get usedAt() {
       return usedAt;
@@ -212,64 +138,18 @@ export function createQueue(options: QueueOptions): Queue {
       });
       return replayed.send(departed, id);
     },
-    newestOf: (sender) => newestWay(sender).line.newestOf(sender.name),
+    newestOf: (sender) => newestLineOf(sender).newestOf(sender.name),
     drop(sender, maxBytes) {
-      const { events, bytes } = newestWay(sender).line.drop(sender.name, maxBytes);
+      const { events, bytes } = newestLineOf(sender).drop(sender.name, maxBytes);
       dropped('memory', events);
       return bytes;
     },
-    proceed() {
-      for (const { flights } of ways) flights.launch();
-    },
+    proceed: ways.proceed,
     flush: start,
     async drained() {
-      while (underWay() > 0) await Promise.all(allFlights.map((flights) => flights.landed()));
+      while (underWay() > 0) await Promise.all(flights.map((those) => those.landed()));
     },
   };
-}
-
-/** Which way each sender's events take. */
-function createSorting(suspects: Suspects, ways: readonly [usual: Way, trial: Way, apart: Way]) {
-  const [usual, trial, apart] = ways;
-  let sortedUntil = 0;
-
-  function wayOf(name: string): Way {
-    const suspicion = suspects.of(name);
-    return suspicion === undefined ? usual : suspicion === 'doubted' ? trial : apart;
-  }
-
-  return {
-    wayOf,
-    senderOf: (name: string): Sender => ({ name, isSuspect: wayOf(name) === apart }),
-    /** Where its newest events wait. */
-    newestWay({ name, isSuspect }: Sender): Way {
-      if (isSuspect) return apart;
-      return trial.line.newestOf(name) > usual.line.newestOf(name) ? trial : usual;
-    },
-    /**
-     * Moves the events of senders who have become suspects or no longer are. Looks only at senders for whom that has changed, since it runs
-     * for each body that arrives while others wait. `taking`: the way from which events are taken next.
-     */
-    sort(taking: Way): void {
-      const { senders, until } = suspects.changedSince(sortedUntil);
-      sortedUntil = until;
-      const reached = new Set<Way>();
-      for (const sender of senders ?? ways.flatMap(({ line }) => [...line.senders()])) {
-        const to = wayOf(sender);
-        for (const from of ways) if (from !== to && from.line.move(sender, to.line)) reached.add(to);
-      }
-      for (const way of reached) {
-        if (way === usual) continue;
-        way.due = true;
-        if (way !== taking) way.flights.launch();
-      }
-    },
-  };
-}
-
-/** Senders whose events wait and are not being sent, since the events of one sender are sent in order. */
-function* idleSenders({ line, flights }: Way): Generator<string> {
-  for (const sender of line.senders()) if (!flights.has(sender)) yield sender;
 }
 
 function addSummaries(line: Line, summary: Summary | undefined): void {
