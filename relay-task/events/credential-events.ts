@@ -2,30 +2,27 @@
  * Receives the events that came with one credential. Everything that is kept for them belongs to that credential, since the next one of the
  * same kind may be of another environment of LaunchDarkly.
  */
-import { hash } from 'node:crypto';
 import type { Item } from '../../lib/flag-table/index.ts';
 import type { Budget } from '../common/budget.ts';
-import { inSlices } from '../common/slices.ts';
-import type { CredentialKind, EventDelivery, EventIntake } from '../ports.ts';
+import type { CredentialKind, EventIntake } from '../ports.ts';
 import type { Address, Courier, Payload, Verdict } from './courier.ts';
+import { createCredentialSpool } from './credential-spool.ts';
 import { createDiagnostics } from './diagnostics.ts';
-import type { Keeping } from './keeping.ts';
 import { createKeptSummary } from './kept-summary.ts';
 import { heldBytes } from './line.ts';
-import { diagnosticHeaders, type Metadata, metadataOf, outgoingHeaders, queueKey, textOf } from './metadata.ts';
+import { diagnosticHeaders, type Metadata, outgoingHeaders, queueKey, textOf } from './metadata.ts';
 import type { EventMeter } from './metrics.ts';
 import { createQueue, type DropReason } from './queue.ts';
 import { createQueues, type EventQueue } from './queues.ts';
+import { createReading } from './reading.ts';
 import { createRecent, shortHash } from './recent.ts';
 import { createSenderMemory } from './sender-memory.ts';
-import type { Spool, SpooledQueue } from './spool.ts';
+import type { Spool } from './spool.ts';
 import type { ReplayTarget } from './spool-replay.ts';
-import { summarise } from './summarise.ts';
 import { createSummary } from './summary.ts';
 import { createSuspects } from './suspects.ts';
-import { MAX_DIAGNOSTIC_BYTES, parseDiagnostic, takeIn } from './take-in.ts';
+import { MAX_DIAGNOSTIC_BYTES, parseDiagnostic } from './take-in.ts';
 import type { EventTimings } from './timings.ts';
-import { trackingInSlices } from './tracking.ts';
 
 export interface CredentialEventsOptions {
   /** Of the environment. */
@@ -84,8 +81,6 @@ export interface CredentialEventsParts {
 
 /** Of the relay's own events. */
 const OWN_SCHEMA = '4';
-/** Ends reading a body. */
-const OVER = new Error('the relay stops');
 const PAYLOADS_REMEMBERED = 5_000;
 /** LaunchDarkly's SDKs remember 1,000 each, and one credential may serve a few kinds of them. */
 export const CONTEXTS_REMEMBERED = 4_000;
@@ -94,16 +89,12 @@ export function createCredentialEvents(
   { name, kind, credential, sender, flag }: CredentialEventsOptions,
   parts: CredentialEventsParts,
 ): CredentialEvents {
-  const { capacity, budget, courier, meter, spool, timings, random } = parts;
+  const { capacity, budget, courier, meter, timings, random } = parts;
   const remembered = createRemembered(parts.memory, timings.forgetContextsMs);
   const memory = createSenderMemory({ budget, drop: (sender, bytes) => queues.drop(sender, bytes) });
   const suspects = createSuspects(timings.suspectMs);
-  const reading = new Set<Promise<unknown>>();
-  /** The timeout of `finish` has passed. */
-  let isOver = false;
-  let leaves = false;
-  const spooledName = { environment: name, kind, digest: spool ? digestOf(credential) : '' };
-  const spooled: SpooledQueue = { environment: name, key: JSON.stringify(spooledName) };
+  const left = (events: number) => meter.spooled(name, events);
+  const spool = parts.spool && createCredentialSpool(parts.spool, { environment: name, kind, credential, left });
 
   const dropped = (reason: DropReason, events: number) => {
     meter.dropped(name, reason, events);
@@ -116,7 +107,7 @@ export function createCredentialEvents(
 
   const queues = createQueues((about): EventQueue => {
     const headers = outgoingHeaders(about);
-    const keeping = spool && keepingOf(spool, about);
+    const keeping = spool?.keepingOf(about);
     const summary = about.unsummarized ? createSummary(capacity, memory) : undefined;
     const queue = createQueue({
       capacity,
@@ -136,19 +127,6 @@ export function createCredentialEvents(
     return Object.assign(queue, { seen: about.unsummarized ? remembered.contextsOf(about) : undefined });
   });
 
-  function keepingOf(of: Spool, about: Metadata): Keeping {
-    const queue = { environment: name, key: JSON.stringify({ ...spooledName, about }) };
-    return {
-      keep: (batch) => of.keep(queue, batch),
-      assign: of.assign,
-      free: of.free,
-      settle: of.settle,
-      isTaken: of.isTaken,
-      stays: async () => (leaves ? of.stays() : () => false),
-      left: (events) => meter.spooled(name, events),
-    };
-  }
-
   const ownQueue = {};
   /** Events of the relay itself. */
   const own = new Set<Promise<unknown>>();
@@ -159,49 +137,20 @@ export function createCredentialEvents(
     dropped,
   });
 
-  /** False: it ended before the body did. */
-  async function read(delivery: EventDelivery): Promise<boolean> {
-    const about = metadataOf(delivery.headers);
-    const { schema } = about;
-    const { address, body } = delivery;
-    const work = takeIn(body, {
-      queue: () => queues.find(about),
-      sender: address,
-      prepare: ({ fields }) => trackingInSlices(typeof fields.key === 'string' ? flag(fields.key) : undefined),
-      outgoing(events, { seen, summary }) {
-        if (!seen || !summary) return events.map(({ text }) => text);
-        const { serverTime } = courier;
-        const more = summarise(events, { schema, sender: address, summary, seen, flag, serverTime, random, dropped });
-        summary.bodyEnds();
-        return more;
-      },
-      received: (events) => meter.received(name, kind, events),
-      dropped,
-      diagnostic: () => diagnostics.add(delivery),
-    });
-    try {
-      await inSlices(work, {
-        async pause() {
-          await delivery.pause();
-          if (isOver) throw OVER;
-        },
-      });
-      return true;
-    } catch (error) {
-      dropped(error === OVER ? 'closed' : 'malformed', 1);
-      if (error !== OVER) parts.failed(error);
-      return false;
-    }
-  }
-
-  const flushAll = () => {
-    for (const queue of queues.all()) queue.flush();
-  };
-  const areIdle = () => Array.from(queues.all()).every((queue) => queue.idle);
+  const reading = createReading({
+    queues,
+    flag,
+    serverTime: () => courier.serverTime,
+    random,
+    received: (events) => meter.received(name, kind, events),
+    dropped,
+    diagnostic: diagnostics.add,
+    failed: parts.failed,
+  });
 
   return {
     get idle() {
-      return reading.size === 0 && own.size === 0 && diagnostics.idle && areIdle();
+      return reading.idle && own.size === 0 && diagnostics.idle && queues.idle;
     },
     async own({ what, json }) {
       const headers: Record<string, string> = what === 'analytics' ? { 'X-LaunchDarkly-Event-Schema': OWN_SCHEMA } : {};
@@ -214,11 +163,8 @@ export function createCredentialEvents(
     async analytics(delivery) {
       const id = textOf(delivery.headers, 'x-launchdarkly-payload-id');
       if (id !== '' && !remembered.payloads.add(id)) return meter.repeated(name);
-      const done = read(delivery);
-      reading.add(done);
-      const isWhole = await done;
-      reading.delete(done);
-      if (id !== '' && isWhole) spool?.body(spooled, id);
+      const isWhole = await reading.read(delivery);
+      if (id !== '' && isWhole) spool?.body(id);
       await spool?.written();
     },
     diagnostic(delivery) {
@@ -228,7 +174,7 @@ export function createCredentialEvents(
     },
     flush() {
       remembered.refresh();
-      flushAll();
+      queues.flush();
       queues.sweep(timings.idleQueueMs);
       courier.lookAtKeys();
     },
@@ -240,24 +186,17 @@ export function createCredentialEvents(
       send: (batches, id) => queues.find(about).replay(batches, id),
     }),
     remember: (id) => void remembered.payloads.add(id),
-    async finish(timeoutMs, leavesRest) {
-      leaves = leavesRest && spool !== undefined;
-      let timer: NodeJS.Timeout | undefined;
-      const timedOut = new Promise<void>((resolve) => {
-        timer = setTimeout(() => {
-          isOver = true;
-          resolve();
-          courier.stop();
-        }, timeoutMs);
-      });
-      await Promise.race([Promise.all(reading), timedOut]);
-      flushAll();
-      courier.hurry(leaves ? 'closed' : 'refused');
-      while (!areIdle()) {
-        await Promise.all(Array.from(queues.all(), (queue) => queue.drained()));
-        // A queue may have waited for payloads of others.
-        flushAll();
-      }
+    async finish(timeoutMs, leaves) {
+      const leavesRest = leaves && spool !== undefined;
+      if (leavesRest) spool.leave();
+      const timer = setTimeout(() => {
+        reading.stop();
+        courier.stop();
+      }, timeoutMs);
+      await reading.ended();
+      queues.flush();
+      courier.hurry(leavesRest ? 'closed' : 'refused');
+      await queues.drained();
       await diagnostics.drained();
       clearTimeout(timer);
       // They are worth no wait.
@@ -267,13 +206,6 @@ export function createCredentialEvents(
     },
   };
 }
-
-/** Identifies a credential on the disk, and does not tell it. */
-export function digestOf(credential: string): string {
-  return hash('sha256', `edge-flag-relay events ${credential}`).slice(0, DIGEST_CHARACTERS);
-}
-
-const DIGEST_CHARACTERS = 32;
 
 /** Payloads by their IDs, so that none is taken twice, and the contexts that were described to LaunchDarkly. */
 function createRemembered(memory: Budget, forgetContextsMs: number) {

@@ -1,6 +1,7 @@
 /** Receives the events of one environment, and keeps those of its credentials apart. */
 import type { CredentialKind, EventDelivery, EventIntake } from '../ports.ts';
-import { type CredentialEvents, type CredentialEventsOptions, digestOf, type OwnEvent } from './credential-events.ts';
+import type { CredentialEvents, CredentialEventsOptions, OwnEvent } from './credential-events.ts';
+import { digestOf } from './credential-spool.ts';
 
 export interface EnvironmentEventsOptions extends Pick<CredentialEventsOptions, 'name' | 'flag'> {
   /** The valid credentials, the present ones first. For events from the spool. Must not throw. */

@@ -8,7 +8,7 @@ export interface EventQueue extends Queue {
   readonly seen?: Pick<Recent, 'add'> | undefined;
 }
 
-interface Queues extends Pick<Queue, 'drop'> {
+export interface Queues extends Pick<Queue, 'idle' | 'flush' | 'drop' | 'drained'> {
   /**
    * The queue for events with this metadata. When too many queues are busy, further kinds share a queue without tags and
    * SDK names: losing those is better than losing events.
@@ -40,12 +40,29 @@ export function createQueues(create: (about: Metadata) => EventQueue): Queues {
     return false;
   }
 
+  const isIdle = () => Array.from(queues.values()).every((queue) => queue.idle);
+
+  function flush() {
+    for (const queue of queues.values()) queue.flush();
+  }
+
   return {
+    get idle() {
+      return isIdle();
+    },
     find(about) {
       const plain = plainMetadata(about);
       return open(queues.has(queueKey(about)) || hasRoom(queueKey(plain)) ? about : plain);
     },
     all: () => queues.values(),
+    flush,
+    async drained() {
+      while (!isIdle()) {
+        await Promise.all(Array.from(queues.values(), (queue) => queue.drained()));
+        // A queue may have waited for payloads of others.
+        flush();
+      }
+    },
     drop(sender, maxBytes) {
       let newest: EventQueue | undefined;
       let newestAt = -1;
