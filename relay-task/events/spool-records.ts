@@ -34,7 +34,7 @@ export type SpoolRecord =
   | { readonly kind: 'body'; readonly queue: string; readonly id: string };
 
 /** A record and where it is in its file. */
-interface FoundRecord {
+export interface FoundRecord {
   readonly record: SpoolRecord;
   readonly from: number;
   readonly to: number;
@@ -57,6 +57,17 @@ const PREFIX_BYTES = MARKER_BYTES + LENGTH_BYTES + DIGEST_BYTES;
 const HEAD_LENGTH_BYTES = 4;
 
 const KINDS = ['batch', 'assigned', 'settled', 'body'] as const satisfies readonly SpoolRecord['kind'][];
+
+/** Estimated memory of a record besides its texts. */
+const RECORD_BYTES = 128;
+const RANGE_BYTES = 16;
+
+/** Estimated. */
+export function sizeOf(record: SpoolRecord): number {
+  if (record.kind === 'batch')
+    return RECORD_BYTES + record.bytes.length + record.head.queue.length + record.head.sender.length;
+  return RECORD_BYTES + ('ranges' in record ? record.ranges.length * RANGE_BYTES : record.queue.length);
+}
 
 /** The buffers of a record, to be written one after the other: the bytes of events are not copied. */
 export function encodeRecord(record: SpoolRecord, marker: Buffer): readonly Buffer[] {

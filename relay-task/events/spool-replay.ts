@@ -11,7 +11,8 @@ import type { Metadata } from './metadata.ts';
 import type { EventMeter } from './metrics.ts';
 import { type Batch, parcelOf } from './parcel.ts';
 import { type Entry, MOST_BODIES } from './spool-index.ts';
-import type { Adopted, Journal, Lane } from './spool-journal.ts';
+import type { Adopted, Journal } from './spool-journal.ts';
+import type { Lane } from './spool-segments.ts';
 
 /** Which queue of which credential events belong to, as it is on the disk. */
 interface QueueName {

@@ -2,11 +2,12 @@
 import { type Budget, createBudget, createShare } from '../common/budget.ts';
 import { errorText } from '../common/error-text.ts';
 import { within } from '../common/pause.ts';
+import { createTurnstile } from '../common/turnstile.ts';
 import type { Log } from '../ports.ts';
 import type { Keeping } from './keeping.ts';
 import type { EventMeter } from './metrics.ts';
 import type { Entry, Kept } from './spool-index.ts';
-import { createJournal, createLane, type Journal, type JournalOptions } from './spool-journal.ts';
+import { createJournal, type Journal, type JournalOptions } from './spool-journal.ts';
 import { createOwner, type OwnerTimings, usualOwnerTimings } from './spool-owner.ts';
 import { createReplay, type FindReplayTarget } from './spool-replay.ts';
 
@@ -32,7 +33,7 @@ interface SpoolOptions extends SpoolSettings {
 }
 
 /** A queue as the spool names it. `key`: JSON, without any secret. */
-export interface SpooledQueue {
+interface SpooledQueue {
   readonly environment: string;
   readonly key: string;
 }
@@ -69,7 +70,7 @@ const UNKEPT = {
 
 export function createSpool({ directory: root, maxBytes, log, meter, find, ...options }: SpoolOptions): Spool {
   const timings = { ...usualTimings, ...options.timings };
-  const lane = createLane();
+  const lane = createTurnstile({ maxInside: 1 }).run;
   const budget = createBudget(maxBytes * LIVE_PART);
   const shares = new Map<string, Budget>();
   const owner = createOwner({

@@ -22,7 +22,7 @@ interface WaysOptions extends Omit<FlightsOptions, 'take' | 'areSuspects' | 'sus
   readonly addOwn: (line: Line) => void;
 }
 
-export interface Ways {
+interface Ways {
   readonly isEmpty: boolean;
   /** What waits. */
   readonly bytes: number;

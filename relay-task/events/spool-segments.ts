@@ -1,0 +1,248 @@
+/**
+ * The files of one log in the spool: records are appended to the last one, and the oldest is deleted once everything in it is settled. There
+ * is no `fsync`: what was written belongs to the kernel, and survives the end of the process.
+ */
+import { randomBytes } from 'node:crypto';
+import { type FileHandle, open, readdir, readFile, rmdir, unlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { inSlices } from '../common/slices.ts';
+import type { Turnstile } from '../common/turnstile.ts';
+import type { Entry } from './spool-index.ts';
+import {
+  encodeRecord,
+  type FoundRecord,
+  MARKER_BYTES,
+  recordAt,
+  recordsIn,
+  type SpoolRecord,
+} from './spool-records.ts';
+
+/** Runs one work after the other. All of a spool is done in one, so that a disk that hangs takes one of Node's few threads. */
+export type Lane = Turnstile['run'];
+
+export interface SegmentsOptions {
+  /** Undefined while there is none. */
+  directory(): string | undefined;
+  readonly lane: Lane;
+  /** A file that is longer gets no more records. */
+  readonly segmentBytes: number;
+}
+
+interface Segment {
+  readonly number: number;
+  readonly path: string;
+  readonly marker: Buffer;
+  bytes: number;
+  /** What is in it and not settled. */
+  readonly live: Set<Entry>;
+}
+
+interface Piece {
+  readonly record: SpoolRecord;
+  /** Of a batch. */
+  readonly entry: Entry | undefined;
+}
+
+interface Place {
+  readonly segment: Segment;
+  readonly from: number;
+  readonly to: number;
+}
+
+/** A file with bytes that are no record. */
+export interface Damage {
+  readonly file: string;
+  readonly lostBytes: number;
+  readonly isLastRecord: boolean;
+  readonly records: number;
+}
+
+/** A file without anything unsettled that has no more is kept, so that files are not made and deleted all the time. */
+const IDLE_BYTES = 256 * 1024;
+const FILE = /^(\d{8})-([0-9a-f]{16})\.log$/;
+
+export function createSegments({ directory, lane, segmentBytes }: SegmentsOptions) {
+  const segments: Segment[] = [];
+  /** Of the last one. */
+  let file: FileHandle | undefined;
+  let bytes = 0;
+  /** Where each entry is written. */
+  const places = new Map<Entry, Place>();
+
+  function put(entry: Entry, place: Place): void {
+    // Settled meanwhile.
+    if (entry.spans.length === 0) return;
+    places.get(entry)?.segment.live.delete(entry);
+    places.set(entry, place);
+    place.segment.live.add(entry);
+    entry.state = 'written';
+  }
+
+  async function closeFile(): Promise<void> {
+    const opened = file;
+    file = undefined;
+    await opened?.close().catch(() => {});
+  }
+
+  async function current(): Promise<{ readonly file: FileHandle; readonly segment: Segment }> {
+    const last = segments.at(-1);
+    if (file && last && last.bytes < segmentBytes) return { file, segment: last };
+    const own = directory();
+    if (own === undefined) throw new Error('its directory could not be made');
+    const marker = randomBytes(MARKER_BYTES);
+    const number = (last?.number ?? 0) + 1;
+    const path = join(own, `${String(number).padStart(8, '0')}-${marker.toString('hex')}.log`);
+    const opened = await open(path, 'wx', 0o600);
+    await closeFile();
+    file = opened;
+    const segment = segmentAt(path, number, marker);
+    segments.push(segment);
+    return { file, segment };
+  }
+
+  return {
+    get bytes() {
+      return bytes;
+    },
+    /** In the lane. The entries of batches are then `written`. Rejects if not all of it is, and then nothing counts as written. */
+    async write(records: readonly Piece[]): Promise<void> {
+      const { file, segment } = await current();
+      const { whole, places: written } = encode(records, segment);
+      // At its place, so that a part of a record that could not be written is overwritten by the next one.
+      for (let done = 0; done < whole.length; ) {
+        done += (await file.write(whole, done, whole.length - done, segment.bytes + done)).bytesWritten;
+      }
+      segment.bytes += whole.length;
+      bytes += whole.length;
+      for (const [entry, place] of written) put(entry, place);
+    },
+    /** Nothing of it is left to be sent. */
+    forget(entry: Entry): void {
+      places.get(entry)?.segment.live.delete(entry);
+      places.delete(entry);
+    },
+    /**
+     * In the lane. Deletes the oldest files, in their order, since a later one tells what is settled in those before it. Returns the first
+     * that has something left, unless that is the last of all. `isIdle`: nothing is unsettled, or waits to be written.
+     */
+    async clean(isIdle: boolean): Promise<Segment | undefined> {
+      const isOver = isIdle && bytes > IDLE_BYTES;
+      for (let [oldest] = segments; oldest; [oldest] = segments) {
+        const isLast = oldest === segments.at(-1);
+        if (oldest.live.size > 0) return isLast ? undefined : oldest;
+        if (isLast && !isOver) return undefined;
+        if (isLast) await closeFile();
+        await unlink(oldest.path).catch(() => {});
+        segments.shift();
+        bytes -= oldest.bytes;
+      }
+      return undefined;
+    },
+    /** In the lane. Reads a whole file. Undefined if that is not possible; then a function that finds a batch in it. */
+    async read({ path, marker }: Segment) {
+      const text = await readFile(path).catch(() => undefined);
+      return text && ((entry: Entry) => batchAt(text, places.get(entry)?.from ?? 0, marker));
+    },
+    /** Reads one batch. Rejects if that is not possible. */
+    async load(entry: Entry) {
+      const place = places.get(entry);
+      if (!place) throw new Error('it is not in the spool any more');
+      const { segment, from, to } = place;
+      const batch = batchAt(await lane(() => readPart(segment.path, from, to)), 0, segment.marker);
+      if (!batch) throw new Error(`${segment.path} is damaged at byte ${from}`);
+      return batch;
+    },
+    /** Reads the files that another process has left. `read`: returns the entry of a batch. */
+    async adopt(read: (record: SpoolRecord) => Entry | undefined) {
+      const own = directory() ?? '';
+      const files = (await lane(() => readdir(own, { withFileTypes: true }))).filter((one) => one.isFile());
+      const names = files.map(({ name }) => name);
+      const damage: Damage[] = [];
+      for (const name of names.toSorted()) {
+        const [, number, marker = ''] = FILE.exec(name) ?? [];
+        if (number === undefined) continue;
+        const segment = segmentAt(join(own, name), Number(number), Buffer.from(marker, 'hex'));
+        const text = await lane(() => readFile(segment.path));
+        segment.bytes = text.length;
+        segments.push(segment);
+        bytes += text.length;
+        const take = ({ record, from, to }: FoundRecord) => {
+          const entry = read(record);
+          if (entry) put(entry, { segment, from, to });
+        };
+        damage.push(await readAll(text, segment, take));
+      }
+      return {
+        damage: damage.filter(({ lostBytes }) => lostBytes > 0),
+        /** Files that are none of its own. */
+        foreign: names.filter((name) => !FILE.test(name)),
+      };
+    },
+    close: () => lane(closeFile),
+    /** Deletes them and their directory. What is not ours stays. */
+    async remove(): Promise<void> {
+      await lane(async () => {
+        await closeFile();
+        for (const { path } of segments.splice(0)) await unlink(path).catch(() => {});
+        const own = directory();
+        // What is in it and not ours keeps it.
+        if (own !== undefined) await rmdir(own).catch(() => {});
+      });
+      bytes = 0;
+    },
+  };
+}
+
+function segmentAt(path: string, number: number, marker: Buffer): Segment {
+  return { path, number, marker, bytes: 0, live: new Set() };
+}
+
+/** The bytes that follow those of the file, and where the entries then are. */
+function encode(pieces: readonly Piece[], segment: Segment) {
+  const places: (readonly [Entry, Place])[] = [];
+  const buffers: Buffer[] = [];
+  let at = segment.bytes;
+  for (const { record, entry } of pieces) {
+    const from = at;
+    for (const buffer of encodeRecord(record, segment.marker)) {
+      buffers.push(buffer);
+      at += buffer.length;
+    }
+    if (entry) places.push([entry, { segment, from, to: at }]);
+  }
+  return { whole: Buffer.concat(buffers), places };
+}
+
+/** `take`: gets every record. */
+async function readAll(text: Buffer, { path, marker }: Segment, take: (found: FoundRecord) => void): Promise<Damage> {
+  let [lostBytes, isLastRecord, records] = [0, false, 0];
+  function* steps(): Generator<void, void> {
+    for (const found of recordsIn(text, marker)) {
+      if ('record' in found) {
+        records += 1;
+        take(found);
+      } else {
+        lostBytes += found.to - found.from;
+        isLastRecord = found.isLast;
+      }
+      yield;
+    }
+  }
+  await inSlices(steps());
+  return { file: path, lostBytes, isLastRecord, records };
+}
+
+function batchAt(text: Buffer, from: number, marker: Buffer) {
+  const record = recordAt(text, from, marker)?.record;
+  return record?.kind === 'batch' ? record : undefined;
+}
+
+async function readPart(path: string, from: number, to: number): Promise<Buffer> {
+  const file = await open(path, 'r');
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(to - from), 0, to - from, from);
+    return buffer.subarray(0, bytesRead);
+  } finally {
+    await file.close();
+  }
+}

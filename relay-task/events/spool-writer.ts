@@ -1,0 +1,140 @@
+/** The records of a journal that wait to be written: in groups, one after the other, and what could not be written. */
+import type { Entry } from './spool-index.ts';
+import { type SpoolRecord, sizeOf } from './spool-records.ts';
+import type { Lane } from './spool-segments.ts';
+import { createWaits } from './spool-waits.ts';
+
+export interface WriterOptions {
+  readonly lane: Lane;
+  readonly lateMs: number;
+  /** Before a group of records is written. False: not now. */
+  mayWrite(): Promise<boolean>;
+  /** Events whose bytes may not be on the disk when their sender is told that they were accepted. */
+  unkept(events: number, reason: 'slow' | 'failed', error?: unknown): void;
+  /** Records are written again, and in time. */
+  recovered(): void;
+}
+
+interface WriterParts extends WriterOptions {
+  /** Writes a group. Rejects if that is not possible. */
+  write(group: readonly Piece[]): Promise<void>;
+  /** In the lane, after a group was written. */
+  cleanUp(): Promise<void>;
+  /** A batch could not be written. */
+  lost(entry: Entry): void;
+}
+
+interface Piece {
+  readonly record: SpoolRecord;
+  /** Of a batch. */
+  readonly entry: Entry | undefined;
+  readonly number: number;
+  readonly bytes: number;
+}
+
+/** What one write takes. */
+const GROUP_BYTES = 1024 * 1024;
+/** Beyond this, batches are not kept … */
+const MOST_WAITING_BYTES = 4 * 1024 * 1024;
+/** … and beyond this, nothing is. */
+const MOST_WAITING_AT_ALL_BYTES = 8 * 1024 * 1024;
+
+export function createWriter(options: WriterParts) {
+  let pending: Piece[] = [];
+  let pendingBytes = 0;
+  let appended = 0;
+  let passed = 0;
+  let committing: Promise<void> | undefined;
+  let isStopped = false;
+  let isFailing = false;
+  const waits = createWaits(options.lateMs, () => {
+    options.unkept(
+      pending.reduce((sum, { entry }) => sum + (entry?.state === 'pending' ? entry.events : 0), 0),
+      'slow',
+    );
+  });
+
+  async function commit(): Promise<void> {
+    if (pending.length > 0 && !isStopped) committing ??= writeAll();
+    await committing;
+  }
+
+  async function writeAll(): Promise<void> {
+    // In the lane: what comes in before its turn is in the same write.
+    while (pending.length > 0 && !isStopped) if (!(await options.lane(writeGroup))) break;
+    committing = undefined;
+  }
+
+  /** False: it could not be written. */
+  async function writeGroup(): Promise<boolean> {
+    if (!(await options.mayWrite()) || isStopped) return false;
+    const group = takeGroup();
+    const wasFailing = isFailing;
+    try {
+      await options.write(group);
+      isFailing = false;
+    } catch (error) {
+      isFailing = true;
+      fail(group, error);
+    }
+    passed = Math.max(passed, group.at(-1)?.number ?? 0);
+    const isInTime = waits.passed(passed, pending.length === 0);
+    if (!isFailing && (isInTime || wasFailing)) options.recovered();
+    if (!isFailing) await options.cleanUp();
+    return !isFailing;
+  }
+
+  function takeGroup(): Piece[] {
+    let size = 0;
+    let count = 0;
+    while (count < pending.length && size < GROUP_BYTES) size += pending[count++]?.bytes ?? 0;
+    pendingBytes -= size;
+    return pending.splice(0, count);
+  }
+
+  /** Batches are not tried again, since their senders have been answered. */
+  function fail(group: readonly Piece[], error: unknown): void {
+    let events = 0;
+    for (const { entry } of group) {
+      if (entry?.state !== 'pending') continue;
+      events += entry.events;
+      options.lost(entry);
+    }
+    const again = group.filter(({ entry }) => !entry);
+    pending = [...again, ...pending];
+    pendingBytes += again.reduce((sum, piece) => sum + piece.bytes, 0);
+    options.unkept(events, 'failed', error);
+  }
+
+  return {
+    /** Nothing waits. */
+    get isIdle() {
+      return pending.length === 0;
+    },
+    /** Writing takes long, so nobody waits for it. */
+    get isLate() {
+      return waits.isLate;
+    },
+    /** Whether a batch of this size may wait. */
+    hasRoom: (bytes: number) => !isStopped && pendingBytes + bytes <= MOST_WAITING_BYTES,
+    append(record: SpoolRecord, entry?: Entry): void {
+      const bytes = sizeOf(record);
+      if (isStopped || pendingBytes + bytes > MOST_WAITING_AT_ALL_BYTES) return;
+      appended += 1;
+      pending.push({ record, entry, number: appended, bytes });
+      pendingBytes += bytes;
+      void commit();
+    },
+    /** Tries to write what waits. Resolves when it is written, or could not be. */
+    commit,
+    /** Resolves when everything until now is written, or could not be; soon if writing takes long. */
+    written: () => waits.until(appended, passed),
+    /** Nothing more is written. */
+    stop(): void {
+      isStopped = true;
+      pending = [];
+      pendingBytes = 0;
+      waits.passed(Number.POSITIVE_INFINITY, true);
+    },
+  };
+}
