@@ -47,7 +47,7 @@ export function parcelOf(batches: readonly Omit<Batch, 'release'>[]): Parcel {
   return { json: Buffer.concat([...pieces, CLOSING]), parts };
 }
 
-export function eventsIn({ parts }: Pick<Parcel, 'parts'>): number {
+export function eventsIn({ parts }: { readonly parts: readonly Pick<Part, 'events'>[] }): number {
   return parts.reduce((sum, { events }) => sum + events, 0);
 }
 

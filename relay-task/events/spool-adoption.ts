@@ -1,0 +1,123 @@
+/**
+ * The directories that other processes have left in the spool: read one after the other, the oldest first, as long as there is memory for what
+ * they hold, and deleted once nothing in them is left to be sent.
+ */
+import { readdir, stat } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { errorText } from '../common/error-text.ts';
+import type { Log } from '../ports.ts';
+import type { Adopted, Journal } from './spool-journal.ts';
+import type { Lane } from './spool-segments.ts';
+
+interface AdoptionOptions {
+  readonly lane: Lane;
+  readonly log: Log;
+  open(directory: string): Journal;
+  /** Nothing more is read. */
+  isOver(): boolean;
+  /** Takes over what a directory holds. Returns how many events there are. */
+  adopted(journal: Journal, held: Adopted): number;
+  /** Called after that. */
+  proceed(): void;
+}
+
+interface Waiting {
+  readonly directory: string;
+  readonly bytes: number;
+  /** Of its oldest file, Unix ms. */
+  readonly at: number;
+}
+
+/** What is known of so many events in memory is enough; further directories wait. */
+const MOST_ITEMS = 50_000;
+export function createAdoption({ lane, log, open, isOver, adopted, proceed }: AdoptionOptions) {
+  let waiting: Waiting[] = [];
+  const journals = new Set<Journal>();
+  let adopting: Promise<void> | undefined;
+
+  const isFull = () => [...journals].reduce((sum, { entries }) => sum + entries.size, 0) > MOST_ITEMS;
+
+  async function adoptAll(): Promise<void> {
+    for (let next = waiting.shift(); next; next = waiting.shift()) {
+      const { directory } = next;
+      await adopt(directory).catch((error: unknown) =>
+        log.error(
+          'Cannot read what another relay left in the spool; it stays there, and is tried again after a restart',
+          {
+            directory,
+            reason: errorText(error),
+          },
+        ),
+      );
+      if (isOver() || isFull()) break;
+    }
+    adopting = undefined;
+  }
+
+  async function adopt(directory: string): Promise<void> {
+    const journal = open(directory);
+    const held = await journal.adopt();
+    for (const { file, ...lost } of held.damage) {
+      log.warn('A file of the spool is damaged; its other records are kept', { file, ...lost });
+    }
+    const { foreign } = held;
+    if (foreign.length > 0)
+      log.warn('Files in the spool are not its own; they are left as they are', { directory, foreign });
+    if (isOver()) return;
+    journals.add(journal);
+    const events = adopted(journal, held);
+    if (events > 0) log.info('Took over events from a relay that has ended', { spool: basename(directory), events });
+    proceed();
+  }
+
+  return {
+    get bytes() {
+      const read = [...journals].reduce((sum, { bytes }) => sum + bytes, 0);
+      return waiting.reduce((sum, { bytes }) => sum + bytes, read);
+    },
+    /** Unix ms, or Infinity. */
+    oldestAt(): number {
+      const times = [...journals].map(({ entries: [first] }) => first?.at ?? Number.POSITIVE_INFINITY);
+      return Math.min(...times, ...waiting.map(({ at }) => at));
+    },
+    /** Directories that are this process's now. */
+    async add(directories: readonly string[]): Promise<void> {
+      const found = await Promise.all(directories.map((directory) => lane(() => describe(directory))));
+      waiting = [...waiting, ...found].sort((a, b) => a.at - b.at);
+    },
+    /** Deletes what is done with, and reads more if there is room for it. */
+    proceed(): void {
+      for (const journal of journals) {
+        if (journal.entries.size > 0) continue;
+        journals.delete(journal);
+        void journal.remove();
+      }
+      if (waiting.length > 0 && !isFull()) adopting ??= adoptAll();
+    },
+    /** Another process has taken all of it. */
+    abandon(): void {
+      waiting = [];
+      for (const journal of journals) journal.abandon(() => true);
+      journals.clear();
+    },
+    /** Leaves what is not settled to others. */
+    async close(): Promise<void> {
+      await adopting;
+      await Promise.all(
+        Array.from(journals, (journal) => (journal.entries.size > 0 ? journal.close() : journal.remove())),
+      );
+    },
+  };
+}
+
+async function describe(directory: string): Promise<Waiting> {
+  let bytes = 0;
+  let at = Number.POSITIVE_INFINITY;
+  for (const name of await readdir(directory)) {
+    const found = await stat(join(directory, name)).catch(() => undefined);
+    if (!found?.isFile()) continue;
+    bytes += found.size;
+    at = Math.min(at, found.mtimeMs);
+  }
+  return { directory, bytes, at };
+}
