@@ -21,8 +21,8 @@ export const usualOwnerTimings: OwnerTimings = { beatMs: 5_000, unsureMs: 20_000
 interface Owner {
   /** This process's own; undefined while there is none. */
   readonly directory: string | undefined;
-  /** `performance.now()` when it was last known to be ours. */
-  readonly sureAt: number;
+  /** There is none, or it may be another's by now. */
+  readonly isUnsure: boolean;
   /** Makes one. Rejects if that is not possible. */
   begin(): Promise<void>;
   /** False: another process has taken it over, and there is none now. Rejects if that cannot be told. */
@@ -38,6 +38,8 @@ interface OwnerOptions {
   readonly timings: OwnerTimings;
   /** Something that is none of a spool of this version. Must not throw. */
   foreign(name: string): void;
+  /** Another process has taken over this one's. `sureAt`: `performance.now()` when it was last known to be ours. */
+  lost(sureAt: number): void;
 }
 
 /** Its version is that of the records. */
@@ -49,7 +51,7 @@ const BEAT = 'owner';
 const BEAT_BYTES = 256;
 const isMissing = (error: unknown) => (error as NodeJS.ErrnoException).code === 'ENOENT';
 
-export function createOwner({ root, timings, foreign }: OwnerOptions): Owner {
+export function createOwner({ root, timings, foreign, lost }: OwnerOptions): Owner {
   let directory: string | undefined;
   let sureAt = -Infinity;
   let beats = 0;
@@ -91,6 +93,7 @@ export function createOwner({ root, timings, foreign }: OwnerOptions): Owner {
     } catch (error) {
       if (!isMissing(error)) throw error;
       directory = undefined;
+      lost(sureAt);
       return false;
     }
     sureAt = from;
@@ -152,8 +155,8 @@ export function createOwner({ root, timings, foreign }: OwnerOptions): Owner {
     get directory() {
       return directory;
     },
-    get sureAt() {
-      return sureAt;
+    get isUnsure() {
+      return directory === undefined || performance.now() - sureAt > timings.unsureMs;
     },
     begin,
     beat: async () => directory !== undefined && (await beat(directory)),

@@ -1,6 +1,5 @@
 /** Events on a disk, so that what is not delivered yet survives this process: what it keeps itself, and what others have left. */
 import { type Budget, createBudget, createShare } from '../common/budget.ts';
-import { errorText } from '../common/error-text.ts';
 import { within } from '../common/pause.ts';
 import { createTurnstile } from '../common/turnstile.ts';
 import type { Log } from '../ports.ts';
@@ -10,6 +9,7 @@ import type { Entry, Kept } from './spool-index.ts';
 import { createJournal, type Journal, type JournalOptions } from './spool-journal.ts';
 import { createOwner, type OwnerTimings, usualOwnerTimings } from './spool-owner.ts';
 import { createReplay, type FindReplayTarget } from './spool-replay.ts';
+import { createSpoolReports } from './spool-reports.ts';
 
 interface SpoolTimings extends OwnerTimings {
   /** The longest that an answer waits until its events are written. */
@@ -61,52 +61,34 @@ const WASTE_PART = 1 / 16;
 /** A disk that hangs must not hold up the end of the process. */
 const CLOSING_MS = 2_000;
 
-const UNKEPT = {
-  full: 'The spool has no room for more events, which are in memory only until they are sent; raise EVENTS_SPOOL_MAX_BYTES, or find out why they are not sent',
-  slow: 'Writing events to the spool takes too long, so answers no longer wait for it; events that are not written are lost if this process is killed',
-  failed:
-    'Cannot write events to the spool; they are in memory only until they are sent, and lost if this process is killed',
-} as const;
-
 export function createSpool({ directory: root, maxBytes, log, meter, find, ...options }: SpoolOptions): Spool {
   const timings = { ...usualTimings, ...options.timings };
+  const reports = createSpoolReports({ log, meter, directory: root, maxBytes });
   const lane = createTurnstile({ maxInside: 1 }).run;
   const budget = createBudget(maxBytes * LIVE_PART);
   const shares = new Map<string, Budget>();
   const owner = createOwner({
     root,
     timings,
-    foreign: (name) =>
-      log.warn('Something in EVENTS_SPOOL_DIR is not a spool of this version of the relay; it is left as it is', {
-        directory: root,
-        name,
-      }),
+    foreign: reports.foreign,
+    lost(sureAt) {
+      // What was written since then may have come too late for the new owner.
+      own.abandon(({ since }) => since < sureAt + timings.unsureMs);
+      replay.abandon();
+      own = createOwnJournal();
+      reports.takenOver(timings.unsureMs);
+    },
   });
-  const told = new Set<string>();
   let isClosed = false;
-
-  function tell(kind: keyof typeof UNKEPT, error?: unknown): void {
-    if (told.has(kind)) return;
-    told.add(kind);
-    log.warn(UNKEPT[kind], { directory: root, maxBytes, ...(error !== undefined && { reason: errorText(error) }) });
-  }
-
-  function unkept(events: number, reason: keyof typeof UNKEPT, error?: unknown): void {
-    if (events > 0) meter.unspooled(reason, events);
-    tell(reason, error);
-  }
 
   const journalOptions: Omit<JournalOptions, 'directory'> = {
     lane,
     segmentBytes: Math.min(LARGEST_SEGMENT_BYTES, maxBytes * SEGMENT_PART),
     wasteBytes: maxBytes * WASTE_PART,
     lateMs: timings.lateMs,
-    mayWrite: async () => !isUnsure() || isOwner().catch(() => false),
-    unkept,
-    recovered() {
-      for (const kind of ['slow', 'failed']) told.delete(kind);
-      log.info('Events are written to the spool again', { directory: root });
-    },
+    mayWrite: async () => !owner.isUnsure || owner.beat().catch(() => false),
+    unkept: reports.unkept,
+    recovered: reports.recovered,
   };
   let own = createOwnJournal();
   const replay = createReplay({
@@ -122,45 +104,17 @@ export function createSpool({ directory: root, maxBytes, log, meter, find, ...op
     return createJournal({ ...journalOptions, directory: () => owner.directory });
   }
 
-  const isUnsure = () => owner.directory === undefined || performance.now() - owner.sureAt > timings.unsureMs;
-
-  /** In the lane. */
-  async function isOwner(): Promise<boolean> {
-    if (owner.directory === undefined) return false;
-    const { sureAt } = owner;
-    if (await owner.beat()) return true;
-    // What was written since then may have come too late for the new owner.
-    const knows = ({ since }: Entry) => since < sureAt + timings.unsureMs;
-    own.abandon(knows);
-    replay.abandon();
-    own = createOwnJournal();
-    log.warn(
-      'Another relay has taken over the spool of this one, which did not write to it for long; it begins a new one',
-      {
-        directory: root,
-        unsureMs: timings.unsureMs,
-      },
-    );
-    return false;
-  }
-
   async function look(): Promise<void> {
     if (isClosed) return;
     try {
       const taken = await lane(async () => {
-        if (!(await isOwner())) await owner.begin();
+        if (!(await owner.beat())) await owner.begin();
         return owner.takeOver();
       });
-      told.delete('look');
+      reports.usable();
       await replay.add(taken);
     } catch (error) {
-      if (!told.has('look')) {
-        log.error('Cannot use EVENTS_SPOOL_DIR; events are in memory only, and it is tried again', {
-          directory: root,
-          reason: errorText(error),
-        });
-      }
-      told.add('look');
+      reports.unusable(error);
     }
     own.proceed();
     if (!isClosed) timer = setTimeout(look, timings.beatMs).unref();
@@ -186,15 +140,15 @@ export function createSpool({ directory: root, maxBytes, log, meter, find, ...op
       const hasRoom = bytes() + batch.bytes.length <= maxBytes;
       const entry = hasRoom ? own.keep({ ...batch, queue: key }, shareOf(environment)) : 'full';
       if (typeof entry !== 'string') return [{ entry, first: 0, events: batch.events }];
-      unkept(batch.events, entry);
+      reports.unkept(batch.events, entry);
       return undefined;
     },
     body: ({ key }, id) => own.body(key, id),
     async assign(kept, id) {
-      if (isUnsure())
+      if (owner.isUnsure)
         await within(
           timings.lateMs,
-          lane(isOwner).catch(() => false),
+          lane(owner.beat).catch(() => false),
         );
       const journals = byJournal(kept);
       for (const [journal, parts] of journals) journal.assign(parts, id);

@@ -1,0 +1,59 @@
+/** What the spool tells of itself: the same problem once, until it is over. */
+import { errorText } from '../common/error-text.ts';
+import type { Log } from '../ports.ts';
+import type { EventMeter } from './metrics.ts';
+
+interface SpoolReportsOptions {
+  readonly log: Log;
+  readonly meter: Pick<EventMeter, 'unspooled'>;
+  readonly directory: string;
+  readonly maxBytes: number;
+}
+
+const UNKEPT = {
+  full: 'The spool has no room for more events, which are in memory only until they are sent; raise EVENTS_SPOOL_MAX_BYTES, or find out why they are not sent',
+  slow: 'Writing events to the spool takes too long, so answers no longer wait for it; events that are not written are lost if this process is killed',
+  failed:
+    'Cannot write events to the spool; they are in memory only until they are sent, and lost if this process is killed',
+} as const;
+
+export function createSpoolReports({ log, meter, directory, maxBytes }: SpoolReportsOptions) {
+  const told = new Set<keyof typeof UNKEPT | 'unusable'>();
+  return {
+    /** So many events are in memory only. */
+    unkept(events: number, reason: keyof typeof UNKEPT, error?: unknown): void {
+      if (events > 0) meter.unspooled(reason, events);
+      if (told.has(reason)) return;
+      told.add(reason);
+      log.warn(UNKEPT[reason], { directory, maxBytes, ...(error !== undefined && { reason: errorText(error) }) });
+    },
+    recovered(): void {
+      told.delete('slow');
+      told.delete('failed');
+      log.info('Events are written to the spool again', { directory });
+    },
+    unusable(error: unknown): void {
+      if (told.has('unusable')) return;
+      told.add('unusable');
+      log.error('Cannot use EVENTS_SPOOL_DIR; events are in memory only, and it is tried again', {
+        directory,
+        reason: errorText(error),
+      });
+    },
+    usable(): void {
+      told.delete('unusable');
+    },
+    foreign(name: string): void {
+      log.warn('Something in EVENTS_SPOOL_DIR is not a spool of this version of the relay; it is left as it is', {
+        directory,
+        name,
+      });
+    },
+    takenOver(unsureMs: number): void {
+      log.warn(
+        'Another relay has taken over the spool of this one, which did not write to it for long; it begins a new one',
+        { directory, unsureMs },
+      );
+    },
+  };
+}
