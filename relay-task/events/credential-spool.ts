@@ -13,26 +13,16 @@ interface CredentialSpoolOptions {
   readonly left: (events: number) => void;
 }
 
-interface CredentialSpool extends Pick<Spool, 'written'> {
-  /** A body was taken in to its end. */
-  body(id: string): void;
-  keepingOf(about: Metadata): Keeping;
-  /** From now on, what is in the spool may stay there for another process. */
-  leave(): void;
-}
-
-export function createCredentialSpool(
-  spool: Spool,
-  { environment, kind, credential, left }: CredentialSpoolOptions,
-): CredentialSpool {
+export function createCredentialSpool(spool: Spool, { environment, kind, credential, left }: CredentialSpoolOptions) {
   const name = { environment, kind, digest: digestOf(credential) };
   const key = JSON.stringify(name);
   const { assign, free, settle, isTaken, written } = spool;
   let leaves = false;
   return {
-    body: (id) => spool.body({ environment, key }, id),
+    /** A body was taken in to its end. */
+    body: (id: string) => spool.body({ environment, key }, id),
     written,
-    keepingOf(about) {
+    keepingOf(about: Metadata): Keeping {
       const queue = { environment, key: JSON.stringify({ ...name, about }) };
       return {
         keep: (batch) => spool.keep(queue, batch),
@@ -44,7 +34,8 @@ export function createCredentialSpool(
         stays: async () => (leaves ? spool.stays() : () => false),
       };
     },
-    leave() {
+    /** From now on, what is in the spool may stay there for another process. */
+    leave(): void {
       leaves = true;
     },
   };

@@ -22,20 +22,10 @@ interface ReadingOptions {
   readonly failed: (error: unknown) => void;
 }
 
-interface Reading {
-  readonly idle: boolean;
-  /** False: the body was not read to its end. Never rejects. */
-  read(delivery: EventDelivery): Promise<boolean>;
-  /** What is not read yet is dropped. */
-  stop(): void;
-  /** Resolves when all is read, or at `stop`. */
-  ended(): Promise<unknown>;
-}
-
 /** Ends reading a body. */
 const OVER = new Error('the relay stops');
 
-export function createReading(options: ReadingOptions): Reading {
+export function createReading(options: ReadingOptions) {
   const { queues, flag, serverTime, random, received, dropped } = options;
   const underWay = new Set<Promise<boolean>>();
   let isOver = false;
@@ -93,14 +83,17 @@ export function createReading(options: ReadingOptions): Reading {
     get idle() {
       return underWay.size === 0;
     },
-    async read(delivery) {
+    /** False: the body was not read to its end. Never rejects. */
+    async read(delivery: EventDelivery): Promise<boolean> {
       const done = take(delivery);
       underWay.add(done);
       const isWhole = await done;
       underWay.delete(done);
       return isWhole;
     },
+    /** What is not read yet is dropped. */
     stop,
+    /** Resolves when all is read, or at `stop`. */
     ended: () => Promise.race([Promise.all(underWay), stopped]),
   };
 }

@@ -8,33 +8,7 @@ import { type SpoolRecord, sizeOf } from './spool-records.ts';
 import { createSegments, type Damage, type SegmentsOptions } from './spool-segments.ts';
 import { createWriter, type WriterOptions } from './spool-writer.ts';
 
-export interface Journal {
-  /** Of its files. */
-  readonly bytes: number;
-  /** What is not settled, the oldest first. */
-  readonly entries: ReadonlySet<Entry>;
-  /** `full`: the share has no room for it; `slow`: too much is waiting to be written. */
-  keep(batch: NewBatch, share: Budget): Entry | 'full' | 'slow';
-  /** A body of this queue was taken in to its end. */
-  body(queue: string, id: string): void;
-  /** The events are sent under this ID from now on; '' if under none. */
-  assign(kept: readonly Kept[], payload: string): void;
-  settle(kept: readonly Kept[]): void;
-  /** The bytes and the sender of a batch. Rejects if they cannot be read. */
-  load(entry: Entry): Promise<{ readonly bytes: Buffer; readonly sender: string }>;
-  /** Resolves when everything until now is written, or could not be; soon if writing takes long. */
-  written(): Promise<void>;
-  /** Tries again to write what is waiting. */
-  proceed(): void;
-  /** Another process has taken it over, so nothing more is written. `knows`: it has read this entry. */
-  abandon(knows: (entry: Entry) => boolean): void;
-  /** Reads what another process has left. */
-  adopt(): Promise<Adopted>;
-  /** Resolves when everything is written, or cannot be. */
-  close(): Promise<void>;
-  /** Deletes its files and its directory. What is not ours stays. */
-  remove(): Promise<void>;
-}
+export type Journal = ReturnType<typeof createJournal>;
 
 interface NewBatch {
   /** JSON: which queue of which credential it belongs to. */
@@ -56,7 +30,7 @@ export interface JournalOptions extends SegmentsOptions, WriterOptions {
   readonly wasteBytes: number;
 }
 
-export function createJournal(options: JournalOptions): Journal {
+export function createJournal(options: JournalOptions) {
   const { wasteBytes } = options;
   const segments = createSegments(options);
   const index = createIndex(segments.forget);
@@ -95,12 +69,15 @@ export function createJournal(options: JournalOptions): Journal {
     }
   }
 
-  const journal: Journal = {
+  const journal = {
+    /** Of its files. */
     get bytes() {
       return segments.bytes;
     },
+    /** What is not settled, the oldest first. */
     entries,
-    keep({ queue, sender, bytes, events }, share) {
+    /** `full`: the share has no room for it; `slow`: too much is waiting to be written. */
+    keep({ queue, sender, bytes, events }: NewBatch, share: Budget): Entry | 'full' | 'slow' {
       const head = { id: index.nextId(), at: Date.now(), events, sender, queue };
       const record: SpoolRecord = { kind: 'batch', head, bytes };
       const size = sizeOf(record);
@@ -111,36 +88,44 @@ export function createJournal(options: JournalOptions): Journal {
       if (writer.isLate) options.unkept(events, 'slow');
       return entry;
     },
-    body: (queue, id) => append({ kind: 'body', queue, id }),
-    assign(kept, payload) {
+    /** A body of this queue was taken in to its end. */
+    body: (queue: string, id: string) => append({ kind: 'body', queue, id }),
+    /** The events are sent under this ID from now on; '' if under none. */
+    assign(kept: readonly Kept[], payload: string): void {
       const ranges = index.assign(kept, payload);
       if (ranges.length > 0) append({ kind: 'assigned', payload, ranges });
     },
-    settle(kept) {
+    settle(kept: readonly Kept[]): void {
       const ranges = index.settle(kept);
       if (ranges.length > 0) append({ kind: 'settled', ranges });
     },
-    async load(entry) {
+    /** The bytes and the sender of a batch. Rejects if they cannot be read. */
+    async load(entry: Entry) {
       const { bytes, head } = await segments.load(entry);
       return { bytes, sender: head.sender };
     },
     written: writer.written,
+    /** Tries again to write what is waiting. */
     proceed: () => void writer.commit(),
-    abandon(knows) {
+    /** Another process has taken it over, so nothing more is written. `knows`: it has read this entry. */
+    abandon(knows: (entry: Entry) => boolean): void {
       writer.stop();
       for (const entry of entries) index.forget(entry, entry.state === 'written' && knows(entry) ? 'taken' : 'lost');
       void segments.close();
     },
-    async adopt() {
+    /** Reads what another process has left. */
+    async adopt(): Promise<Adopted> {
       const contents: Contents = { queues: new Map(), bodies: [] };
       const files = await segments.adopt((record) => index.read(record, sizeOf(record), journal, contents));
       return { ...contents, ...files };
     },
-    async close() {
+    /** Resolves when everything is written, or cannot be. */
+    async close(): Promise<void> {
       await writer.commit();
       await segments.close();
     },
-    async remove() {
+    /** Deletes its files and its directory. What is not ours stays. */
+    async remove(): Promise<void> {
       writer.stop();
       await segments.remove();
     },

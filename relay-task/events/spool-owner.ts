@@ -17,22 +17,6 @@ export interface OwnerTimings {
 
 export const usualOwnerTimings: OwnerTimings = { beatMs: 5_000, unsureMs: 20_000, silenceMs: 30_000 };
 
-/** All of it is to be called one after the other, in the spool's lane. */
-interface Owner {
-  /** This process's own; undefined while there is none. */
-  readonly directory: string | undefined;
-  /** There is none, or it may be another's by now. */
-  readonly isUnsure: boolean;
-  /** Makes one. Rejects if that is not possible. */
-  begin(): Promise<void>;
-  /** False: another process has taken it over, and there is none now. Rejects if that cannot be told. */
-  beat(): Promise<boolean>;
-  /** Takes over what has no owner: moves it into the own directory, and returns where it is now. */
-  takeOver(): Promise<readonly string[]>;
-  /** What is in it is free for others at once; it is deleted if it is empty. */
-  leave(): Promise<void>;
-}
-
 interface OwnerOptions {
   readonly root: string;
   readonly timings: OwnerTimings;
@@ -51,7 +35,8 @@ const BEAT = 'owner';
 const BEAT_BYTES = 256;
 const isMissing = (error: unknown) => (error as NodeJS.ErrnoException).code === 'ENOENT';
 
-export function createOwner({ root, timings, foreign, lost }: OwnerOptions): Owner {
+/** All of it is to be called one after the other, in the spool's lane. */
+export function createOwner({ root, timings, foreign, lost }: OwnerOptions) {
   let directory: string | undefined;
   let sureAt = -Infinity;
   let beats = 0;
@@ -146,22 +131,27 @@ export function createOwner({ root, timings, foreign, lost }: OwnerOptions): Own
         told.add(name);
       } else if (await isFree(name)) taken.push(...(await move(name, to)));
     }
-    const present = new Set(names.map(({ name }) => name));
-    for (const name of seen.keys()) if (!present.has(name)) seen.delete(name);
+    for (const name of seen.keys()) if (!names.some((one) => one.name === name)) seen.delete(name);
     return taken;
   }
 
   return {
+    /** This process's own; undefined while there is none. */
     get directory() {
       return directory;
     },
+    /** There is none, or it may be another's by now. */
     get isUnsure() {
       return directory === undefined || performance.now() - sureAt > timings.unsureMs;
     },
+    /** Makes one. Rejects if that is not possible. */
     begin,
+    /** False: another process has taken it over, and there is none now. Rejects if that cannot be told. */
     beat: async () => directory !== undefined && (await beat(directory)),
+    /** Takes over what has no owner: moves it into the own directory, and returns where it is now. */
     takeOver: async () => (directory === undefined ? [] : takeOver(directory)),
-    async leave() {
+    /** What is in it is free for others at once; it is deleted if it is empty. */
+    async leave(): Promise<void> {
       const own = directory;
       if (own === undefined) return;
       directory = undefined;

@@ -89,13 +89,10 @@ export function createSegments({ directory, lane, segmentBytes }: SegmentsOption
     if (file && last && last.bytes < segmentBytes) return { file, segment: last };
     const own = directory();
     if (own === undefined) throw new Error('its directory could not be made');
-    const marker = randomBytes(MARKER_BYTES);
-    const number = (last?.number ?? 0) + 1;
-    const path = join(own, `${String(number).padStart(8, '0')}-${marker.toString('hex')}.log`);
-    const opened = await open(path, 'wx', 0o600);
+    const segment = segmentIn(own, (last?.number ?? 0) + 1, randomBytes(MARKER_BYTES));
+    const opened = await open(segment.path, 'wx', 0o600);
     await closeFile();
     file = opened;
-    const segment = segmentAt(path, number, marker);
     segments.push(segment);
     return { file, segment };
   }
@@ -154,14 +151,9 @@ export function createSegments({ directory, lane, segmentBytes }: SegmentsOption
     },
     /** Reads the files that another process has left. `read`: returns the entry of a batch. */
     async adopt(read: (record: SpoolRecord) => Entry | undefined) {
-      const own = directory() ?? '';
-      const files = (await lane(() => readdir(own, { withFileTypes: true }))).filter((one) => one.isFile());
-      const names = files.map(({ name }) => name);
+      const { logs, foreign } = await lane(() => filesIn(directory() ?? ''));
       const damage: Damage[] = [];
-      for (const name of names.toSorted()) {
-        const [, number, marker = ''] = FILE.exec(name) ?? [];
-        if (number === undefined) continue;
-        const segment = segmentAt(join(own, name), Number(number), Buffer.from(marker, 'hex'));
+      for (const segment of logs) {
         const text = await lane(() => readFile(segment.path));
         segment.bytes = text.length;
         segments.push(segment);
@@ -172,11 +164,7 @@ export function createSegments({ directory, lane, segmentBytes }: SegmentsOption
         };
         damage.push(await readAll(text, segment, take));
       }
-      return {
-        damage: damage.filter(({ lostBytes }) => lostBytes > 0),
-        /** Files that are none of its own. */
-        foreign: names.filter((name) => !FILE.test(name)),
-      };
+      return { damage: damage.filter(({ lostBytes }) => lostBytes > 0), foreign };
     },
     close: () => lane(closeFile),
     /** Deletes them and their directory. What is not ours stays. */
@@ -193,8 +181,21 @@ export function createSegments({ directory, lane, segmentBytes }: SegmentsOption
   };
 }
 
-function segmentAt(path: string, number: number, marker: Buffer): Segment {
+/** Its name tells its number and its marker. */
+function segmentIn(directory: string, number: number, marker: Buffer): Segment {
+  const path = join(directory, `${String(number).padStart(8, '0')}-${marker.toString('hex')}.log`);
   return { path, number, marker, bytes: 0, live: new Set() };
+}
+
+/** Segments, the oldest first, and the names of files that are none. */
+async function filesIn(directory: string) {
+  const files = (await readdir(directory, { withFileTypes: true })).filter((one) => one.isFile());
+  const names = files.map(({ name }) => name);
+  const logs = names.toSorted().flatMap((name) => {
+    const [, number, marker] = FILE.exec(name) ?? [];
+    return marker === undefined ? [] : [segmentIn(directory, Number(number), Buffer.from(marker, 'hex'))];
+  });
+  return { logs, foreign: names.filter((name) => !FILE.test(name)) };
 }
 
 /** The bytes that follow those of the file, and where the entries then are. */

@@ -1,15 +1,5 @@
-/** Waits until records are written, none of them long. */
-interface Waits {
-  /** The last wait was too long, so there are none until everything is written. */
-  readonly isLate: boolean;
-  /** Resolves when the record with this number has passed. `passed`: the last one that has. */
-  until(number: number, passed: number): Promise<void>;
-  /** Records up to this one are written, or could not be. `isAll`: there are no others. True: it is in time again. */
-  passed(number: number, isAll: boolean): boolean;
-}
-
-/** `late`: writing takes longer than `lateMs`. */
-export function createWaits(lateMs: number, late: () => void): Waits {
+/** Waits until records are written, none of them long. `late`: writing takes longer than `lateMs`. */
+export function createWaits(lateMs: number, late: () => void) {
   let waiting: { readonly number: number; readonly end: () => void }[] = [];
   let timer: NodeJS.Timeout | undefined;
   let isLate = false;
@@ -29,17 +19,20 @@ export function createWaits(lateMs: number, late: () => void): Waits {
   }
 
   return {
+    /** The last wait was too long, so there are none until everything is written. */
     get isLate() {
       return isLate;
     },
-    until(number, passed) {
+    /** Resolves when the record with this number has passed. `passed`: the last one that has. */
+    until(number: number, passed: number): Promise<void> {
       if (isLate || number <= passed) return Promise.resolve();
       return new Promise((end) => {
         waiting.push({ number, end });
         if (!timer) watch();
       });
     },
-    passed(number, isAll) {
+    /** Records up to this one are written, or could not be. `isAll`: there are no others. True: it is in time again. */
+    passed(number: number, isAll: boolean): boolean {
       // In the order of their numbers.
       const first = waiting.findIndex((one) => one.number > number);
       for (const { end } of waiting.splice(0, first < 0 ? waiting.length : first)) end();

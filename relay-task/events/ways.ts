@@ -22,24 +22,6 @@ interface WaysOptions extends Omit<FlightsOptions, 'take' | 'areSuspects' | 'sus
   readonly addOwn: (line: Line) => void;
 }
 
-interface Ways {
-  readonly isEmpty: boolean;
-  /** What waits. */
-  readonly bytes: number;
-  readonly flights: readonly Flights[];
-  senderOf(name: string): Sender;
-  /** Where the next events of this sender wait. */
-  lineOf(name: string): Line;
-  /** Where its newest events wait. */
-  newestLineOf(sender: Sender): Line;
-  /** Sends what waits as soon as possible. */
-  start(): void;
-  /** The same for suspects alone. */
-  startSuspects(): void;
-  /** Sends what is due, if there is room for it now. */
-  proceed(): void;
-}
-
 /** Chooses the sender whose events are sent next. */
 type Choose = (waiting: Iterable<string>) => string | undefined;
 
@@ -53,7 +35,7 @@ interface Way {
   due: boolean;
 }
 
-export function createWays(options: WaysOptions): Ways {
+export function createWays(options: WaysOptions) {
   const { maxPayloadBytes, places, memory, suspects, settle } = options;
 
   function createWay(isSuspect: boolean, choose?: Choose): Way {
@@ -105,16 +87,22 @@ export function createWays(options: WaysOptions): Ways {
     get isEmpty() {
       return ways.every(({ line }) => line.isEmpty);
     },
+    /** What waits. */
     get bytes() {
       return ways.reduce((sum, { line }) => sum + line.bytes, 0);
     },
     flights: ways.map(({ flights }) => flights),
     senderOf,
-    lineOf: (name) => wayOf(name).line,
-    newestLineOf: (sender) => newestWay(sender).line,
+    /** Where the next events of this sender wait. */
+    lineOf: (name: string) => wayOf(name).line,
+    /** Where its newest events wait. */
+    newestLineOf: (sender: Sender) => newestWay(sender).line,
+    /** Sends what waits as soon as possible. */
     start: () => start(ways),
+    /** The same for suspects alone. */
     startSuspects: () => start([trial, apart]),
-    proceed() {
+    /** Sends what is due, if there is room for it now. */
+    proceed(): void {
       for (const { flights } of ways) flights.launch();
     },
   };
