@@ -69,12 +69,7 @@ export function createBigSegmentSynchronizer(options: BigSegmentSynchronizerOpti
 
   const stream = createBigSegmentStream({
     ...timings,
-    streamUri: options.streamUri,
-    sdkKey: options.sdkKey,
-    userAgent: options.userAgent,
-    outbound: options.outbound,
-    receivedMemory: options.receivedMemory,
-    log,
+    ...options,
     onOpen() {
       status.admitted();
       // The next poll also brings the queued patches, and those of an earlier key may belong to another environment.

@@ -6,7 +6,7 @@ import { connect } from './connect.ts';
 import { createDelays } from './large.ts';
 import type { Slowness } from './large-place.ts';
 import { createOutageLines, type OutageWords } from './outage-lines.ts';
-import { type Handling, type ReadEventsOptions, readEvents } from './read-events.ts';
+import { type Handling, type ReadEventsTimes, readEvents, type Transfer } from './read-events.ts';
 import { createReceived, type Received, type ReceivedMemory, receivedLimit } from './received-limit.ts';
 import { createRetries, type RetryOptions } from './retries.ts';
 import { type Failure, invalidData } from './status.ts';
@@ -15,21 +15,13 @@ export const CONNECT_TIMEOUT_MS = 3_000;
 export const READ_TIMEOUT_MS = 300_000;
 
 /** Timeouts and limits of a stream. The defaults are those of LaunchDarkly's SDKs. */
-export interface EventStreamTimes extends RetryOptions {
+export interface EventStreamTimes extends RetryOptions, ReadEventsTimes {
   /** 3 s. */
   readonly connectTimeoutMs?: number;
   /** From the connection to the response headers; 10 s. */
   readonly headTimeoutMs?: number;
   /** Reconnects after this long without data; heartbeats arrive every 3 min. 5 min. */
   readonly readTimeoutMs?: number;
-  /** Reconnects when a large event brings less than 1 byte per ms for this long; 10 s. */
-  readonly stallMs?: number;
-  /** The same for a transfer; 30 s. */
-  readonly transferStallMs?: number;
-  /** How long a large event may keep those of other streams waiting for each 256 KiB of it, five times at most; 1 s. */
-  readonly placeMs?: number;
-  /** A large event that waits longer than this for those of other streams is reported; 5 s. */
-  readonly delayMs?: number;
   /** A stream that stayed open this long resets the backoff; 60 s. */
   readonly resetAfterMs?: number;
   /** Of one event, of the items of one set, or of the answer to a poll; `receivedLimit`. */
@@ -52,7 +44,7 @@ interface EventStreamOptions extends EventStreamTimes {
   readonly log: Log;
   /** For this stream, if more than its events counts there. Default: one of its own. */
   readonly received?: Received;
-  readonly transfer?: ReadEventsOptions['transfer'];
+  readonly transfer?: Transfer;
   /** After each attempt to connect. */
   onAttempt?(attempt: StreamAttempt): void;
   /** LaunchDarkly accepted the key. */
@@ -76,10 +68,8 @@ interface EventStreamOptions extends EventStreamTimes {
 /** Keeps one stream of server-sent events from LaunchDarkly open until closed. Retries every failure. */
 export function startEventStream(options: EventStreamOptions): { close(): void } {
   const { name, log, connectTimeoutMs = CONNECT_TIMEOUT_MS, headTimeoutMs = 10_000 } = options;
-  const { readTimeoutMs = READ_TIMEOUT_MS } = options;
-  const { resetAfterMs = 60_000, maxReceivedBytes = receivedLimit(), stallMs = 10_000 } = options;
-  const { transferStallMs = 30_000, placeMs = 1_000, delayMs, transfer } = options;
-  const { received = createReceived(options.receivedMemory) } = options;
+  const { readTimeoutMs = READ_TIMEOUT_MS, resetAfterMs = 60_000 } = options;
+  const { maxReceivedBytes: maxBytes = receivedLimit(), received = createReceived(options.receivedMemory) } = options;
   const begun = received.part('an event');
   const slowness: Slowness = { until: 0 };
   const delays = createDelays(options);
@@ -146,15 +136,11 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
       attempted(false);
       received.onGivenUp = (message) => fail({ kind: 'NETWORK_ERROR', code: 'NO_ROOM', message });
       reading = readEvents(response, {
-        maxBytes: maxReceivedBytes,
+        ...options,
+        maxBytes,
         received,
         begun,
         slowness,
-        transfer,
-        stallMs,
-        transferStallMs,
-        placeMs,
-        delayMs,
         onDelay: delays.tell,
         onIgnored: warnIgnored,
         isOver: () => over,

@@ -9,9 +9,12 @@ export interface Slowness {
   until: number;
 }
 
-export interface PlaceOptions extends Pick<LargeWait, 'delayMs'> {
-  /** How long it may keep others waiting for its next 256 KiB. */
-  readonly placeMs: number;
+export interface PlaceTimes extends Pick<LargeWait, 'delayMs'> {
+  /** How long a large event may keep those of other streams waiting for each 256 KiB of it, five times at most; 1 s. */
+  readonly placeMs?: number;
+}
+
+export interface PlaceOptions extends PlaceTimes {
   readonly slowness: Slowness;
   readonly received: Received;
   /** Bytes of the event so far. */
@@ -37,7 +40,7 @@ const SLOW = 'it arrives slowly, and others no longer wait for it';
  * within the memory for that, and takes the place again once it is complete.
  */
 export function createPlace(options: PlaceOptions) {
-  const { placeMs, slowness, received, arrivedBytes, onDelay } = options;
+  const { placeMs = 1_000, slowness, received, arrivedBytes, onDelay } = options;
   const over = new AbortController();
   let leaveTurnstile: (() => void) | undefined;
   let turn: NodeJS.Timeout | undefined;

@@ -5,7 +5,7 @@ import { decodeInSlices } from '../common/sliced-text.ts';
 import { inSlices, nextTurn, resultOf, sliceEnd } from '../common/slices.ts';
 import { createEventParser, type LongEvent, type ServerSentEvent } from './event-parser.ts';
 import { LARGE_BYTES } from './large.ts';
-import { createPlace, type PlaceOptions } from './large-place.ts';
+import { createPlace, type PlaceOptions, type PlaceTimes } from './large-place.ts';
 import { createLeastPace } from './least-pace.ts';
 import { LARGE_CHARACTERS } from './messages.ts';
 import { bytesOf, describeTooLarge, type ReceivedPart } from './received-limit.ts';
@@ -25,12 +25,17 @@ export interface Transfer {
   isPart(event: string | undefined): boolean;
 }
 
-export interface ReadEventsOptions extends Omit<PlaceOptions, 'arrivedBytes'> {
+export interface ReadEventsTimes extends PlaceTimes {
+  /** The stream ends when a large event brings less than 1 byte per ms for this long; 10 s. */
+  readonly stallMs?: number;
+  /** The same for a transfer; 30 s. */
+  readonly transferStallMs?: number;
+}
+
+interface ReadEventsOptions extends ReadEventsTimes, Omit<PlaceOptions, 'arrivedBytes'> {
   readonly maxBytes: number;
   /** Where the event that is arriving counts. The caller releases it at the end. */
   readonly begun: ReceivedPart;
-  readonly stallMs: number;
-  readonly transferStallMs: number;
   readonly transfer?: Transfer | undefined;
   onIgnored(reason: string): void;
   isOver(): boolean;
@@ -56,6 +61,7 @@ export function readEvents(
   options: ReadEventsOptions,
 ): { isBusy(): boolean; close(): void } {
   const { maxBytes, begun, transfer, onIgnored, isOver, onAlive, onEvent, onDelay } = options;
+  const { stallMs = 10_000, transferStallMs = 30_000 } = options;
   /** In the order of their arrival. */
   const waiting: (Chunk | Failure)[] = [];
   const parser = createEventParser({ maxBytes, onIgnored });
@@ -66,8 +72,8 @@ export function readEvents(
   /** A large event or a transfer that has begun must make progress. */
   const pace = createLeastPace({
     unfinished() {
-      if (parser.heldBytes > LARGE_BYTES) return { what: 'a large event', withinMs: options.stallMs };
-      return transfer?.isOpen() ? { what: 'a transfer', withinMs: options.transferStallMs } : undefined;
+      if (parser.heldBytes > LARGE_BYTES) return { what: 'a large event', withinMs: stallMs };
+      return transfer?.isOpen() ? { what: 'a transfer', withinMs: transferStallMs } : undefined;
     },
     arrivedBytes: () => endedBytes + parser.heldBytes,
     isBusy: () => pump.isBusy,
