@@ -10,7 +10,7 @@ import { createLedger, type Ledger } from './ledger.ts';
 import { createPlanner } from './planner.ts';
 import { type TakeRead, whileReading } from './read-memory.ts';
 import type { Clock, EngineTimings } from './timings.ts';
-import type { WaitingItems } from './waiting.ts';
+import type { TakenWork, WaitingItems } from './waiting.ts';
 
 /** Whether this task writes the environment at present. Call the engine's `doubt` when that changes. */
 export interface Permission {
@@ -113,9 +113,7 @@ export function createSteps(options: StepOptions, waiting: WaitingItems, active:
     waiting.addDiffering(differing);
     metrics.differing(differing.length);
     if (differing.length > 0) {
-      const { features, segments } = content.rows;
-      const isEmpty = features.size + segments.size === 0;
-      const what = isEmpty ? 'Filling the empty store' : 'The store is out of date; writing items';
+      const what = isEmpty(content) ? 'Filling the empty store' : 'The store is out of date; writing items';
       log.info(what, { ...where, items: differing.length });
     }
     contested = false;
@@ -142,12 +140,11 @@ export function createSteps(options: StepOptions, waiting: WaitingItems, active:
       // A change is published when the later publication is.
       if (outcome === 'postponed') waiting.putBack({ items: new Map(), since: work.since, until: work.until });
       if (outcome === 'published') {
-        const seconds = work.since === undefined ? undefined : (performance.now() - work.since) / 1000;
+        const written = writtenOf(work);
+        const seconds = written && (performance.now() - written.since) / 1000;
         if (seconds !== undefined) metrics.published(seconds);
         tell?.(seconds);
-        if (work.since !== undefined) {
-          options.onWritten?.({ since: work.since, until: work.until ?? work.since, items: work.items.size });
-        }
+        if (written) options.onWritten?.(written);
       }
     } catch (error) {
       waiting.putBack(work);
@@ -199,6 +196,13 @@ export function createSteps(options: StepOptions, waiting: WaitingItems, active:
     oversized: planner.oversized,
   };
 }
+
+/** Undefined: a comparison found all of it. */
+function writtenOf({ since, until = since, items }: TakenWork): WrittenWork | undefined {
+  return since === undefined || until === undefined ? undefined : { since, until, items: items.size };
+}
+
+const isEmpty = ({ rows: { features, segments } }: Content) => features.size + segments.size === 0;
 
 /** Comparing the texts of thousands of items takes long. A second pass finds what memory has changed during the first. */
 async function prepareAll(ledger: Ledger, { rows: { features, segments } }: Content): Promise<void> {

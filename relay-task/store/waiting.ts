@@ -3,7 +3,7 @@ import type { Waiting } from './planner.ts';
 import { idOf } from './same-item.ts';
 
 /** Work that was taken, to be put back if it fails. */
-interface TakenWork {
+export interface TakenWork {
   readonly items: ReadonlyMap<string, Waiting>;
   /** `performance.now()` when the first of its changes was received. */
   readonly since: number | undefined;
