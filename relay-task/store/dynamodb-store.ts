@@ -1,9 +1,7 @@
 import type { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { namespaces, type Rev } from '../../lib/flag-table/index.ts';
-import type { Budget } from '../common/budget.ts';
-import type { Measures } from '../common/measures.ts';
 import { createSkippedLines } from '../common/paced-lines.ts';
-import type { ItemView, Log, Store } from '../ports.ts';
+import type { Store } from '../ports.ts';
 import {
   createDynamoDBClient,
   createTable,
@@ -13,8 +11,8 @@ import {
 } from './dynamodb-client.ts';
 import { createDynamoDBDatabase } from './dynamodb-database.ts';
 import { type Engine, startEngine } from './engine.ts';
-import { type Permission, PermissionLostError, type Publication, type StepOptions } from './engine-steps.ts';
-import { createEngineStore } from './engine-store.ts';
+import { type Permission, PermissionLostError, type Publication } from './engine-steps.ts';
+import { createEngineStore, type EngineStoreOptions } from './engine-store.ts';
 import { createGraves } from './graves.ts';
 import { type Lease, startLease } from './lease.ts';
 import { createTableMetrics } from './metrics.ts';
@@ -24,28 +22,13 @@ import { createSnapshotWriter } from './snapshot-writer.ts';
 import { createStoreState } from './store-state.ts';
 import { type Clock, defaultTimings, systemClock, type Timings } from './timings.ts';
 
-export interface DynamoDBStoreOptions extends DynamoDBClientOptions {
+/** An empty prefix is none. A task writes while it holds the lease. */
+export interface DynamoDBStoreOptions extends DynamoDBClientOptions, EngineStoreOptions {
   readonly tableName: string;
-  /** '' for none. No two environments may share one in a table. */
-  readonly prefix: string;
-  /** The environment's memory, which the table follows. */
-  readonly view: ItemView;
-  /** `EngineOptions.source` */
-  source?(): string | undefined;
   /** Unix ms when memory was last known to equal upstream, 0 before: `UpstreamStatus.checkedAt`. */
   checkedAt(): number;
-  /** `UpstreamStatus.checkedNow`; absent: memory always equals upstream. */
-  checkedNow?: (() => number) | undefined;
-  /** `auto`: writes while it holds the lease. `never`: only reads, as relays outside the home region must. */
-  readonly writer: 'auto' | 'never';
   /** Names this process and no other one, ever: a host name is not enough, add something random. Shown in the table. */
   readonly owner: string;
-  readonly log: Log;
-  /** `StepOptions.onWritten` */
-  readonly onWritten?: StepOptions['onWritten'];
-  readonly measures?: Measures;
-  /** `ReplicaStoreOptions.readMemory` */
-  readonly readMemory?: Budget | undefined;
   /** As `StepOptions.publishing`, with the revision that was published. */
   publishing?(): (seconds: number | undefined, rev: Rev | undefined) => void;
   /** The caller's client, which the caller also closes. Default: a client of its own. */

@@ -1,6 +1,22 @@
+import type { Budget } from '../common/budget.ts';
+import type { Measures } from '../common/measures.ts';
 import { RelayError } from '../errors.ts';
-import type { Store, StoredSet, StoreStatus } from '../ports.ts';
+import type { ItemView, Store, StoredSet, StoreStatus } from '../ports.ts';
 import type { Engine } from './engine.ts';
+import type { StepOptions } from './engine-steps.ts';
+
+/** What every store needs to know about its environment. */
+export interface EngineStoreOptions extends Pick<StepOptions, 'source' | 'checkedNow' | 'onWritten' | 'log'> {
+  /** No two environments may share one in a database. */
+  readonly prefix: string;
+  /** The environment's memory, which the database follows. */
+  readonly view: ItemView;
+  /** `auto`: writes while it may. `never`: only reads, as relays outside the flag table's home region must. */
+  readonly writer: 'auto' | 'never';
+  readonly measures?: Measures | undefined;
+  /** For what is read, of all stores that share it. Default: one for this store. */
+  readonly readMemory?: Budget | undefined;
+}
 
 /** A store on an engine: what the flag table and the replicas have in common. */
 export function createEngineStore(options: {

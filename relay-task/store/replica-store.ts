@@ -1,13 +1,11 @@
 import type { Item } from '../../lib/flag-table/index.ts';
 import type { Budget } from '../common/budget.ts';
-import type { Measures } from '../common/measures.ts';
 import { createSkippedLines } from '../common/paced-lines.ts';
 import { sleep } from '../common/pause.ts';
-import type { ItemView, Log, LogFields, Store, StoredSet } from '../ports.ts';
+import type { Log, LogFields, Store, StoredSet } from '../ports.ts';
 import type { Database } from './database.ts';
 import { startEngine } from './engine.ts';
-import type { StepOptions } from './engine-steps.ts';
-import { createEngineStore } from './engine-store.ts';
+import { createEngineStore, type EngineStoreOptions } from './engine-store.ts';
 import { createGraves } from './graves.ts';
 import { checkManifest, hasFlags } from './manifest.ts';
 import { createReplicaMetrics } from './metrics.ts';
@@ -15,24 +13,8 @@ import { createReadMemory, whileReading } from './read-memory.ts';
 import { createStoreState } from './store-state.ts';
 import { type EngineTimings, replicaTimings, systemClock } from './timings.ts';
 
-/** What every store without a lease needs to know about its environment. */
-export interface ReplicaStoreOptions {
-  /** Of the keys; '': `launchdarkly`. No two environments may share one in a database. */
-  readonly prefix: string;
-  /** The environment's memory, which the database follows. */
-  readonly view: ItemView;
-  /** `auto`: writes while eligible. `never`: only reads. */
-  readonly writer: 'auto' | 'never';
-  /** `EngineOptions.source` */
-  source?(): string | undefined;
-  /** `EngineOptions.checkedNow` */
-  readonly checkedNow?: (() => number) | undefined;
-  readonly log: Log;
-  /** `StepOptions.onWritten` */
-  readonly onWritten?: StepOptions['onWritten'];
-  readonly measures?: Measures | undefined;
-  /** For what is read, of all stores that share it. Default: one for this store. */
-  readonly readMemory?: Budget | undefined;
+/** What every store without a lease needs to know. An empty prefix is `launchdarkly`. */
+export interface ReplicaStoreOptions extends EngineStoreOptions {
   /** For tests. */
   readonly timings?: Partial<EngineTimings> | undefined;
 }
