@@ -1,4 +1,5 @@
-import { createCipheriv, createDecipheriv, randomBytes, scrypt } from 'node:crypto';
+import { createCipheriv, createDecipheriv, randomBytes, type ScryptOptions, scrypt } from 'node:crypto';
+import { promisify } from 'node:util';
 import { gunzip, gzip } from 'node:zlib';
 
 /**
@@ -18,6 +19,10 @@ const KEY_BYTES = 32;
 const SCRYPT = { N: 16_384, r: 8, p: 1, maxmem: 32 * 1024 * 1024 };
 const MAX_TEXT_BYTES = 64 * 1024 * 1024;
 
+const derive = promisify<string, Buffer, number, ScryptOptions, Buffer>(scrypt);
+const zip = promisify<string, Buffer>(gzip);
+const unzip = promisify(gunzip);
+
 export function createSeal(secret: string) {
   const keys = new Map<string, Promise<Buffer>>();
   // scrypt is expensive, so one salt is reused per process (the one it read, if any); every text gets a fresh nonce.
@@ -27,9 +32,7 @@ export function createSeal(secret: string) {
     const name = salt.toString('hex');
     const known = keys.get(name);
     if (known) return known;
-    const derived = new Promise<Buffer>((resolve, reject) => {
-      scrypt(secret, salt, KEY_BYTES, SCRYPT, (error, key) => (error ? reject(error) : resolve(key)));
-    });
+    const derived = derive(secret, salt, KEY_BYTES, SCRYPT);
     keys.set(name, derived);
     return derived;
   }
@@ -40,7 +43,7 @@ export function createSeal(secret: string) {
       const head = Buffer.concat([Buffer.of(FORMAT), salt]);
       const nonce = randomBytes(NONCE_BYTES);
       const cipher = createCipheriv('aes-256-gcm', await keyFor(salt), nonce).setAAD(head);
-      const data = Buffer.concat([cipher.update(await zipped(text)), cipher.final()]);
+      const data = Buffer.concat([cipher.update(await zip(text)), cipher.final()]);
       return Buffer.concat([head, nonce, cipher.getAuthTag(), data]);
     },
 
@@ -61,21 +64,7 @@ export function createSeal(secret: string) {
         throw new Error('it was sealed with another key, or is damaged');
       }
       ownSalt = Buffer.from(bytes.subarray(1, NONCE_AT));
-      return unzipped(data);
+      return (await unzip(data, { maxOutputLength: MAX_TEXT_BYTES })).toString();
     },
   };
-}
-
-function zipped(text: string): Promise<Buffer> {
-  return new Promise((resolve, reject) => {
-    gzip(text, (error, data) => (error ? reject(error) : resolve(data)));
-  });
-}
-
-function unzipped(data: Buffer): Promise<string> {
-  return new Promise((resolve, reject) => {
-    gunzip(data, { maxOutputLength: MAX_TEXT_BYTES }, (error, text) =>
-      error ? reject(error) : resolve(text.toString()),
-    );
-  });
 }
