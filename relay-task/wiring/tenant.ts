@@ -16,7 +16,7 @@ import type {
 import type { EnvironmentStreams, StreamSource } from '../streams/hub.ts';
 import { type Admission, createAdmission, type Heard } from './admission.ts';
 import { createBackground } from './background.ts';
-import { type BigSegmentsOpening, createStorage, type TenantBigSegments } from './storage.ts';
+import { type BigSegmentsOpening, createStorage, type Storage, type TenantBigSegments } from './storage.ts';
 import type { StoreFollower } from './store-follower.ts';
 import { createStoreIntake } from './store-intake.ts';
 import { isSamePlace, type Place } from './stores.ts';
@@ -113,45 +113,14 @@ export function createTenant(
   );
   let description = first;
 
-  const memory = createEnvironment({
-    name,
-    log,
-    bigSegments: presentOf(() => storage.bigSegments),
-    room: parts.room,
-    kept: options.kept,
-    onRefresh: (flagKeys) => streams.refresh(flagKeys),
+  const { memory, streams } = createServing(name, options, {
+    bigSegments: () => storage.bigSegments,
+    environmentId: admission.environmentId,
     onChange(change) {
-      streams.publish(change);
       for (const store of storage.stores) store.notify(change);
       storage.startBigSegments();
       options.onChange?.(tenant, change);
     },
-  });
-  const streams = parts.streams({
-    name,
-    view: memory,
-    clientView: memory.clientView,
-    environmentId: admission.environmentId,
-  });
-  const upstream = createFollowingUpstream({
-    name,
-    log,
-    description: () => description,
-    open: (sinkOf, closing) => parts.upstream(tenant, sinkOf, tellEligibility, closing),
-    sinkOf: (source) => ({
-      ...memory,
-      put(items, unreadable, receivedAt) {
-        const isOther = admission.source() !== source;
-        const mayBeForeign = admission.holds(source);
-        // After the streams that lose the data were closed: they got the rest of it.
-        if (isOther) streams.renew();
-        // Streams of evaluated flags remember the other environment's memberships.
-        if (storage.followSource(mayBeForeign)) closeStreams(({ kind }) => kind !== 'sdkKey');
-        memory.put(items, unreadable, receivedAt, mayBeForeign ? 'none' : 'unreadable');
-        if (isOther) tellEligibility();
-      },
-    }),
-    onStarted: tellEligibility,
   });
 
   function closeStreams(isOver: (credential: Credential) => boolean): void {
@@ -209,6 +178,14 @@ export function createTenant(
     reading: options.reading,
     pollMs: options.followMs,
   });
+  const upstream = createFollowingUpstream({
+    name,
+    log,
+    description: () => description,
+    open: (sinkOf, closing) => parts.upstream(tenant, sinkOf, tellEligibility, closing),
+    sinkOf: sinksTo({ memory, streams, storage, admission, closeStreams, tellEligibility }),
+    onStarted: tellEligibility,
+  });
   // Stores first, upstream second: with LaunchDarkly down, a filled store is enough to serve.
   const started = intake.boot().then(upstream.start);
   // A failure is retried, so callers that do not wait for it need not handle it.
@@ -238,13 +215,7 @@ export function createTenant(
       if (memory.initialized) return;
       admission.holds(other.admission.source());
       background.add(storage.inherit(other.bigSegments));
-      const items = [...other.memory.items('segments'), ...other.memory.items('features')];
-      memory.put(items, other.memory.unreadable(), performance.now());
-      log.info('Kept the flags of an SDK key whose environment has another name now', {
-        environment: name,
-        before: other.name,
-        items: items.length,
-      });
+      takeFlags(memory, other, log);
     },
     tellEligibility,
     async close() {
@@ -252,6 +223,68 @@ export function createTenant(
       await Promise.all([storage.close(), intake.close(), upstream.close(), background.ended()]);
       memory.leave();
     },
+  });
+}
+
+/** Memory, and the streams that get its changes. */
+function createServing(
+  name: string,
+  { log, parts, kept }: TenantOptions,
+  how: Pick<StreamSource, 'environmentId'> & {
+    bigSegments(): BigSegments | undefined;
+    /** After the streams. */
+    onChange(change: Change): void;
+  },
+) {
+  const memory = createEnvironment({
+    name,
+    log,
+    bigSegments: presentOf(how.bigSegments),
+    room: parts.room,
+    kept,
+    onRefresh: (flagKeys) => streams.refresh(flagKeys),
+    onChange(change) {
+      streams.publish(change);
+      how.onChange(change);
+    },
+  });
+  const { environmentId } = how;
+  const streams = parts.streams({ name, view: memory, clientView: memory.clientView, environmentId });
+  return { memory, streams };
+}
+
+/** Brings the data of a source into memory, in the order in which nobody gets another environment's. */
+function sinksTo(to: {
+  readonly memory: Environment;
+  readonly streams: EnvironmentStreams;
+  readonly storage: Pick<Storage, 'followSource'>;
+  readonly admission: Admission;
+  closeStreams(isOver: (credential: Credential) => boolean): void;
+  tellEligibility(): void;
+}): SinkOf {
+  const { memory, streams, storage, admission, closeStreams, tellEligibility } = to;
+  return (source) => ({
+    ...memory,
+    put(items, unreadable, receivedAt) {
+      const isOther = admission.source() !== source;
+      const mayBeForeign = admission.holds(source);
+      // After the streams that lose the data were closed: they got the rest of it.
+      if (isOther) streams.renew();
+      // Streams of evaluated flags remember the other environment's memberships.
+      if (storage.followSource(mayBeForeign)) closeStreams(({ kind }) => kind !== 'sdkKey');
+      memory.put(items, unreadable, receivedAt, mayBeForeign ? 'none' : 'unreadable');
+      if (isOther) tellEligibility();
+    },
+  });
+}
+
+function takeFlags(memory: Environment, { name: before, memory: held }: Tenant, log: Log): void {
+  const items = [...held.items('segments'), ...held.items('features')];
+  memory.put(items, held.unreadable(), performance.now());
+  log.info('Kept the flags of an SDK key whose environment has another name now', {
+    environment: memory.name,
+    before,
+    items: items.length,
   });
 }
 
