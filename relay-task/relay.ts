@@ -13,7 +13,7 @@ import { createDescriptors } from './status/descriptors.ts';
 import { type Dogstatsd, startDogstatsd } from './status/dogstatsd.ts';
 import { type Emf, startEmf } from './status/emf.ts';
 import { familyOf } from './status/family.ts';
-import { createHealth, type RelayStanding } from './status/health.ts';
+import { createHealth, type HealthOptions, type RelayStanding } from './status/health.ts';
 import { createLevels, type Levels, limitLog } from './status/levels.ts';
 import { createMetrics, type Metrics } from './status/metrics.ts';
 import { type MetricsServer, startMetricsServer } from './status/metrics-server.ts';
@@ -215,10 +215,10 @@ function createParts(
   const { measures } = metrics;
   const outbound = outboundOf(config, options.env);
   const userAgent = `EdgeFlagRelay/${version}`;
+  const shared = { outbound, userAgent, log, measures };
   const certificate = config.tls && readCertificate(config.tls);
   const owner = `${hostname()} ${randomUUID()}`;
   const stores = createStores({ config, owner, measures, outbound, timings });
-  const { keeper } = stores;
   const memory = createMemory(processLimits(), config.memoryBudgetBytes);
   const upstreamTimes = { ...timings.upstream, receivedMemory: memory.received };
   const kept = createKept(memory.answerTexts);
@@ -228,32 +228,21 @@ function createParts(
   const heard = accountView?.hearing(metrics) ?? metrics;
   const propagation = createPropagation({ measures });
   const heartbeats = createHeartbeats({
+    ...shared,
     config,
     propagation,
-    outbound,
-    userAgent,
-    log,
     timings: timings.heartbeats,
     tenants: () => tenants.all,
   });
   const meter = heartbeats.meter(tellingChanges(loggingFailures(heard.streams, log), otlp?.changes));
   const hub = createRelayHub(config, memory, { turns: turns.others, evaluations, meter });
   const source = createSource({
+    ...shared,
     config,
-    outbound,
-    userAgent,
-    log,
-    measures,
-    keeper,
+    keeper: stores.keeper,
     timings: { ...timings, upstream: upstreamTimes },
   });
-  const events = createRelayEvents(config, {
-    parentBudget: memory.events,
-    userAgent,
-    outbound,
-    log,
-    measures,
-  });
+  const events = createRelayEvents(config, { ...shared, parentBudget: memory.events });
   const requestLog = createRequestLog({ log: options.log, levels });
   const registry = createRegistry<Tenant>();
   const served = createServedTenants({
@@ -263,7 +252,6 @@ function createParts(
     goalsOf: createGoals({ baseUri: config.clientSideBaseUri, outbound, userAgent }),
     knowsAllKeys: () => source.knowsAllKeys() && tenants.settled,
   });
-  const { onReload } = options;
   const tenants = createTenants({
     log,
     registry,
@@ -271,19 +259,18 @@ function createParts(
     followMs: timings.followMs,
     kept,
     parts: createTenantParts({
+      ...shared,
       config,
       hub: { environment: heartbeats.environments(hub.environment) },
       publishing: heartbeats.publishing,
       stores,
-      outbound,
-      userAgent,
       log: options.log,
       levels,
       upstreamTimes,
       room: memory.flags,
       onAttempt: accountView?.attempted,
       changes: otlp?.changes,
-      onReload,
+      onReload: options.onReload,
     }),
     onChange: (tenant, change) => {
       otlp?.changes?.changed(tenant.name, change);
@@ -299,23 +286,12 @@ function createParts(
       heartbeats.forget(tenant.name);
     },
   });
-  const watched = {
+  const health = createRelayHealth(config, options, metrics, {
     environments: () => healthOfAll(tenants, registry),
     source: source.status,
     memory: () => usageOf(memory),
-    logLinesLost: options.output?.lost,
-    losing: options.output?.losing,
     propagation: propagation.read,
-  };
-  metrics.watch(watched);
-  const health = createHealth({
-    ...watched,
-    version,
     keysKnown: () => registry.complete,
-    initTimeoutMs: config.initTimeoutMs,
-    disconnectedStatusTimeMs: config.disconnectedStatusTimeMs,
-    readyRequires: config.readyRequires,
-    bigSegmentsStaleAsDegraded: config.bigSegments.staleAsDegraded,
   });
   const descriptors = createDescriptors({ log, measures });
   const server = createRelayServer({
@@ -354,6 +330,21 @@ function createParts(
     server,
     descriptors,
   };
+}
+
+/** What `/status`, `/readyz` and metrics show of the parts. */
+function createRelayHealth(
+  config: Config,
+  { version, output }: RelayOptions,
+  metrics: Metrics,
+  parts: Pick<HealthOptions, 'environments' | 'source' | 'memory' | 'propagation' | 'keysKnown'>,
+) {
+  const watched = { ...parts, logLinesLost: output?.lost, losing: output?.losing };
+  metrics.watch(watched);
+  const { initTimeoutMs, disconnectedStatusTimeMs, readyRequires } = config;
+  const { staleAsDegraded: bigSegmentsStaleAsDegraded } = config.bigSegments;
+  const settings = { initTimeoutMs, disconnectedStatusTimeMs, readyRequires, bigSegmentsStaleAsDegraded };
+  return createHealth({ ...watched, ...settings, version });
 }
 
 function endpointSettings({ statusAccess, statusToken, maxClientRequestBodyBytes, events }: Config) {
