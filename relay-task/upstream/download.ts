@@ -19,8 +19,6 @@ export interface DownloadOptions {
   readonly outbound?: Outbound | undefined;
   /** 3 s. */
   readonly connectTimeoutMs?: number | undefined;
-  /** From the connection to the response headers; 30 s, since the first response may be large. */
-  readonly answerTimeoutMs?: number | undefined;
   /** Within this time the body must bring 1 byte per ms; 30 s. */
   readonly silenceTimeoutMs?: number | undefined;
   /** `receivedLimit` */
@@ -71,7 +69,8 @@ export function download(
       url: () => url,
       outbound: options.outbound,
       connectTimeoutMs: options.connectTimeoutMs ?? 3_000,
-      headTimeoutMs: options.answerTimeoutMs ?? 30_000,
+      // The first response may be large.
+      headTimeoutMs: 30_000,
       headers: {
         Authorization: key,
         'User-Agent': options.userAgent,

@@ -1,3 +1,4 @@
+import { spread } from '../common/backoff.ts';
 import { errorText } from '../common/error-text.ts';
 import { isObject } from '../common/json.ts';
 import { describeExcessInSlices } from '../common/json-shape.ts';
@@ -49,7 +50,7 @@ function startPoll(
   basis: () => string | undefined,
 ): Synchronizer {
   const { baseUri, sdkKey, filter, log, pollIntervalMs, maxAnswerBytes = receivedLimit() } = options;
-  const { receivedMemory, delayMs, random = Math.random } = options;
+  const { receivedMemory, delayMs, random } = options;
   const retries = createRetries(options);
   const delays = createDelays({ name: 'Polling LaunchDarkly', log, onDelay: events.onDelay });
   const outage = createOutageLines({ ...flagOutage(options), what: 'Polling LaunchDarkly', log });
@@ -99,7 +100,7 @@ function startPoll(
   async function run(): Promise<void> {
     while (!signal.aborted) {
       // Relays and environments that began to poll together must not stay in step.
-      let delayMs = Math.round(pollIntervalMs * (0.9 + 0.2 * random()));
+      let delayMs = Math.round(spread(pollIntervalMs, 0.1, random));
       try {
         await poll();
       } catch (error) {

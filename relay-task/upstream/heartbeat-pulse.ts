@@ -40,8 +40,6 @@ export interface PulseTimings {
   readonly intervalMs?: number;
   /** Between looks at what is due; 1 s. */
   readonly lookMs?: number;
-  /** For one request; 10 s. */
-  readonly timeoutMs?: number;
   /** After the first failure and after many; the interval and 15 min. */
   readonly backoff?: { readonly firstMs: number; readonly maxMs: number };
   /** Unix ms. */
@@ -60,6 +58,7 @@ export interface Pulse {
 const LATER = 1 / 4;
 const API_VERSION = '20240415';
 const MOST_ANSWER_BYTES = 1024 * 1024;
+const REQUEST_MS = 10_000;
 
 /** One flag's variation, which environments may share. */
 interface Sending {
@@ -73,7 +72,7 @@ interface Sending {
 
 export function startPulse(options: PulseOptions): Pulse {
   const { targets, apiUri, token, outbound, userAgent, log, wrote, timings = {} } = options;
-  const { intervalMs = options.intervalMs, lookMs = 1_000, timeoutMs = 10_000, now = Date.now } = timings;
+  const { intervalMs = options.intervalMs, lookMs = 1_000, now = Date.now } = timings;
   const { monotonic = () => performance.now() } = timings;
   const { backoff = { firstMs: intervalMs, maxMs: 15 * 60_000 } } = timings;
   const closing = new AbortController();
@@ -134,7 +133,7 @@ export function startPulse(options: PulseOptions): Pulse {
         },
         body: JSON.stringify([{ op: 'replace', path: `/variations/${flag?.variation}/value`, value }]),
         agent: outbound?.agentFor(url) ?? false,
-        timeoutMs,
+        timeoutMs: REQUEST_MS,
         maxAnswerBytes: MOST_ANSWER_BYTES,
         signal: closing.signal,
       });

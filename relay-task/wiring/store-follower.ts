@@ -1,4 +1,5 @@
 /** A relay that LaunchDarkly cannot reach serves what other relays write to the stores. */
+import { spread } from '../common/backoff.ts';
 import { createPause } from '../common/pause.ts';
 import type { Turnstile } from '../common/turnstile.ts';
 import type { Store, StoredSet, StoreStatus } from '../ports.ts';
@@ -24,8 +25,6 @@ export interface StoreFollowerOptions {
   adopt(set: StoredSet, store: Store): number;
   /** Between two looks, ± 20 %; 3 s. A connection that only breaks is back by then. */
   readonly pollMs?: number | undefined;
-  /** For jitter; `Math.random`. */
-  random?(): number;
 }
 
 const POLL_MS = 3_000;
@@ -46,7 +45,7 @@ interface Seen {
 }
 
 export function startStoreFollower(options: StoreFollowerOptions): StoreFollower {
-  const { stores, isCutOff, adopt, reading, pollMs = POLL_MS, random = Math.random } = options;
+  const { stores, isCutOff, adopt, reading, pollMs = POLL_MS } = options;
   const pause = createPause();
   const seen = new WeakMap<Store, Seen>();
   let closed = false;
@@ -82,7 +81,7 @@ export function startStoreFollower(options: StoreFollowerOptions): StoreFollower
   async function run(): Promise<void> {
     last = undefined;
     for (;;) {
-      await pause.wait(pollMs * (0.8 + 0.4 * random()));
+      await pause.wait(spread(pollMs, 0.2));
       if (!isNeeded()) return;
       // One that is slow must not delay the others.
       await Promise.all(stores().map(look));

@@ -37,6 +37,7 @@ interface TenantPartsOptions {
 export function createTenantParts(options: TenantPartsOptions): TenantParts {
   const { config, hub, stores, outbound, userAgent, changes } = options;
   const { streamUri, baseUri } = config;
+  const launchDarkly = { streamUri, baseUri, outbound, userAgent };
   const memory = createMembershipMemory({ limitBytes: config.bigSegments.cacheBytes });
 
   /** The description changes, and with it the level. */
@@ -63,10 +64,7 @@ export function createTenantParts(options: TenantPartsOptions): TenantParts {
     bigSegments(place, tenant, how) {
       const log = logOf(tenant);
       return createTenantBigSegments({
-        streamUri,
-        baseUri,
-        outbound,
-        userAgent,
+        ...launchDarkly,
         ...how,
         receivedMemory: options.upstreamTimes?.receivedMemory,
         key: tenant.writingKey,
@@ -79,12 +77,9 @@ export function createTenantParts(options: TenantPartsOptions): TenantParts {
       });
     },
     upstream: createUpstreams({
-      streamUri,
-      baseUri,
+      ...launchDarkly,
       protocol: config.upstreamProtocol,
       pollIntervalMs: config.pollIntervalMs,
-      outbound,
-      userAgent,
       logOf,
       times: options.upstreamTimes,
       onAttempt: options.onAttempt,

@@ -1,6 +1,6 @@
 /** What feeds one environment: LaunchDarkly's stream, a watched file, or the data that came with its description. */
 import { createTurnstile, type Turnstile } from '../common/turnstile.ts';
-import type { Log, Outbound, StreamAttempt, UpstreamStatus } from '../ports.ts';
+import type { Log, StreamAttempt, UpstreamStatus } from '../ports.ts';
 import type { DataSystemTimes } from '../upstream/data-system.ts';
 import type { EventStreamTimes } from '../upstream/event-stream.ts';
 import { type FileReload, startFileSource } from '../upstream/file.ts';
@@ -12,35 +12,35 @@ import type { Tenant, TenantParts } from './tenant.ts';
 
 export type UpstreamTimes = EventStreamTimes & DataSystemTimes;
 
-interface UpstreamsOptions extends Pick<StreamingOptions, 'streamUri' | 'baseUri' | 'protocol' | 'pollIntervalMs'> {
-  readonly outbound: Outbound;
-  readonly userAgent: string;
+interface UpstreamsOptions
+  extends Pick<StreamingOptions, 'streamUri' | 'baseUri' | 'protocol' | 'pollIntervalMs' | 'outbound' | 'userAgent'> {
   readonly times?: UpstreamTimes | undefined;
   logOf(tenant: Tenant): Log;
   /** After each attempt to open an environment's stream. Must not throw. */
   onAttempt?: ((environment: string, attempt: StreamAttempt) => void) | undefined;
   /** After every reading of an environment's flags file. Must not throw. */
   onReload?: ((environment: string, reload: FileReload) => void) | undefined;
-  /** How many environments connect at the same time (64), and how long one may hold up the others (1 s). */
-  readonly connecting?: { readonly atOnce: number; readonly patienceMs: number };
 }
+
+/** How many environments connect at the same time, and how long one may hold up the others. */
+const MOST_CONNECTING = 64;
+const PATIENCE_MS = 1_000;
 
 /** The function it returns rejects with RelayError FLAGS_FILE_INVALID. */
 export function createUpstreams(options: UpstreamsOptions): TenantParts['upstream'] {
-  const { streamUri, baseUri, protocol, pollIntervalMs, outbound, userAgent, times, logOf } = options;
-  const { atOnce, patienceMs } = options.connecting ?? { atOnce: 64, patienceMs: 1_000 };
+  const { times, logOf, onAttempt, onReload, ...launchDarkly } = options;
   // Answers that arrive together are parsed together: thousands would block the event loop for seconds.
-  const connecting = createTurnstile({ maxInside: atOnce });
+  const connecting = createTurnstile({ maxInside: MOST_CONNECTING });
   return async (tenant, sinkOf, onStatus, closing) => {
     const { description, filter, name } = tenant;
     const { sdkKey, flagsFile, data } = description;
     const common = { sink: sinkOf(sourceOf(description)), onStatus, held: tenant.memory.get, log: logOf(tenant) };
     if (flagsFile !== undefined) {
-      return startFileSource({ ...common, path: flagsFile, onReload: (reload) => options.onReload?.(name, reload) });
+      return startFileSource({ ...common, path: flagsFile, onReload: (reload) => onReload?.(name, reload) });
     }
     if (data) return startFixed({ ...common, items: data.items });
     if (sdkKey === undefined) return undefined;
-    const answered = await enter(connecting, closing, patienceMs);
+    const answered = await enter(connecting, closing);
     if (!answered) return undefined;
     const upstream = startRotating({
       ...common,
@@ -49,6 +49,7 @@ export function createUpstreams(options: UpstreamsOptions): TenantParts['upstrea
       start: (key, to, tell) =>
         startStreaming({
           ...times,
+          ...launchDarkly,
           ...common,
           serving: { environment: name, flags: () => flagsOf(tenant) },
           sink: to,
@@ -56,17 +57,11 @@ export function createUpstreams(options: UpstreamsOptions): TenantParts['upstrea
             answered(status);
             tell(status);
           },
-          onAttempt: (attempt) => options.onAttempt?.(name, attempt),
+          onAttempt: (attempt) => onAttempt?.(name, attempt),
           onEnvironmentId: (id) => tenant.admission.belongs(key, id),
-          streamUri,
-          baseUri,
-          protocol,
-          pollIntervalMs,
           generation: () => tenant.memory.generation,
           sdkKey: key,
           filter,
-          userAgent,
-          outbound,
         }),
     });
     upstream.setKey(sdkKey);
@@ -94,7 +89,7 @@ function keyToBeginWith({ description, admission }: Tenant): string {
  * Resolves with a function that takes every status of the connection and lets the next one in after the first answer or
  * failure; with undefined when `closing` was aborted first.
  */
-async function enter(connecting: Turnstile, closing: AbortSignal, patienceMs: number) {
+async function enter(connecting: Turnstile, closing: AbortSignal) {
   const leave = await connecting.enter(closing);
   if (!leave) return undefined;
   let inside = true;
@@ -104,7 +99,7 @@ async function enter(connecting: Turnstile, closing: AbortSignal, patienceMs: nu
     if (inside) leave();
     inside = false;
   };
-  const timer = setTimeout(end, patienceMs);
+  const timer = setTimeout(end, PATIENCE_MS);
   timer.unref();
   closing.addEventListener('abort', end);
   return ({ current, lastError }: UpstreamStatus) => {

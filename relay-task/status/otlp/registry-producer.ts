@@ -29,21 +29,19 @@ interface ProducerOptions {
   readonly isDelta: boolean;
   /** More metrics, computed at each export; `at`: Unix ms. */
   more?(at: number): Generator<unknown, MetricData[]>;
-  /** Unix ms. */
-  now?(): number;
 }
 
 /** Series that are converted between two yields. */
 const SERIES_AT_ONCE = 200;
 
 export function createRegistryProducer(options: ProducerOptions): MetricProducer {
-  const { measures: own, scope, isDelta, now = Date.now } = options;
+  const { measures: own, scope, isDelta } = options;
   const units = new Map(Object.entries(measureRows).map(([name, { unit }]) => [own.fullName(name), unit]));
   const unitOf = (name: string): string => {
     const unit = units.get(name);
     return unit === undefined ? unitByName(name) : (UCUM[unit] ?? `{${unit}}`);
   };
-  const startedAt = now();
+  const startedAt = Date.now();
   let previousAt = startedAt;
   const increases = createIncreases();
 
@@ -70,7 +68,7 @@ export function createRegistryProducer(options: ProducerOptions): MetricProducer
 
   return {
     async collect(): Promise<CollectionResult> {
-      const at = now();
+      const at = Date.now();
       const measures = (await own.registry.getMetricsAsJSON()) as Measure[];
       const metrics = await inSlices(convert(measures, at));
       const more = options.more ? await inSlices(options.more(at)) : [];
