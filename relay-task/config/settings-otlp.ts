@@ -8,61 +8,34 @@ import { inSection } from './setting.ts';
 const { setting, optional } = inSection('OpenTelemetry');
 
 /** Of the exporters of both signals, or of one of them. `of`: the signal, with a blank before it. */
-const exporter = (prefix: string, of: string) => ({
-  endpoint: optional(
-    undefined,
-    `${prefix}ENDPOINT`,
-    text,
-    of === ''
-      ? 'where the collector listens, without `/v1/metrics` and `/v1/traces`; `http://localhost:4318` by default'
-      : `the whole address for${of}, used as it is`,
-  ),
-  protocol: optional(
-    of === '' ? 'protocol' : undefined,
-    `${prefix}PROTOCOL`,
-    text,
-    of === ''
-      ? '`http/protobuf`, which `http` means too; with `grpc` or another word there is a warning, and `http/protobuf` is used'
-      : `the same for${of}`,
-  ),
-  headers: optional(
-    undefined,
-    `${prefix}HEADERS`,
-    text,
-    of === '' ? 'headers of every request, `name=value` with commas between them' : `the same for${of}`,
-    { secret: true },
-  ),
-  timeout: optional(
-    undefined,
-    `${prefix}TIMEOUT`,
-    text,
-    of === '' ? 'for one export with its retries, in milliseconds; 10000 by default' : `the same for${of}`,
-  ),
-  compression: optional(
-    undefined,
-    `${prefix}COMPRESSION`,
-    text,
-    of === '' ? '`gzip` or `none`; `none` by default' : `the same for${of}`,
-  ),
-  caFile: optional(
-    undefined,
-    `${prefix}CERTIFICATE`,
-    text,
-    of === '' ? "a PEM file with the authority of the collector's certificate" : `the same for${of}`,
-  ),
-  certFile: optional(
-    undefined,
-    `${prefix}CLIENT_CERTIFICATE`,
-    text,
-    of === '' ? 'a PEM file with a certificate for the collector' : `the same for${of}`,
-  ),
-  keyFile: optional(
-    undefined,
-    `${prefix}CLIENT_KEY`,
-    text,
-    of === '' ? 'a PEM file with the key of that certificate' : `the same for${of}`,
-  ),
-});
+const exporter = (prefix: string, of: string) => {
+  const one = (name: string, says: string, more?: { readonly secret: true }) =>
+    optional(undefined, `${prefix}${name}`, text, of === '' ? says : `the same for${of}`, more);
+  return {
+    endpoint: optional(
+      undefined,
+      `${prefix}ENDPOINT`,
+      text,
+      of === ''
+        ? 'where the collector listens, without `/v1/metrics` and `/v1/traces`; `http://localhost:4318` by default'
+        : `the whole address for${of}, used as it is`,
+    ),
+    protocol: optional(
+      of === '' ? 'protocol' : undefined,
+      `${prefix}PROTOCOL`,
+      text,
+      of === ''
+        ? '`http/protobuf`, which `http` means too; with `grpc` or another word there is a warning, and `http/protobuf` is used'
+        : `the same for${of}`,
+    ),
+    headers: one('HEADERS', 'headers of every request, `name=value` with commas between them', { secret: true }),
+    timeout: one('TIMEOUT', 'for one export with its retries, in milliseconds; 10000 by default'),
+    compression: one('COMPRESSION', '`gzip` or `none`; `none` by default'),
+    caFile: one('CERTIFICATE', "a PEM file with the authority of the collector's certificate"),
+    certFile: one('CLIENT_CERTIFICATE', 'a PEM file with a certificate for the collector'),
+    keyFile: one('CLIENT_KEY', 'a PEM file with the key of that certificate'),
+  };
+};
 
 export const otlpSettings = {
   otlp: {
