@@ -15,12 +15,18 @@ import type {
 } from '../ports.ts';
 import type { Output } from './output.ts';
 import type { PropagationStatus } from './propagation.ts';
-import { isConnected, ownReasons, type Reason, reasonsOf } from './reasons.ts';
+import {
+  type Environment,
+  isConnected,
+  type Limits,
+  LONGEST_TEXT,
+  ownReasons,
+  type Reason,
+  reasonsOf,
+} from './reasons.ts';
 
 /** The current state of one environment, or of one of its payload filters. */
-export interface EnvironmentHealth {
-  /** `NAME`, or `NAME/FILTER`. */
-  readonly name: string;
+export interface EnvironmentHealth extends Environment {
   /** Its key in `/status`; the name by default. Auto-configuration and archives use the client-side ID. */
   readonly id?: string;
   /** The key for LaunchDarkly. */
@@ -28,25 +34,12 @@ export interface EnvironmentHealth {
   /** All credentials that clients may use. */
   readonly credentials: readonly Credential[];
   readonly environmentId?: string | undefined;
-  /** Set while the source cannot confirm the keys. */
-  readonly keyProblem?: { readonly since: number; readonly message: string } | undefined;
   readonly labels?: EnvironmentLabels;
-  /** Unix ms. */
-  readonly createdAt: number;
-  /** Whether it has data, from any source. */
-  readonly initialized: boolean;
-  /** Undefined: there is no key for LaunchDarkly. */
-  readonly upstream?: UpstreamStatus | undefined;
-  readonly stores: readonly StoreStatus[];
   /** Set while LaunchDarkly cannot be reached and memory has newer data of a store; the time is Unix ms. */
   readonly followedStore?: { readonly database: StoreStatus['database']; readonly time: number } | undefined;
-  readonly unreadable: readonly UnreadableItem[];
   readonly refusedPatterns: readonly RefusedPattern[];
-  readonly failedItems: readonly FailedItem[];
   /** Open streams. */
   readonly streams?: number;
-  /** Undefined: it has no Big Segments, or no store for them. */
-  readonly bigSegments?: ReturnType<BigSegments['status']>;
 }
 
 /** The state that `/status` and metrics show. */
@@ -63,14 +56,11 @@ export interface Watched {
   readonly losing?: Output['losing'] | undefined;
 }
 
-export interface HealthOptions extends Watched {
+export interface HealthOptions extends Watched, Omit<Limits, 'now'> {
   readonly version: string;
   /** Whether the source has delivered a complete list of environments and keys at least once. */
   keysKnown(): boolean;
-  /** Whether stale Big Segments make the relay degraded. */
-  readonly bigSegmentsStaleAsDegraded?: boolean;
   readonly initTimeoutMs: number;
-  readonly disconnectedStatusTimeMs: number;
   readonly readyRequires: 'any' | 'all';
   /** Unix ms; `Date.now` by default. */
   now?(): number;
@@ -194,11 +184,7 @@ export function createHealth(options: HealthOptions): RelayHealth {
     if (open.length > 0) return open.map(({ name }) => `data for environment "${name}"`);
     return environments.some(({ initialized }) => initialized) ? [] : ['data for at least one environment'];
   };
-  const limits = () => ({
-    now: now(),
-    disconnectedStatusTimeMs: options.disconnectedStatusTimeMs,
-    bigSegmentsStaleAsDegraded: options.bigSegmentsStaleAsDegraded,
-  });
+  const limits = (): Limits => ({ ...options, now: now() });
   const readiness = (): Readiness => {
     if (draining) return { ready: false, waitingFor: ['nothing: the relay is shutting down'] };
     if (latched) return { ready: true, waitingFor: [] };
@@ -208,8 +194,7 @@ export function createHealth(options: HealthOptions): RelayHealth {
   };
   const statusOf = (environment: EnvironmentHealth) =>
     isConnected(environment, limits()) ? 'connected' : 'disconnected';
-  const describe = (environment: EnvironmentHealth): EnvironmentStatus =>
-    describeEnvironment(environment, statusOf(environment));
+  const describe = (environment: EnvironmentHealth) => describeEnvironment(environment, statusOf(environment));
 
   return {
     setListening() {
@@ -330,8 +315,6 @@ function describeEnvironment(environment: EnvironmentHealth, status: 'connected'
 
 const MOST_UNREADABLE = 100;
 const MOST_REASONS = 100;
-/** Of texts that others sent. */
-const LONGEST_TEXT = 1_000;
 
 /** Messages of errors quote what others sent and configured, which may hold a key or an address with a password. */
 function withoutSecrets<T extends { readonly message: string }>(problem: T): T {

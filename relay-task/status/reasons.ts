@@ -24,27 +24,35 @@ export interface Reason {
   readonly runbook: Runbook;
 }
 
-/** What reasons depend on; a part of `EnvironmentHealth`. */
-interface Environment {
+/** What reasons depend on. */
+export interface Environment {
+  /** `NAME`, or `NAME/FILTER`. */
   readonly name: string;
+  /** Unix ms. */
   readonly createdAt: number;
+  /** Whether it has data, from any source. */
   readonly initialized: boolean;
+  /** Undefined: there is no key for LaunchDarkly. */
   readonly upstream?: UpstreamStatus | undefined;
+  /** Set while the source cannot confirm the keys. */
   readonly keyProblem?: { readonly since: number; readonly message: string } | undefined;
   readonly stores: readonly StoreStatus[];
   readonly unreadable: readonly UnreadableItem[];
   readonly failedItems: readonly FailedItem[];
+  /** Undefined: it has no Big Segments, or no store for them. */
   readonly bigSegments?: ReturnType<BigSegments['status']>;
 }
 
-interface Limits {
+export interface Limits {
+  /** Unix ms. */
   readonly now: number;
   readonly disconnectedStatusTimeMs: number;
+  /** Whether stale Big Segments make the relay degraded. */
   readonly bigSegmentsStaleAsDegraded?: boolean | undefined;
 }
 
 /** Of texts that others sent. */
-const LONGEST_TEXT = 1_000;
+export const LONGEST_TEXT = 1_000;
 
 function reason(what: string, runbook: Runbook, message: string, since?: number): Reason {
   const text = redactSecrets(cutText(message, LONGEST_TEXT));
