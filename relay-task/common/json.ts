@@ -18,18 +18,21 @@ export function describeType(value: unknown): string {
   return typeof value === 'object' ? 'an object' : `a ${typeof value}`;
 }
 
+/** In characters. */
+const MOST_SHOWN = 60;
+
 /**
  * The beginning of a value's JSON, for a message. Looks at no more of the value than it shows, and never throws, however large and
  * deep the value is.
  */
-export function showJson(value: unknown, mostCharacters = 60): string {
+export function showJson(value: unknown): string {
   if (value === undefined) return 'missing';
   let shown = '';
-  const isFull = () => shown.length > mostCharacters;
+  const isFull = () => shown.length > MOST_SHOWN;
 
   // Each level adds a character, so the recursion ends.
   function add(part: unknown): void {
-    if (typeof part === 'string') shown += JSON.stringify(part.slice(0, mostCharacters + 1));
+    if (typeof part === 'string') shown += JSON.stringify(part.slice(0, MOST_SHOWN + 1));
     // JSON has no Infinity, which 1e400 parses to.
     else if (typeof part !== 'object' || part === null) shown += String(part);
     else if (Array.isArray(part)) addList(part);
@@ -58,7 +61,7 @@ export function showJson(value: unknown, mostCharacters = 60): string {
   }
 
   add(value);
-  return isFull() ? `${shown.slice(0, mostCharacters)}…` : shown;
+  return isFull() ? `${shown.slice(0, MOST_SHOWN)}…` : shown;
 }
 
 /** Whether there is a number that no double holds, such as 1e400: valid JSON, which others refuse. For values of bounded depth. */

@@ -51,9 +51,8 @@ interface SkippedItems {
 /** Writes one line about items that are left out, however many, at most once a minute while the first of them has the same problem. */
 export function createSkippedLines(
   write: (fields: SkippedItems & { readonly suppressed?: number }) => void,
-  now?: () => number,
 ): (problems: readonly string[]) => void {
-  const paced = createPacedLines(SAME_LINE_MS, now);
+  const paced = createPacedLines();
   return ([first, ...others]) => {
     if (first === undefined) return;
     const problem = first.slice(0, MOST_CHARACTERS);

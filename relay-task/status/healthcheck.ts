@@ -78,12 +78,11 @@ export function askHealth(
     tls,
   }: { readonly port: number; readonly listenHost?: string | undefined; readonly tls?: unknown },
   path: '/livez' | '/readyz',
-  timeoutMs = ANSWER_MS,
 ): Promise<string | undefined> {
   if (port === 0) return Promise.resolve('the port is 0, so the relay listens on a port that only it knows');
   const anyAddress = listenHost === undefined || ['', '0.0.0.0', '::'].includes(listenHost);
   const host = anyAddress ? '127.0.0.1' : listenHost;
-  const options = { host, port, path, agent: false, timeout: timeoutMs } as const;
+  const options = { host, port, path, agent: false, timeout: ANSWER_MS } as const;
   return new Promise((resolve) => {
     const onResponse = ({ statusCode }: { statusCode?: number | undefined }) => {
       resolve(statusCode === 200 ? undefined : `it answered ${statusCode}`);
@@ -92,7 +91,7 @@ export function askHealth(
     const request = tls
       ? getSecure({ ...options, rejectUnauthorized: false }, onResponse)
       : getPlain(options, onResponse);
-    request.on('timeout', () => request.destroy(new Error(`no answer within ${timeoutMs} ms`)));
+    request.on('timeout', () => request.destroy(new Error(`no answer within ${ANSWER_MS} ms`)));
     request.on('error', (error) => resolve(error.message));
   });
 }

@@ -54,7 +54,6 @@ interface Told {
 
 const USAGE_MS = 60_000;
 const DIAGNOSTICS_MS = 900_000;
-const STORE_TYPES: Readonly<Record<string, string>> = { dynamodb: 'DynamoDB', redis: 'Redis', consul: 'Consul' };
 
 /** Undefined when it is switched off, offline, or events are not forwarded. */
 export function createAccountView(options: AccountViewOptions): AccountView | undefined {
@@ -141,7 +140,7 @@ export function createAccountView(options: AccountViewOptions): AccountView | un
 }
 
 function configurationOf({ config, env }: AccountViewOptions): DiagnosticConfiguration {
-  const stores = [...new Set(storesIn(config).map(({ key }) => STORE_TYPES[key.toLowerCase()] ?? 'custom'))];
+  const stores = storesIn(config).map(({ name }) => name);
   return {
     startWaitMillis: config.initTimeoutMs,
     eventsCapacity: config.events.capacity,
