@@ -1,7 +1,7 @@
 /** The configured stores, over connections that all environments share. */
 import type { Measures } from '../common/measures.ts';
 import type { Config, RedisConfig } from '../config/config.ts';
-import type { ItemView, Keeper, Log, Outbound, Store, StoreStatus, WrittenWork } from '../ports.ts';
+import type { Keeper, Log, Outbound, Store, StoreStatus, WrittenWork } from '../ports.ts';
 import type { BigSegmentOwnerOptions, BigSegmentStore } from '../store/big-segments.ts';
 import { createDynamoDBBigSegments } from '../store/big-segments-dynamodb.ts';
 import { createRedisBigSegments } from '../store/big-segments-redis.ts';
@@ -51,22 +51,14 @@ export function isSamePlace(a: Place, b: Place): boolean {
   return a.prefix === b.prefix && a.tableName === b.tableName;
 }
 
-interface StoreRequest {
+interface StoreRequest extends Pick<DynamoDBStoreOptions, 'view' | 'source' | 'checkedAt' | 'log' | 'publishing'> {
   readonly place: Place;
-  readonly view: ItemView;
-  /** Names where the data in memory comes from. */
-  source(): string;
-  /** Unix ms when memory was last known to equal upstream, 0 before. */
-  checkedAt(): number;
-  /** The same in monotonic ms. */
+  /** `UpstreamStatus.checkedNow` */
   checkedNow(): number;
   /** Whether upstream confirms what memory holds; a file does not. */
   confirms(): boolean;
   /** Changes are in this store. */
   onWritten?: ((database: StoreStatus['database'], written: WrittenWork) => void) | undefined;
-  readonly log: Log;
-  /** `DynamoDBStoreOptions.publishing` */
-  readonly publishing?: DynamoDBStoreOptions['publishing'];
 }
 
 export interface Stores {
@@ -102,21 +94,12 @@ export function createStores({ config, owner, measures, outbound, timings = {} }
   }
 
   return {
-    open({
-      place: { prefix, tableName = dynamoDB?.tableName ?? '' },
-      view,
-      source,
-      checkedAt,
-      checkedNow,
-      confirms,
-      onWritten,
-      log,
-      publishing,
-    }) {
+    open({ place, checkedAt, checkedNow, confirms, onWritten, publishing, ...request }) {
+      const { prefix, tableName = dynamoDB?.tableName ?? '' } = place;
       // Before anything is open that would have to be closed.
       const problem = redisClient && describePrefixProblem(prefix, { cluster: redisClient.isCluster });
       if (problem !== undefined) throw new Error(problem);
-      const common = { prefix, view, source, writer, log, measures, readMemory, timings: timings.stores ?? {} };
+      const common = { ...request, prefix, writer, measures, readMemory, timings: timings.stores ?? {} };
       const tell = (database: StoreStatus['database']) =>
         onWritten && { onWritten: (written: WrittenWork) => onWritten(database, written) };
       const replica = { ...common, checkedNow: () => (confirms() ? checkedNow() : Infinity) };
@@ -125,7 +108,7 @@ export function createStores({ config, owner, measures, outbound, timings = {} }
           createDynamoDBStore({
             ...common,
             ...tell('dynamodb'),
-            ...(publishing && { publishing }),
+            publishing,
             checkedAt,
             checkedNow,
             owner,
