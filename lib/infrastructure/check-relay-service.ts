@@ -3,13 +3,15 @@ import { inLines } from '../../lambda/edge-router/check-config.ts';
 import {
   describeAgentProblem,
   describeFargateProblem,
+  forwardsEvents,
   managedVariables,
   otherSources,
   redisVariables,
+  spoolVariables,
 } from './relay-contract.ts';
 import type { Relay } from './stage.ts';
 import { Problems, type Read } from './stage-readers.ts';
-import { metricsPort, plainRelaySettings } from './stage-schema.ts';
+import { metricsPort, plainRelaySettings, spoolMiB } from './stage-schema.ts';
 import type { AgentSettings, RelaySettings } from './stage-settings.ts';
 
 /** What the construct's properties are called instead of a stage file's. */
@@ -26,6 +28,7 @@ interface Checked extends Pick<RelaySettings, keyof typeof plainRelaySettings | 
   readonly agent?: AgentSettings<unknown>;
   readonly secrets?: Readonly<Record<string, unknown>>;
   readonly redis?: object;
+  readonly eventsSpool?: { readonly maxMiB?: number };
 }
 
 /**
@@ -41,11 +44,18 @@ export function checkRelayService(path: string, props: Checked, relay: Relay): v
       problems.say(name, `${name} must be a literal, since other properties follow from it`);
     else read(value, name, problems);
   }
-  const { agent, prometheus, secrets = {}, variables = {}, redis } = props;
+  const { agent, prometheus, secrets = {}, variables = {}, redis, eventsSpool } = props;
   if (agent && 'otel' in agent && (agent.otel.endpoint === undefined) === (agent.otel.config === undefined)) {
     problems.say('agent.otel', 'agent.otel needs either endpoint or config');
   }
   if (prometheus?.port !== undefined) metricsPort(prometheus.port, 'prometheus.port', problems);
+  if (eventsSpool?.maxMiB !== undefined) spoolMiB(eventsSpool.maxMiB, 'eventsSpool.maxMiB', problems);
+  if (eventsSpool && !forwardsEvents(relay.variables)) {
+    problems.say(
+      'variables.USE_EVENTS',
+      'variables.USE_EVENTS must be true, or left out: eventsSpool keeps events that the relay forwards',
+    );
+  }
   if (problems.list().length === 0) {
     if (relay.maxTasks < relay.tasks) {
       problems.mustBe('maxTasks', relay.maxTasks, `at least ${relay.tasks}, the number of tasks that always run`);
@@ -61,7 +71,9 @@ export function checkRelayService(path: string, props: Checked, relay: Relay): v
         ? (HERE[name] ?? managedVariables[name]?.replaceAll('relay.', ''))
         : redis && redisVariables.includes(name)
           ? 'set redis'
-          : undefined;
+          : eventsSpool && spoolVariables.includes(name)
+            ? 'set eventsSpool'
+            : undefined;
       if (managed !== undefined) problems.say(at, `${at} is set by the construct: ${managed}`);
       else if (group === 'secrets' && Object.hasOwn(variables, name)) {
         problems.say(at, `${at} is also in variables: remove one of them`);

@@ -8,10 +8,12 @@ import {
   describeAgentProblem,
   describeFargateProblem,
   describeTimeoutProblem,
+  forwardsEvents,
   LEAST_TASKS,
   managedVariables,
   otherSources,
   redisVariables,
+  spoolVariables,
 } from './relay-contract.ts';
 import type { Network, Stage } from './stage.ts';
 import type { Problems } from './stage-readers.ts';
@@ -143,6 +145,7 @@ function checkRelay(stage: Stage, given: StageSettings, problems: Problems): voi
     problems,
   );
   checkKeys(stage, given, problems);
+  checkSpool(stage, problems);
   if (relay.publicAccess) {
     const { certificates, hostedZone } = relay.publicAccess;
     const made = certifies(hostedZone) || certifies(relay.hostedZone);
@@ -157,6 +160,21 @@ function checkRelay(stage: Stage, given: StageSettings, problems: Problems): voi
   }
   if (stage.redis && 'url' in stage.redis && production && stage.redis.url.startsWith('redis:')) {
     problems.mustBe('redis.url', stage.redis.url, 'rediss:// in production: flags must be encrypted in transit');
+  }
+}
+
+function checkSpool({ homeRegion, relayRegions, relay }: Stage, problems: Problems): void {
+  if (!relay.eventsSpool) return;
+  for (const region of Object.keys(relay.eventsSpool.existing ?? {})) {
+    if (region === homeRegion || relayRegions.includes(region)) continue;
+    const at = `relay.eventsSpool.existing.${region}`;
+    problems.say(at, `${at} has no effect: there is no relay in that region`);
+  }
+  if (!forwardsEvents(relay.variables)) {
+    problems.say(
+      'relay.variables.USE_EVENTS',
+      'relay.variables.USE_EVENTS must be true, or left out: relay.eventsSpool keeps events that the relay forwards',
+    );
   }
 }
 
@@ -192,6 +210,7 @@ const OF_LOAD_BALANCERS = [
   'streamsPerTask',
   'reservedCapacityUnits',
   'accessLogs',
+  'eventsSpool',
 ] as const satisfies readonly (keyof RelaySettings)[];
 
 function checkUnbalanced({ edge }: Stage, { relay = {} }: StageSettings, problems: Problems): void {
@@ -231,9 +250,10 @@ function checkCertificates(
 }
 
 /** Why the app decides a variable, with what to do instead; undefined: it does not. */
-function whyManaged(name: string, { redis }: Stage): string | undefined {
+function whyManaged(name: string, { redis, relay }: Stage): string | undefined {
   if (Object.hasOwn(managedVariables, name)) return managedVariables[name];
-  return redis && redisVariables.includes(name) ? 'set redis' : undefined;
+  if (redis && redisVariables.includes(name)) return 'set redis';
+  return relay.eventsSpool && spoolVariables.includes(name) ? 'set relay.eventsSpool' : undefined;
 }
 
 function checkVariables(stage: Stage, problems: Problems): void {
@@ -265,7 +285,7 @@ function checkExposures({ environments, relay }: Stage, environment: string, pro
     const known = environments.length > 0 ? `one of ${environments.join(', ')}` : 'an environment of the stage';
     problems.mustBe(at, environment, `${known} (environments)`);
   }
-  if (!/^(true|1|yes|on)$/i.test(relay.variables.USE_EVENTS ?? '')) {
+  if (!forwardsEvents(relay.variables)) {
     problems.say(
       'relay.variables.USE_EVENTS',
       'relay.variables.USE_EVENTS must be true, or left out: edge.exposures go through the relay',

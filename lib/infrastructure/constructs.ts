@@ -26,6 +26,7 @@ export type { Thresholds } from './observability/thresholds.ts';
 export { nearestReplicas } from './regions.ts';
 export { addressParameterName, type LoadBalancerAddress } from './relay-addresses.ts';
 export type { GrantKeysOptions, IRelayService } from './relay-base.ts';
+export type { EventsSpool } from './relay-events-spool.ts';
 export type { ExistingLoadBalancer, RelayLoadBalancer } from './relay-load-balancer.ts';
 export { type PublicAccess, RelayService, type RelayServiceProps } from './relay-service.ts';
 export type { RelayRedis } from './relay-task-definition.ts';

@@ -4,7 +4,7 @@ import { commandText } from '../command-text.ts';
 import { checkStage } from './check-stage.ts';
 import { certifies } from './hosted-zone.ts';
 import { defaultZones } from './regions.ts';
-import { describeStageName, METRICS_PORT } from './relay-contract.ts';
+import { describeStageName, eventVariables, METRICS_PORT } from './relay-contract.ts';
 import type { Network, Relay, Stage } from './stage.ts';
 import { isRecord, Problems, textsIn } from './stage-readers.ts';
 import { readSettings } from './stage-schema.ts';
@@ -72,10 +72,10 @@ function fillAlarms(given: AlarmSettings = {}): Stage['alarms'] {
   };
 }
 
-/** Relays forward events if the edge has exposures, as many at once as one of LaunchDarkly's SDKs queues. */
+/** Relays forward events if the edge has exposures. */
 function withEvents(relay: Relay, { edge }: StageSettings): Relay {
   if (!edge?.exposures) return relay;
-  return { ...relay, variables: { USE_EVENTS: 'true', EVENTS_CAPACITY: '10000', ...relay.variables } };
+  return { ...relay, variables: { ...eventVariables, ...relay.variables } };
 }
 
 /** A relay's settings with their defaults. */
@@ -103,6 +103,7 @@ export function fillRelay(given: RelaySettings = {}, production: boolean): Relay
     secrets: {},
     encryptionKeys: {},
     ...defined(relay),
+    ...(relay.eventsSpool && { variables: { ...eventVariables, ...relay.variables } }),
     certificates,
     streamsPerTask,
     tasks,

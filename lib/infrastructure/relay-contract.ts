@@ -149,6 +149,17 @@ export const redisVariables: readonly string[] = [
   'REDIS_SENTINELS',
 ];
 
+/** Settings that `eventsSpool` decides where it is. */
+export const spoolVariables: readonly string[] = ['EVENTS_SPOOL_DIR', 'EVENTS_SPOOL_MAX_BYTES'];
+
+/** Settings of a relay whose events matter: it forwards them, and queues as many at once as one of LaunchDarkly's SDKs. */
+export const eventVariables: Readonly<Record<string, string>> = { USE_EVENTS: 'true', EVENTS_CAPACITY: '10000' };
+
+/** Whether a relay with these variables forwards events. */
+export function forwardsEvents({ USE_EVENTS: value = '' }: Readonly<Record<string, string>>): boolean {
+  return /^(true|1|yes|on)$/i.test(value);
+}
+
 /** Settings that name another source of environments than SSM. */
 export const otherSources: readonly string[] = ['AUTO_CONFIG_KEY', 'FILE_DATA_SOURCE'];
 

@@ -28,6 +28,7 @@ import {
   SERVICE_NAME,
   STREAMS_METRIC,
 } from './relay-contract.ts';
+import { type EventsSpool, RelayEventsSpool } from './relay-events-spool.ts';
 import { type ExistingLoadBalancer, RelayLoadBalancer } from './relay-load-balancer.ts';
 import { type RelayRedis, RelayTaskDefinition } from './relay-task-definition.ts';
 import { RelayWebAcl } from './relay-web-acl.ts';
@@ -62,6 +63,7 @@ type Converted =
   | 'publicAccess'
   | 'image'
   | 'agent'
+  | 'eventsSpool'
   | 'secrets'
   | 'heartbeatSeconds'
   | 'idleTimeoutSeconds'
@@ -124,6 +126,8 @@ export interface RelayServiceProps extends Omit<RelaySettings, Converted>, Relay
   readonly redis?: RelayRedis;
   /** A metrics agent beside the relay in each task. @default none */
   readonly agent?: AgentSettings<string | ecs.Secret>;
+  /** A directory for events that outlives tasks, on EFS. Events are forwarded then. @default none: they are in memory only */
+  readonly eventsSpool?: EventsSpool;
   /** The share of requests answered with 5xx above which ECS rolls a deployment back. @default 10 */
   readonly deploymentFailedPercent?: number | undefined;
   /** Production sizes, and Container Insights in a new cluster. @default true */
@@ -195,6 +199,16 @@ export class RelayService extends RelayServiceBase implements IGrantable {
     const containerInsights = props.containerInsights ?? (cluster === undefined && production);
     this.own = { tasks: relay.tasks, containerInsights };
 
+    const taskSubnets = props.taskSubnets ?? { subnetType: ec2.SubnetType.PRIVATE_WITH_EGRESS };
+    this.taskSubnets = taskSubnets;
+    const eventsSpool =
+      props.eventsSpool &&
+      new RelayEventsSpool(this, 'EventsSpool', {
+        vpc,
+        subnets: taskSubnets,
+        retain: production,
+        ...props.eventsSpool,
+      });
     this.taskDefinition = new RelayTaskDefinition(this, 'Relay', {
       ...only(props, [
         'family',
@@ -206,7 +220,7 @@ export class RelayService extends RelayServiceBase implements IGrantable {
         'taskRole',
         'executionRole',
       ]),
-      ...{ stage, region, flagTable, relay, secrets: props.secrets ?? {} },
+      ...{ stage, region, flagTable, relay, eventsSpool, secrets: props.secrets ?? {} },
       logRetention: props.logRetention ?? RetentionDays.THREE_MONTHS,
     });
     this.grantPrincipal = this.taskDefinition.grantPrincipal;
@@ -217,10 +231,9 @@ export class RelayService extends RelayServiceBase implements IGrantable {
         ...only(props, ['clusterName']),
         containerInsightsV2: containerInsights ? ecs.ContainerInsights.ENHANCED : ecs.ContainerInsights.DISABLED,
       });
-    const taskSubnets = props.taskSubnets ?? { subnetType: ec2.SubnetType.PRIVATE_WITH_EGRESS };
-    this.taskSubnets = taskSubnets;
     this.encryptionKey = props.encryptionKey;
     this.service = this.createService(relay, { ...props, production, taskSubnets });
+    eventsSpool?.admit(this.service);
     // In a network of the same stack, tasks need the way out before they start, and for as long as they run.
     this.service.node.addDependency(vpc.selectSubnets(taskSubnets).internetConnectivityEstablished);
     // The permissions of both roles before tasks start: with those of the task role, which the CDK waits for by itself, those with which ECS
@@ -437,6 +450,7 @@ function relayOf(props: RelayServiceProps, production: boolean): Relay {
     image: __,
     secrets: ___,
     agent: ____,
+    eventsSpool,
     heartbeat,
     idleTimeout,
     healthCheckGrace,
@@ -445,6 +459,7 @@ function relayOf(props: RelayServiceProps, production: boolean): Relay {
   return fillRelay(
     {
       ...rest,
+      ...(eventsSpool && { eventsSpool: {} }),
       ...(heartbeat && { heartbeatSeconds: heartbeat.toSeconds() }),
       ...(idleTimeout && { idleTimeoutSeconds: idleTimeout.toSeconds() }),
       ...(healthCheckGrace && { healthCheckGraceSeconds: healthCheckGrace.toSeconds() }),

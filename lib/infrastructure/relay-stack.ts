@@ -13,12 +13,13 @@ import { publishNetwork } from './published-network.ts';
 import { type LoadBalancerName, publishAddress, publishCertificate } from './relay-addresses.ts';
 import { secretFrom } from './relay-agent.ts';
 import { relayNames } from './relay-contract.ts';
+import { type EventsSpool, existingAccessPoint } from './relay-events-spool.ts';
 import type { RelayLoadBalancer } from './relay-load-balancer.ts';
 import { RelayNetwork } from './relay-network.ts';
 import { RelayService } from './relay-service.ts';
 import { shortHash } from './short-hash.ts';
 import type { Relay, Stage } from './stage.ts';
-import type { RedisSettings, RelaySettings } from './stage-settings.ts';
+import type { EventsSpoolSettings, RedisSettings, RelaySettings } from './stage-settings.ts';
 
 export interface RelayStackProps extends StackProps {
   readonly stage: Stage;
@@ -45,7 +46,7 @@ export class RelayStack extends Stack {
     this.network = network;
     const { vpc, cidr } = network;
     const home = region === stage.homeRegion;
-    const { hostName, hostedZone, certificates, encryptionKeys, publicAccess, ...settings } = stage.relay;
+    const { hostName, hostedZone, certificates, encryptionKeys, publicAccess, eventsSpool, ...settings } = stage.relay;
     const internalNames = this.namesFor('Names', { hostName, hostedZone }, certificates[region]);
     const publicNames = publicAccess && this.namesFor('PublicNames', publicAccess, publicAccess.certificates[region]);
     const certificate = this.certificateOf('Certificate', certificates[region]) ?? internalNames?.certificate;
@@ -88,6 +89,7 @@ export class RelayStack extends Stack {
         },
       }),
       ...(redis && { redis: this.redisOf(redis) }),
+      ...(eventsSpool && { eventsSpool: this.spoolOf(eventsSpool, stage) }),
     });
     const leadTo = (names: NamesInZone | undefined, { loadBalancer }: RelayLoadBalancer) =>
       names?.leadTo(new LoadBalancerTarget(loadBalancer, { evaluateTargetHealth: true }), { region, ipv6: false });
@@ -135,6 +137,16 @@ export class RelayStack extends Stack {
     return { url: `rediss://${this.cache?.attrEndpointAddress}:${REDIS_PORT}`, cluster: true };
   }
 
+  private spoolOf({ maxMiB, existing }: EventsSpoolSettings, { encryptionKeys }: Stage): EventsSpool {
+    const own = existing?.[this.region];
+    const key = encryptionKeys?.[this.region];
+    return {
+      ...(maxMiB !== undefined && { maxMiB }),
+      ...(own && { accessPoint: existingAccessPoint(this, 'ExistingSpool', own) }),
+      ...(key !== undefined && { encryptionKey: Key.fromKeyArn(this, 'SpoolKey', key) }),
+    };
+  }
+
   private cacheGroup(vpc: ec2.IVpc): ec2.SecurityGroup {
     return new ec2.SecurityGroup(this, 'CacheSecurityGroup', {
       vpc,
@@ -171,7 +183,7 @@ export class RelayStack extends Stack {
 /** The settings of a stage file as the construct takes them. */
 function constructsOf(
   scope: Stack,
-  settings: Omit<Relay, 'hostName' | 'hostedZone' | 'certificates' | 'encryptionKeys' | 'publicAccess'>,
+  settings: Omit<Relay, 'hostName' | 'hostedZone' | 'certificates' | 'encryptionKeys' | 'publicAccess' | 'eventsSpool'>,
 ) {
   const { image, secrets, heartbeatSeconds, idleTimeoutSeconds, healthCheckGraceSeconds, ...same } = settings;
   return {

@@ -23,6 +23,7 @@ import {
   SHUTDOWN_SECONDS,
   STOP_TIMEOUT_SECONDS,
 } from './relay-contract.ts';
+import { type RelayEventsSpool, SPOOL_DIRECTORY } from './relay-events-spool.ts';
 import type { Relay } from './stage.ts';
 import type { AgentSettings } from './stage-settings.ts';
 
@@ -41,6 +42,7 @@ export interface RelayTaskDefinitionProps extends Pick<RelayNames, 'family' | 'l
   readonly relay: Omit<Relay, 'agent'>;
   readonly redis?: RelayRedis | undefined;
   readonly agent?: AgentSettings<SecretSource> | undefined;
+  readonly eventsSpool?: RelayEventsSpool | undefined;
   /** @default built from the relay's Dockerfile */
   readonly image?: ecs.ContainerImage | undefined;
   /** Variables whose values are secret. */
@@ -137,6 +139,7 @@ export class RelayTaskDefinition extends Construct implements IGrantable {
         ...{ agent, stage, metricsPort, task: this.task, relay: container, logGroup: this.logGroup },
       });
     }
+    props.eventsSpool?.addTo(this.task, container);
     if (home) flagTable.grantWrite(this.task.taskRole);
     // The relay asks them for heartbeats.
     if (home && relay.variables?.HEARTBEAT_REPLICAS !== undefined && flagTable.replicaRegions.length > 0) {
@@ -189,7 +192,7 @@ function memoryMiBOf({ relay, agent }: Pick<RelayTaskDefinitionProps, 'relay' | 
 
 /** The relay's settings, named as in `docs/configuration.md`. */
 function variables(props: RelayTaskDefinitionProps, home: boolean): Record<string, string> {
-  const { stage, region, flagTable, relay, redis, secrets } = props;
+  const { stage, region, flagTable, relay, redis, secrets, eventsSpool } = props;
   const { connectionSeconds } = drains[relay.drain];
   const metricsPort = metricsPortOf(props);
   const named = { ...secrets, ...relay.variables };
@@ -215,6 +218,7 @@ function variables(props: RelayTaskDefinitionProps, home: boolean): Record<strin
     ...(metricsPort !== undefined && { USE_PROMETHEUS: 'true', PROMETHEUS_PORT: String(metricsPort) }),
     ...(redis && home && { USE_REDIS: 'true', ...(redis.cluster && { REDIS_CLUSTER: 'true' }) }),
     ...(home && typeof redis?.url === 'string' && { REDIS_URL: redis.url }),
+    ...(eventsSpool && { EVENTS_SPOOL_DIR: SPOOL_DIRECTORY, EVENTS_SPOOL_MAX_BYTES: `${eventsSpool.maxMiB}MiB` }),
     // The user is not in the image's user list, and the AWS SDK needs a home directory.
     HOME: '/',
     // By default Node.js stops at 4 GB and leaves the rest of a large task unused.

@@ -23,6 +23,8 @@ import type {
   AlarmSettings,
   DatadogSettings,
   EdgeSettings,
+  EventsSpoolSettings,
+  ExistingFileSystem,
   ExistingVpc,
   HostedZoneSettings,
   NetworkSettings,
@@ -176,6 +178,25 @@ const agent: Read<AgentSettings> = (value, at, problems) => {
   return problems.mustBe(at, given, '{ datadog: … } or { otel: … }');
 };
 
+const idOf = (prefix: string, wanted: string) => text(new RegExp(`^${prefix}-([\\da-f]{8}|[\\da-f]{17})$`), wanted);
+/** EVENTS_SPOOL_MAX_BYTES is at least 8 MiB. */
+export const spoolMiB = integer(8, 1_048_576, 'MiB');
+const eventsSpool = group<EventsSpoolSettings>({
+  maxMiB: spoolMiB,
+  existing: mapOf(
+    REGION,
+    group<ExistingFileSystem>(
+      {
+        fileSystemId: idOf('fs', 'the ID of a file system, such as fs-0123456789abcdef0'),
+        accessPointId: idOf('fsap', 'the ID of an access point, such as fsap-0123456789abcdef0'),
+        securityGroupId: idOf('sg', 'the ID of a security group, such as sg-0123456789abcdef0'),
+      },
+      ['fileSystemId', 'accessPointId', 'securityGroupId'],
+    ),
+    'a map of regions to file systems',
+  ),
+});
+
 /** What a `RelayService` takes as a stage file does. */
 export const plainRelaySettings = {
   tasks: integer(1, 1_000),
@@ -212,6 +233,7 @@ const relay = group<RelaySettings>({
     namespace: plainHostName,
   }),
   agent,
+  eventsSpool,
   secrets: secretSources(VARIABLE, 'a map of settings to SSM parameter names'),
   encryptionKeys,
 });

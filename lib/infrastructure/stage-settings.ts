@@ -40,7 +40,7 @@ export interface StageSettings {
   readonly networks?: Readonly<Record<string, NetworkSettings>>;
   readonly relay?: RelaySettings;
   /**
-   * ARNs of KMS keys of yours, by region, for the table and its replicas, log groups, alarm topics, the cache, and SSM parameters: one for each
+   * ARNs of KMS keys of yours, by region, for the table and its replicas, log groups, alarm topics, the cache, the spool of events, and SSM parameters: one for each
    * region of the stage. Their policies must allow it (docs/deploying.md). Default: AWS's keys.
    */
   readonly encryptionKeys?: Readonly<Record<string, string>>;
@@ -144,6 +144,11 @@ export interface RelaySettings {
   readonly prometheus?: PrometheusSettings;
   /** A metrics agent beside the relay in each task, which reads its Prometheus metrics and sends them on. Default none. */
   readonly agent?: AgentSettings;
+  /**
+   * A directory for events that outlives tasks, on EFS, so that what is accepted and not delivered survives them. Events are forwarded then.
+   * Default none: they are in memory only.
+   */
+  readonly eventsSpool?: EventsSpoolSettings;
   /** Additional relay settings (docs/configuration.md) that are not secret. */
   readonly variables?: Readonly<Record<string, string>>;
   /** Additional secret settings, each with the name of its SSM SecureString, or the ARN of its secret in Secrets Manager. Read when a task starts. */
@@ -152,6 +157,22 @@ export interface RelaySettings {
   readonly encryptionKeys?: Readonly<Record<string, string>>;
   /** Change this string to replace all tasks, as a deployment does: in production, a third of them at a time. */
   readonly redeploy?: string;
+}
+
+export interface EventsSpoolSettings {
+  /** How much each task may keep there, with what it takes over from tasks that have ended. Default 256. */
+  readonly maxMiB?: number;
+  /** By region, file systems of yours. Default: a new one in the VPC of each relay, which stays if `production` when it leaves its stack. */
+  readonly existing?: Readonly<Record<string, ExistingFileSystem>>;
+}
+
+/** With a mount target in the zone of each task, which its security group lets tasks reach. */
+export interface ExistingFileSystem {
+  readonly fileSystemId: string;
+  /** Its POSIX user must own its directory. */
+  readonly accessPointId: string;
+  /** Of its mount targets: gets a rule that lets tasks in. */
+  readonly securityGroupId: string;
 }
 
 /** A Route 53 hosted zone in the stage's account, given literally: there is no lookup. */

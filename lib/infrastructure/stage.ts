@@ -13,6 +13,7 @@ export type Network = Filled<NetworkSettings, 'vpc'>;
 export type Relay = Filled<
   Omit<RelaySettings, 'publicAccess' | 'prometheus'>,
   | 'image'
+  | 'eventsSpool'
   | 'agent'
   | 'hostName'
   | 'hostedZone'
