@@ -23,6 +23,7 @@ const services = {
   kms: { variable: 'KMS', target: 'TrentService' },
   ecr: { variable: 'ECR', target: 'AmazonEC2ContainerRegistry_V20150921', host: 'api.ecr' },
   lambda: { variable: 'LAMBDA' },
+  elasticfilesystem: { variable: 'EFS' },
   route53: { variable: 'ROUTE_53' },
 } as const;
 
@@ -54,8 +55,8 @@ export interface Aws {
   ): Promise<Xml>;
   /** Of the JSON protocol. */
   json<T extends object>(service: Speaking<'target'>, region: string, operation: string, input: object): Promise<T>;
-  /** A GET whose answer is JSON. */
-  getJson<T extends object>(service: 'lambda', region: string, path: string): Promise<T>;
+  /** A GET whose answer is JSON; `path` has its query. */
+  getJson<T extends object>(service: 'lambda' | 'elasticfilesystem', region: string, path: string): Promise<T>;
   /** A GET whose answer is XML with this root; `path` has its query. `region`: any of the partition. */
   getXml(service: 'route53', region: string, path: string, root: string): Promise<Xml>;
 }
@@ -142,7 +143,7 @@ export function createAws(options: AwsOptions): Aws {
       const sent = send(service, { region, path: '/', headers, body: JSON.stringify(input) });
       return answerOf(service, region, sent, objectIn<T>);
     },
-    getJson: <T extends object>(service: 'lambda', region: string, path: string) =>
+    getJson: <T extends object>(service: 'lambda' | 'elasticfilesystem', region: string, path: string) =>
       answerOf(service, region, send(service, { region, path, headers: {}, body: '', method: 'GET' }), objectIn<T>),
     getXml(service, near, path, root) {
       const { region, address } = route53In(near);
@@ -184,8 +185,9 @@ function errorOf(who: string, status: number, type: string, body: string): Error
 
 function jsonError(body: string): { code: string; message: string } {
   try {
-    const { __type, code, message, Message } = JSON.parse(body) as Record<string, unknown>;
-    return { code: String(__type ?? code ?? ''), message: String(message ?? Message ?? '') };
+    // EFS calls its codes ErrorCode.
+    const { __type, code, ErrorCode, message, Message } = JSON.parse(body) as Record<string, unknown>;
+    return { code: String(__type ?? code ?? ErrorCode ?? ''), message: String(message ?? Message ?? '') };
   } catch {
     return { code: '', message: '' };
   }

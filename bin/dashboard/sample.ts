@@ -119,6 +119,7 @@ const shapes: Readonly<Record<string, Shape>> = {
   EventsReceived: whole((minute, wobble) => 900 * daily(minute) * (1 + 0.1 * wobble)),
   EventsForwarded: whole((minute, wobble) => 890 * daily(minute) * (1 + 0.1 * wobble) * (inOutage(minute) ? 0.1 : 1)),
   EventsDropped: (minute, wobble) => (inOutage(minute) && minute > OUTAGE.from + 6 ? Math.round(40 * (1 + wobble)) : 0),
+  EventsSpoolAge: (minute, wobble) => (inOutage(minute) ? (minute - OUTAGE.from + 1) * 60 : 0.4 * (1 + wobble)),
   EventLoopDelay: (minute, wobble) => (justReplaced(minute) ? 0.11 : 0.02 * (1 + 0.4 * wobble)),
   MemoryBytes: steady(640_000_000, 0.02),
   Up: whole(readyTasks),

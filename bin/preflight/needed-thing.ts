@@ -1,6 +1,6 @@
 /** One thing to look for; `find` resolves with what is wrong with it. */
 export interface Needed {
-  readonly name: 'secret' | 'encryption-key' | 'topic' | 'image';
+  readonly name: 'secret' | 'encryption-key' | 'topic' | 'image' | 'file-system';
   readonly value: string;
   readonly region: string;
   /** Where the stage file names it, and what it is. */

@@ -14,6 +14,7 @@ export function leftoverProblems(
     ...replicaProblems(stack, old),
     ...reservationProblems(stack, old),
     ...subnetProblems(stack, old),
+    ...mountTargetProblems(stack, old),
     ...policyProblems(stack, old, next),
   ];
 }
@@ -104,6 +105,24 @@ function subnetProblems({ stackName, region, template }: StackTemplate, old: Tem
         ...{ kind: 'leftover', refused: false, stackName, resource: first.id },
         what: `networks.${region}.zones: functions still have network interfaces in ${zone} when its subnets are to be deleted, so CloudFormation may leave these behind. The zone could then not come back, nor the VPC be deleted`,
         advice: `half an hour after the deployment delete what is left: aws ec2 describe-subnets --region ${region} --filters ${filters}, then aws ec2 delete-subnet --region ${region} --subnet-id …`,
+      },
+    ];
+  });
+}
+
+/** A file system has one mount target in a zone, and the new one would come before the old one goes. AWS: CreateMountTarget, MountTargetConflict. */
+function mountTargetProblems(stack: StackTemplate, old: Template): UpdateProblem[] {
+  const { stackName, region } = stack;
+  return [...both(stack, old, 'AWS::EFS::MountTarget')].flatMap(({ id, was, is }): UpdateProblem[] => {
+    const { SubnetId: before, FileSystemId: of } = was.Properties ?? {};
+    const { SubnetId: after, FileSystemId: now } = is.Properties ?? {};
+    if (textOf(before) === textOf(after) || textOf(of) !== textOf(now)) return [];
+    return [
+      {
+        ...{ kind: 'taken', refused: true, stackName, resource: id },
+        what: `networks.${region}.vpc: the subnet of a zone cannot change while relay.eventsSpool has a mount target there`,
+        advice:
+          'take relay.eventsSpool out and deploy, while LaunchDarkly accepts events; then change the subnets and set it again',
       },
     ];
   });

@@ -7,6 +7,7 @@ export const KEPT_TYPES: ReadonlySet<string> = new Set([
   'AWS::CloudFront::Distribution',
   'AWS::DynamoDB::GlobalTable',
   'AWS::EC2::VPC',
+  'AWS::EFS::FileSystem',
   'AWS::ElastiCache::ServerlessCache',
   'AWS::ElasticLoadBalancingV2::LoadBalancer',
   'AWS::Logs::LogGroup',
@@ -88,6 +89,13 @@ export function describeReplaced(
         what: `encryptionKeys.${region}: Redis is replaced by the cache ${cache}, which has another address and which the relay fills; ${formerCache} is deleted`,
         advice: `give SDKs in daemon mode the new address: aws elasticache describe-serverless-caches --region ${region} --serverless-cache-name ${cache}`,
       };
+    case 'AWS::EFS::FileSystem':
+      if (property !== 'KmsKeyId') break;
+      return {
+        refused: false,
+        what: `encryptionKeys.${region}: the events spool of stack ${stackName} is replaced by an empty one, and events that wait in it ${fateOf(was.UpdateReplacePolicy)}`,
+        advice: SPOOL_ADVICE,
+      };
     case 'AWS::CertificateManager::Certificate': {
       // The new one is in use before the old one is deleted.
       const names = certifiedNames(is);
@@ -117,6 +125,12 @@ export function describeReplaced(
     advice: 'keep it as it is, or deploy another stage and move over',
   };
   return { refused: true, ...(changeRefused(was.Type, property, region) ?? general) };
+}
+
+const SPOOL_ADVICE = 'deploy while LaunchDarkly accepts events, when the metric EventsSpoolAge of all relays is near 0';
+
+function fateOf(policy = 'Delete'): string {
+  return policy.startsWith('Retain') ? 'stay there: it is left to itself, with no mount target' : 'are deleted with it';
 }
 
 function certifiedNames({ Properties: { DomainName: first, SubjectAlternativeNames: others } = {} }: TemplateResource) {
@@ -169,6 +183,12 @@ export function describeRemoved(resource: TemplateResource, id: string, { stackN
         refused: false,
         what: `the certificate for ${properties.DomainName} of stack ${stackName} is deleted`,
         advice: 'make sure that no client needs its names, or give a certificate for them',
+      };
+    case 'AWS::EFS::FileSystem':
+      return {
+        refused: false,
+        what: `relay.eventsSpool: the file system of stack ${stackName} leaves it, and events that wait in it ${fateOf(policy)}`,
+        advice: SPOOL_ADVICE,
       };
     case 'AWS::ServiceDiscovery::PrivateDnsNamespace':
       return {

@@ -214,6 +214,15 @@ const rows = {
     statistic: 'Sum',
     above: 0,
   },
+  'events-waiting': {
+    datapoints: 5,
+    missing: 'fine',
+    says: 'Events have waited in the spool for more than {threshold} s.',
+    // Young while events are delivered, since what is delivered leaves the spool.
+    metric: 'EventsSpoolAge',
+    statistic: 'Maximum',
+    above: 600,
+  },
 } as const satisfies Readonly<Record<string, SharedAlarm>>;
 
 export type SharedAlarmId = keyof typeof rows;

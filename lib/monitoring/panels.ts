@@ -308,6 +308,14 @@ const rows = {
     tells: 'The runbook explains each reason. Flags are not affected.',
     alarms: ['events-dropped'],
   },
+  eventsWaiting: {
+    section: 'failing',
+    title: 'Oldest event in the spool',
+    unit: 'seconds',
+    lines: [{ metric: 'EventsSpoolAge', statistic: 'Maximum', label: 'oldest' }],
+    tells: 'How long the oldest event that is not delivered has waited, where relays have a directory for events.',
+    alarms: ['events-waiting'],
+  },
   bigSegments: {
     section: 'failing',
     title: 'Big Segments out of date',

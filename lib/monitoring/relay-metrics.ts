@@ -38,6 +38,7 @@ export const relayMetrics = {
   EventsReceived: [[]],
   EventsForwarded: [[]],
   EventsDropped: [[], ['Reason']],
+  EventsSpoolAge: [[]],
   EventLoopDelay: [[]],
   MemoryBytes: [[]],
   Up: [[]],

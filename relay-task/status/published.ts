@@ -99,6 +99,7 @@ export const published: readonly (PublishedMetric & { readonly from: MeasureName
   { name: 'EventsReceived', unit: 'Count', from: 'events_received_total', by: WHOLE },
   { name: 'EventsForwarded', unit: 'Count', from: 'events_forwarded_total', by: WHOLE },
   { name: 'EventsDropped', unit: 'Count', from: 'events_dropped_total', by: [[], ['Reason']] },
+  { name: 'EventsSpoolAge', unit: 'Seconds', from: 'events_spool_oldest_seconds', by: WHOLE, combine: 'max' },
   { name: 'EventLoopDelay', unit: 'Seconds', from: 'nodejs_eventloop_lag_max_seconds', by: WHOLE, combine: 'max' },
   { name: 'MemoryBytes', unit: 'Bytes', from: 'process_resident_memory_bytes', by: WHOLE, combine: 'max' },
   { name: 'EnvironmentsUntold', unit: 'Count', from: 'environments_untold', by: WHOLE },

@@ -519,6 +519,48 @@ describe('what the stage file names and does not make', () => {
     ]);
   });
 
+  describe('a file system for events', () => {
+    const [fileSystemId, accessPointId] = ['fs-0123456789abcdef0', 'fsap-0123456789abcdef0'];
+    const existing = { 'eu-west-1': { fileSystemId, accessPointId, securityGroupId: 'sg-0123456789abcdef0' } };
+    const problems = async (more: object = {}) =>
+      (await preflight({ relay: { eventsSpool: { existing } }, ...more })).checks
+        .filter(({ name }) => name === 'file-system')
+        .map(({ state, what }) => `${state} ${what}`);
+    const at = `bad relay.eventsSpool.existing.eu-west-1: the access point ${accessPointId}`;
+    const zones = ['eu-west-1a', 'eu-west-1b', 'eu-west-1c'];
+    const theirs = { fileSystem: fileSystemId, vpc: 'vpc-0123456789abcdef0', zones };
+    const vpc = {
+      ...{ vpcId: 'vpc-0123456789abcdef9', cidr: '10.20.0.0/16', zones: zones.slice(0, 2) },
+      privateSubnetIds: ['subnet-0123456789abcdef0', 'subnet-0123456789abcdef1'],
+    };
+
+    test.each<[string, object, object, string[]]>([
+      ['it is there', theirs, {}, []],
+      ['it is another one’s', { ...theirs, fileSystem: 'fs-1' }, {}, [`${at} is one of fs-1, not of ${fileSystemId}`]],
+      [
+        'a zone is left out',
+        { ...theirs, zones: ['eu-west-1a'] },
+        {},
+        [`${at} has no mount target in eu-west-1b, eu-west-1c, where tasks run, only in eu-west-1a`],
+      ],
+      [
+        'it is in another VPC',
+        theirs,
+        { networks: { 'eu-west-1': { vpc } } },
+        [`${at} is in the VPC ${theirs.vpc}, and tasks in ${vpc.vpcId}: a file system is in one VPC`],
+      ],
+    ])('%s', async (_, one, more, expected) => {
+      fake.accessPoints = { [accessPointId]: one as typeof theirs };
+      expect(await problems(more)).toEqual(expected);
+    });
+
+    test('does not exist, or cannot be looked at', async () => {
+      expect(await problems()).toEqual([`${at} does not exist in eu-west-1`]);
+      fake.denied = ['DescribeAccessPoints'];
+      expect(await problems()).toEqual([expect.stringMatching(/^unknown cannot look at relay\.eventsSpool/)]);
+    });
+  });
+
   test('is a problem if tasks may not use the key of a parameter', async () => {
     const client = new SSMClient({ region: 'eu-west-1', endpoint: ssm.endpoint });
     const parameter = { Name: '/mine/redis', Value: 'x', Type: 'SecureString', KeyId: key } as const;

@@ -237,6 +237,13 @@ export const cases: Readonly<Record<SharedAlarmId | 'unreachable-relay' | `error
   },
   'streams-refused': ofCounter('streams_refused_total', `${env}, reason="memory"`),
   'events-dropped': ofCounter('events_dropped_total', `${env}, reason="capacity"`),
+  'events-waiting': {
+    fires: { ...up, ...both('events_spool_oldest_seconds', ['0x10 601+60x80', '0x90']) },
+    labels: JOB,
+    at: '20m',
+    notYet: '8m',
+    quiet: [{ ...up, ...both('events_spool_oldest_seconds', ['600x90', '0x90']) }],
+  },
   // docs/operations.md: 0.144 %, 0.06 % and 0.03 % of requests.
   'error-budget-1h': burns(15, 14, 90),
   'error-budget-6h': burns(7, 5, 400),

@@ -1,6 +1,6 @@
 /**
  * The questions that `npm run preflight` and `npm run verify` put to AWS, on 127.0.0.1 and a free port for all services and regions: the
- * Query protocol's XML, JSON 1.1 and two REST services, with shapes and errors as in AWS's API references. SSM and DynamoDB have servers
+ * Query protocol's XML, JSON 1.1 and three REST services, with shapes and errors as in AWS's API references. SSM and DynamoDB have servers
  * of their own.
  */
 import { createServer, type IncomingMessage } from 'node:http';
@@ -57,6 +57,11 @@ interface FakeAccount {
   secrets: Record<string, object>;
   keys: Record<string, object>;
   images: string[];
+  /** By the ID of an access point: its file system, whose mount targets are in a VPC, in these zones. */
+  accessPoints: Record<
+    string,
+    { readonly fileSystem: string; readonly vpc: string; readonly zones: readonly string[] }
+  >;
   /** By `repository tag`, the text of the manifest; else that of an index for arm64. By digest: the address of a layer. */
   manifests: Record<string, string>;
   layers: Record<string, string>;
@@ -120,6 +125,7 @@ export async function startFakeAws(): Promise<FakeAws> {
       secrets: {},
       keys: {},
       images: [],
+      accessPoints: {},
       manifests: {},
       layers: {},
       keyPolicies: {},
@@ -186,6 +192,9 @@ function answer(fake: FakeAws, request: IncomingMessage, body: string): Answer {
     const { code, message } = error;
     if (isJson)
       return { status: 400, type: 'application/x-amz-json-1.1', body: JSON.stringify({ __type: code, message }) };
+    if (/^Describe(AccessPoints|MountTargets)$/.test(operation)) {
+      return { status: 404, type: 'application/json', body: JSON.stringify({ ErrorCode: code, Message: message }) };
+    }
     if (operation === 'GetFunctionConfiguration') {
       const text = JSON.stringify({ Type: 'User', Message: message });
       return { status: 404, type: 'application/json', body: text, errorType: code };
@@ -202,6 +211,8 @@ function answer(fake: FakeAws, request: IncomingMessage, body: string): Answer {
 }
 
 function restOperation(url: string): string {
+  if (url.includes('/access-points')) return 'DescribeAccessPoints';
+  if (url.includes('/mount-targets')) return 'DescribeMountTargets';
   if (url.includes('/functions/')) return 'GetFunctionConfiguration';
   return url.includes('/rrset') ? 'ListResourceRecordSets' : 'GetHostedZone';
 }
@@ -430,6 +441,20 @@ const jsonAnswers: Record<string, (fake: FakeAws, place: string, input: Input) =
   GetAWSDefaultServiceQuota: (_, __, { QuotaCode }) => ({ Quota: { Value: QuotaCode === 'L-3032A538' ? 6 : 5 } }),
 };
 
+function fileSystemAnswer({ accessPoints }: FakeAws, { searchParams }: URL): Answer {
+  const id = searchParams.get('AccessPointId');
+  const LifeCycleState = 'available';
+  if (id !== null) {
+    const found = accessPoints[id];
+    if (!found) throw new AwsError('AccessPointNotFound', `Access point '${id}' does not exist.`);
+    const answer = { AccessPoints: [{ AccessPointId: id, FileSystemId: found.fileSystem, LifeCycleState }] };
+    return { type: 'application/json', body: JSON.stringify(answer) };
+  }
+  const of = Object.values(accessPoints).find(({ fileSystem }) => fileSystem === searchParams.get('FileSystemId'));
+  const targets = of?.zones.map((zone) => ({ AvailabilityZoneName: zone, VpcId: of.vpc, LifeCycleState })) ?? [];
+  return { type: 'application/json', body: JSON.stringify({ MountTargets: targets }) };
+}
+
 function restAnswer(fake: FakeAws, place: string, url: string): Answer {
   const [, , , name = ''] = url.split('/');
   if (url.includes('/functions/')) {
@@ -437,6 +462,7 @@ function restAnswer(fake: FakeAws, place: string, url: string): Answer {
       return { type: 'application/json', body: JSON.stringify({ FunctionName: name }) };
     throw new AwsError('ResourceNotFoundException', `Function not found: ${name}`);
   }
+  if (/\/(access-points|mount-targets)\?/.test(url)) return fileSystemAnswer(fake, new URL(url, fake.endpoint));
   const zone = fake.zones[name];
   if (!zone) throw new AwsError('NoSuchHostedZone', `No hosted zone found with ID: ${name}`);
   if (!url.includes('/rrset')) {

@@ -115,6 +115,7 @@ export const full: StageSettings = {
     variables: { BASE_URI: 'https://sdk.eu.launchdarkly.com' },
     secrets: { AUTO_CONFIG_KEY: '/mine/auto-config-key' },
     encryptionKeys: { 'eu-west-1': 'arn:aws:kms:eu-west-1:123456789012:key/12345678-1234-1234-1234-123456789012' },
+    eventsSpool: { maxMiB: 512 },
     redeploy: '2026-11-22',
   },
   redis: { serverless: {} },

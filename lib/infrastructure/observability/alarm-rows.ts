@@ -13,6 +13,7 @@ export function homeRows(observed: Observed): AlarmRow[] {
     ...flagRows(observed),
     sharedRow(observed, 'streams-refused'),
     sharedRow(observed, 'events-dropped'),
+    sharedRow(observed, 'events-waiting'),
     ...(observed.canary ? canaryRows(observed) : []),
     ...observed.certificateArns.map((arn, index) => certificateRow(arn, index === 0 ? undefined : String(index + 1))),
   ];

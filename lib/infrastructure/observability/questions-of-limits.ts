@@ -54,7 +54,8 @@ export function whatFails(observed: Observed): IWidget[][] {
         : []),
       panelWidget(observed, 'stores'),
     ],
-    [panelWidget(observed, 'events'), panelWidget(observed, 'eventsLost'), panelWidget(observed, 'bigSegments')],
+    [panelWidget(observed, 'events'), panelWidget(observed, 'eventsLost'), panelWidget(observed, 'eventsWaiting')],
+    [panelWidget(observed, 'bigSegments')],
     ...(edge
       ? [
           decisionGraphs(observed, edge),

@@ -28,6 +28,7 @@ export const settableThresholds = {
   'rejected-connections': perMinute,
   'streams-refused': perMinute,
   'events-dropped': perMinute,
+  'events-waiting': seconds,
   'store-write-errors': perMinute,
   'replica-store-errors': perMinute,
   'read-throttle': perMinute,

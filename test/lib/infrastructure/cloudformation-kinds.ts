@@ -120,6 +120,11 @@ export const kinds: Readonly<Record<string, Kind>> = {
   'AWS::ECS::Service': { name: 'ServiceName', within: 'Cluster', updateRefusal: serviceUpdateRefusal },
   // A family has revisions.
   'AWS::ECS::TaskDefinition': {},
+  'AWS::EFS::AccessPoint': {},
+  // Mount targets must go first.
+  'AWS::EFS::FileSystem': { heldByUsers: true },
+  // One in each zone, in which the stages here have one subnet.
+  'AWS::EFS::MountTarget': { name: 'SubnetId', within: 'FileSystemId' },
   'AWS::ElastiCache::ServerlessCache': { name: 'ServerlessCacheName' },
   'AWS::ElasticLoadBalancingV2::Listener': {},
   'AWS::ElasticLoadBalancingV2::ListenerCertificate': {},

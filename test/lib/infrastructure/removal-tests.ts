@@ -48,7 +48,7 @@ test('a relay region can be taken away, and added again @heavy', () => {
   const rest = withOther({ relayRegions: [], networks: {}, relay });
   one.destroy(stacksOf('Relay-us-west-2'));
   expectWorks(one, rest);
-  expect(orphansOf(one)).toEqual(['AWS::S3::Bucket us-west-2']);
+  expect(orphansOf(one)).toEqual(['AWS::EFS::FileSystem us-west-2', 'AWS::S3::Bucket us-west-2']);
   one.deploy(firstStages('full'));
   expectWorks(one, firstStages('full'));
 });
@@ -99,17 +99,17 @@ let fewerParts: StackTemplate[] | undefined;
 
 /** The full stage without the parts that have no stack of their own. */
 function withFewerParts(): StackTemplate[] {
-  const { publicAccess: _, ...relay } = full.relay!;
+  const { publicAccess: _, eventsSpool: _____, ...relay } = full.relay!;
   const { exposures: __, behaviors: ___, otherOrigins: ____, ...edge } = full.edge!;
   const settings = { relay, redis: undefined, readerLayer: false, edge: { ...edge, check: false as const } };
   fewerParts ??= withOther({ ...settings, protected: false });
   return fewerParts;
 }
 
-test('a public load balancer, Redis, exposures, the check of the edge, behaviors and the reader layer can be left out of the next deployment @heavy', () => {
+test('a public load balancer, Redis, the spool of events, exposures, the check of the edge, behaviors and the reader layer can be left out of the next deployment @heavy', () => {
   const one = account();
   expectWorks(one, withFewerParts());
-  expect(one.names().filter((name) => /exposures|canary|ServerlessCache|WebACL/.test(name))).toEqual([]);
+  expect(one.names().filter((name) => /exposures|canary|ServerlessCache|WebACL|MountTarget/.test(name))).toEqual([]);
   expectWorks(one, firstStages('full'));
 });
 

@@ -47,6 +47,7 @@ const names = (hostName: string): Change => ({
     ...{ hostName, hostedZone },
     prometheus: { namespace: `${hostName.split('.')[0]}.internal` },
     agent: { datadog: { apiKey: '/mine/datadog-api-key', site: 'datadoghq.eu' } },
+    eventsSpool: {},
   },
 });
 
@@ -54,8 +55,8 @@ const names = (hostName: string): Change => ({
 const variants: Readonly<Record<string, Change>> = {
   small: {},
   'public access': relay({ publicAccess: {} }),
-  'two zones, without the first': { ...zones('b', 'c') },
-  'another zone': { ...zones('d', 'b', 'a', 'c'), ...relay({ publicAccess: {} }) },
+  'two zones, without the first, a spool': { ...zones('b', 'c'), ...relay({ eventsSpool: { maxMiB: 64 } }) },
+  'another zone, a spool': { ...zones('d', 'b', 'a', 'c'), ...relay({ publicAccess: {}, eventsSpool: {} }) },
   'one NAT gateway': { networks: { 'eu-west-1': { nat: 'one' } } },
   'not for production': { production: false, relay: {}, ...zones('a', 'b') },
   'a relay in another region': {
@@ -83,7 +84,7 @@ const variants: Readonly<Record<string, Change>> = {
     alarms: { emails: ['others@example.com'], pageEmails: ['oncall@example.com'] },
     tags: { a: 'b' },
   },
-  'names in a zone, keys, an agent, Prometheus': {
+  'names in a zone, keys, an agent, Prometheus, a spool': {
     encryptionKeys: keys('1'),
     redis: { serverless: {} },
     ...names('relay.example.com'),
@@ -174,7 +175,7 @@ test('what a stage takes away is told, and nothing else is @heavy', () => {
 
 test('names, addresses, replicas and keys that change are told, and a cut of all clients comes first @heavy', () => {
   const told = (before: Change, after: Change) => update(before, after).map(({ what }) => what);
-  const named = variants['names in a zone, keys, an agent, Prometheus']!;
+  const named = variants['names in a zone, keys, an agent, Prometheus, a spool']!;
   const http = variants['plain HTTP, no access logs']!;
   const without = told(named, {});
   for (const text of [
@@ -182,12 +183,14 @@ test('names, addresses, replicas and keys that change are told, and a cut of all
     /^the certificate for relay\.example\.com .* is deleted/,
     /^relay\.prometheus\.namespace: .* relay\.internal .* is deleted/,
     /^Cache .* is deleted/,
+    /^relay\.eventsSpool: the file system of stack edge-flag-relay-x-relay leaves it, and events .* stay there/,
   ]) {
     expect(without.filter((what) => text.test(what))).toHaveLength(1);
   }
   const others = told(named, { ...named, encryptionKeys: keys('2'), edge: { ...edge, domainNames: [] } });
   for (const text of [
     /^encryptionKeys\.eu-west-1: Redis is replaced by the cache efr-x-\w{8}, which has another address/,
+    /^encryptionKeys\.eu-west-1: the events spool of stack .* is replaced by an empty one/,
     /^edge\.domainNames: the distribution no longer answers to www\.example\.com/,
     /^the record www\.example\.com \(AAAA\) .* is deleted/,
   ]) {
@@ -223,6 +226,17 @@ const existing: Change = {
   },
 };
 const redis: Change = { redis: { serverless: {} } };
+const spool: Change = relay({ eventsSpool: {} });
+const otherSubnets: Change = {
+  networks: {
+    'eu-west-1': {
+      vpc: {
+        ...existing.networks!['eu-west-1']!.vpc!,
+        privateSubnetIds: ['subnet-0123456789abcdef0', 'subnet-0123456789abcdef7'],
+      },
+    },
+  },
+};
 
 test.each<[string, Change, Change, RegExp]>([
   ['tableName', {}, changed, /^tableName cannot change/],
@@ -231,6 +245,12 @@ test.each<[string, Change, Change, RegExp]>([
   ['networks.…vpc', {}, existing, /^networks\.eu-west-1\.vpc cannot change/],
   ['networks.…vpc', existing, {}, /^networks\.eu-west-1\.vpc cannot change/],
   ['networks.…zones', redis, { ...redis, ...zones('b', 'c') }, /^networks\.eu-west-1\.zones cannot lose a zone/],
+  [
+    'networks.…vpc',
+    { ...existing, ...spool },
+    { ...otherSubnets, ...spool },
+    /^networks\.eu-west-1\.vpc: the subnet of a zone cannot change while relay\.eventsSpool/,
+  ],
   ['table', {}, { table: 'existing' }, /^table cannot become 'existing'/],
   ['homeRegion', {}, elsewhere, /^homeRegion cannot change from eu-west-1 to us-west-2/],
   ['production', { production: false, relay: { tasks: 2 } }, {}, /^production: .* would wait for ever/],
@@ -248,6 +268,18 @@ test('a load balancer comes back to a relay in two deployments @heavy', () => {
   const between = relay({ healthCheckGraceSeconds: 0 });
   expect(refusals(without, between)).toEqual([]);
   expect(update(between, {})).toEqual([]);
+});
+
+test('a disk for events comes with nothing lost, and other subnets when it is away @heavy', () => {
+  const file = 'relay.eventsSpool: the file system of stack';
+  expect(update({}, spool)).toEqual([]);
+  expect(update(spool, {}).map(({ what }) => what)).toEqual([expect.stringContaining(file)]);
+  const test = { production: false, ...zones('a', 'b') };
+  const gone = update({ ...test, ...spool }, { ...test, ...relay({}) }).map(({ what }) => what);
+  expect(gone).toEqual([expect.stringMatching(/and events that wait in it are deleted with it$/)]);
+  expect(refusals({ ...existing, ...spool }, { ...existing, ...relay({}) })).toEqual([]);
+  expect(refusals({ ...existing, ...relay({}) }, { ...otherSubnets, ...relay({}) })).toEqual([]);
+  expect(refusals({ ...otherSubnets, ...relay({}) }, { ...otherSubnets, ...spool })).toEqual([]);
 });
 
 test('more zones come to a stage with Redis, whose cache stays where it is', () => {
