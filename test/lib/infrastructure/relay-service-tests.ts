@@ -3,7 +3,12 @@ import { Duration, Stack } from 'aws-cdk-lib';
 import { Match, type Template } from 'aws-cdk-lib/assertions';
 import { Vpc } from 'aws-cdk-lib/aws-ec2';
 import { FlagTable } from '../../../lib/infrastructure/flag-table.ts';
-import { KEEP_ALIVE_SECONDS, managedVariables, redisVariables } from '../../../lib/infrastructure/relay-contract.ts';
+import {
+  KEEP_ALIVE_SECONDS,
+  managedVariables,
+  redisVariables,
+  spoolVariables,
+} from '../../../lib/infrastructure/relay-contract.ts';
 import { RelayService } from '../../../lib/infrastructure/relay-service.ts';
 import { parseConfig } from '../../../relay-task/config/config.ts';
 import { settings, settingsIn } from '../../../relay-task/config/settings.ts';
@@ -51,7 +56,7 @@ describe('a relay task', () => {
       const { USE_EVENTS, EVENTS_CAPACITY, ...others } = taskOf(template).environment;
       // So may the places of environments that come from auto-configuration.
       const { BASE_URI, ENV_DATASTORE_PREFIX, ...variables } = others;
-      expect([...Object.keys(managedVariables), ...redisVariables]).toEqual(
+      expect([...Object.keys(managedVariables), ...redisVariables, ...spoolVariables]).toEqual(
         expect.arrayContaining(Object.keys(variables)),
       );
     }
@@ -123,18 +128,25 @@ describe('a relay task', () => {
     expect(taskOf(prod.template('Relay')).environment.NODE_OPTIONS).toBe('--max-old-space-size=12288');
   });
 
-  test("may read the parameters of its own stage and the items of its own region's table, and nothing else", () => {
+  test("may read the parameters of its own stage and the items of its own region's table, write its spool, and nothing else", () => {
     const ssm = (region: string) =>
       ['', '/*'].map((rest) => arn('ssm', region, `parameter/edge-flag-relay/full/environments${rest}`));
     const read = ['dynamodb:BatchGetItem', 'dynamodb:GetItem', 'dynamodb:Query'];
     const write = ['dynamodb:DeleteItem', 'dynamodb:PutItem', 'dynamodb:UpdateItem'];
     const kms = full.relay!.encryptionKeys!['eu-west-1'];
+    const spool = (region: string) => {
+      const files = new RegExp(`^arn:aws:elasticfilesystem:${region}:123456789012:file-system/<RelayEventsSpool\\w+>$`);
+      const actions = ['elasticfilesystem:ClientMount', 'elasticfilesystem:ClientWrite'];
+      return ['elasticfilesystem', actions, [expect.stringMatching(files)]];
+    };
     expect(statementsOf(everything.template('Relay'), 'TaskRole')).toEqual([
+      spool('eu-west-1'),
       ['dynamodb', [...read, ...write].sort(), [arn('dynamodb', 'eu-west-1', 'table/flags')]],
       ['ssm', ['ssm:GetParameters', 'ssm:GetParametersByPath'], ssm('eu-west-1')],
       ['kms', ['kms:Decrypt'], [kms]],
     ]);
     expect(statementsOf(everything.template('Relay-us-west-2'), 'TaskRole')).toEqual([
+      spool('us-west-2'),
       ['dynamodb', read, [arn('dynamodb', 'us-west-2', 'table/flags')]],
       ['ssm', ['ssm:GetParameters', 'ssm:GetParametersByPath'], ssm('us-west-2')],
     ]);
