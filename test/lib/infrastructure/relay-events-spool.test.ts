@@ -31,6 +31,8 @@ function relayWith(props: (stack: Stack) => Partial<RelayServiceProps>, vpcProps
       availabilityZones: ['eu-west-1a', 'eu-west-1b'],
       privateSubnetIds: ['subnet-0123456789abcdef0', 'subnet-0123456789abcdef1'],
       isolatedSubnetIds: ['subnet-0123456789abcdef2', 'subnet-0123456789abcdef3'],
+      privateSubnetRouteTableIds: ['rtb-0123456789abcdef0', 'rtb-0123456789abcdef0'],
+      isolatedSubnetRouteTableIds: ['rtb-0123456789abcdef1', 'rtb-0123456789abcdef1'],
     });
   const relay = new RelayService(stack, 'Relay', {
     stage: 'mine',
