@@ -1,5 +1,5 @@
 /** Work in the background, such as closing replaced stores, that has to end before the relay has closed. */
-export interface Background {
+interface Background {
   add(work: Promise<unknown>): void;
   /** Resolves when everything added so far has ended, well or not. */
   ended(): Promise<void>;

@@ -2,7 +2,7 @@ import type { Environment } from '../environments/environment.ts';
 import type { BigSegments, Log, Store } from '../ports.ts';
 import type { KnownMemberships } from '../store/big-segments-lookup.ts';
 import type { Admission } from './admission.ts';
-import type { Background } from './background.ts';
+import { createBackground } from './background.ts';
 import { isSamePlace, type Place } from './stores.ts';
 
 export interface TenantBigSegments extends BigSegments {
@@ -38,8 +38,6 @@ interface StorageOptions {
   readonly log: Log;
   readonly memory: Environment;
   readonly admission: Admission;
-  /** Gets what is left and being closed. */
-  readonly closing: Pick<Background, 'add'>;
   /** The first one. */
   readonly place: Place;
   /** May throw. */
@@ -52,7 +50,9 @@ const FLUSH_MS = 5_000;
 
 /** What keeps a tenant's data outside this process, in one place of each store. */
 export function createStorage(options: StorageOptions) {
-  const { log, memory, admission, closing } = options;
+  const { log, memory, admission } = options;
+  /** What is left and being closed. */
+  const closing = createBackground();
   let { place } = options;
   let stores: readonly Store[] = [];
   let bigSegments: TenantBigSegments | undefined;
@@ -88,7 +88,7 @@ export function createStorage(options: StorageOptions) {
     startBigSegments();
   }
 
-  const close = () => Promise.all([...stores.map(flushAndClose), bigSegments?.close()]);
+  const close = () => Promise.all([...stores.map(flushAndClose), bigSegments?.close(), closing.ended()]);
 
   stores = options.openStores(place);
   openBigSegments();
@@ -120,12 +120,11 @@ export function createStorage(options: StorageOptions) {
     distrust() {
       adopts = false;
     },
-    /** Begins with another tenant's memberships, which are the same environment's. Resolves when what was open is closed. */
-    async inherit(other: TenantBigSegments | undefined): Promise<void> {
+    /** Begins with another tenant's memberships, which are the same environment's. */
+    inherit(other: TenantBigSegments | undefined): void {
       if (!other) return;
-      const closed = bigSegments?.close();
+      if (bigSegments) closing.add(bigSegments.close());
       openBigSegments(other.handOver());
-      await closed;
     },
     /**
      * To be called when memory gets data of a source. True: it is another environment's, or may be, and nothing that was known about

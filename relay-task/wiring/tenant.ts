@@ -15,7 +15,6 @@ import type {
 } from '../ports.ts';
 import type { EnvironmentStreams, StreamSource } from '../streams/hub.ts';
 import { type Admission, createAdmission, type Heard } from './admission.ts';
-import { createBackground } from './background.ts';
 import { type BigSegmentsOpening, createStorage, type Storage, type TenantBigSegments } from './storage.ts';
 import type { StoreFollower } from './store-follower.ts';
 import { createStoreIntake } from './store-intake.ts';
@@ -103,7 +102,6 @@ export function createTenant(
 ): LiveTenant {
   const { log, parts, placeOf } = options;
   const name = filter === '' ? first.name : `${first.name}/${filter}`;
-  const background = createBackground();
   const admission = createAdmission(
     first,
     // Before data of another environment reaches their streams.
@@ -163,7 +161,6 @@ export function createTenant(
     log,
     memory,
     admission,
-    closing: background,
     place: placeOf(first, filter),
     openStores: (place) => parts.stores(place, tenant),
     openBigSegments: (place, how) => parts.bigSegments(place, tenant, how),
@@ -214,13 +211,13 @@ export function createTenant(
     inherit(other: Tenant) {
       if (memory.initialized) return;
       admission.holds(other.admission.source());
-      background.add(storage.inherit(other.bigSegments));
+      storage.inherit(other.bigSegments);
       takeFlags(memory, other, log);
     },
     tellEligibility,
     async close() {
       // Closing the stores ends their requests.
-      await Promise.all([storage.close(), intake.close(), upstream.close(), background.ended()]);
+      await Promise.all([storage.close(), intake.close(), upstream.close()]);
       memory.leave();
     },
   });
