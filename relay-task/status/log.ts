@@ -1,7 +1,7 @@
-/** Log lines on stdout, made by Powertools: as JSON, or as text for people. Every line is redacted in case it contains a key. */
+/** Log lines on stdout, made by Powertools: as JSON, or as text for people. Every text in them is redacted in case it contains a secret. */
 import { LogFormatter, Logger, LogItem } from '@aws-lambda-powertools/logger';
 import { cutText } from '../common/json.ts';
-import { redactKeys } from '../common/secrets.ts';
+import { redactKeys, redactSecrets } from '../common/secrets.ts';
 import type { Log, LogFields } from '../ports.ts';
 import type { LogLevel } from './levels.ts';
 import { escaped, toText } from './log-text.ts';
@@ -44,6 +44,7 @@ export function createLog({ level, format = 'json', colour = false, write = writ
   });
   const lineOf = (item: Record<string, unknown>) =>
     format === 'text' ? toText(JSON.parse(toJson(item)), colour) : escaped(toJson(item));
+  // Here only for names of members.
   logger.write = (item) => write(`${redactKeys(lineOf(item))}\n`);
   return {
     debug: (message, fields) => logger.debug(message, withOwnNames(fields)),
@@ -72,8 +73,10 @@ function toJson(attributes: unknown): string {
   try {
     return JSON.stringify(attributes, (key, value: unknown) => {
       if (typeof value === 'bigint') return String(value);
-      // What others send is in messages of errors, keys and reasons.
-      if (typeof value === 'string') return cutText(value, key === 'stack' ? LONGEST_STACK : LONGEST_TEXT);
+      // What others send is in messages of errors, keys and reasons. In a finished line, `\n` would hide where a key begins.
+      if (typeof value === 'string') {
+        return redactSecrets(cutText(value, key === 'stack' ? LONGEST_STACK : LONGEST_TEXT));
+      }
       return value instanceof Error ? fieldsOfError(value) : value;
     });
   } catch (error) {

@@ -94,6 +94,27 @@ test('no key is logged, in any part of a line', () => {
   expect(redactKeys('mask-sdk node-sdk-x')).toBe('mask-sdk node-sdk-x');
 });
 
+test.each(['json', 'text'] as const)(
+  'as %s, no key and no password of an address is logged behind a line feed, a tab or an escape',
+  (format) => {
+    const secret = '00000000-1111-2222-3333-444455556666';
+    const written: string[] = [];
+    const log = createLog({ level: 'debug', format, write: (line) => written.push(line) });
+    for (const before of ['\n', '\t', '\r', '\x1b', '\u2028', '"']) {
+      for (const prefix of ['sdk', 'mob', 'rel', 'api']) {
+        const said = `it said${before}${prefix}-${secret}`;
+        log.error(said, { reason: said, error: new Error(said), list: [said], more: { deep: { said } } });
+      }
+    }
+    log.warn('cannot reach it', {
+      proxy: 'http://user:1111-2222@proxy:3128',
+      error: new Error('at redis://:3333@db:6379/0'),
+    });
+    expect(written.join('')).not.toMatch(/0000|1111|2222|3333|4444|5555|6666/);
+    expect(written.join('')).toMatch(/http:\/\/…@proxy:3128.*\n?.*redis:\/\/…@db:6379/);
+  },
+);
+
 test('errors keep message, code, stack and cause, and cycles and big integers do not break the log', () => {
   const cycle: Record<string, unknown> = { big: 10n };
   cycle.self = cycle;
