@@ -3,6 +3,7 @@ import { collectDefaultMetrics } from 'prom-client';
 import { labelValue, platforms } from '../common/client-labels.ts';
 import { createMeasures, type Measures } from '../common/measures.ts';
 import type { Answered, CredentialKind } from '../ports.ts';
+import { shareEventLoopDelays } from './event-loop.ts';
 import type { Watched } from './health.ts';
 import { type MetricsFormat, metricsFormats, prometheusText } from './prometheus-text.ts';
 import { watchHealth } from './watch-health.ts';
@@ -17,6 +18,7 @@ export function createMetrics(options: { readonly prefix?: string | undefined } 
   const { registry } = measures;
   // Memory, CPU, garbage collection, and the delay of the event loop (nodejs_eventloop_lag_p99_seconds).
   collectDefaultMetrics({ register: registry });
+  const endDelays = shareEventLoopDelays(registry);
   const ldRelay = createLdRelayMetrics(measures);
   const own = createOwnMetrics(measures);
   return {
@@ -60,7 +62,10 @@ export function createMetrics(options: { readonly prefix?: string | undefined } 
       const labels = clientLabels(environment, family, credential);
       ldRelay.requests.inc({ ...labels, route: labelValue(route), method: known });
     },
-    close: () => registry.clear(),
+    close() {
+      endDelays();
+      registry.clear();
+    },
   };
 }
 

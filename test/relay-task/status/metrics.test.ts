@@ -1,6 +1,9 @@
+import { collectDefaultMetrics, Registry } from 'prom-client';
+import { shareEventLoopDelays } from '../../../relay-task/status/event-loop.ts';
 import { familyOf } from '../../../relay-task/status/family.ts';
 import type { EnvironmentHealth } from '../../../relay-task/status/health.ts';
 import { createMetrics, type Metrics } from '../../../relay-task/status/metrics.ts';
+import { eventually } from '../../support/eventually.ts';
 
 let metrics: Metrics;
 beforeEach(() => {
@@ -48,6 +51,49 @@ test.each([
   [undefined, 'other'],
 ])('a client with the user agent %s is counted as %s', (userAgent, family) => {
   expect(familyOf(userAgent)).toBe(family);
+});
+
+describe('the delay of the event loop', () => {
+  const BLOCKED_MS = 100;
+  function block(): void {
+    const until = performance.now() + BLOCKED_MS;
+    while (performance.now() < until);
+  }
+  const value = async (registry: Registry, of: string) => {
+    const all = await registry.getMetricsAsJSON();
+    return all.find(({ name }) => name === `nodejs_eventloop_lag_${of}_seconds`)!.values[0]!.value;
+  };
+  const seen = (registry: Registry) =>
+    eventually(async () => expect(await value(registry, 'max')).toBeGreaterThanOrEqual(BLOCKED_MS / 2_000));
+
+  test('is in every reading of its minute, whoever else reads', async () => {
+    // The delay is one between two ticks of its clock.
+    await eventually(async () => expect(await value(metrics.registry, 'p50')).toBeGreaterThan(0));
+    block();
+    await seen(metrics.registry);
+    for (let reading = 0; reading < 3; reading++) {
+      await metrics.text();
+      expect(await value(metrics.registry, 'max')).toBeGreaterThanOrEqual(BLOCKED_MS / 2_000);
+      for (const one of ['min', 'mean', 'stddev', 'p50', 'p90', 'p99'])
+        expect(await value(metrics.registry, one)).toBeLessThan(100);
+    }
+  });
+
+  test('is forgotten after two windows, and 0 before there is any', async () => {
+    const registry = new Registry();
+    collectDefaultMetrics({ register: registry });
+    const end = shareEventLoopDelays(registry, 200);
+    try {
+      expect(await value(registry, 'min')).toBe(0);
+      expect(await value(registry, 'mean')).toBe(0);
+      await eventually(async () => expect(await value(registry, 'p50')).toBeGreaterThan(0));
+      for (const _ of [1, 2]) block();
+      await seen(registry);
+      await eventually(async () => expect(await value(registry, 'max')).toBeLessThan(BLOCKED_MS / 2_000));
+    } finally {
+      end();
+    }
+  });
 });
 
 test('labels stay bounded for any user agents and methods', async () => {
