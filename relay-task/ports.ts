@@ -385,6 +385,8 @@ export interface UpstreamStatus {
   readonly state: ConnectionState;
   /** Unix ms. */
   readonly stateSince: number;
+  /** The same in ms of `performance.now()`: how long it lasts, whatever the clock does meanwhile. */
+  readonly stateNow: number;
   /** The last error, kept after recovery. `time` is Unix ms. */
   readonly lastError?: {
     readonly kind: ConnectionErrorKind;

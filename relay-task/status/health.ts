@@ -35,6 +35,8 @@ export interface EnvironmentHealth extends Environment {
   readonly credentials: readonly Credential[];
   readonly environmentId?: string | undefined;
   readonly labels?: EnvironmentLabels;
+  /** `createdAt` in ms of `performance.now()`. */
+  readonly createdNow: number;
   /** Set while LaunchDarkly cannot be reached and memory has newer data of a store; the time is Unix ms. */
   readonly followedStore?: { readonly database: StoreStatus['database']; readonly time: number } | undefined;
   readonly refusedPatterns: readonly RefusedPattern[];
@@ -64,6 +66,8 @@ export interface HealthOptions extends Watched, Omit<Limits, 'now'> {
   readonly readyRequires: 'any' | 'all';
   /** Unix ms; `Date.now` by default. */
   now?(): number;
+  /** Ms; `performance.now` by default. */
+  monotonic?(): number;
 }
 
 interface Readiness {
@@ -164,7 +168,7 @@ export interface RelayStatus {
 }
 
 export function createHealth(options: HealthOptions): RelayHealth {
-  const now = options.now ?? Date.now;
+  const { now = Date.now, monotonic = () => performance.now() } = options;
   let listening = false;
   let draining = false;
   let latched = false;
@@ -179,12 +183,12 @@ export function createHealth(options: HealthOptions): RelayHealth {
       (options.readyRequires === 'any' &&
         (environment.upstream === undefined ||
           environment.upstream.refused ||
-          now() - environment.createdAt >= options.initTimeoutMs));
+          monotonic() - environment.createdNow >= options.initTimeoutMs));
     const open = environments.filter((environment) => !settled(environment));
     if (open.length > 0) return open.map(({ name }) => `data for environment "${name}"`);
     return environments.some(({ initialized }) => initialized) ? [] : ['data for at least one environment'];
   };
-  const limits = (): Limits => ({ ...options, now: now() });
+  const limits = (): Limits => ({ ...options, now: now(), monotonic: monotonic() });
   const readiness = (): Readiness => {
     if (draining) return { ready: false, waitingFor: ['nothing: the relay is shutting down'] };
     if (latched) return { ready: true, waitingFor: [] };

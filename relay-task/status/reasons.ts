@@ -46,6 +46,8 @@ export interface Environment {
 export interface Limits {
   /** Unix ms. */
   readonly now: number;
+  /** Ms of `performance.now()`. */
+  readonly monotonic: number;
   readonly disconnectedStatusTimeMs: number;
   /** Whether stale Big Segments make the relay degraded. */
   readonly bigSegmentsStaleAsDegraded?: boolean | undefined;
@@ -65,7 +67,7 @@ export function isConnected({ initialized, upstream }: Environment, limits: Limi
     initialized &&
     upstream !== undefined &&
     upstream.state !== 'INITIALIZING' &&
-    (upstream.state === 'VALID' || limits.now - upstream.stateSince < limits.disconnectedStatusTimeMs)
+    (upstream.state === 'VALID' || limits.monotonic - upstream.stateNow < limits.disconnectedStatusTimeMs)
   );
 }
 
@@ -123,8 +125,8 @@ function* ofUpstream(environment: Environment, limits: Limits): Generator<Reason
   } else if (!upstream) {
     yield reason('disconnected', 'operations.md#upstream-disconnected', `There is no source of flags; ${serves}`);
   } else if (!upstream.refused && !isConnected(environment, limits)) {
-    const { stateSince } = upstream;
-    const message = `The source of flags has been away for ${durationText(limits.now - stateSince)} (${why}); ${serves}`;
+    const { stateSince, stateNow } = upstream;
+    const message = `The source of flags has been away for ${durationText(limits.monotonic - stateNow)} (${why}); ${serves}`;
     yield reason('disconnected', 'operations.md#upstream-disconnected', message, stateSince);
   }
 }

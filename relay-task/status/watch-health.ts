@@ -6,7 +6,7 @@ import type { EnvironmentHealth, Watched } from './health.ts';
 const ofEnvironments = {
   upstream_disconnected: ({ upstream }) => Number(upstream === undefined || upstream.state !== 'VALID'),
   upstream_refused: ({ upstream }) => Number(upstream?.refused ?? false),
-  data_age_seconds: ({ upstream, createdAt }) => Math.max(0, Date.now() - (upstream?.checkedAt || createdAt)) / 1_000,
+  data_age_seconds: ({ upstream, createdNow }) => (performance.now() - (upstream?.checkedNow || createdNow)) / 1_000,
   environments_without_data: ({ initialized }) => Number(!initialized),
   unreadable_items: ({ unreadable }) => unreadable.length,
   failed_items: ({ failedItems }) => failedItems.length,

@@ -38,7 +38,7 @@ interface StatusOptions {
 /** Tracks the status of one upstream. */
 export function createStatus({ onStatus, freshMs }: StatusOptions) {
   let state: ConnectionState = 'INITIALIZING';
-  let stateSince = Date.now();
+  let [stateSince, stateNow] = [Date.now(), performance.now()];
   let lastError: UpstreamStatus['lastError'];
   let delay: UpstreamStatus['delay'];
   let refused = false;
@@ -50,12 +50,13 @@ export function createStatus({ onStatus, freshMs }: StatusOptions) {
   function enter(next: ConnectionState) {
     if (next === state || state === 'OFF') return;
     state = next;
-    stateSince = Date.now();
+    [stateSince, stateNow] = [Date.now(), performance.now()];
   }
 
   const read = (): UpstreamStatus => ({
     state,
     stateSince,
+    stateNow,
     ...(lastError && { lastError }),
     ...(delay && { delay }),
     refused,

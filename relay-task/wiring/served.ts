@@ -137,6 +137,7 @@ function healthOfFailed(failure: SetUpFailure): EnvironmentHealth {
     credentials,
     ...(labels && { labels }),
     createdAt: failure.since,
+    createdNow: failure.sinceNow,
     initialized: false,
     stores: [],
     unreadable: [],
@@ -147,13 +148,14 @@ function healthOfFailed(failure: SetUpFailure): EnvironmentHealth {
 }
 
 function healthOf(tenant: Tenant, registry: Registry<Tenant>, failure: SetUpFailure | undefined): EnvironmentHealth {
-  const { description, filter, name, createdAt, memory, upstream, streams, bigSegments } = tenant;
+  const { description, filter, name, createdAt, createdNow, memory, upstream, streams, bigSegments } = tenant;
   const { id, sdkKey, environmentId, labels, keyProblem } = description;
   return {
     name,
     sdkKey,
     environmentId,
     createdAt,
+    createdNow,
     keyProblem:
       (failure && problemOf(failure)) ??
       keyProblem ??

@@ -34,6 +34,8 @@ export interface Tenant {
   readonly sourceProblem: EnvironmentDescription['keyProblem'];
   /** Unix ms. */
   readonly createdAt: number;
+  /** The same in ms of `performance.now()`. */
+  readonly createdNow: number;
   readonly memory: Environment;
   readonly streams: EnvironmentStreams;
   readonly stores: readonly Store[];
@@ -140,6 +142,7 @@ export function createTenant(
     },
     admission,
     createdAt: Date.now(),
+    createdNow: performance.now(),
     memory,
     streams,
     get stores() {

@@ -37,6 +37,8 @@ export interface SetUpFailure {
   readonly description: EnvironmentDescription;
   /** Unix ms. */
   readonly since: number;
+  /** The same in ms of `performance.now()`. */
+  readonly sinceNow: number;
   readonly message: string;
 }
 
@@ -98,7 +100,8 @@ export function createTenants(options: TenantsOptions): Tenants {
     } catch (error) {
       failure ??= error;
       const { message } = error as Error;
-      failures.set(id, { description, since: failures.get(id)?.since ?? Date.now(), message });
+      const { since = Date.now(), sinceNow = performance.now() } = failures.get(id) ?? {};
+      failures.set(id, { description, since, sinceNow, message });
       refusals.retry(id);
       // They are good, and get 503 until it can be set up.
       registry.apply({ type: 'set-credentials', name: id, credentials });

@@ -14,6 +14,7 @@ const sdkKey = 'sdk-00000000-1111-2222-3333-444455556666';
 const upstream = (more: Partial<UpstreamStatus> = {}): UpstreamStatus => ({
   state: 'VALID',
   stateSince: T,
+  stateNow: 0,
   refused: false,
   current: true,
   checkedAt: T,
@@ -25,6 +26,7 @@ const environment = (more: Partial<EnvironmentHealth> = {}): EnvironmentHealth =
   sdkKey,
   credentials: [{ kind: 'sdkKey', value: sdkKey }],
   createdAt: T,
+  createdNow: 0,
   initialized: true,
   upstream: upstream(),
   stores: [],
@@ -45,6 +47,7 @@ function start(environments: EnvironmentHealth[], more: Partial<HealthOptions> =
     disconnectedStatusTimeMs: 60_000,
     readyRequires: 'any',
     now: () => state.now,
+    monotonic: () => state.now - T,
     ...more,
   });
   health.setListening();
@@ -80,7 +83,7 @@ describe('readiness', () => {
     ],
     [
       'is true once the only environment without data is past INIT_TIMEOUT',
-      [environment(), environment({ name: 'b', ...empty, createdAt: T - 60_000 })],
+      [environment(), environment({ name: 'b', ...empty, createdNow: -60_000 })],
       true,
     ],
     [
@@ -95,7 +98,7 @@ describe('readiness', () => {
     ],
     [
       'is false if all environments are past INIT_TIMEOUT without data',
-      [environment({ ...empty, createdAt: T - 60_000 })],
+      [environment({ ...empty, createdNow: -60_000 })],
       false,
     ],
     ['is true without any environment', [], true],
@@ -109,7 +112,7 @@ describe('readiness', () => {
   });
 
   test('with READY_REQUIRES=all needs data for every environment', () => {
-    const environments = [environment(), environment({ name: 'b', ...empty, createdAt: T - 60_000 })];
+    const environments = [environment(), environment({ name: 'b', ...empty, createdNow: -60_000 })];
     const { health, state } = start(environments, { readyRequires: 'all' });
     expect(health.readiness()).toEqual({ ready: false, waitingFor: ['data for environment "b"'] });
     state.environments = [environment()];
@@ -279,6 +282,29 @@ describe('/status', () => {
       environments: { production: { status: 'disconnected' } },
     });
   });
+
+  test.each([1, -1])(
+    'a step of the clock by %i h makes no outage longer or shorter, and a wait for data neither',
+    (hours) => {
+      const times = { wall: T, monotonic: 59_999 };
+      const waiting = environment({ name: 'b', ...empty });
+      const { health } = start(
+        [environment({ upstream: upstream({ state: 'INTERRUPTED', current: false }) }), waiting],
+        { now: () => times.wall, monotonic: () => times.monotonic, initTimeoutMs: 60_000 },
+      );
+      times.wall += hours * 3_600_000;
+      expect(statusOf(health).environments.production).toMatchObject({ status: 'connected' });
+      expect(health.readiness().ready).toBe(false);
+      times.monotonic += 1;
+      expect(statusOf(health).environments.production).toMatchObject({ status: 'disconnected' });
+      expect(statusOf(health).reasons[0]).toMatchObject({
+        what: 'disconnected',
+        since: T,
+        message: expect.stringContaining('1 min'),
+      });
+      expect(health.readiness().ready).toBe(true);
+    },
+  );
 
   test('reports an environment with data from a store as disconnected at once, until it was connected for the first time', () => {
     const { health, state } = start([environment({ upstream: upstream({ state: 'INITIALIZING', stateSince: T }) })]);

@@ -120,15 +120,18 @@ test('unhealthy upstreams, stores and keys are 1, and removed environments disap
     {
       name: 'production',
       credentials: [],
-      createdAt: Date.now(),
+      createdAt: 0,
+      createdNow: 0,
       initialized: true,
       upstream: {
         state: 'INTERRUPTED',
         stateSince: 0,
+        stateNow: 0,
         refused: true,
         current: false,
-        checkedAt: Date.now() - 90_000,
-        checkedNow: 0,
+        // A clock that was stepped since.
+        checkedAt: Date.now() + 86_400_000,
+        checkedNow: performance.now() - 90_000,
       },
       stores: [{ database: 'redis', state: 'INTERRUPTED', stateSince: 0, writer: true }],
       unreadable: [{ kind: 'features', key: 'a', reason: '-' }],

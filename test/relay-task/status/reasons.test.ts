@@ -14,11 +14,19 @@ const T = 1_760_000_000_000;
 const KEY = 'sdk-00000000-1111-2222-3333-444455556666';
 
 const upstream = (more: Partial<UpstreamStatus> = {}): UpstreamStatus => ({
-  ...{ state: 'VALID', stateSince: T, refused: false, current: true, checkedAt: T, checkedNow: 0 },
+  ...{ state: 'VALID', stateSince: T, stateNow: 0, refused: false, current: true, checkedAt: T, checkedNow: 0 },
   ...more,
 });
 const environment = (more: Partial<EnvironmentHealth> = {}): EnvironmentHealth => ({
-  ...{ name: 'production', sdkKey: KEY, credentials: [], createdAt: T, initialized: true, upstream: upstream() },
+  ...{
+    name: 'production',
+    sdkKey: KEY,
+    credentials: [],
+    createdAt: T,
+    createdNow: 0,
+    initialized: true,
+    upstream: upstream(),
+  },
   ...{ stores: [], unreadable: [], refusedPatterns: [], failedItems: [] },
   ...more,
 });
@@ -31,6 +39,7 @@ function healthOf(environments: readonly EnvironmentHealth[], more: Partial<Heal
   return createHealth({
     ...{ version: '1', environments: () => environments, keysKnown: () => true, initTimeoutMs: 10_000 },
     ...{ disconnectedStatusTimeMs: 60_000, readyRequires: 'any', now: () => T + 59_999 },
+    monotonic: () => 59_999,
     ...more,
   });
 }
@@ -82,7 +91,7 @@ const rows: [
     'disconnected',
     /^The source of flags has been away for 1 min \(x answered 503\)/,
     { upstream: upstream({ ...away, lastError: answered(503) }) },
-    { now: () => T + 60_000 },
+    { monotonic: () => 60_000 },
   ],
   ['only a store had data', 'disconnected', /no answer so far/, { upstream: upstream({ state: 'INITIALIZING' }) }],
   [

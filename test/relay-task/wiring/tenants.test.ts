@@ -84,7 +84,15 @@ function open(
         sinks[name] = sinkOf(`source ${name}`);
         if (sdkKey !== undefined) sinkOfKey = (key) => sinkOf(`key ${key}`);
         const upstream: TenantUpstream = {
-          status: () => ({ state: 'VALID', stateSince: 0, refused: false, current: true, checkedAt: 0, checkedNow: 0 }),
+          status: () => ({
+            state: 'VALID',
+            stateSince: 0,
+            stateNow: 0,
+            refused: false,
+            current: true,
+            checkedAt: 0,
+            checkedNow: 0,
+          }),
           setKey: (key) => void said.push(`key ${key}`),
           close: async () => void said.push(`close ${name}`),
         };
