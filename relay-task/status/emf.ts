@@ -64,7 +64,7 @@ export function startEmf(options: EmfOptions): Emf {
     warn(untold);
     untoldGauge.set(untold.length);
     read.set(measures.fullName('environments_untold'), await untoldGauge.get());
-    const lines = linesOf(read, rows, increases, new Set(untold));
+    const lines = linesOf(read, rows, increases, new Set(untold.map(dimensionValue)));
     increases.next();
     for (const line of lines) {
       const document = documentOf(line, namespace, now(), properties);
@@ -152,7 +152,8 @@ function documentOf(
 ): object | undefined {
   const told = [...values].flatMap(([{ name, unit }, value]) => {
     const plain = typeof value === 'number' ? value : valuesOf(value);
-    return Array.isArray(plain) && plain.length === 0 ? [] : [{ name, unit, plain }];
+    const isNothing = Array.isArray(plain) ? plain.length === 0 : !Number.isFinite(plain);
+    return isNothing ? [] : [{ name, unit, plain }];
   });
   if (told.length === 0) return undefined;
   const metrics = told.map(({ name, unit }) => ({ Name: name, Unit: unit }));
@@ -201,8 +202,22 @@ function textsOf(labels: Readonly<Record<string, string | number>>): Record<stri
 }
 
 function dimensionsOf(by: readonly Dimension[], labels: Record<string, string>): Record<string, string> | undefined {
-  const pairs = by.map((dimension) => [dimension, labels[dimensionLabels[dimension]] ?? ''] as const);
+  const pairs = by.map((dimension) => [dimension, dimensionValue(labels[dimensionLabels[dimension]] ?? '')] as const);
   return pairs.some(([, value]) => value === '') ? undefined : Object.fromEntries(pairs);
+}
+
+const LONGEST_DIMENSION = 1_024;
+
+/**
+ * As CloudWatch takes it. AWS, "Dimension": up to 1,024 characters, only ASCII and none that controls, at least one that is no space. Other
+ * characters are encoded as in URLs, so that names stay different.
+ */
+function dimensionValue(text: string): string {
+  if (text.trim() === '') return '';
+  const ascii = text.replace(/[^\x20-\x7e]+/g, (others) =>
+    Buffer.from(others).toString('hex').toUpperCase().replace(/../g, '%$&'),
+  );
+  return ascii.slice(0, LONGEST_DIMENSION);
 }
 
 function join(held: Value | undefined, more: Value, combine: PublishedMetric['combine']): Value {

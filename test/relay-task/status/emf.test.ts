@@ -49,6 +49,46 @@ beforeEach(() => {
 });
 afterEach(() => emf.close());
 
+test('dimensions are what CloudWatch takes: ASCII, nothing that controls, at most 1,024 characters, and different ones stay different', async () => {
+  const open = new Gauge({ name: 'open', help: '-', labelNames: ['env'], registers: [registry] });
+  const names = [
+    'Größe',
+    'Gro\u0308ße',
+    '生产',
+    'a🚀b',
+    'two\nlines',
+    '\x1b[31mred',
+    'plain (EU) 100%',
+    `${'é'.repeat(3_000)}`,
+  ];
+  for (const env of names) open.set({ env }, 1);
+  open.set({ env: '  ' }, 1);
+  emf = start([{ name: 'Open', unit: 'Count', from: 'open', by: [['Environment']] }]);
+  const told = (await tell()).map(({ Environment }) => Environment as string);
+  expect(new Set(told).size).toBe(names.length);
+  for (const name of told) expect(name).toMatch(/^[\x20-\x7e]{1,1024}$/);
+  expect(told.slice(0, 6)).toEqual([
+    'Gr%C3%B6%C3%9Fe',
+    'Gro%CC%88%C3%9Fe',
+    '%E7%94%9F%E4%BA%A7',
+    'a%F0%9F%9A%80b',
+    'two%0Alines',
+    '%1B[31mred',
+  ]);
+  expect(told).toContain('plain (EU) 100%');
+});
+
+test('what is no number is left out, and the other metrics of its line are written', async () => {
+  const gauge = (name: string) => new Gauge({ name, help: '-', registers: [registry] });
+  gauge('none').set(Number.NaN);
+  gauge('endless').set(Number.POSITIVE_INFINITY);
+  gauge('fine').set(1);
+  emf = start(['none', 'endless', 'fine'].map((from) => ({ name: from, unit: 'Count', from, by: [[]] })));
+  const [line] = await tell();
+  expect(line).toMatchObject({ fine: 1, _aws: { CloudWatchMetrics: [{ Metrics: [{ Name: 'fine' }] }] } });
+  expect(Object.keys(line!)).not.toContain('none');
+});
+
 test('a line has its metrics, dimensions and properties as the specification requires', async () => {
   const open = new Gauge({ name: 'open', help: '-', labelNames: ['env', 'kind'], registers: [registry] });
   open.set({ env: 'production', kind: 'all' }, 3);
