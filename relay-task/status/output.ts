@@ -7,6 +7,7 @@ import { Socket } from 'node:net';
 
 /** Lines that wait for a slow reader of a pipe, or for a terminal. */
 const MAX_WAITING_BYTES = 1_048_576;
+const LINE_FEED = 0x0a;
 /** Between two looks whether a terminal takes output again. */
 const TERMINAL_MS = 100;
 
@@ -59,13 +60,18 @@ export function createOutput({ stream = process.stdout, onRecovered }: OutputOpt
     return stream.writableLength === 0;
   }
 
+  let isTorn = false;
   /** Not through the stream, which would be destroyed by the first error, also if the disk has room again later. */
   function sendToFile(line: string): boolean {
+    // A disk may take the beginning of a line. The next one does not become its end.
+    const bytes = Buffer.from(isTorn ? `\n${line}` : line);
+    let sent = 0;
     try {
-      const bytes = Buffer.from(line);
-      for (let sent = 0; sent < bytes.length; ) sent += writeSync(stream.fd, bytes, sent);
+      while (sent < bytes.length) sent += writeSync(stream.fd, bytes, sent);
+      isTorn = false;
       return true;
     } catch (error) {
+      if (sent > 0) isTorn = bytes[sent - 1] !== LINE_FEED;
       return lose((error as Error).message);
     }
   }
