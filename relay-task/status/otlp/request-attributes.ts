@@ -16,6 +16,8 @@ const METHODS = new Set(['GET', 'HEAD', 'POST', 'REPORT', 'OPTIONS']);
 const EVENTS = /^\/(?:bulk|diagnostic|mobile|events|a)(?:\/|$)/;
 const STATUS = /^\/(?:status|livez|readyz)(?:\/|$)/;
 const LONGEST = 300;
+/** SDKs send four tags at most, of up to 64 characters each. */
+const LONGEST_TAGS = 500;
 
 export const methodOf = ({ method }: WatchedHead): string => (METHODS.has(method) ? method : OTHER);
 
@@ -45,9 +47,10 @@ export function createApplications(): (head: WatchedHead) => Application {
   const none = { id: NOT_PROVIDED, version: NOT_PROVIDED };
   return ({ headers }) => {
     const tags = headers['x-launchdarkly-tags'];
-    if (typeof tags !== 'string' || tags.length > LONGEST) return none;
-    const id = ID.exec(tags)?.[1] ?? NOT_PROVIDED;
-    const version = VERSION.exec(tags)?.[1] ?? NOT_PROVIDED;
+    if (typeof tags !== 'string' || tags.length > LONGEST_TAGS) return none;
+    // A key may have been put there by mistake.
+    const found = (wanted: RegExp) => redactKeys(wanted.exec(tags)?.[1] ?? NOT_PROVIDED);
+    const [id, version] = [found(ID), found(VERSION)];
     const known = seen.get(`${id} ${version}`);
     if (known) return known;
     if (seen.size >= MOST_APPLICATIONS) return others;

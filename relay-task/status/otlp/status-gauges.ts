@@ -10,6 +10,7 @@ import {
   DataPointType,
   type GaugeMetricData,
 } from '@opentelemetry/sdk-metrics';
+import { redactKeys } from '../../common/secrets.ts';
 import type { EnvironmentStanding, RelayStanding } from '../health.ts';
 
 const STATE = 'launchdarkly.relay.state';
@@ -189,7 +190,7 @@ export const environmentGauges: readonly Gauge<EnvironmentStanding>[] = [
       [
         1,
         {
-          ...(environmentId !== undefined && { 'launchdarkly.environment.id': environmentId }),
+          ...(environmentId !== undefined && { 'launchdarkly.environment.id': redactKeys(environmentId) }),
           ...(labels && {
             'launchdarkly.environment.key': labels.envKey,
             'launchdarkly.project.key': labels.projKey,

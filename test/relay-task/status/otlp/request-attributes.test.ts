@@ -1,0 +1,38 @@
+/** What clients choose, in labels of metrics: bounded, and without keys. */
+import type { WatchedHead } from '../../../../relay-task/ports.ts';
+import { createApplications } from '../../../../relay-task/status/otlp/request-attributes.ts';
+
+const head = (tags: string | undefined) =>
+  ({ headers: tags === undefined ? {} : { 'x-launchdarkly-tags': tags } }) as unknown as WatchedHead;
+const none = { id: 'not_provided', version: 'not_provided' };
+
+test('an application is named by the longest tags that SDKs send, four of 64 characters', () => {
+  const [id, name, version, versionName] = ['i', 'n', 'v', 'w'].map((letter) => letter.repeat(64));
+  const tags = `application-id/${id} application-name/${name} application-version/${version} application-version-name/${versionName}`;
+  expect(createApplications()(head(tags))).toEqual({ id, version });
+});
+
+test.each([
+  undefined,
+  '',
+  'x'.repeat(10_000),
+  `application-id/${'x'.repeat(65)}`,
+  'application-id/ application-version/',
+  'application-id/a"b\nc|d#e',
+  'application-id/größe',
+])('%j names none', (tags) => {
+  expect(createApplications()(head(tags))).toEqual(none);
+});
+
+test('a key in a tag is hidden', () => {
+  const key = '00000000-1111-2222-3333-444455556666';
+  const application = createApplications()(head(`application-id/sdk-${key} application-version/mob-${key}`));
+  expect(application).toEqual({ id: 'sdk-…', version: 'mob-…' });
+});
+
+test('of applications that clients invent, a hundred have names', () => {
+  const applicationOf = createApplications();
+  const seen = new Set(Array.from({ length: 1_000 }, (_, n) => applicationOf(head(`application-id/app-${n}`)).id));
+  expect(seen.size).toBe(101);
+  expect(applicationOf(head('application-id/app-7')).id).toBe('app-7');
+});
