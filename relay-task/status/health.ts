@@ -58,7 +58,7 @@ export interface Watched {
   readonly losing?: Output['losing'] | undefined;
 }
 
-export interface HealthOptions extends Watched, Omit<Limits, 'now'> {
+export interface HealthOptions extends Watched, Omit<Limits, 'now' | 'monotonic'> {
   readonly version: string;
   /** Whether the source has delivered a complete list of environments and keys at least once. */
   keysKnown(): boolean;
