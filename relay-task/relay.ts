@@ -236,6 +236,7 @@ function createParts(
   });
   const meter = heartbeats.meter(tellingChanges(loggingFailures(heard.streams, log), otlp?.changes));
   const hub = createRelayHub(config, memory, { turns: turns.others, evaluations, meter });
+  metrics.watchPlaces(() => hub);
   const source = createSource({
     ...shared,
     config,

@@ -80,6 +80,18 @@ export const measureRows = {
   streams_open: gauge('stream', 'Open streams.', 'env', 'kind'),
   streams_opened_total: counter('stream', 'Streams opened.', 'env'),
   streams_closed_total: counter('stream', 'Streams closed, by reason.', 'env', 'reason'),
+  streams_waiting: gauge('stream', 'Streams that wait until they may be sent their first payload.'),
+  streams_starting: gauge(
+    'stream',
+    'Streams that hold one of the places for first payloads, since they are slow to read it.',
+  ),
+  streams_admitted_total: counter('stream', 'Streams that were let in to get their first payload.', 'env'),
+  streams_unserved_total: counter(
+    'stream',
+    'Streams that ended while they waited for their first payload, by reason.',
+    'env',
+    'reason',
+  ),
   streams_refused_total: counter('stream', 'Streams refused with 503, by reason.', 'env', 'reason'),
   stream_failures_total: counter('stream', 'Errors in the relay that closed streams.', 'env', 'kind'),
   stream_bytes_total: counter('byte', 'Bytes written to streams.'),
@@ -195,7 +207,19 @@ export const measureRows = {
 
   events_received_total: counter('event', 'Events received from SDKs.', 'env', 'kind'),
   events_forwarded_total: counter('event', 'Events accepted by LaunchDarkly.', 'env', 'kind'),
+  events_forwarded_bytes_total: counter(
+    'byte',
+    'Payloads of events accepted by LaunchDarkly, before compression.',
+    'env',
+  ),
+  events_pending: gauge('event', 'Events that wait to be sent to LaunchDarkly, or are being sent.', 'env'),
   events_dropped_total: counter('event', 'Events and diagnostic events dropped, by reason.', 'env', 'reason'),
+  events_failed_total: counter(
+    'event',
+    "Of the dropped events those that were sent, by the status of LaunchDarkly's last response; empty: there was none.",
+    'env',
+    'status',
+  ),
   event_payloads_repeated_total: counter('payload', 'Payloads that an SDK sent again, ignored as duplicates.', 'env'),
   event_retries_total: counter('payload', 'Payloads retried after a failure.', 'env'),
   events_queue_bytes: gauge('byte', 'Memory used by events that are queued or being sent.'),

@@ -30,6 +30,8 @@ export interface Payload extends Treatment {
   readonly queue: object;
   /** Called at each step of the delivery. Must not throw. */
   readonly progress?: ((step: Step) => void) | undefined;
+  /** Called after each attempt with the status of the response; undefined: there was none. Must not throw. */
+  readonly answered?: ((status: number | undefined) => void) | undefined;
 }
 
 /**
@@ -150,6 +152,7 @@ export function createCourier(options: CourierOptions): Courier {
     for (let attempts = 1; ; attempts++) {
       const address = payload.address();
       const answer = await attempt(address, delivery);
+      payload.answered?.('status' in answer ? answer.status : undefined);
       const outcome = judge(answer);
       if (outcome === 'delivered') complaints.isOver(subject);
       if (outcome === 'delivered' || outcome === 'too-large') return outcome;

@@ -8,6 +8,7 @@ import type { CredentialKind, EventIntake } from '../ports.ts';
 import type { Address, Courier, Payload, Verdict } from './courier.ts';
 import { createCredentialSpool } from './credential-spool.ts';
 import { createDiagnostics } from './diagnostics.ts';
+import type { LastAnswer } from './flights.ts';
 import { createKeptSummary } from './kept-summary.ts';
 import { heldBytes } from './line.ts';
 import { diagnosticHeaders, type Metadata, outgoingHeaders, queueKey, textOf } from './metadata.ts';
@@ -41,6 +42,8 @@ export interface CredentialEvents extends Omit<EventIntake, 'closed'> {
   own(event: OwnEvent): Promise<void>;
   /** Nothing is queued or being sent. */
   readonly idle: boolean;
+  /** How many analytics events are queued or being sent. */
+  readonly events: number;
   /** Starts sending what is queued. */
   flush(): void;
   /** Releases the memory of what is remembered. */
@@ -96,8 +99,9 @@ export function createCredentialEvents(
   const left = (events: number) => meter.spooled(name, events);
   const spool = parts.spool && createCredentialSpool(parts.spool, { environment: name, kind, credential, left });
 
-  const dropped = (reason: DropReason, events: number) => {
+  const dropped = (reason: DropReason, events: number, last?: LastAnswer) => {
     meter.dropped(name, reason, events);
+    if (last) meter.failed(name, events, last.status);
     parts.lost(reason, events);
   };
 
@@ -116,7 +120,7 @@ export function createCredentialEvents(
       suspects,
       // The headers are one object for each queue.
       deliver: (json, how) => deliver('analytics', { headers, json, queue: headers, retries: 'many', ...how }),
-      forwarded: (events) => meter.forwarded(name, kind, events),
+      forwarded: (events, bytes) => meter.forwarded(name, kind, events, bytes),
       dropped,
       keeping,
       summary: summary && keeping ? createKeptSummary(summary, keeping) : summary,
@@ -132,8 +136,8 @@ export function createCredentialEvents(
   const own = new Set<Promise<unknown>>();
   const diagnostics = createDiagnostics({
     memory,
-    deliver: ({ headers, body: json }) =>
-      deliver('diagnostics', { headers: diagnosticHeaders(headers), json, queue: ownQueue, retries: 'few' }),
+    deliver: ({ headers, body: json }, answered) =>
+      deliver('diagnostics', { headers: diagnosticHeaders(headers), json, queue: ownQueue, retries: 'few', answered }),
     dropped,
   });
 
@@ -151,6 +155,9 @@ export function createCredentialEvents(
   return {
     get idle() {
       return reading.idle && own.size === 0 && diagnostics.idle && queues.idle;
+    },
+    get events() {
+      return Array.from(queues.all()).reduce((sum, queue) => sum + queue.events, 0);
     },
     async own({ what, json }) {
       const headers: Record<string, string> = what === 'analytics' ? { 'X-LaunchDarkly-Event-Schema': OWN_SCHEMA } : {};

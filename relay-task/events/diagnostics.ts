@@ -1,6 +1,7 @@
 /** Diagnostic events that came with one credential: forwarded unchanged in the background, few at a time. */
 import type { EventDelivery } from '../ports.ts';
 import type { Verdict } from './courier.ts';
+import type { LastAnswer } from './flights.ts';
 import { createHolders } from './holders.ts';
 import type { SenderMemory } from './sender-memory.ts';
 
@@ -12,8 +13,13 @@ const EVENT_BYTES = 1_024;
 export function createDiagnostics(options: {
   readonly memory: Pick<SenderMemory, 'pin' | 'unpin'>;
   /** Never rejects. */
-  readonly deliver: (event: EventDelivery) => Promise<Verdict>;
-  readonly dropped: (reason: 'capacity' | 'memory' | Exclude<Verdict, 'delivered'>, events: number) => void;
+  readonly deliver: (event: EventDelivery, answered: (status: number | undefined) => void) => Promise<Verdict>;
+  /** `last`: it was sent. */
+  readonly dropped: (
+    reason: 'capacity' | 'memory' | Exclude<Verdict, 'delivered'>,
+    events: number,
+    last?: LastAnswer,
+  ) => void;
 }) {
   const { memory, deliver, dropped } = options;
   const waiting: EventDelivery[] = [];
@@ -21,8 +27,11 @@ export function createDiagnostics(options: {
   const underWay = new Set<Promise<void>>();
 
   async function send(event: EventDelivery) {
-    const verdict = await deliver(event);
-    if (verdict !== 'delivered') dropped(verdict, 1);
+    let last: LastAnswer = { status: undefined };
+    const verdict = await deliver(event, (status) => {
+      last = { status };
+    });
+    if (verdict !== 'delivered') dropped(verdict, 1, last);
     memory.unpin(event.address, bytesOf(event));
   }
 

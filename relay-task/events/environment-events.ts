@@ -16,6 +16,8 @@ export interface EnvironmentEventsOptions extends Pick<CredentialEventsOptions, 
 export interface EnvironmentEvents extends EventIntake {
   /** `CredentialEvents.own`, with this SDK key. */
   own(sdkKey: string, event: OwnEvent): Promise<void>;
+  /** How many analytics events are queued or being sent. */
+  readonly events: number;
   /** How many events were dropped since the last call. */
   takeDropped(): number;
   /** Starts sending what is queued. */
@@ -61,6 +63,9 @@ export function createEnvironmentEvents(
   return {
     get closed() {
       return closed;
+    },
+    get events() {
+      return Array.from(holders.values()).reduce((sum, { events: { events } }) => sum + events, 0);
     },
     async analytics(delivery) {
       if (closed) parts.tooLate();

@@ -24,9 +24,13 @@ export interface FlightsOptions {
   /** Takes what is to be sent now, which may be nothing. */
   take(): readonly Batch[];
   /** A JSON array. Never rejects. */
-  readonly deliver: (json: Buffer, how: Pick<Payload, 'id' | 'progress' | 'isSuspect'>) => Promise<Verdict>;
-  readonly forwarded: (events: number) => void;
-  readonly dropped: (reason: Exclude<Verdict, 'delivered'>, events: number) => void;
+  readonly deliver: (
+    json: Buffer,
+    how: Pick<Payload, 'id' | 'progress' | 'answered' | 'isSuspect'>,
+  ) => Promise<Verdict>;
+  /** `bytes`: of the payload. */
+  readonly forwarded: (events: number, bytes: number) => void;
+  readonly dropped: (reason: Exclude<Verdict, 'delivered'>, events: number, last: LastAnswer) => void;
   /** Undefined without a spool. */
   readonly keeping?: Keeping | undefined;
   /** A payload is not being sent any more. Must not throw. */
@@ -41,8 +45,16 @@ export interface FlightsOptions {
   readonly putAside: (parcel: Parcel) => void;
 }
 
+/** Of LaunchDarkly, to something that was sent in vain. */
+export interface LastAnswer {
+  /** Undefined: there was none. */
+  readonly status: number | undefined;
+}
+
 export interface Flights {
   readonly size: number;
+  /** Those of which it is not known yet what becomes of them. */
+  readonly events: number;
   /** Whether there are events of this sender among them. */
   has(sender: string): boolean;
   /** Sends what there is, unless it must wait for what is being sent. */
@@ -55,6 +67,8 @@ export interface Flights {
 
 interface Flight extends Attempts {
   step: Step | 'waiting';
+  /** How many of its events are neither delivered nor dropped nor put aside. */
+  events: number;
   /** A later payload was delivered, or this one was rejected, so there is no point in holding others back. */
   passable: boolean;
   rejections: number;
@@ -85,6 +99,7 @@ export function createFlights(options: FlightsOptions): Flights {
     const senders = new Set(sendersOf(parcel));
     const flight: Flight = {
       step: 'waiting',
+      events: eventsIn(parcel),
       passable: false,
       rejections: 0,
       hasProgress: false,
@@ -119,6 +134,7 @@ export function createFlights(options: FlightsOptions): Flights {
    */
   async function send(whole: Parcel, flight: Flight, depth: number, id: string = randomUUID()): Promise<void> {
     const parcel = keeping ? await assigned(whole, id, keeping) : whole;
+    flight.events -= eventsIn(whole) - (parcel ? eventsIn(parcel) : 0);
     if (!parcel) return;
     const progress = (step: Step) => {
       flight.step = step;
@@ -128,14 +144,19 @@ export function createFlights(options: FlightsOptions): Flights {
     const [sender = RELAY, ...others] = sendersOf(parcel);
     const isMixed = others.length > 0;
     if (!isMixed) suspects.spend(sender);
-    const verdict = await options.deliver(parcel.json, { id, progress, isSuspect: areSuspects || depth > 0 });
+    let last: LastAnswer = { status: undefined };
+    const answered = (status: number | undefined) => {
+      last = { status };
+    };
+    const verdict = await options.deliver(parcel.json, { id, progress, answered, isSuspect: areSuspects || depth > 0 });
     if (verdict === 'delivered') {
+      flight.events -= eventsIn(parcel);
       overtake(flight);
       flight.hasProgress = true;
       for (const one of [sender, ...others]) suspects.accept(one);
       if (!isMixed && depth === 0) suspects.judge(sender, verdict);
       keeping?.settle(keptOf(parcel));
-      return options.forwarded(eventsIn(parcel));
+      return options.forwarded(eventsIn(parcel), parcel.json.length);
     }
     if (verdict === 'rejected') {
       flight.rejections += 1;
@@ -144,11 +165,15 @@ export function createFlights(options: FlightsOptions): Flights {
     const fate = fateOf(verdict, parcel, flight, depth);
     if (fate === 'drop') {
       flight.hasProgress = true;
-      return drop(verdict, parcel);
+      flight.events -= eventsIn(parcel);
+      return drop(verdict, parcel, last);
     }
     const halves = fate === 'split' ? await inSlices(halvesOf(parcel)) : undefined;
     keeping?.free(keptOf(parcel));
-    if (!halves) return options.putAside(parcel);
+    if (!halves) {
+      flight.events -= eventsIn(parcel);
+      return options.putAside(parcel);
+    }
     for (const part of halves) await send(part, flight, depth + Number(verdict === 'rejected'));
   }
 
@@ -163,19 +188,22 @@ export function createFlights(options: FlightsOptions): Flights {
     return own.length > 0 ? rest : undefined;
   }
 
-  async function drop(verdict: Exclude<Verdict, 'delivered'>, parcel: Parcel): Promise<void> {
+  async function drop(verdict: Exclude<Verdict, 'delivered'>, parcel: Parcel, last: LastAnswer): Promise<void> {
     const stays = verdict === 'closed' ? await keeping?.stays() : undefined;
     const lost = { parts: parcel.parts.filter(({ kept }) => !stays?.(kept)) };
     const left = eventsIn(parcel) - eventsIn(lost);
     if (left > 0) keeping?.left(left);
     if (lost.parts.length === 0) return;
     keeping?.settle(keptOf(lost));
-    options.dropped(verdict, eventsIn(lost));
+    options.dropped(verdict, eventsIn(lost), last);
   }
 
   return {
     get size() {
       return flights.size;
+    },
+    get events() {
+      return Array.from(flights).reduce((sum, { events }) => sum + events, 0);
     },
     has: (sender) => Array.from(flights).some(({ senders }) => senders.has(sender)),
     launch,

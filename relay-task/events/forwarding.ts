@@ -130,13 +130,13 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
   const { origin, pathname } = httpAddress('the events address', options.eventsUri);
   const eventsUri = origin + pathname.replace(/\/+$/, '');
   const timings = { ...usualTimings, ...options.timings };
-  const meter = createEventMeter(options.measures);
+  const open = new Map<EnvironmentEvents, string>();
+  const meter = createEventMeter(options.measures, () => Array.from(open, ([{ events }, name]) => [name, events]));
   const { capacity, maxBytes = 32 * 1_024 ** 2, parentBudget: parent } = options;
   const budget = createBudget(maxBytes, { parent, changed: meter.queued });
   const budgetBytes = Math.min(maxBytes, parent?.maxBytes ?? Infinity);
   const memory = createBudget(budgetBytes * PART_OF_MEMORY, { parent });
   const places = createPlaces({ each: options.maxInFlight ?? 8, together: options.maxInFlightTogether ?? 64 });
-  const open = new Map<EnvironmentEvents, string>();
   const find = findAmong(open);
   const spool = options.spool && !discard ? createSpool({ ...options.spool, log, meter, find }) : undefined;
   const timer = setInterval(() => {
@@ -182,6 +182,7 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
     const drop = () => meter.dropped(name, 'offline', 1);
     return {
       closed: false,
+      events: 0,
       analytics: async () => drop(),
       diagnostic: drop,
       own: async () => {},

@@ -6,9 +6,11 @@ import type { DropReason } from './queue.ts';
 export interface EventMeter {
   /** As sent by SDKs. */
   received(environment: string, kind: CredentialKind, events: number): void;
-  /** As accepted by LaunchDarkly, after summarizing. */
-  forwarded(environment: string, kind: CredentialKind, events: number): void;
+  /** As accepted by LaunchDarkly, after summarizing; `bytes` before compression. */
+  forwarded(environment: string, kind: CredentialKind, events: number, bytes: number): void;
   dropped(environment: string, reason: DropReason, events: number): void;
+  /** Of the dropped ones those that were sent, with the last status; undefined: there was no response. */
+  failed(environment: string, events: number, status: number | undefined): void;
   /** A payload that an SDK sent again. */
   repeated(environment: string): void;
   retried(environment: string): void;
@@ -23,16 +25,27 @@ export interface EventMeter {
   watchSpool(look: () => { readonly bytes: number; readonly ageMs: number }): void;
 }
 
-export function createEventMeter(measures: Measures): EventMeter {
+/** `pending`: how many events of each open environment are queued or being sent. */
+export function createEventMeter(
+  measures: Measures,
+  pending: () => Iterable<readonly [environment: string, events: number]>,
+): EventMeter {
   const received = measures.counter('events_received_total');
   const forwarded = measures.counter('events_forwarded_total');
+  const forwardedBytes = measures.counter('events_forwarded_bytes_total');
   const dropped = measures.counter('events_dropped_total');
+  const failed = measures.counter('events_failed_total');
   const repeated = measures.counter('event_payloads_repeated_total');
   const retried = measures.counter('event_retries_total');
   const bytes = measures.gauge('events_queue_bytes');
   const spooled = measures.counter('events_spooled_total');
   const replayed = measures.counter('events_replayed_total');
   const unspooled = measures.counter('events_unspooled_total');
+  measures.gauge('events_pending', (gauge) => {
+    // Environments come and go. Those that are replaced by one of the same name may still have some.
+    gauge.reset();
+    for (const [env, events] of pending()) gauge.inc({ env }, events);
+  });
   let spool = () => ({ bytes: 0, ageMs: 0 });
   measures.gauge('events_spool_bytes', (gauge) => gauge.set(spool().bytes));
   measures.gauge('events_spool_oldest_seconds', (gauge) => gauge.set(spool().ageMs / 1_000));
@@ -45,8 +58,12 @@ export function createEventMeter(measures: Measures): EventMeter {
       spool = look;
     },
     received: (env, kind, events) => received.inc({ env, kind }, events),
-    forwarded: (env, kind, events) => forwarded.inc({ env, kind }, events),
+    forwarded(env, kind, events, bytes) {
+      forwarded.inc({ env, kind }, events);
+      forwardedBytes.inc({ env }, bytes);
+    },
     dropped: (env, reason, events) => dropped.inc({ env, reason }, events),
+    failed: (env, events, status) => failed.inc({ env, status: String(status ?? '') }, events),
     repeated: (env) => repeated.inc({ env }),
     retried: (env) => retried.inc({ env }),
     queued: (used) => bytes.set(used),

@@ -1,6 +1,6 @@
 /** A queue of events with the same metadata, shared by their senders. */
 import type { Verdict } from './courier.ts';
-import { createFlights, type FlightsOptions } from './flights.ts';
+import { createFlights, type FlightsOptions, type LastAnswer } from './flights.ts';
 import { createHolders, type Holders, type Sender } from './holders.ts';
 import { heldBytes, type Line } from './line.ts';
 import { type Batch, batchesOf, type Parcel } from './parcel.ts';
@@ -16,7 +16,8 @@ interface QueueOptions extends Pick<FlightsOptions, 'deliver' | 'forwarded' | 'k
   readonly maxPayloadBytes: number;
   readonly memory: SenderMemory;
   readonly suspects: Suspects;
-  readonly dropped: (reason: DropReason, events: number) => void;
+  /** `last`: they were sent. */
+  readonly dropped: (reason: DropReason, events: number, last?: LastAnswer) => void;
   /** Sent with the next payload. */
   readonly summary?: Summary | undefined;
   /** A payload has landed, so there may be memory for those of other queues. Must not throw. */
@@ -37,6 +38,8 @@ export type DropReason =
 export interface Queue {
   /** Nothing is queued or being sent. */
   readonly idle: boolean;
+  /** How many are queued or being sent; counts of a summary are none. */
+  readonly events: number;
   /** `performance.now()` of the last `add`. */
   readonly usedAt: number;
   readonly summary?: Summary | undefined;
@@ -122,6 +125,9 @@ export function createQueue(options: QueueOptions): Queue {
   return {
     get idle() {
       return underWay() === 0 && ways.isEmpty && (summary?.size ?? 0) === 0;
+    },
+    get events() {
+      return flights.reduce((sum, { events }) => sum + events, places.total);
     },
     get usedAt() {
       return usedAt;

@@ -32,6 +32,11 @@ export function createMetrics(options: { readonly prefix?: string | undefined } 
       contentType: metricsFormats[format],
       body: await prometheusText(registry, format),
     }),
+    /** Adds gauges of the places for first payloads. */
+    watchPlaces(look: () => { readonly waiting: number; readonly starting: number }): void {
+      measures.gauge('streams_waiting', (gauge) => gauge.set(look().waiting));
+      measures.gauge('streams_starting', (gauge) => gauge.set(look().starting));
+    },
     /** Called by the streams. */
     streams: {
       opened(environment: string, kind: string, family: string, credential?: CredentialKind) {
@@ -46,6 +51,8 @@ export function createMetrics(options: { readonly prefix?: string | undefined } 
         own.streamsClosed.inc({ env: environment, reason });
       },
       refused: (environment: string, reason: string) => own.streamsRefused.inc({ env: environment, reason }),
+      admitted: (environment: string) => own.streamsAdmitted.inc({ env: environment }),
+      unserved: (environment: string, reason: string) => own.streamsUnserved.inc({ env: environment, reason }),
       failed: (environment: string, kind: string) => own.streamFailures.inc({ env: environment, kind }),
       wrote: (bytes: number) => own.streamBytes.inc(bytes),
       broadcast: (durationMs: number) => own.broadcast.observe(durationMs / 1_000),
@@ -85,6 +92,8 @@ function createOwnMetrics({ counter, gauge, histogram }: Measures) {
     streamsOpened: counter('streams_opened_total'),
     streamsClosed: counter('streams_closed_total'),
     streamsRefused: counter('streams_refused_total'),
+    streamsAdmitted: counter('streams_admitted_total'),
+    streamsUnserved: counter('streams_unserved_total'),
     streamFailures: counter('stream_failures_total'),
     streamBytes: counter('stream_bytes_total'),
     snapshots: counter('stream_snapshots_total'),

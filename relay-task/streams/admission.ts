@@ -53,6 +53,9 @@ export function createAdmission<T extends object>(options: AdmissionOptions<T>) 
     get waiting() {
       return waiting.taken;
     },
+    get inFlight() {
+      return inFlight.taken;
+    },
     /** `now`: proceed. `later`: `admit` will be called. `no`: too many are waiting. */
     ask(candidate: T): 'now' | 'later' | 'no' {
       const lanes = lanesOf(candidate);

@@ -45,6 +45,10 @@ export function createConnectionClasses(options: ConnectionClassesOptions) {
     get waiting() {
       return classes.reduce((sum, { admission }) => sum + admission.waiting, 0);
     },
+    /** Connections that hold a place for theirs. */
+    get starting() {
+      return classes.reduce((sum, { admission }) => sum + admission.inFlight, 0);
+    },
     /** Whether it may start now, or later, or why it is turned away. */
     ask(connection: Connection): 'now' | 'later' | 'memory' | 'queue' {
       const { room, admission } = classOf(connection);

@@ -70,6 +70,8 @@ export class Connection {
   lateSince = 0;
   /** Ms since the hub was created when it took one of the places for first payloads; 0: it holds none. */
   admittedAt = 0;
+  /** Whether it was let in: nothing was written to it before. */
+  hasStarted = false;
   /** Whether it may still need such a place. */
   needsPlace = true;
   /** Of its client; shared by its connections. */

@@ -51,6 +51,8 @@ export interface Hub {
   readonly connections: number;
   /** Streams that wait for their first payload. */
   readonly waiting: number;
+  /** Streams that hold one of the places for first payloads. */
+  readonly starting: number;
 }
 
 type Named = Pick<Channel, 'environment' | 'kind'>;
@@ -102,6 +104,9 @@ export function createHub(options: HubOptions): Hub {
     },
     get waiting() {
       return lifecycle.waiting;
+    },
+    get starting() {
+      return lifecycle.starting;
     },
     environment(source) {
       const channels: Channel[] = [];

@@ -37,6 +37,8 @@ export function createLifecycle(options: LifecycleOptions) {
     classes.proceed(connection);
   };
   const start = (connection: Connection) => {
+    connection.hasStarted = true;
+    meter.admitted(connection.channel.environment);
     wheel.add(connection);
     connection.channel.start(connection);
     if (connection.lateSince === 0 && !connection.awaitsAnswers) connection.needsPlace = false;
@@ -80,7 +82,9 @@ export function createLifecycle(options: LifecycleOptions) {
     classes.release(connection);
     open--;
     const { environment, kind } = connection.channel;
-    meter.closed(environment, kind, connection.family, connection.reason ?? 'client', connection.credentialKind);
+    const reason = connection.reason ?? 'client';
+    meter.closed(environment, kind, connection.family, reason, connection.credentialKind);
+    if (!connection.hasStarted) meter.unserved(environment, reason);
   }
 
   return {
@@ -91,6 +95,10 @@ export function createLifecycle(options: LifecycleOptions) {
     /** Those that wait for their first payload. */
     get waiting() {
       return classes.waiting;
+    },
+    /** Places for first payloads that are taken. */
+    get starting() {
+      return classes.starting;
     },
     /** Why it is turned away, if it is; then the socket is untouched. */
     accept(channel: Channel, socket: Socket, credential: string, opening: StreamOpening): RefusalReason | undefined {

@@ -31,6 +31,10 @@ export interface StreamMeter {
     credentialKind: CredentialKind,
   ): void;
   refused(environment: string, reason: RefusalReason): void;
+  /** One that was opened may get its first payload, at once or after a wait. */
+  admitted(environment: string): void;
+  /** It was closed before that. */
+  unserved(environment: string, reason: CloseReason): void;
   /** Work for streams threw; those that it was for are closed. */
   failed(environment: string, kind: StreamKind, error: unknown): void;
   /** Bytes handed to sockets, framing included. */
@@ -46,6 +50,8 @@ export const silentMeter: StreamMeter = {
   opened: ignore,
   closed: ignore,
   refused: ignore,
+  admitted: ignore,
+  unserved: ignore,
   failed: ignore,
   wrote: ignore,
   broadcast: ignore,

@@ -3,7 +3,7 @@
  * as OpenTelemetry's "Prometheus and OpenMetrics Compatibility" asks. prom-client counts the buckets of a histogram up to their bounds;
  * OTLP counts each by itself.
  */
-import { type HrTime, ValueType } from '@opentelemetry/api';
+import { type Attributes, type HrTime, ValueType } from '@opentelemetry/api';
 import { millisToHrTime } from '@opentelemetry/core';
 import { emptyResource } from '@opentelemetry/resources';
 import {
@@ -11,12 +11,14 @@ import {
   type CollectionResult,
   type DataPoint,
   DataPointType,
+  type GaugeMetricData,
   type Histogram,
   type MetricData,
   type MetricProducer,
+  type SumMetricData,
 } from '@opentelemetry/sdk-metrics';
 import type { MetricObject, MetricObjectWithValues, MetricValue } from 'prom-client';
-import { type Measures, measureRows } from '../../common/measures.ts';
+import { type MeasureName, type Measures, measureRows } from '../../common/measures.ts';
 import { createIncreases } from '../../common/registry-reading.ts';
 import { inSlices } from '../../common/slices.ts';
 
@@ -31,6 +33,7 @@ interface ProducerOptions {
   more?(at: number): Generator<unknown, MetricData[]>;
 }
 
+const INIT_REASON = 'launchdarkly.relay.init.reason';
 /** Series that are converted between two yields. */
 const SERIES_AT_ONCE = 200;
 
@@ -56,11 +59,9 @@ export function createRegistryProducer(options: ProducerOptions): MetricProducer
     const metrics: MetricData[] = [];
     for (const measure of measures) {
       const converted = yield* metricOf(measure, unitOf(measure.name), times, added);
-      if (!converted || converted.dataPoints.length === 0) continue;
-      metrics.push(converted);
-      const sum = eventSumOf(converted);
-      if (sum) metrics.push(sum);
+      if (converted && converted.dataPoints.length > 0) metrics.push(converted);
     }
+    metrics.push(...sumsOf(metrics, own.fullName));
     increases.next();
     previousAt = at;
     return metrics;
@@ -79,35 +80,137 @@ export function createRegistryProducer(options: ProducerOptions): MetricProducer
   };
 }
 
-/** What ld-relay 9 counts for each environment: sums of the relay's own counters, which have more labels. Rows in docs/opentelemetry.md. */
-export const eventSums = [
+interface RegistrySum {
+  readonly name: string;
+  readonly unit: string;
+  readonly help: string;
+  readonly from: readonly SumSource[];
+}
+
+interface SumSource {
+  /** All sources of a sum are of one kind. */
+  readonly of: MeasureName;
+  /** Only series with this label. */
+  readonly where?: Readonly<Record<string, string>>;
+  /** It counts what is not to be in the sum. */
+  readonly isLess?: boolean;
+  /** The series of the sum that a series of the relay's belongs to. */
+  attributes(labels: Readonly<Record<string, string>>): Attributes;
+}
+
+const environmentOf = ({ env = '' }): Attributes => ({ 'launchdarkly.environment.name': env });
+const none = (): Attributes => ({});
+const REASONS: Readonly<Record<string, string>> = { client: 'client_gone', memory: 'budget_full' };
+const turnedAway = { of: 'streams_refused_total', where: { reason: 'queue' } } as const;
+
+/** Metrics of ld-relay 9 that are sums of the relay's own, which have more labels. Rows in docs/opentelemetry.md. */
+export const registrySums: readonly RegistrySum[] = [
   {
     name: 'launchdarkly.relay.events.sent',
-    of: 'events_forwarded_total',
     unit: '{event}',
     help: 'Events that LaunchDarkly accepted, after summarising',
+    from: [{ of: 'events_forwarded_total', attributes: environmentOf }],
+  },
+  {
+    name: 'launchdarkly.relay.events.sent.size',
+    unit: 'By',
+    help: 'Payloads of events that LaunchDarkly accepted, before compression',
+    from: [{ of: 'events_forwarded_bytes_total', attributes: environmentOf }],
+  },
+  {
+    name: 'launchdarkly.relay.events.failed',
+    unit: '{event}',
+    help: 'Events and diagnostic events that were sent, not accepted, and given up',
+    from: [
+      {
+        of: 'events_failed_total',
+        attributes: ({ env = '', status = '' }) => ({
+          ...environmentOf({ env }),
+          'error.type': status === '' ? '_OTHER' : status,
+          ...(status !== '' && { 'http.response.status_code': Number(status) }),
+        }),
+      },
+    ],
   },
   {
     name: 'launchdarkly.relay.events.dropped',
-    of: 'events_dropped_total',
     unit: '{event}',
-    help: 'Events and diagnostic events that were dropped',
+    help: 'Events and diagnostic events that were dropped before they were sent',
+    from: [
+      { of: 'events_dropped_total', attributes: environmentOf },
+      { of: 'events_failed_total', isLess: true, attributes: environmentOf },
+    ],
   },
-] as const;
+  {
+    name: 'launchdarkly.relay.events.pending',
+    unit: '{event}',
+    help: 'Events that wait to be sent, or are being sent',
+    from: [{ of: 'events_pending', attributes: environmentOf }],
+  },
+  {
+    name: 'launchdarkly.relay.init.slots.held',
+    unit: '{slot}',
+    help: 'Places for first payloads that are taken, by streams that are slow to read theirs',
+    from: [{ of: 'streams_starting', attributes: none }],
+  },
+  {
+    name: 'launchdarkly.relay.init.queue.waiting',
+    unit: '{request}',
+    help: 'Streams that wait for such a place',
+    from: [{ of: 'streams_waiting', attributes: none }],
+  },
+  {
+    name: 'launchdarkly.relay.init.admitted',
+    unit: '{request}',
+    help: 'Streams that were let in to get their first payload, at once or after a wait',
+    from: [{ of: 'streams_admitted_total', attributes: none }],
+  },
+  {
+    name: 'launchdarkly.relay.init.rejected',
+    unit: '{request}',
+    help: 'Streams that got none; `launchdarkly.relay.init.reason` says why',
+    from: [
+      { ...turnedAway, attributes: () => ({ [INIT_REASON]: 'budget_full' }) },
+      {
+        of: 'streams_unserved_total',
+        attributes: ({ reason = '' }) => ({ [INIT_REASON]: REASONS[reason] ?? reason }),
+      },
+    ],
+  },
+  {
+    name: 'launchdarkly.relay.init.sheds',
+    unit: '{request}',
+    help: 'Streams that were turned away because places and queue were full; `launchdarkly.relay.init.transport` is `stream`',
+    from: [{ ...turnedAway, attributes: () => ({ 'launchdarkly.relay.init.transport': 'stream' }) }],
+  },
+];
 
-/** Of one of the relay's counters; undefined for all others. */
-function eventSumOf(converted: MetricData): MetricData | undefined {
-  const row = eventSums.find(({ of }) => converted.descriptor.name.endsWith(`_${of}`));
-  if (!row || converted.dataPointType !== DataPointType.SUM) return undefined;
-  const sums = new Map<string, DataPoint<number>>();
-  for (const point of converted.dataPoints) {
-    const environment = String(point.attributes.env);
-    const value = (sums.get(environment)?.value ?? 0) + point.value;
-    sums.set(environment, { ...point, attributes: { 'launchdarkly.environment.name': environment }, value });
-  }
-  const { name, unit, help: description } = row;
-  const descriptor = { ...converted.descriptor, name, unit, description };
-  return { ...converted, descriptor, dataPoints: [...sums.values()] };
+/** Those of which there is something to tell. `told`: the relay's own metrics. */
+function sumsOf(told: readonly MetricData[], fullName: Measures['fullName']): MetricData[] {
+  const byName = new Map(told.map((metric) => [metric.descriptor.name, metric]));
+  return registrySums.flatMap(({ name, unit, help: description, from }) => {
+    const points = new Map<string, DataPoint<number>>();
+    let like: SumMetricData | GaugeMetricData | undefined;
+    for (const { of, where = {}, isLess = false, attributes } of from) {
+      const metric = byName.get(fullName(of));
+      if (metric?.dataPointType !== DataPointType.SUM && metric?.dataPointType !== DataPointType.GAUGE) continue;
+      for (const point of metric.dataPoints) {
+        const labels = point.attributes as Readonly<Record<string, string>>;
+        if (Object.entries(where).some(([label, value]) => labels[label] !== value)) continue;
+        const own = attributes(labels);
+        const id = JSON.stringify(own);
+        const before = points.get(id)?.value ?? 0;
+        points.set(id, {
+          ...point,
+          attributes: own,
+          value: Math.max(0, before + (isLess ? -point.value : point.value)),
+        });
+      }
+      like ??= metric;
+    }
+    if (!like || points.size === 0) return [];
+    return [{ ...like, descriptor: { ...like.descriptor, name, unit, description }, dataPoints: [...points.values()] }];
+  });
 }
 
 interface Times {

@@ -140,10 +140,13 @@ export const environmentGauges: readonly Gauge<EnvironmentStanding>[] = [
   {
     name: 'launchdarkly.relay.environment.connection.last_error',
     unit: 's',
-    help: 'When its connection last failed; `launchdarkly.relay.error.kind` says how',
+    help: 'When its connection last failed; `launchdarkly.relay.error.kind` and `http.response.status_code` say how',
     values: ({ environment: { upstream } }) => {
       const { lastError } = upstream ?? {};
-      return lastError ? [[lastError.time / 1_000, { 'launchdarkly.relay.error.kind': lastError.kind }]] : [];
+      if (!lastError) return [];
+      const { time, kind, statusCode } = lastError;
+      const status = statusCode !== undefined && { 'http.response.status_code': statusCode };
+      return [[time / 1_000, { 'launchdarkly.relay.error.kind': kind, ...status }]];
     },
   },
   {

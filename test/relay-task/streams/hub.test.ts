@@ -257,6 +257,8 @@ describe('serialisation in the hub', () => {
       opened: silent,
       closed: silent,
       refused: silent,
+      admitted: silent,
+      unserved: silent,
       failed: silent,
       broadcast: silent,
       snapshot: silent,
@@ -333,6 +335,8 @@ describe('a slow client', () => {
       meter: {
         opened: silent,
         refused: silent,
+        admitted: silent,
+        unserved: silent,
         failed: silent,
         broadcast: silent,
         snapshot: silent,
