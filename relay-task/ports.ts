@@ -124,6 +124,21 @@ export interface Outbound {
   awsAgents(): AwsAgents | undefined;
 }
 
+/** How collectors of telemetry are reached. */
+export interface CollectorOutbound {
+  /**
+   * A collector may be beside the relay: none that NO_PROXY names, or on the loopback interface, is reached through a proxy. `pem`: for TLS, `ca`
+   * in place of the relay's authorities. Undefined: Node's own agent. Throws when they do not fit each other.
+   */
+  collectorAgent(url: URL, pem?: CollectorPem): Agent | undefined;
+}
+
+export interface CollectorPem {
+  readonly ca?: Buffer;
+  readonly cert?: Buffer;
+  readonly key?: Buffer;
+}
+
 /** What the SDK takes as `requestHandler`. */
 export interface AwsAgents {
   readonly httpAgent: Agent;

@@ -4,7 +4,7 @@ import http, { type Agent } from 'node:http';
 import https from 'node:https';
 import tls from 'node:tls';
 import { createFindings, type Problems } from '../common/findings.ts';
-import type { AwsAgents, Outbound } from '../ports.ts';
+import type { AwsAgents, CollectorOutbound, Outbound } from '../ports.ts';
 import { parseNoProxy } from './no-proxy.ts';
 import { createForwardAgent, createTunnelAgent, joinAgents, type ProxyOptions } from './proxy-agents.ts';
 
@@ -36,9 +36,16 @@ const metadataEndpoints = '169.254.0.0/16,fd00:ec2::/32';
  * for LaunchDarkly alone, those in variables are for AWS as well. Throws CONFIG_INVALID, naming every invalid address
  * and file, but never a user or a password.
  */
-export function createOutbound({ proxyUrl, user, password, caCertFiles, env }: OutboundOptions): Outbound {
+export function createOutbound({
+  proxyUrl,
+  user,
+  password,
+  caCertFiles,
+  env,
+}: OutboundOptions): Outbound & CollectorOutbound {
   const findings = createFindings();
-  const secureContext = readAuthorities(caCertFiles, env, findings);
+  const authorities = readAuthorities(caCertFiles, env, findings);
+  const secureContext = authorities && tls.createSecureContext({ ca: [...authorities] });
   const fromEnv = (name: string) => env[name]?.trim() || env[name.toLowerCase()]?.trim() || undefined;
   const own = withUser(readProxy('the proxy URL', proxyUrl?.trim() || undefined, findings), user, password);
   // With a configured proxy, those in variables matter only once an AWS client is opened.
@@ -52,7 +59,8 @@ export function createOutbound({ proxyUrl, user, password, caCertFiles, env }: O
   findings.throwProblems();
   const noProxy = fromEnv('NO_PROXY') ?? '';
   // As in ld-relay, NO_PROXY applies only to the proxies from variables, not to a configured one.
-  const isSpared = own ? () => false : parseNoProxy(noProxy);
+  const isNamed = parseNoProxy(noProxy);
+  const isSpared = own ? () => false : isNamed;
   const proxies: Proxies = own ? { forHttps: own, forHttp: own } : ofVariables;
   const direct = secureContext && new https.Agent({ secureContext });
   const proxied = createProxyAgents(proxies, { secureContext });
@@ -61,6 +69,15 @@ export function createOutbound({ proxyUrl, user, password, caCertFiles, env }: O
     agentFor(url): Agent | undefined {
       const { tunnel, forward } = isSpared(url) ? {} : proxied;
       return url.protocol === 'https:' ? (tunnel ?? direct) : forward;
+    },
+    collectorAgent(url, pem = {}): Agent | undefined {
+      if (url.protocol !== 'https:') return isNamed(url) ? undefined : proxied.forward;
+      const { ca = authorities, ...own } = pem;
+      const isPlain = !ca && Object.keys(own).length === 0;
+      const context = isPlain ? undefined : tls.createSecureContext({ ...own, ...(ca && { ca: ca as string[] }) });
+      const options = { ...(context && { secureContext: context }), pool: { keepAlive: true } };
+      if (!isNamed(url) && proxies.forHttps) return createTunnelAgent({ ...options, proxy: proxies.forHttps });
+      return new https.Agent({ keepAlive: true, ...(context && { secureContext: context }) });
     },
     awsAgents() {
       findingsOfVariables.throwProblems();
@@ -129,7 +146,7 @@ function readAuthorities(
   files: readonly string[],
   env: OutboundOptions['env'],
   findings: Problems,
-): tls.SecureContext | undefined {
+): readonly string[] | undefined {
   if (files.length === 0) return undefined;
   const read = files.map(readCertificates);
   const problems = read.flatMap(({ problem = [] }) => problem);
@@ -138,7 +155,7 @@ function readAuthorities(
   // Node ignores NODE_EXTRA_CA_CERTS once `ca` is set. Node itself warns if the file cannot be read.
   const extra = env.NODE_EXTRA_CA_CERTS ? [readCertificates(env.NODE_EXTRA_CA_CERTS)] : [];
   const certificates = [...extra, ...read].flatMap((one) => one.certificates);
-  return tls.createSecureContext({ ca: [...tls.rootCertificates, ...certificates] });
+  return [...tls.rootCertificates, ...certificates];
 }
 
 function readCertificates(file: string): { readonly certificates: readonly string[]; readonly problem?: string } {

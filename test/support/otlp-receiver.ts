@@ -1,6 +1,8 @@
 /** A collector: a real HTTP server on a free port that takes OTLP in protobuf, and can be made to refuse it. */
-import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http';
+import { createServer, type IncomingHttpHeaders, type RequestListener, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import type { TlsOptions } from 'node:tls';
 import { gunzipSync } from 'node:zlib';
 import { metricsIn, type ReceivedMetric, type ReceivedSpan, spansIn } from './otlp-messages.ts';
 
@@ -23,12 +25,13 @@ export interface OtlpReceiver {
   close(): Promise<void>;
 }
 
-export async function startOtlpReceiver(port = 0): Promise<OtlpReceiver> {
+/** `tls`: it takes https only. */
+export async function startOtlpReceiver(port = 0, tls?: TlsOptions): Promise<OtlpReceiver> {
   const requests: ReceivedRequest[] = [];
   const metrics: ReceivedMetric[] = [];
   const spans: ReceivedSpan[] = [];
   const hanging = new Set<ServerResponse>();
-  const server = createServer(async (request, response) => {
+  const listener: RequestListener = async (request, response) => {
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);
     const { headers, url: path = '' } = request;
@@ -47,10 +50,11 @@ export async function startOtlpReceiver(port = 0): Promise<OtlpReceiver> {
     if (path.endsWith('/v1/traces')) spans.push(...spansIn(body));
     else metrics.push(...metricsIn(body));
     response.writeHead(200, { 'Content-Type': 'application/x-protobuf' }).end();
-  });
+  };
+  const server = tls ? createTlsServer(tls, listener) : createServer(listener);
   await new Promise<void>((resolve) => server.listen({ port, host: '127.0.0.1' }, resolve));
   const receiver: OtlpReceiver = {
-    uri: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    uri: `${tls ? 'https' : 'http'}://127.0.0.1:${(server.address() as AddressInfo).port}`,
     requests,
     metrics,
     spans,

@@ -1,14 +1,14 @@
 /** The exporters of OpenTelemetry's SDK, as the configuration asks. What becomes of exports is counted, and logged when it changes. */
 import { readFileSync } from 'node:fs';
 import * as http from 'node:http';
-import * as https from 'node:https';
+import type * as https from 'node:https';
 import { type ExportResult, ExportResultCode, parseKeyPairsIntoRecord } from '@opentelemetry/core';
 import { OTLPMetricExporter } from '@opentelemetry/exporter-metrics-otlp-proto';
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-proto';
 import { cutText } from '../../common/json.ts';
 import { redactSecrets } from '../../common/secrets.ts';
 import { RelayError } from '../../errors.ts';
-import type { Log, Outbound } from '../../ports.ts';
+import type { CollectorOutbound, CollectorPem, Log } from '../../ports.ts';
 
 export interface ExporterConfig {
   readonly url: string;
@@ -26,7 +26,7 @@ export type Temporality = 'cumulative' | 'delta' | 'lowmemory';
 interface ExporterParts {
   readonly userAgent: string;
   readonly log: Log;
-  readonly outbound: Pick<Outbound, 'agentFor'>;
+  readonly outbound: CollectorOutbound;
   /** The end of one export. */
   ended(signal: Signal, outcome: 'sent' | 'failed'): void;
 }
@@ -65,12 +65,7 @@ function optionsOf(config: ExporterConfig, { userAgent, outbound }: ExporterPart
     ...(config.certFile !== undefined && { cert: readPem('OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE', config.certFile) }),
     ...(config.keyFile !== undefined && { key: readPem('OTEL_EXPORTER_OTLP_CLIENT_KEY', config.keyFile) }),
   };
-  const hasFiles = Object.keys(files).length > 0;
-  const own = url.startsWith('https:')
-    ? new https.Agent({ keepAlive: true, ...files })
-    : new http.Agent({ keepAlive: true });
-  // A collector is beside the relay, or is reached as LaunchDarkly is; one with certificates of its own is not behind a proxy.
-  const agent = (hasFiles ? undefined : outbound.agentFor(new URL(url))) ?? own;
+  const agent = agentOf(new URL(url), files, outbound) ?? new http.Agent({ keepAlive: true });
   return {
     options: {
       url,
@@ -82,8 +77,24 @@ function optionsOf(config: ExporterConfig, { userAgent, outbound }: ExporterPart
       headers: parseKeyPairsIntoRecord(headers ?? ''),
       httpAgentOptions: () => agent as https.Agent,
     },
-    close: () => own.destroy(),
+    close: () => agent.destroy(),
   };
+}
+
+function agentOf(url: URL, files: CollectorPem, outbound: ExporterParts['outbound']): http.Agent | undefined {
+  try {
+    return outbound.collectorAgent(url, files);
+  } catch (error) {
+    const { message } = error as Error;
+    const variables = 'OTEL_EXPORTER_OTLP_[…_]CERTIFICATE, CLIENT_CERTIFICATE, CLIENT_KEY';
+    throw new RelayError(
+      'CONFIG_INVALID',
+      `${variables}: the files do not fit each other, or are not PEM: ${message}`,
+      {
+        cause: error,
+      },
+    );
+  }
 }
 
 function readPem(variable: string, file: string): Buffer {

@@ -11,7 +11,7 @@ import type { Measures } from '../../common/measures.ts';
 import { createReasonLines } from '../../common/paced-lines.ts';
 import { sleep } from '../../common/pause.ts';
 import { redactSecrets } from '../../common/secrets.ts';
-import type { ChangeWatch, Log, Outbound, RequestWatch } from '../../ports.ts';
+import type { ChangeWatch, CollectorOutbound, Log, RequestWatch } from '../../ports.ts';
 import type { RelayStanding } from '../health.ts';
 import { createChangeWatch } from './change-watch.ts';
 import { createMetricExporter, createTraceExporter, type ExporterConfig, type Temporality } from './exporters.ts';
@@ -30,7 +30,7 @@ export interface OtlpOptions {
   readonly version: string;
   /** What Prometheus reads. */
   readonly measures: Pick<Measures, 'registry' | 'fullName'>;
-  readonly outbound: Pick<Outbound, 'agentFor'>;
+  readonly outbound: CollectorOutbound;
   readonly log: Log;
   /** Undefined until there is any. */
   standing(): RelayStanding | undefined;

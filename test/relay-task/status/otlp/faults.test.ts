@@ -50,7 +50,7 @@ function start(url: string, more: Partial<ExporterConfig> = {}) {
     },
     version: '1',
     measures,
-    outbound: { agentFor: () => undefined },
+    outbound: { collectorAgent: () => undefined },
     log,
     standing: () => undefined,
   });

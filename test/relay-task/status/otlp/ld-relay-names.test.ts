@@ -137,7 +137,7 @@ test('streams that wait for their first payload, that are turned away and that g
     },
     version: '1',
     measures: metrics.measures,
-    outbound: { agentFor: () => undefined },
+    outbound: { collectorAgent: () => undefined },
     log: silentLog,
     standing: () => undefined,
   });
