@@ -29,6 +29,7 @@ import { createOutbound } from './upstream/outbound.ts';
 import { type AccountViewTimings, createAccountView } from './wiring/account-view.ts';
 import { type CertificatePair, followCertificate, readCertificate, warnOfDates } from './wiring/certificate.ts';
 import { tellingChanges } from './wiring/change-way.ts';
+import { createForgottenSeries } from './wiring/forgotten-series.ts';
 import { createHeartbeats, type HeartbeatTimings } from './wiring/heartbeats.ts';
 import { createMemory, type Memory, usageOf } from './wiring/memory.ts';
 import { createServedTenants, healthOfAll } from './wiring/served.ts';
@@ -67,6 +68,8 @@ export interface RelayTimings extends SourceTimings, StoreTimings, AccountViewTi
   /** Between looks at the stores while LaunchDarkly cannot be reached; 3 s. */
   readonly followMs?: number;
   readonly heartbeats?: HeartbeatTimings;
+  /** Until the metrics of a removed environment end; 15 minutes. */
+  readonly seriesMs?: number;
 }
 
 export interface Relay {
@@ -157,9 +160,10 @@ export async function startRelay(config: Config, options: RelayOptions): Promise
   }
 
   async function close(): Promise<void> {
-    const { hub, heartbeats, registry, server, health, events, accountView, descriptors } = parts;
+    const { hub, heartbeats, registry, server, health, events, accountView, descriptors, series } = parts;
     health.setDraining();
     accountView?.close();
+    series.close();
     clearInterval(running.eligibility);
     // A source that waits for a store does not hold the readers up; it delivers nothing from here on.
     await Promise.all([
@@ -253,6 +257,11 @@ function createParts(
     goalsOf: createGoals({ baseUri: config.clientSideBaseUri, outbound, userAgent }),
     knowsAllKeys: () => source.knowsAllKeys() && tenants.settled,
   });
+  const series = createForgottenSeries({
+    measures,
+    names: () => tenants.all.map(({ name }) => name),
+    afterMs: timings.seriesMs,
+  });
   const tenants = createTenants({
     log,
     registry,
@@ -285,6 +294,7 @@ function createParts(
       served.remove(tenant);
       requestLog.remove(tenant);
       heartbeats.forget(tenant.name);
+      series.removed(tenant.name);
     },
   });
   const health = createRelayHealth(config, options, metrics, {
@@ -327,6 +337,7 @@ function createParts(
     accountView,
     registry,
     tenants,
+    series,
     health,
     server,
     descriptors,

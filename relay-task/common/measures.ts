@@ -296,6 +296,8 @@ export interface Measures {
     collect?: (gauge: GaugeOf<LabelOf<Name>>) => void,
   ): GaugeOf<LabelOf<Name>>;
   histogram<Name extends NamesOf<'histogram'>>(name: Name): HistogramOf<LabelOf<Name>>;
+  /** Removes all series with one of these values of the label. What happens to one later begins at 0. */
+  forget(label: string, values: ReadonlySet<string>): Promise<void>;
   /** `PREFIX_name`; names that are not in the table, as Node's own, stay. */
   fullName(name: string): string;
 }
@@ -332,8 +334,26 @@ export function createMeasures({ prefix = DEFAULT_PREFIX }: { readonly prefix?: 
         undefined,
         (options) => new Histogram({ ...options, buckets: [...(measureRows[name].buckets ?? [])] }),
       ),
+    async forget(label, values) {
+      for (const metric of registry.getMetricsAsArray() as unknown as Kept[]) {
+        if (!metric.labelNames.includes(label)) continue;
+        for (const { labels } of (await metric.get()).values) {
+          if (!values.has(String(labels[label]))) continue;
+          // A histogram has one series for all its buckets.
+          const { le: _, ...own } = labels;
+          metric.remove(own);
+        }
+      }
+    },
     fullName,
   };
+}
+
+/** What prom-client's metrics have in common. */
+interface Kept {
+  readonly labelNames: readonly string[];
+  get(): Promise<{ readonly values: readonly { readonly labels: Readonly<Record<string, string | number>> }[] }>;
+  remove(labels: Readonly<Record<string, string | number>>): void;
 }
 
 interface Options {
