@@ -60,8 +60,8 @@ const histogram = <Label extends string = never>(
 ): Row<'histogram', Label> => ({ kind: 'histogram', unit, help, labels, buckets });
 
 const client = ['platformCategory', 'userAgent', 'env'] as const;
-const table = ['table', 'prefix'] as const;
-const replica = ['database', 'prefix'] as const;
+const table = ['env', 'table', 'prefix'] as const;
+const replica = ['env', 'database', 'prefix'] as const;
 
 const replicaBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 /** DynamoDB takes longer: two round trips at least. */

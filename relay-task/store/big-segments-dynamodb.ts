@@ -127,7 +127,7 @@ export function createDynamoDBBigSegments(options: DynamoDBBigSegmentsOptions): 
     },
     close: () => requests.close(metadataKey, writer.release()),
   };
-  return countingPatches(store, measures, { database: 'dynamodb', prefix });
+  return countingPatches(store, measures, { env: options.env ?? '', database: 'dynamodb', prefix });
 }
 
 function keysOfUsers(prefix: string): (hash: string) => Row {

@@ -174,7 +174,7 @@ export function createRedisBigSegments(options: RedisBigSegmentsOptions): BigSeg
       await close();
     },
   };
-  return countingPatches(store, options.measures, { database: 'redis', prefix });
+  return countingPatches(store, options.measures, { env: options.env ?? '', database: 'redis', prefix });
 }
 
 type Call = <T>(send: (redis: RedisClient['redis']) => Promise<T>) => Promise<T>;

@@ -48,6 +48,8 @@ export interface BigSegmentOwnerOptions {
   environment?(): string | undefined;
   /** Whether members that name no environment count as this one's. Default: always. */
   adopts?(): boolean;
+  /** The name of the environment in metrics; '' by default. */
+  readonly env?: string | undefined;
   /** For tests: how long members of another environment must be left alone before they are deleted. Default 60 s. */
   readonly quietMs?: number | undefined;
 }
@@ -162,7 +164,7 @@ export function membershipOf(included: Iterable<string>, excluded: Iterable<stri
 export function countingPatches(
   store: BigSegmentStore,
   measures: Measures | undefined,
-  labels: { readonly database: 'dynamodb' | 'redis'; readonly prefix: string },
+  labels: { readonly env: string; readonly database: 'dynamodb' | 'redis'; readonly prefix: string },
 ): BigSegmentStore {
   if (!measures) return store;
   const patches = measures.counter('big_segments_patches_total');

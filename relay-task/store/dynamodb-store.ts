@@ -55,7 +55,7 @@ export function createDynamoDBStore(options: DynamoDBStoreOptions): Store {
   const state = createStoreState({ clock, log, where, describe, serves: () => options.view.initialized });
   const metrics = createTableMetrics(
     options.measures,
-    { table: tableName, prefix },
+    { env: options.env ?? '', table: tableName, prefix },
     {
       lease_held: () => Number(lease?.held() ?? false),
       snapshot_bytes: () => snapshot.figures().bytes,

@@ -14,6 +14,8 @@ export interface EngineStoreOptions extends Pick<StepOptions, 'source' | 'checke
   /** `auto`: writes while it may. `never`: only reads, as relays outside the flag table's home region must. */
   readonly writer: 'auto' | 'never';
   readonly measures?: Measures | undefined;
+  /** The name of the environment in metrics; '' by default. */
+  readonly env?: string | undefined;
   /** For what is read, of all stores that share it. Default: one for this store. */
   readonly readMemory?: Budget | undefined;
 }

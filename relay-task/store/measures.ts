@@ -36,5 +36,5 @@ export type TableGauge = 'lease_held' | 'snapshot_bytes' | 'revision_epoch' | 'r
 export type ReplicaGauge = 'up' | 'waiting_items' | 'oversized_items';
 type GaugeName = `store_${TableGauge}` | `store_replica_${ReplicaGauge}`;
 type LabelsOf<Name extends GaugeName> = Readonly<
-  Record<'prefix' | (Name extends `store_replica_${string}` ? 'database' : 'table'), string>
+  Record<'env' | 'prefix' | (Name extends `store_replica_${string}` ? 'database' : 'table'), string>
 >;

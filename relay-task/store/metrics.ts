@@ -29,7 +29,7 @@ const none = () => {};
 /** The flag table's metrics; environments differ by their labels. */
 export function createTableMetrics(
   measures: Measures | undefined,
-  labels: { readonly table: string; readonly prefix: string },
+  labels: { readonly env: string; readonly table: string; readonly prefix: string },
   gauges: Gauges<TableGauge>,
 ): TableMetrics {
   if (!measures) return { wrote: none, retried: none, published: none, differing: none, close: none };
@@ -53,7 +53,7 @@ export function createTableMetrics(
 /** The metrics of Redis and Consul; databases and environments differ by their labels. */
 export function createReplicaMetrics(
   measures: Measures | undefined,
-  labels: { readonly database: string; readonly prefix: string },
+  labels: { readonly env: string; readonly database: string; readonly prefix: string },
   gauges: Gauges<ReplicaGauge>,
 ): ReplicaMetrics {
   if (!measures) return { wroteItem: none, failed: none, published: none, differing: none, close: none };

@@ -51,7 +51,7 @@ export function createReplicaStore(
   });
   const metrics = createReplicaMetrics(
     options.measures,
-    { database: name, prefix },
+    { env: options.env ?? '', database: name, prefix },
     {
       up: () => Number(state.read().state === 'VALID'),
       waiting_items: () => engine.waiting(),

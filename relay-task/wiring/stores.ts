@@ -52,6 +52,8 @@ export function isSamePlace(a: Place, b: Place): boolean {
 }
 
 interface StoreRequest extends Pick<DynamoDBStoreOptions, 'view' | 'source' | 'checkedAt' | 'log' | 'publishing'> {
+  /** The environment's name, for metrics. */
+  readonly env: string;
   readonly place: Place;
   /** `UpstreamStatus.checkedNow` */
   checkedNow(): number;

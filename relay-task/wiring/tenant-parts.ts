@@ -51,6 +51,7 @@ export function createTenantParts(options: TenantPartsOptions): TenantParts {
     streams: hub.environment,
     stores: (place, tenant) =>
       stores.open({
+        env: tenant.name,
         place,
         view: tenant.memory,
         source: tenant.admission.mark,
@@ -71,7 +72,7 @@ export function createTenantParts(options: TenantPartsOptions): TenantParts {
         log,
         memory,
         place,
-        open: (one) => stores.bigSegments(one, log, how),
+        open: (one) => stores.bigSegments(one, log, { ...how, env: tenant.name }),
         synchronises: config.storeWriter !== 'never',
         staleThresholdMs: config.bigSegments.staleThresholdMs,
       });

@@ -171,6 +171,8 @@ test('every sample is of a metric of the table, or of the process, and has exact
     expect(samples.length).toBeGreaterThan(60);
     const strange = samples.filter(([name, labels]) => known.get(name)?.toSorted().join() !== labels.toSorted().join());
     expect(strange).toEqual([]);
+    // Stores and Big Segments name theirs, too.
+    expect(text).not.toContain('env=""');
   }
 });
 

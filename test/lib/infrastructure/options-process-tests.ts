@@ -136,7 +136,9 @@ describeWithRedis('the relay of a stage with a Redis Cluster', () => {
         await expect(task.healthCheck()).resolves.toBeDefined();
         // What the agent reads.
         const metrics = await (await fetch(`http://127.0.0.1:${metricsPort}/metrics`)).text();
-        expect(metrics).toContain('launchdarkly_relay_store_replica_up{database="redis",prefix="{test}"} 1');
+        expect(metrics).toMatch(
+          /^launchdarkly_relay_store_replica_up\{env="[^"]+",database="redis",prefix="\{test\}"\} 1$/m,
+        );
         expect(await task.end()).toBe(0);
       },
     );

@@ -525,7 +525,7 @@ describe('Big Segments in DynamoDB', () => {
     const text = await measures.registry.metrics();
     for (const outcome of ['applied', 'out-of-order', 'failed']) {
       expect(text).toContain(
-        `launchdarkly_relay_big_segments_patches_total{database="dynamodb",prefix="${prefix}",outcome="${outcome}"} 1`,
+        `launchdarkly_relay_big_segments_patches_total{env="",database="dynamodb",prefix="${prefix}",outcome="${outcome}"} 1`,
       );
     }
   });

@@ -40,9 +40,11 @@ test('with 30 % of writes throttled all items are written, each once @heavy', as
   await eventually(() => expect(store.status().state).toBe('VALID'));
   expect(store.proxy.passed.filter(({ key }) => key === 'flag-1')).toHaveLength(2);
   const metrics = await measures.registry.metrics();
-  expect(metrics).toMatch(/store_retries_total\{table="flags",prefix=""\} [1-9]/);
-  expect(metrics).toContain(`store_writes_total{table="flags",prefix="",kind="flag",outcome="written"} ${2 * count}\n`);
-  expect(metrics).toMatch(/store_lease_held\{table="flags",prefix=""\} 1/);
+  expect(metrics).toMatch(/store_retries_total\{env="",table="flags",prefix=""\} [1-9]/);
+  expect(metrics).toContain(
+    `store_writes_total{env="",table="flags",prefix="",kind="flag",outcome="written"} ${2 * count}\n`,
+  );
+  expect(metrics).toMatch(/store_lease_held\{env="",table="flags",prefix=""\} 1/);
 });
 
 test('the status shows an outage, and only differences are written afterwards @heavy', async () => {

@@ -11,7 +11,15 @@ test('stores of several environments share one metrics registry and remove their
   const databases = [createFakeDatabase(), createFakeDatabase()];
   const open = async (memory: Memory, index: number) => {
     const store = createReplicaStore(
-      { prefix: `env${index}`, view: memory, writer: 'auto', log: listenToLog(), timings: quickReplica, measures },
+      {
+        env: `shop ${index}`,
+        prefix: `env${index}`,
+        view: memory,
+        writer: 'auto',
+        log: listenToLog(),
+        timings: quickReplica,
+        measures,
+      },
       () => databases[index]!,
     );
     memory.listen(store);
@@ -25,7 +33,8 @@ test('stores of several environments share one metrics registry and remove their
   await stores[0]?.flush(60_000);
   const value = async (line: string) =>
     (await measures.registry.metrics()).split('\n').find((one) => one.startsWith(`launchdarkly_relay_${line} `));
-  const labels = (prefix: string, more = '') => `{database="redis",prefix="${prefix}"${more}}`;
+  const labels = (prefix: string, more = '') =>
+    `{env="${prefix.replace('env', 'shop ')}",database="redis",prefix="${prefix}"${more}}`;
   expect(await value(`store_replica_writes_total${labels('env0', ',outcome="written"')}`)).toMatch(/ 3$/);
   expect(await value(`store_replica_writes_total${labels('env1', ',outcome="written"')}`)).toMatch(/ 1$/);
   expect(await value(`store_replica_publication_seconds_count${labels('env0')}`)).toMatch(/ 1$/);
