@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import packageJson from '../package.json' with { type: 'json' };
 import { counted } from './common/counted.ts';
+import { sleep } from './common/pause.ts';
 import { redactKeys } from './common/secrets.ts';
 import { type Config, storesIn } from './config/config.ts';
 import { loadConfig } from './config/load.ts';
@@ -16,6 +17,8 @@ import { createOutput } from './status/output.ts';
 
 /** How many environments the line about the start names. It stands above the code that runs at once, which reads it. */
 const MOST_NAMED = 20;
+/** How long the end waits for calls to file systems and resolvers. Here for the same reason. */
+const UNANSWERED_MS = 1_000;
 
 try {
   const loaded = loadConfig(healthcheckArguments(process.argv.slice(2), firstProcess), process.env);
@@ -57,7 +60,7 @@ try {
           error: String((error as Error)?.stack ?? error),
           runbook: 'operations.md#relay-error',
         });
-        process.exit(1);
+        exitNow(1);
       });
     }
     const { version } = packageJson;
@@ -175,24 +178,41 @@ function endOnSignal(relay: Promise<Relay>, config: Config, log: Log): Running['
         gracefulShutdownTimeoutMs,
         runbook: 'operations.md#stopping',
       });
-      process.exit(1);
+      exitNow(1);
     }, gracefulShutdownTimeoutMs);
     // A relay that fails to start reports that itself.
     await relay.then((started) => started.close());
-    process.exit(exitCode);
+    for (const until = performance.now() + UNANSWERED_MS; isCallUnanswered(); await sleep(UNANSWERED_MS / 20)) {
+      if (performance.now() < until) continue;
+      log.warn('A file system or a resolver does not answer; exiting without waiting for it', {
+        runbook: 'operations.md#stopping',
+      });
+      break;
+    }
+    exitNow(exitCode);
   }
 
   // SIGHUP: the terminal was closed. There is nothing to read again, since files and SSM are watched.
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
     process.on(signal, () => {
       // A second signal means: do not wait.
-      if (ending) process.exit(1);
+      if (ending) exitNow(1);
       log.info('Shutting down', { signal });
       // The stores that EXIT_ALWAYS was to fill may be incomplete.
       end(config.exitAlways ? 1 : 0).catch(() => {});
     });
   }
   return end;
+}
+
+function isCallUnanswered(): boolean {
+  return process.getActiveResourcesInfo().some((kind) => /^(FSReq|GetAddrInfoReq)/.test(kind));
+}
+
+/** Node.js would first wait for such calls, and a disk that hangs never answers: then only a kill ends the process. */
+function exitNow(exitCode: number): void {
+  if (isCallUnanswered()) process.kill(process.pid, 'SIGKILL');
+  process.exit(exitCode);
 }
 
 /** One problem on one line; several as a list. */
