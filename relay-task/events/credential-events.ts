@@ -31,6 +31,8 @@ export interface CredentialEventsOptions {
   readonly kind: CredentialKind;
   /** What they came with. */
   readonly credential: string;
+  /** LaunchDarkly's ID of the environment that it belongs to, as far as is known. Must not throw. */
+  readonly environmentId: () => string | undefined;
   /** What to send the events with. Called before every attempt. Must not throw. */
   readonly sender: () => string;
   /** The flag as memory holds it. Must not throw. */
@@ -89,7 +91,7 @@ const PAYLOADS_REMEMBERED = 5_000;
 export const CONTEXTS_REMEMBERED = 4_000;
 
 export function createCredentialEvents(
-  { name, kind, credential, sender, flag }: CredentialEventsOptions,
+  { name, kind, credential, environmentId, sender, flag }: CredentialEventsOptions,
   parts: CredentialEventsParts,
 ): CredentialEvents {
   const { capacity, budget, courier, meter, timings, random } = parts;
@@ -97,7 +99,8 @@ export function createCredentialEvents(
   const memory = createSenderMemory({ budget, drop: (sender, bytes) => queues.drop(sender, bytes) });
   const suspects = createSuspects(timings.suspectMs);
   const left = (events: number) => meter.spooled(name, events);
-  const spool = parts.spool && createCredentialSpool(parts.spool, { environment: name, kind, credential, left });
+  const spool =
+    parts.spool && createCredentialSpool(parts.spool, { environment: name, kind, credential, environmentId, left });
 
   const dropped = (reason: DropReason, events: number, last?: LastAnswer) => {
     meter.dropped(name, reason, events);
@@ -141,6 +144,8 @@ export function createCredentialEvents(
     dropped,
   });
 
+  /** Bodies that are being read, by their IDs. */
+  const underWay = new Map<string, Promise<unknown>>();
   const reading = createReading({
     queues,
     flag,
@@ -169,8 +174,16 @@ export function createCredentialEvents(
     },
     async analytics(delivery) {
       const id = textOf(delivery.headers, 'x-launchdarkly-payload-id');
-      if (id !== '' && !remembered.payloads.add(id)) return meter.repeated(name);
-      const isWhole = await reading.read(delivery);
+      if (id !== '' && !remembered.payloads.add(id)) {
+        meter.repeated(name);
+        // The answer says that it is safe, and the first one may still be read.
+        await underWay.get(id);
+        return spool?.written();
+      }
+      const read = reading.read(delivery);
+      if (id !== '') underWay.set(id, read);
+      const isWhole = await read;
+      underWay.delete(id);
       if (id !== '' && isWhole) spool?.body(id);
       await spool?.written();
     },

@@ -6,6 +6,8 @@ import { digestOf } from './credential-spool.ts';
 export interface EnvironmentEventsOptions extends Pick<CredentialEventsOptions, 'name' | 'flag'> {
   /** The valid credentials, the present ones first. For events from the spool. Must not throw. */
   credentials?(): readonly Pick<EventDelivery, 'kind' | 'credential'>[];
+  /** LaunchDarkly's ID of the environment that a credential belongs to, as far as is known. For events from the spool. Must not throw. */
+  environmentOf?(kind: CredentialKind, credential: string): string | undefined;
   /**
    * The credential to send events with: the one they came with, or another one that is known to be of the same environment of LaunchDarkly.
    * Called before every attempt, so that a rotated key is used at once. Must not throw.
@@ -27,8 +29,10 @@ export interface EnvironmentEvents extends EventIntake {
    * for another process.
    */
   close(timeoutMs: number, leaves?: boolean): Promise<void>;
-  /** The events that came with the credential of this digest, or with a former one in place of the present one. */
-  left(kind: CredentialKind, digest: string): CredentialEvents | undefined;
+  /** What its valid credentials are known by in the spool. */
+  digests(): readonly string[];
+  /** The events that came with the credential of this digest; or, if that is gone, those of one that is of the same environment of LaunchDarkly. */
+  left(kind: CredentialKind, digest: string, environmentId?: string): CredentialEvents | undefined;
 }
 
 interface Holder {
@@ -38,7 +42,7 @@ interface Holder {
 }
 
 export function createEnvironmentEvents(
-  { name, senderOf, flag, credentials = () => [] }: EnvironmentEventsOptions,
+  { name, senderOf, flag, credentials = () => [], environmentOf = () => undefined }: EnvironmentEventsOptions,
   parts: {
     /** A credential that was idle for this long is forgotten. */
     readonly idleMs: number;
@@ -54,7 +58,9 @@ export function createEnvironmentEvents(
   function holderOf({ kind, credential }: Pick<EventDelivery, 'kind' | 'credential'>): Holder {
     const id = `${kind} ${credential}`;
     const sender = () => senderOf(kind, credential);
-    const holder = holders.get(id) ?? { events: parts.open({ name, kind, credential, sender, flag }), usedAt: 0 };
+    const environmentId = () => environmentOf(kind, credential);
+    const open = () => parts.open({ name, kind, credential, environmentId, sender, flag });
+    const holder = holders.get(id) ?? { events: open(), usedAt: 0 };
     holder.usedAt = performance.now();
     holders.set(id, holder);
     return holder;
@@ -88,9 +94,13 @@ export function createEnvironmentEvents(
         holders.delete(id);
       }
     },
-    left(kind, digest) {
+    digests: () => (closed ? [] : credentials().map(({ credential }) => digestOf(credential))),
+    left(kind, digest, environmentId) {
       const those = closed ? [] : credentials().filter((one) => one.kind === kind);
-      const found = those.find(({ credential }) => digestOf(credential) === digest) ?? those[0];
+      const isSame = (of: string | undefined) => of !== undefined && of === environmentId;
+      const found =
+        those.find(({ credential }) => digestOf(credential) === digest) ??
+        those.find(({ credential }) => isSame(environmentOf(kind, credential)));
       return found && holderOf(found).events;
     },
     async close(timeoutMs, leaves = false) {

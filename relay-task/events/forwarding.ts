@@ -188,6 +188,7 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
       own: async () => {},
       takeDropped: () => 0,
       flush() {},
+      digests: () => [],
       left: () => undefined,
       close: async () => {},
     };
@@ -228,18 +229,34 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
   };
 }
 
-/** Environments by their names; of several with one name, the latest. */
+/**
+ * Where events of the spool go. A credential belongs to one environment of LaunchDarkly, whatever the relay calls it, so it counts more than
+ * the name; and a name alone says nothing, since it may stand for another environment today.
+ */
 function findAmong(open: ReadonlyMap<EnvironmentEvents, string>): FindReplayTarget {
-  const find = ({ environment, kind, digest }: Parameters<FindReplayTarget['remember']>[0]) => {
-    const named = [...open].filter(([events, name]) => name === environment && !events.closed);
-    return named.at(-1)?.[0].left(kind, digest);
-  };
+  let byDigest: Map<string, EnvironmentEvents> | undefined;
+
+  /** The environments by their credentials, made at most once in a turn of the event loop. */
+  function withDigest(digest: string): EnvironmentEvents | undefined {
+    if (!byDigest) {
+      byDigest = new Map();
+      for (const events of open.keys()) for (const own of events.digests()) byDigest.set(own, events);
+      setImmediate(() => {
+        byDigest = undefined;
+      });
+    }
+    return byDigest.get(digest);
+  }
+
+  function find({ environment, kind, digest, of }: Parameters<FindReplayTarget['bodies']>[0]) {
+    const owner = withDigest(digest);
+    if (owner) return owner.left(kind, digest);
+    // Of several with one name, the latest.
+    const named = [...open].filter(([, name]) => name === environment).at(-1)?.[0];
+    return named?.left(kind, digest, of);
+  }
   return {
     queue: (name) => find(name)?.left(name.about),
-    remember(name, id) {
-      const events = find(name);
-      events?.remember(id);
-      return events !== undefined;
-    },
+    bodies: (name) => find(name)?.remember,
   };
 }

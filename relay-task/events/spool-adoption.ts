@@ -30,10 +30,15 @@ interface Waiting {
 
 /** What is known of so many events in memory is enough; further directories wait. */
 const MOST_ITEMS = 50_000;
+/** So many directories are this process's at a time; others stay where they are, for any relay. */
+const MOST_DIRECTORIES = 500;
+
 export function createAdoption({ lane, log, open, isOver, adopted, proceed }: AdoptionOptions) {
   let waiting: Waiting[] = [];
   const journals = new Set<Journal>();
   let adopting: Promise<void> | undefined;
+  /** How often all of it was lost. */
+  let losses = 0;
 
   const isFull = () => [...journals].reduce((sum, { entries }) => sum + entries.size, 0) > MOST_ITEMS;
 
@@ -56,9 +61,17 @@ export function createAdoption({ lane, log, open, isOver, adopted, proceed }: Ad
 
   async function adopt(directory: string): Promise<void> {
     const journal = open(directory);
+    const lossesBefore = losses;
     const held = await journal.adopt();
+    if (losses !== lossesBefore) return;
     for (const { file, ...lost } of held.damage) {
       log.warn('A file of the spool is damaged; its other records are kept', { file, ...lost });
+    }
+    for (const { file, error } of held.unreadable) {
+      log.warn('Cannot read a file of the spool; it is left as it is, and its other files are kept', {
+        file,
+        reason: errorText(error),
+      });
     }
     const { foreign } = held;
     if (foreign.length > 0)
@@ -74,6 +87,9 @@ export function createAdoption({ lane, log, open, isOver, adopted, proceed }: Ad
     get bytes() {
       const read = [...journals].reduce((sum, { bytes }) => sum + bytes, 0);
       return waiting.reduce((sum, { bytes }) => sum + bytes, read);
+    },
+    get hasRoom() {
+      return waiting.length + journals.size < MOST_DIRECTORIES;
     },
     /** Unix ms, or Infinity. */
     oldestAt(): number {
@@ -94,10 +110,11 @@ export function createAdoption({ lane, log, open, isOver, adopted, proceed }: Ad
       }
       if (waiting.length > 0 && !isFull()) adopting ??= adoptAll();
     },
-    /** Another process has taken all of it. */
-    abandon(): void {
+    /** Another process has taken all of it, or it was deleted. */
+    abandon(isTaken: boolean): void {
+      losses += 1;
       waiting = [];
-      for (const journal of journals) journal.abandon(() => true);
+      for (const journal of journals) journal.abandon(() => isTaken);
       journals.clear();
     },
     /** Leaves what is not settled to others. */
@@ -110,10 +127,11 @@ export function createAdoption({ lane, log, open, isOver, adopted, proceed }: Ad
   };
 }
 
+/** What cannot be looked at is told of when it is read. */
 async function describe(directory: string): Promise<Waiting> {
   let bytes = 0;
   let at = Number.POSITIVE_INFINITY;
-  for (const name of await readdir(directory)) {
+  for (const name of await readdir(directory).catch(() => [])) {
     const found = await stat(join(directory, name)).catch(() => undefined);
     if (!found?.isFile()) continue;
     bytes += found.size;

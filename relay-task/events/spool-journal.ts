@@ -4,8 +4,8 @@
  */
 import type { Budget } from '../common/budget.ts';
 import { type Contents, createIndex, type Entry, type Kept } from './spool-index.ts';
-import { type SpoolRecord, sizeOf } from './spool-records.ts';
-import { createSegments, type Damage, type SegmentsOptions } from './spool-segments.ts';
+import { type EventRange, type SpoolRecord, sizeOf } from './spool-records.ts';
+import { createSegments, type Damage, type SegmentsOptions, type UnreadableFile } from './spool-segments.ts';
 import { createWriter, type WriterOptions } from './spool-writer.ts';
 
 export type Journal = ReturnType<typeof createJournal>;
@@ -21,6 +21,8 @@ interface NewBatch {
 /** What a journal held when it was adopted. */
 export interface Adopted extends Pick<Contents, 'queues' | 'bodies'> {
   readonly damage: readonly Damage[];
+  /** They stay as they are. */
+  readonly unreadable: readonly UnreadableFile[];
   /** Files of its directory that are none of its own. */
   readonly foreign: readonly string[];
 }
@@ -30,6 +32,9 @@ export interface JournalOptions extends SegmentsOptions, WriterOptions {
   readonly wasteBytes: number;
 }
 
+/** What one record tells of many batches. */
+const MOST_RANGES = 1_000;
+
 export function createJournal(options: JournalOptions) {
   const { wasteBytes } = options;
   const segments = createSegments(options);
@@ -37,6 +42,8 @@ export function createJournal(options: JournalOptions) {
   const { entries } = index;
   /** What waits to be written again. */
   const rewritten = new Set<Entry>();
+  /** What became of these was not told, since too much was waiting to be written. */
+  const untold = new Set<Entry>();
 
   const writer = createWriter({
     ...options,
@@ -52,7 +59,33 @@ export function createJournal(options: JournalOptions) {
   });
   const { append } = writer;
 
+  /** What becomes of events: later if too much waits, as otherwise they would be sent again after a restart. */
+  function tell(record: SpoolRecord, kept: readonly Kept[]): void {
+    if (append(record)) return;
+    for (const { entry } of kept) if (entry.state !== 'lost') untold.add(entry);
+  }
+
+  /** Once there is room. */
+  function tellRest(): void {
+    const settled: EventRange[] = [];
+    for (const entry of untold) {
+      if (!writer.hasRoom(0)) break;
+      untold.delete(entry);
+      const whole = { id: entry.id, first: 0, events: entry.events };
+      if (entry.state === 'settled') {
+        settled.push(whole);
+        if (settled.length === MOST_RANGES) append({ kind: 'settled', ranges: settled.splice(0) });
+      } else if (entry.state !== 'lost') {
+        append({ kind: 'assigned', payload: '', ranges: [whole] });
+        for (const record of index.stateOf(entry)) append(record);
+      }
+    }
+    if (settled.length > 0) append({ kind: 'settled', ranges: settled });
+  }
+
   async function cleanUp(): Promise<void> {
+    if (writer.isFailing) return makeRoom();
+    tellRest();
     const oldest = await segments.clean(entries.size === 0 && writer.isIdle);
     const waste = segments.bytes - index.bytes;
     if (!oldest || waste <= Math.max(wasteBytes, Math.min(index.bytes, 2 * wasteBytes))) return;
@@ -67,6 +100,15 @@ export function createJournal(options: JournalOptions) {
       append({ ...batch, bytes: Buffer.from(batch.bytes) }, entry);
       for (const record of index.stateOf(entry)) append(record);
     }
+  }
+
+  /** On a disk that is full, say. */
+  async function makeRoom(): Promise<void> {
+    await segments.clean(entries.size === 0 && 'failing');
+    if (entries.size > 0 || segments.bytes > 0) return;
+    // There is nothing left that it could tell about.
+    writer.drop();
+    untold.clear();
   }
 
   const journal = {
@@ -89,15 +131,18 @@ export function createJournal(options: JournalOptions) {
       return entry;
     },
     /** A body of this queue was taken in to its end. */
-    body: (queue: string, id: string) => append({ kind: 'body', queue, id }),
+    body(queue: string, id: string): void {
+      // What becomes of events is worth more.
+      if (writer.hasRoom(0)) append({ kind: 'body', queue, id });
+    },
     /** The events are sent under this ID from now on; '' if under none. */
     assign(kept: readonly Kept[], payload: string): void {
       const ranges = index.assign(kept, payload);
-      if (ranges.length > 0) append({ kind: 'assigned', payload, ranges });
+      if (ranges.length > 0) tell({ kind: 'assigned', payload, ranges }, kept);
     },
     settle(kept: readonly Kept[]): void {
       const ranges = index.settle(kept);
-      if (ranges.length > 0) append({ kind: 'settled', ranges });
+      if (ranges.length > 0) tell({ kind: 'settled', ranges }, kept);
     },
     /** The bytes and the sender of a batch. Rejects if they cannot be read. */
     async load(entry: Entry) {
@@ -107,11 +152,20 @@ export function createJournal(options: JournalOptions) {
     written: writer.written,
     /** Tries again to write what is waiting. */
     proceed: () => void writer.commit(),
-    /** Another process has taken it over, so nothing more is written. `knows`: it has read this entry. */
-    abandon(knows: (entry: Entry) => boolean): void {
+    /**
+     * Another process has taken it over, or it was deleted, so nothing more is written. `knows`: another process has read this entry. Returns
+     * how many other events there are.
+     */
+    abandon(knows: (entry: Entry) => boolean): number {
       writer.stop();
-      for (const entry of entries) index.forget(entry, entry.state === 'written' && knows(entry) ? 'taken' : 'lost');
+      let events = 0;
+      for (const entry of entries) {
+        const isKnown = entry.state === 'written' && knows(entry);
+        if (!isKnown) events += entry.events;
+        index.forget(entry, isKnown ? 'taken' : 'lost');
+      }
       void segments.close();
+      return events;
     },
     /** Reads what another process has left. */
     async adopt(): Promise<Adopted> {

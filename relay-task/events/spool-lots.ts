@@ -7,6 +7,7 @@ import type { Metadata } from './metadata.ts';
 import { type Batch, parcelOf } from './parcel.ts';
 import type { Entry } from './spool-index.ts';
 import type { Adopted, Journal } from './spool-journal.ts';
+import type { Lane } from './spool-segments.ts';
 
 /** Which queue of which credential events belong to, as it is on the disk. */
 export interface QueueName {
@@ -14,6 +15,8 @@ export interface QueueName {
   readonly kind: CredentialKind;
   /** Of the credential. */
   readonly digest: string;
+  /** LaunchDarkly's ID of its environment, if it was known. */
+  readonly of?: string;
   readonly about: Metadata;
 }
 
@@ -76,16 +79,19 @@ function groupOf(groups: Groups, queue: string): Group {
   return group;
 }
 
+interface LotReading {
+  /** One at a time, so that new events wait for one read at most. */
+  readonly reads: Lane;
+  unreadable(events: number, error: unknown): void;
+}
+
 /** Reads its batches. What cannot be read is settled, and `unreadable` is told. */
-export async function readLot(
-  { items }: Lot,
-  unreadable: (events: number, error: unknown) => void,
-): Promise<Omit<Batch, 'release'>[]> {
+export async function readLot({ items }: Lot, { reads, unreadable }: LotReading): Promise<Omit<Batch, 'release'>[]> {
   const batches: Omit<Batch, 'release'>[] = [];
   for (const { entry, journal, first, events } of items) {
     const kept = [{ entry, first, events }];
     try {
-      const { bytes, sender } = await journal.load(entry);
+      const { bytes, sender } = await reads(() => journal.load(entry));
       batches.push({ bytes: await eventsIn(bytes, first, events, entry.events), events, sender, kept });
     } catch (error) {
       if (entry.state !== 'written') continue;

@@ -4,7 +4,20 @@
  * directory: only one process can do that, and the owner before misses it at its next beat.
  */
 import { randomUUID } from 'node:crypto';
-import { mkdir, open, readdir, readFile, readlink, rename, rmdir, stat, unlink, writeFile } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import {
+  mkdir,
+  open,
+  opendir,
+  readdir,
+  readFile,
+  readlink,
+  rename,
+  rmdir,
+  stat,
+  unlink,
+  writeFile,
+} from 'node:fs/promises';
 import { basename, join } from 'node:path';
 
 export interface OwnerTimings {
@@ -22,8 +35,13 @@ interface OwnerOptions {
   readonly timings: OwnerTimings;
   /** Something that is none of a spool of this version. Must not throw. */
   foreign(name: string): void;
-  /** Another process has taken over this one's. `sureAt`: `performance.now()` when it was last known to be ours. */
-  lost(sureAt: number): void;
+  /** A directory that cannot be looked at or taken over. Must not throw. */
+  stuck(name: string, error: unknown): void;
+  /**
+   * This process's own is not there any more. `sureAt`: `performance.now()` when it was last known to be ours. `isTaken`: another process has
+   * taken it over; otherwise it was deleted.
+   */
+  lost(sureAt: number, isTaken: boolean): void;
 }
 
 /** Its version is that of the records. */
@@ -33,10 +51,14 @@ const BEGUN = /^\.v1-[0-9a-f]{8}-[0-9a-f-]{27}$/;
 const BEAT = 'owner';
 /** The file is overwritten at its place, which a full disk allows. */
 const BEAT_BYTES = 256;
+/** Others' directories that are looked at in one go. */
+const MOST_LISTED = 10_000;
+/** A pipe in place of a file answers at once, and a link is not followed. */
+const NOT_WAITING = constants.O_NONBLOCK | constants.O_NOFOLLOW;
 const isMissing = (error: unknown) => (error as NodeJS.ErrnoException).code === 'ENOENT';
 
 /** All of it is to be called one after the other, in the spool's lane. */
-export function createOwner({ root, timings, foreign, lost }: OwnerOptions) {
+export function createOwner({ root, timings, foreign, stuck, lost }: OwnerOptions) {
   let directory: string | undefined;
   let sureAt = -Infinity;
   let beats = 0;
@@ -59,9 +81,15 @@ export function createOwner({ root, timings, foreign, lost }: OwnerOptions) {
     const name = `v1-${randomUUID()}`;
     const begun = join(root, `.${name}`);
     await mkdir(begun, { mode: 0o700 });
-    await writeFile(join(begun, BEAT), await counter(), { mode: 0o600 });
     const from = performance.now();
-    await rename(begun, join(root, name));
+    try {
+      await writeFile(join(begun, BEAT), await counter(), { mode: 0o600 });
+      await rename(begun, join(root, name));
+    } catch (error) {
+      // It is tried again under another name, and a full disk must not fill with what was begun.
+      await removeOwn(begun);
+      throw error;
+    }
     directory = join(root, name);
     sureAt = from;
   }
@@ -69,7 +97,7 @@ export function createOwner({ root, timings, foreign, lost }: OwnerOptions) {
   async function beat(of: string): Promise<boolean> {
     const from = performance.now();
     try {
-      const file = await open(join(of, BEAT), 'r+');
+      const file = await open(join(of, BEAT), constants.O_RDWR | NOT_WAITING);
       try {
         await file.write(await counter(), 0, BEAT_BYTES, 0);
       } finally {
@@ -77,19 +105,31 @@ export function createOwner({ root, timings, foreign, lost }: OwnerOptions) {
       }
     } catch (error) {
       if (!isMissing(error)) throw error;
+      const isTaken = await wasTaken(of);
       directory = undefined;
-      lost(sureAt);
+      lost(sureAt, isTaken);
       return false;
     }
     sureAt = from;
     return true;
   }
 
+  /** Otherwise it was deleted: it is nowhere, and its counter has not stood still for long enough to be taken over. */
+  async function wasTaken(own: string): Promise<boolean> {
+    if (performance.now() - sureAt >= timings.silenceMs) return true;
+    const owners = (await readdir(root).catch(() => [])).filter((name) => DIRECTORY.test(name));
+    for (const path of [own, ...owners.map((owner) => join(root, owner, basename(own)))]) {
+      const found = await stat(path).catch(() => undefined);
+      if (found) return true;
+    }
+    return false;
+  }
+
   /** Whether nobody owns it. */
   async function isFree(name: string): Promise<boolean> {
     let text = '';
     try {
-      text = await readFile(join(root, name, BEAT), 'utf8');
+      text = await readCounter(join(root, name, BEAT));
     } catch (error) {
       if (!isMissing(error)) throw error;
       if (DIRECTORY.test(name)) return true;
@@ -112,27 +152,47 @@ export function createOwner({ root, timings, foreign, lost }: OwnerOptions) {
     }
     await unlink(join(moved, BEAT)).catch(() => {});
     const brought: string[] = [];
-    // What it had taken over itself: not deeper than before, however often that goes on.
-    for (const inner of await readdir(moved, { withFileTypes: true })) {
-      if (!inner.isDirectory() || !DIRECTORY.test(inner.name)) continue;
-      brought.push(...(await move(join(basename(moved), inner.name), to, to)));
+    try {
+      // What it had taken over itself: not deeper than before, however often that goes on.
+      for (const inner of await readdir(moved, { withFileTypes: true })) {
+        if (!inner.isDirectory() || !DIRECTORY.test(inner.name)) continue;
+        brought.push(...(await move(join(basename(moved), inner.name), to, to)));
+      }
+    } catch (error) {
+      // What was moved is ours.
+      if (isNews(name)) stuck(name, error);
     }
     return [...brought, moved];
   }
 
-  async function takeOver(to: string): Promise<readonly string[]> {
-    const taken: string[] = [];
-    const names = await readdir(root, { withFileTypes: true });
-    for (const entry of names) {
+  async function others(): Promise<readonly string[]> {
+    const names = new Set<string>();
+    // Not all at once: anyone may put any number of files there.
+    for await (const entry of await opendir(root, { bufferSize: 256 })) {
       const { name } = entry;
-      if (join(root, name) === to) continue;
-      if (!entry.isDirectory() || !(DIRECTORY.test(name) || BEGUN.test(name))) {
-        if (!told.has(name) && told.size < MOST_TOLD) foreign(name);
-        told.add(name);
-      } else if (await isFree(name)) taken.push(...(await move(name, to)));
+      if (directory === join(root, name)) continue;
+      if (entry.isDirectory() && (DIRECTORY.test(name) || BEGUN.test(name))) names.add(name);
+      else if (isNews(name)) foreign(name);
+      if (names.size >= MOST_LISTED) break;
     }
-    for (const name of seen.keys()) if (!names.some((one) => one.name === name)) seen.delete(name);
-    return taken;
+    for (const name of seen.keys()) if (!names.has(name)) seen.delete(name);
+    return [...names];
+  }
+
+  function isNews(name: string): boolean {
+    if (told.has(name) || told.size >= MOST_TOLD) return false;
+    told.add(name);
+    return true;
+  }
+
+  /** What cannot be taken over costs only itself. */
+  async function takeOver(name: string, to: string): Promise<readonly string[]> {
+    try {
+      return (await isFree(name)) ? await move(name, to) : [];
+    } catch (error) {
+      if (isNews(name)) stuck(name, error);
+      return [];
+    }
   }
 
   return {
@@ -144,24 +204,46 @@ export function createOwner({ root, timings, foreign, lost }: OwnerOptions) {
     get isUnsure() {
       return directory === undefined || performance.now() - sureAt > timings.unsureMs;
     },
+    /** It is time for the next beat. */
+    get isDue() {
+      return performance.now() - sureAt > timings.beatMs;
+    },
     /** Makes one. Rejects if that is not possible. */
     begin,
     /** False: another process has taken it over, and there is none now. Rejects if that cannot be told. */
     beat: async () => directory !== undefined && (await beat(directory)),
-    /** Takes over what has no owner: moves it into the own directory, and returns where it is now. */
-    takeOver: async () => (directory === undefined ? [] : takeOver(directory)),
+    /** The names of directories that may belong to others. */
+    others,
+    /** Takes one of them over if it has no owner: moves it into the own directory, and returns where it and what was in it are now. */
+    takeOver: async (name: string) => (directory === undefined ? [] : takeOver(name, directory)),
     /** What is in it is free for others at once; it is deleted if it is empty. */
     async leave(): Promise<void> {
       const own = directory;
       if (own === undefined) return;
       directory = undefined;
-      await unlink(join(own, BEAT)).catch(() => {});
-      await rmdir(own).catch(() => {});
+      await removeOwn(own);
     },
   };
 }
 
 const MOST_TOLD = 20;
+
+/** Its counter, and the directory if that was all. */
+async function removeOwn(directory: string): Promise<void> {
+  await unlink(join(directory, BEAT)).catch(() => {});
+  await rmdir(directory).catch(() => {});
+}
+
+/** No more than a counter has, whatever is in its place. */
+async function readCounter(path: string): Promise<string> {
+  const file = await open(path, constants.O_RDONLY | NOT_WAITING);
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(BEAT_BYTES), 0, BEAT_BYTES, 0);
+    return buffer.toString('utf8', 0, bytesRead);
+  } finally {
+    await file.close();
+  }
+}
 
 /** Names a process for ever, among those that can see each other. */
 interface ProcessIdentity {

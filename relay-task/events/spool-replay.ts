@@ -1,6 +1,7 @@
 /** Sends what other processes have left in the spool: the oldest first for each queue, and only into memory that nobody else needs. */
 import { randomUUID } from 'node:crypto';
 import { errorText } from '../common/error-text.ts';
+import { createTurnstile } from '../common/turnstile.ts';
 import type { Log } from '../ports.ts';
 import type { EventMeter } from './metrics.ts';
 import { type Batch, eventsIn } from './parcel.ts';
@@ -24,8 +25,8 @@ export interface ReplayTarget {
 export interface FindReplayTarget {
   /** Undefined: its environment is not served, or has no such credential. */
   queue(name: QueueName): ReplayTarget | undefined;
-  /** A body with this ID was taken in by another process. False: its environment is not served. */
-  remember(name: Omit<QueueName, 'about'>, id: string): boolean;
+  /** Where to tell the IDs of bodies that another process has taken in. Undefined: the same. */
+  bodies(name: Omit<QueueName, 'about'>): ((id: string) => void) | undefined;
 }
 
 interface ReplayOptions {
@@ -42,6 +43,7 @@ export function createReplay({ lane, log, meter, find, goneMs, open }: ReplayOpt
   /** Bodies of environments that are not served yet. */
   let unremembered: Adopted['bodies'] = [];
   let isOver = false;
+  const reads = createTurnstile({ maxInside: 1 }).run;
   const adoption = createAdoption({
     lane,
     log,
@@ -56,16 +58,25 @@ export function createReplay({ lane, log, meter, find, goneMs, open }: ReplayOpt
 
   function proceed(): void {
     if (isOver) return;
-    unremembered = unremembered.filter(({ queue, id }) => {
-      const name = parseName(queue);
-      return name !== undefined && !find.remember(name, id);
-    });
+    tellBodies();
     for (const [queue, group] of groups) {
       if (group.isSending) continue;
       if (group.lots.length === 0) groups.delete(queue);
       else sendNext(group);
     }
     adoption.proceed();
+  }
+
+  function tellBodies(): void {
+    const tellers = new Map<string, ReturnType<FindReplayTarget['bodies']>>();
+    unremembered = unremembered.filter(({ queue, id }) => {
+      const name = parseName(queue);
+      if (!name) return false;
+      const tell = tellers.has(queue) ? tellers.get(queue) : find.bodies(name);
+      tellers.set(queue, tell);
+      tell?.(id);
+      return tell === undefined;
+    });
   }
 
   function sendNext(group: Group): void {
@@ -89,9 +100,12 @@ export function createReplay({ lane, log, meter, find, goneMs, open }: ReplayOpt
 
   async function send(group: Group, lot: Lot, target: ReplayTarget, reservedBytes: number): Promise<void> {
     const environment = group.name?.environment ?? '';
-    const batches = await readLot(lot, (events, error) => {
-      meter.dropped(environment, 'unreadable', events);
-      log.warn('Events in the spool cannot be read and are dropped', { events, reason: errorText(error) });
+    const batches = await readLot(lot, {
+      reads,
+      unreadable(events, error) {
+        meter.dropped(environment, 'unreadable', events);
+        log.warn('Events in the spool cannot be read and are dropped', { events, reason: errorText(error) });
+      },
     });
     const bytes = batches.reduce((sum, batch) => sum + target.heldBytes(batch.bytes.length), 0);
     const isLate = isOver || batches.length === 0;
@@ -99,6 +113,12 @@ export function createReplay({ lane, log, meter, find, goneMs, open }: ReplayOpt
     if (isLate) return;
     meter.replayed(environment, eventsIn({ parts: batches }));
     await target.send(batches, lot.id ?? randomUUID());
+  }
+
+  /** Nobody has them any more. */
+  function tellDeleted({ name, lots }: Group): void {
+    const events = eventsIn({ parts: lots.flatMap(({ items }) => items) });
+    if (events > 0) meter.dropped(name?.environment ?? '', 'unreadable', events);
   }
 
   function dropIfGone(group: Group): void {
@@ -124,7 +144,12 @@ export function createReplay({ lane, log, meter, find, goneMs, open }: ReplayOpt
       return adoption.bytes;
     },
     oldestAt: adoption.oldestAt,
+    /** Whether more directories may be added. */
+    get hasRoom() {
+      return adoption.hasRoom;
+    },
     async add(directories: readonly string[]): Promise<void> {
+      if (directories.length === 0) return;
       await adoption.add(directories);
       proceed();
     },
@@ -132,11 +157,12 @@ export function createReplay({ lane, log, meter, find, goneMs, open }: ReplayOpt
     end(): void {
       isOver = true;
     },
-    /** Another process has taken all of it. */
-    abandon(): void {
+    /** Another process has taken all of it, or it was deleted. */
+    abandon(isTaken: boolean): void {
+      if (!isTaken) for (const group of groups.values()) tellDeleted(group);
       unremembered = [];
       groups.clear();
-      adoption.abandon();
+      adoption.abandon(isTaken);
     },
     async close(): Promise<void> {
       isOver = true;

@@ -1,5 +1,6 @@
 /** What the spool tells of itself: the same problem once, until it is over. */
 import { errorText } from '../common/error-text.ts';
+import { createPacedLines } from '../common/paced-lines.ts';
 import type { Log } from '../ports.ts';
 import type { EventMeter } from './metrics.ts';
 
@@ -19,18 +20,20 @@ const UNKEPT = {
 
 export function createSpoolReports({ log, meter, directory, maxBytes }: SpoolReportsOptions) {
   const told = new Set<keyof typeof UNKEPT | 'unusable'>();
+  const paced = createPacedLines();
   return {
     /** So many events are in memory only. */
     unkept(events: number, reason: keyof typeof UNKEPT, error?: unknown): void {
       if (events > 0) meter.unspooled(reason, events);
       if (told.has(reason)) return;
-      told.add(reason);
-      log.warn(UNKEPT[reason], { directory, maxBytes, ...(error !== undefined && { reason: errorText(error) }) });
+      const cause = error === undefined ? {} : { reason: errorText(error) };
+      // A disk that is too slow now and then would otherwise fill the log.
+      const isSaid = paced(reason, (more) => log.warn(UNKEPT[reason], { directory, maxBytes, ...cause, ...more }));
+      if (isSaid) told.add(reason);
     },
     recovered(): void {
-      told.delete('slow');
-      told.delete('failed');
-      log.info('Events are written to the spool again', { directory });
+      const wasTold = (['slow', 'failed'] as const).filter((reason) => told.delete(reason));
+      if (wasTold.length > 0) log.info('Events are written to the spool again', { directory });
     },
     unusable(error: unknown): void {
       if (told.has('unusable')) return;
@@ -49,7 +52,24 @@ export function createSpoolReports({ log, meter, directory, maxBytes }: SpoolRep
         name,
       });
     },
-    takenOver(unsureMs: number): void {
+    stuck(name: string, error: unknown): void {
+      log.warn('Cannot take over a directory in EVENTS_SPOOL_DIR; it is left as it is, and tried again', {
+        directory,
+        name,
+        reason: errorText(error),
+      });
+    },
+    /** `events`: that were in it. */
+    deleted(events: number): void {
+      if (events > 0) meter.unspooled('failed', events);
+      log.warn(
+        'The directory of this relay in EVENTS_SPOOL_DIR was deleted; events that were in it are in memory only until they are sent, and it begins a new one',
+        { directory, events },
+      );
+    },
+    /** `events`: that were not written when it was taken over. */
+    takenOver(unsureMs: number, events: number): void {
+      if (events > 0) meter.unspooled('failed', events);
       log.warn(
         'Another relay has taken over the spool of this one, which did not write to it for long; it begins a new one',
         { directory, unsureMs },

@@ -3,7 +3,7 @@
  * is no `fsync`: what was written belongs to the kernel, and survives the end of the process.
  */
 import { randomBytes } from 'node:crypto';
-import { type FileHandle, open, readdir, readFile, rmdir, unlink } from 'node:fs/promises';
+import { type FileHandle, open, readdir, rmdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { inSlices } from '../common/slices.ts';
 import type { Turnstile } from '../common/turnstile.ts';
@@ -57,8 +57,15 @@ export interface Damage {
   readonly records: number;
 }
 
+export interface UnreadableFile {
+  readonly file: string;
+  readonly error: unknown;
+}
+
 /** A file without anything unsettled that has no more is kept, so that files are not made and deleted all the time. */
 const IDLE_BYTES = 256 * 1024;
+/** No log of a relay is as large: it is made longer only while it is shorter than a segment. */
+const LARGEST_LOG_BYTES = 64 * 1024 * 1024;
 const FILE = /^(\d{8})-([0-9a-f]{16})\.log$/;
 
 export function createSegments({ directory, lane, segmentBytes }: SegmentsOptions) {
@@ -106,8 +113,14 @@ export function createSegments({ directory, lane, segmentBytes }: SegmentsOption
       const { file, segment } = await current();
       const { whole, places: written } = encode(records, segment);
       // At its place, so that a part of a record that could not be written is overwritten by the next one.
-      for (let done = 0; done < whole.length; ) {
-        done += (await file.write(whole, done, whole.length - done, segment.bytes + done)).bytesWritten;
+      try {
+        for (let done = 0; done < whole.length; ) {
+          done += (await file.write(whole, done, whole.length - done, segment.bytes + done)).bytesWritten;
+        }
+      } catch (error) {
+        // What was written of it would be sent after a restart, although nobody tells what becomes of it.
+        await file.truncate(segment.bytes).catch(() => {});
+        throw error;
       }
       segment.bytes += whole.length;
       bytes += whole.length;
@@ -120,16 +133,17 @@ export function createSegments({ directory, lane, segmentBytes }: SegmentsOption
     },
     /**
      * In the lane. Deletes the oldest files, in their order, since a later one tells what is settled in those before it. Returns the first
-     * that has something left, unless that is the last of all. `isIdle`: nothing is unsettled, or waits to be written.
+     * that has something left, unless that is the last of all. `isIdle`: nothing is unsettled, or waits to be written; `failing`: the same,
+     * except for records that cannot be written and are about nothing else.
      */
-    async clean(isIdle: boolean): Promise<Segment | undefined> {
-      const isOver = isIdle && bytes > IDLE_BYTES;
+    async clean(isIdle: boolean | 'failing'): Promise<Segment | undefined> {
+      const isOver = isIdle === 'failing' || (isIdle && bytes > IDLE_BYTES);
       for (let [oldest] = segments; oldest; [oldest] = segments) {
         const isLast = oldest === segments.at(-1);
         if (oldest.live.size > 0) return isLast ? undefined : oldest;
         if (isLast && !isOver) return undefined;
         if (isLast) await closeFile();
-        await unlink(oldest.path).catch(() => {});
+        if (!(await isDeleted(oldest.path))) return undefined;
         segments.shift();
         bytes -= oldest.bytes;
       }
@@ -137,7 +151,7 @@ export function createSegments({ directory, lane, segmentBytes }: SegmentsOption
     },
     /** In the lane. Reads a whole file. Undefined if that is not possible; then a function that finds a batch in it. */
     async read({ path, marker }: Segment) {
-      const text = await readFile(path).catch(() => undefined);
+      const text = await readWhole(path).catch(() => undefined);
       return text && ((entry: Entry) => batchAt(text, places.get(entry)?.from ?? 0, marker));
     },
     /** Reads one batch. Rejects if that is not possible. */
@@ -153,8 +167,12 @@ export function createSegments({ directory, lane, segmentBytes }: SegmentsOption
     async adopt(read: (record: SpoolRecord) => Entry | undefined) {
       const { logs, foreign } = await lane(() => filesIn(directory() ?? ''));
       const damage: Damage[] = [];
+      const unreadable: UnreadableFile[] = [];
       for (const segment of logs) {
-        const text = await lane(() => readFile(segment.path));
+        const text = await lane(() => readWhole(segment.path)).catch((error: unknown) => {
+          unreadable.push({ file: segment.path, error });
+        });
+        if (!text) continue;
         segment.bytes = text.length;
         segments.push(segment);
         bytes += text.length;
@@ -164,7 +182,7 @@ export function createSegments({ directory, lane, segmentBytes }: SegmentsOption
         };
         damage.push(await readAll(text, segment, take));
       }
-      return { damage: damage.filter(({ lostBytes }) => lostBytes > 0), foreign };
+      return { damage: damage.filter(({ lostBytes }) => lostBytes > 0), unreadable, foreign };
     },
     close: () => lane(closeFile),
     /** Deletes them and their directory. What is not ours stays. */
@@ -236,6 +254,27 @@ async function readAll(text: Buffer, { path, marker }: Segment, take: (found: Fo
 function batchAt(text: Buffer, from: number, marker: Buffer) {
   const record = recordAt(text, from, marker)?.record;
   return record?.kind === 'batch' ? record : undefined;
+}
+
+/** Or was not there. */
+async function isDeleted(path: string): Promise<boolean> {
+  try {
+    await unlink(path);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ENOENT';
+  }
+}
+
+async function readWhole(path: string): Promise<Buffer> {
+  const file = await open(path, 'r');
+  try {
+    const { size } = await file.stat();
+    if (size > LARGEST_LOG_BYTES) throw new Error(`it has ${size} bytes, more than any log of a relay`);
+    return await file.readFile();
+  } finally {
+    await file.close();
+  }
 }
 
 async function readPart(path: string, from: number, to: number): Promise<Buffer> {

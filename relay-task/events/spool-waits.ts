@@ -1,13 +1,15 @@
 /** Waits until records are written, none of them long. `late`: writing takes longer than `lateMs`. */
 export function createWaits(lateMs: number, late: () => void) {
-  let waiting: { readonly number: number; readonly end: () => void }[] = [];
+  let waiting: { readonly number: number; readonly since: number; readonly end: () => void }[] = [];
   let timer: NodeJS.Timeout | undefined;
   let isLate = false;
 
   function watch(): void {
     clearTimeout(timer);
     timer = undefined;
-    if (waiting.length > 0) timer = setTimeout(giveUp, lateMs);
+    const [first] = waiting;
+    // From when the first of them came: others may be written while it waits.
+    if (first) timer = setTimeout(giveUp, Math.max(0, first.since + lateMs - performance.now()));
   }
 
   function giveUp(): void {
@@ -27,7 +29,7 @@ export function createWaits(lateMs: number, late: () => void) {
     until(number: number, passed: number): Promise<void> {
       if (isLate || number <= passed) return Promise.resolve();
       return new Promise((end) => {
-        waiting.push({ number, end });
+        waiting.push({ number, since: performance.now(), end });
         if (!timer) watch();
       });
     },

@@ -18,7 +18,7 @@ export interface WriterOptions {
 interface WriterParts extends WriterOptions {
   /** Writes a group. Rejects if that is not possible. */
   write(group: readonly Piece[]): Promise<void>;
-  /** In the lane, after a group was written. */
+  /** In the lane, after a group was written, or could not be. */
   cleanUp(): Promise<void>;
   /** A batch could not be written. */
   lost(entry: Entry): void;
@@ -80,7 +80,8 @@ export function createWriter(options: WriterParts) {
     passed = Math.max(passed, group.at(-1)?.number ?? 0);
     const isInTime = waits.passed(passed, pending.length === 0);
     if (!isFailing && (isInTime || wasFailing)) options.recovered();
-    if (!isFailing) await options.cleanUp();
+    // On a full disk this is what makes room.
+    await options.cleanUp();
     return !isFailing;
   }
 
@@ -106,7 +107,18 @@ export function createWriter(options: WriterParts) {
     options.unkept(events, 'failed', error);
   }
 
+  function drop(): void {
+    pending = [];
+    pendingBytes = 0;
+    passed = appended;
+    waits.passed(passed, true);
+  }
+
   return {
+    /** What waits could not be written the last time. */
+    get isFailing() {
+      return isFailing;
+    },
     /** Nothing waits. */
     get isIdle() {
       return pending.length === 0;
@@ -117,14 +129,19 @@ export function createWriter(options: WriterParts) {
     },
     /** Whether a batch of this size may wait. */
     hasRoom: (bytes: number) => !isStopped && pendingBytes + bytes <= MOST_WAITING_BYTES,
-    append(record: SpoolRecord, entry?: Entry): void {
+    /** False: too much waits. */
+    append(record: SpoolRecord, entry?: Entry): boolean {
       const bytes = sizeOf(record);
-      if (isStopped || pendingBytes + bytes > MOST_WAITING_AT_ALL_BYTES) return;
+      if (isStopped) return true;
+      if (pendingBytes + bytes > MOST_WAITING_AT_ALL_BYTES) return false;
       appended += 1;
       pending.push({ record, entry, number: appended, bytes });
       pendingBytes += bytes;
       void commit();
+      return true;
     },
+    /** Nothing that waits is worth being written. */
+    drop,
     /** Tries to write what waits. Resolves when it is written, or could not be. */
     commit,
     /** Resolves when everything until now is written, or could not be; soon if writing takes long. */
@@ -132,9 +149,7 @@ export function createWriter(options: WriterParts) {
     /** Nothing more is written. */
     stop(): void {
       isStopped = true;
-      pending = [];
-      pendingBytes = 0;
-      waits.passed(Number.POSITIVE_INFINITY, true);
+      drop();
     },
   };
 }

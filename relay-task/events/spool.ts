@@ -71,12 +71,14 @@ export function createSpool({ directory: root, maxBytes, log, meter, find, ...op
     root,
     timings,
     foreign: reports.foreign,
-    lost(sureAt) {
+    stuck: reports.stuck,
+    lost(sureAt, isTaken) {
       // What was written since then may have come too late for the new owner.
-      own.abandon(({ since }) => since < sureAt + timings.unsureMs);
-      replay.abandon();
+      const events = own.abandon(({ since }) => isTaken && since < sureAt + timings.unsureMs);
+      replay.abandon(isTaken);
       own = createOwnJournal();
-      reports.takenOver(timings.unsureMs);
+      if (isTaken) reports.takenOver(timings.unsureMs, events);
+      else reports.deleted(events);
     },
   });
   let isClosed = false;
@@ -104,19 +106,27 @@ export function createSpool({ directory: root, maxBytes, log, meter, find, ...op
     return createJournal({ ...journalOptions, directory: () => owner.directory });
   }
 
+  /** In steps, so that nothing waits for others' directories, however many there are, and as many as can be replayed. */
+  async function takeOver(): Promise<void> {
+    for (const name of await lane(owner.others)) {
+      if (isClosed || !replay.hasRoom) return;
+      if (owner.isDue && !(await lane(owner.beat))) return;
+      await replay.add(await lane(() => owner.takeOver(name)));
+    }
+  }
+
   async function look(): Promise<void> {
     if (isClosed) return;
     try {
-      const taken = await lane(async () => {
+      await lane(async () => {
         if (!(await owner.beat())) await owner.begin();
-        return owner.takeOver();
       });
       reports.usable();
-      await replay.add(taken);
+      own.proceed();
+      await takeOver();
     } catch (error) {
       reports.unusable(error);
     }
-    own.proceed();
     if (!isClosed) timer = setTimeout(look, timings.beatMs).unref();
   }
   let timer: NodeJS.Timeout | undefined;

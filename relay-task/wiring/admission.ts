@@ -43,6 +43,8 @@ export interface Admission {
    * whose the keys are, wherever the data in memory comes from.
    */
   successorOf(sdkKey: string): string;
+  /** The client-side ID of the environment that a credential belongs to, if LaunchDarkly said so. */
+  environmentOf(kind: CredentialKind, value: string): string | undefined;
   /** The SDK key whose data is in memory, or expected first; undefined: it does not come from LaunchDarkly. */
   key(): string | undefined;
   /** The environment that this data is of, if LaunchDarkly said so. */
@@ -189,6 +191,8 @@ export function createAdmission(
       const present = description.sdkKey ?? sdkKey;
       return mayDiffer(sourceOfKey(sdkKey), sourceOfKey(present)) ? sdkKey : present;
     },
+    // It says so of SDK keys only.
+    environmentOf: (kind, value) => (kind === 'sdkKey' ? heard.get(sourceOfKey(value)) : undefined),
     key: () => keyOf(held),
     history: credentials.history,
     environment,

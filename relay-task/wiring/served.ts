@@ -74,6 +74,7 @@ function serve(tenant: Tenant, { registry, events, goalsOf, knowsAllKeys }: Serv
         .credentials(tenant.description.id)
         .toSorted((a, b) => Number(a.expiresAt !== undefined) - Number(b.expiresAt !== undefined))
         .map(({ kind, value: credential }) => ({ kind, credential })),
+    environmentOf: tenant.admission.environmentOf,
     flag: (key) => memory.get('features', key),
   });
   return {

@@ -19,10 +19,10 @@ const numbered = (count: number, from = 0) => Array.from({ length: count }, (_, 
 const keys = (events: readonly Event[]) => events.map(({ key }) => key).sort();
 
 /** A log with three bodies of two events, and where each of its records ends. */
-async function threeBodies() {
+async function threeBodies(more: Pick<NonNullable<Parameters<typeof startSpooling>[2]>, 'environmentOf'> = {}) {
   const away = await startLaunchDarkly(() => 503);
   const directory = newDirectory();
-  const { intake } = startSpooling(away.uri, directory, { flushIntervalMs: NEVER_MS });
+  const { intake } = startSpooling(away.uri, directory, { flushIntervalMs: NEVER_MS, ...more });
   const ends: number[] = [];
   for (const from of [0, 2, 4]) {
     await send(intake, numbered(2, from));
@@ -242,12 +242,14 @@ test('events of an environment that is not served are dropped after a while, and
   expect(launchDarkly.requests).toEqual([]);
 });
 
-test('events whose key was replaced are sent with the present one, and wait for their environment', async () => {
-  const { directory } = await threeBodies();
+test('events whose key was replaced by one of the same environment are sent with that, and wait for it', async () => {
+  const environmentOf = () => 'environment of both';
+  const { directory } = await threeBodies({ environmentOf });
   const launchDarkly = await startLaunchDarkly();
   const next = startSpooling(launchDarkly.uri, asKilled(directory), {
     names: [],
     credentials: { sdkKey: 'sdk-present', mobileKey: MOBILE_KEY },
+    environmentOf,
   });
   await eventually(() => expect(next.lines.join()).toContain('Took over events'));
   await turnsOfLoop();
@@ -256,6 +258,32 @@ test('events whose key was replaced are sent with the present one, and wait for 
   await eventually(() => expect(launchDarkly.taken()).toEqual(numbered(6)));
   expect(launchDarkly.requests[0]?.headers.authorization).toBe('sdk-present');
   expect(SDK_KEY).not.toBe('sdk-present');
+});
+
+test.each([
+  ['of another environment', () => 'environment before', () => 'environment today'],
+  ['that nothing is known of', () => 'environment before', () => undefined],
+  ['after one that nothing was known of', () => undefined, () => 'environment today'],
+  ['both unknown', () => undefined, () => undefined],
+])('events never go out with a key %s, although its environment has the same name', async (_, before, today) => {
+  const { directory } = await threeBodies({ environmentOf: before });
+  const launchDarkly = await startLaunchDarkly();
+  const next = startSpooling(launchDarkly.uri, asKilled(directory), {
+    credentials: { sdkKey: 'sdk-of-today', mobileKey: 'mob-of-today', environmentId: 'id-of-today' },
+    environmentOf: today,
+    spool: { timings: { goneMs: 50 } },
+  });
+  await eventually(async () => expect(await next.measured('events_dropped_total', { reason: 'gone' })).toBe(6));
+  expect(launchDarkly.requests).toEqual([]);
+});
+
+test('events find their key under another name of its environment', async () => {
+  const { directory } = await threeBodies();
+  const launchDarkly = await startLaunchDarkly();
+  const next = startSpooling(launchDarkly.uri, asKilled(directory), { names: ['renamed'] });
+  await eventually(() => expect(launchDarkly.taken()).toEqual(numbered(6)));
+  expect(launchDarkly.requests[0]?.headers.authorization).toBe(SDK_KEY);
+  await next.forwarding.close(60_000);
 });
 
 test('replay leaves memory to new events', async () => {

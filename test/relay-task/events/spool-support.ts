@@ -2,6 +2,7 @@
 import { cpSync, existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { EnvironmentEventsOptions } from '../../../relay-task/events/environment-events.ts';
 import type { EventForwardingOptions } from '../../../relay-task/events/forwarding.ts';
 import type { SpoolSettings } from '../../../relay-task/events/spool.ts';
 import { closeLater, ENVIRONMENT_ID, MOBILE_KEY, NEVER_MS, SDK_KEY, startForwarding } from './support.ts';
@@ -44,11 +45,13 @@ export function startSpooling(
     names = ['production'],
     spool,
     credentials = { sdkKey: SDK_KEY, mobileKey: MOBILE_KEY, environmentId: ENVIRONMENT_ID },
+    environmentOf,
     ...more
   }: Partial<Omit<EventForwardingOptions, 'spool'>> & {
     readonly names?: readonly string[];
     readonly spool?: Partial<SpoolSettings>;
     readonly credentials?: Partial<Record<'sdkKey' | 'mobileKey' | 'environmentId', string>>;
+    readonly environmentOf?: EnvironmentEventsOptions['environmentOf'];
   } = {},
 ) {
   const started = startForwarding(eventsUri, {
@@ -68,6 +71,7 @@ export function startSpooling(
           const credential = credentials[kind];
           return credential === undefined ? [] : [{ kind, credential }];
         }),
+      ...(environmentOf && { environmentOf }),
       flag: () => undefined,
     });
   const [intake, ...others] = names.map(open);

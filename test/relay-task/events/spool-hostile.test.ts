@@ -1,0 +1,234 @@
+/** What others do to the directory of a spool, and disks that fail. */
+import { execFileSync } from 'node:child_process';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createBudget } from '../../../relay-task/common/budget.ts';
+import { createTurnstile } from '../../../relay-task/common/turnstile.ts';
+import type { Kept } from '../../../relay-task/events/spool-index.ts';
+import { createJournal } from '../../../relay-task/events/spool-journal.ts';
+import { createWaits } from '../../../relay-task/events/spool-waits.ts';
+import { eventually } from '../../support/eventually.ts';
+import { asKilled, filesIn, logsIn, newDirectory, startSpooling } from './spool-support.ts';
+import { custom, type Event, NEVER_MS, send, startLaunchDarkly } from './support.ts';
+
+const numbered = (count: number, from = 0) => Array.from({ length: count }, (_, index) => custom(from + index));
+const keys = (events: readonly Event[]) => events.map(({ key }) => key).sort();
+const nameOf = (digit: string) => `v1-${digit}0000000-0000-0000-0000-000000000000`;
+
+/** What a killed relay leaves that had these events. */
+async function leftBy(events: readonly Event[]): Promise<string> {
+  const away = await startLaunchDarkly(() => 503);
+  const directory = newDirectory();
+  const { intake } = startSpooling(away.uri, directory, { flushIntervalMs: NEVER_MS });
+  for (const event of events) await send(intake, [event]);
+  return asKilled(directory);
+}
+
+/** With the counter of `make` in three directories, in whatever order they are found. */
+test.each<[string, (path: string) => void]>([
+  ['a pipe', (path) => execFileSync('mkfifo', [path])],
+  ['a directory', (path) => mkdirSync(path)],
+  ['a link to what never ends', (path) => symlinkSync('/dev/zero', path)],
+])('a directory with %s for a counter costs only itself', async (_, make) => {
+  const directory = await leftBy(numbered(2));
+  for (const digit of '07f') {
+    mkdirSync(join(directory, nameOf(digit)));
+    make(join(directory, nameOf(digit), 'owner'));
+  }
+  const launchDarkly = await startLaunchDarkly();
+  const next = startSpooling(launchDarkly.uri, directory);
+  await eventually(() => expect(keys(launchDarkly.taken())).toEqual(keys(numbered(2))));
+  await send(next.intake, numbered(1, 2));
+  await next.forwarding.close(60_000);
+  expect(readdirSync(directory).sort()).toEqual(['0', '7', 'f'].map(nameOf));
+  expect(next.lines.filter((line) => line.startsWith('Cannot take over a directory'))).toHaveLength(3);
+  expect(next.lines.join()).not.toContain('Cannot use EVENTS_SPOOL_DIR');
+});
+
+test('a log that is larger than any relay makes it is not read, and costs only itself', async () => {
+  const directory = await leftBy(numbered(2));
+  const [own = ''] = readdirSync(directory);
+  const huge = join(directory, own, '00000000-0123456789abcdef.log');
+  writeFileSync(huge, '');
+  truncateSync(huge, 3 * 2 ** 30);
+  const launchDarkly = await startLaunchDarkly();
+  const next = startSpooling(launchDarkly.uri, directory);
+  await eventually(() => expect(keys(launchDarkly.taken())).toEqual(keys(numbered(2))));
+  await next.forwarding.close(60_000);
+  expect(filesIn(directory).map((path) => path.split('/').at(-1))).toEqual(['00000000-0123456789abcdef.log']);
+  expect(next.lines.filter((line) => line.startsWith('Cannot read a file of the spool'))).toHaveLength(1);
+});
+
+test('events whose directory was deleted are sent from memory, and the next ones are kept in a new one', async () => {
+  const launchDarkly = await startLaunchDarkly(() => 503);
+  const directory = newDirectory();
+  const relay = startSpooling(launchDarkly.uri, directory, { flushIntervalMs: NEVER_MS });
+  await send(relay.intake, numbered(3));
+  const [own = ''] = readdirSync(directory);
+  // At once, as a relay that is moving it would find it.
+  renameSync(join(directory, own), join(newDirectory(), own));
+  await eventually(() => expect(relay.lines.join()).toContain('was deleted'));
+  await eventually(() => expect(readdirSync(directory).join()).toMatch(/^v1-/));
+  await send(relay.intake, numbered(3, 3));
+  expect(await relay.measured('events_unspooled_total', { reason: 'failed' })).toBe(3);
+  launchDarkly.mood.react = () => 202;
+  relay.intake.flush();
+  await eventually(() => expect(keys(launchDarkly.taken())).toEqual(keys(numbered(6))));
+  expect(await relay.measured('events_spooled_total')).toBe(0);
+  await relay.forwarding.close(60_000);
+});
+
+test('of very many directories a relay takes only some at a time, and goes on beating @heavy', async () => {
+  const seed = await leftBy(numbered(1));
+  const [log = ''] = logsIn(seed);
+  const directory = newDirectory();
+  for (let index = 0; index < 700; index++) {
+    const path = join(directory, `v1-${String(index).padStart(8, '0')}-0000-0000-0000-000000000000`);
+    mkdirSync(path);
+    writeFileSync(join(path, log.split('/').at(-1) ?? ''), readFileSync(log));
+  }
+  const away = await startLaunchDarkly(() => 503);
+  const next = startSpooling(away.uri, directory);
+  await eventually(() => expect(readdirSync(directory).length).toBeLessThan(300));
+  await send(next.intake, numbered(1));
+  expect(readdirSync(directory).length).toBeGreaterThan(150);
+});
+
+/** A journal in a directory of its own, which others may fail. */
+function startJournal() {
+  const directory = mkdtempSync(join(newDirectory(), 'journal-'));
+  const state = { mayWrite: true, unkept: 0 };
+  const open = () =>
+    createJournal({
+      directory: () => directory,
+      lane: createTurnstile({ maxInside: 1 }).run,
+      segmentBytes: 256 * 1024,
+      wasteBytes: 1024 * 1024,
+      lateMs: NEVER_MS,
+      mayWrite: async () => state.mayWrite,
+      unkept: (events) => {
+        state.unkept += events;
+      },
+      recovered() {},
+    });
+  return { directory, state, open, journal: open() };
+}
+
+const batchOf = (text: string, events = 1) => ({ queue: '{}', sender: '', bytes: Buffer.from(text), events });
+const wholeOf = (entry: Kept['entry']): Kept[] => [{ entry, first: 0, events: entry.events }];
+
+function keep(journal: ReturnType<typeof createJournal>, batch: ReturnType<typeof batchOf>) {
+  const entry = journal.keep(batch, createBudget(Infinity));
+  if (typeof entry === 'string') throw new Error(entry);
+  return entry;
+}
+
+/** The IDs of what another process finds. */
+async function found({ open: openAgain }: ReturnType<typeof startJournal>) {
+  const next = openAgain();
+  await next.adopt();
+  return Array.from(next.entries, ({ id }) => id);
+}
+
+/** The disk takes so many more bytes. */
+async function withRoom(directory: string, room: number, work: () => Promise<void>): Promise<void> {
+  const handle = await open(join(directory, 'any'), 'w');
+  const prototype = Object.getPrototypeOf(handle) as FileHandle;
+  await handle.close();
+  rmSync(join(directory, 'any'));
+  const { write } = prototype;
+  let left = room;
+  const spy = jest.spyOn(prototype, 'write').mockImplementation(async function (this: FileHandle, ...args: unknown[]) {
+    const [buffer, from, length, at] = args as [Buffer, number, number, number];
+    if (left === 0) throw Object.assign(new Error('ENOSPC: no space left on device'), { code: 'ENOSPC' });
+    const part = Math.min(length, left);
+    left -= part;
+    return Reflect.apply(write, this, [buffer, from, part, at]);
+  } as never);
+  try {
+    await work();
+  } finally {
+    spy.mockRestore();
+  }
+}
+
+test('what a full disk took of a group is not there for the next process, which nobody told what became of it', async () => {
+  const started = startJournal();
+  const { journal, directory } = started;
+  const stays = keep(journal, batchOf('stays'));
+  await journal.written();
+  await withRoom(directory, 700, async () => {
+    const lost = ['one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight'].map((text) =>
+      keep(journal, batchOf(text)),
+    );
+    await journal.written();
+    expect(lost.map(({ state }) => state)).toEqual(lost.map(() => 'lost'));
+  });
+  await journal.close();
+  expect(await found(started)).toEqual([stays.id]);
+});
+
+test('a full disk has room again once everything is settled, although that cannot be written', async () => {
+  const { journal, directory } = startJournal();
+  const entries = ['x', 'y', 'z'].map((text) => keep(journal, batchOf(text.repeat(100_000))));
+  await journal.written();
+  expect(logsIn(join(directory, '..')).length + filesIn(directory).length).toBeGreaterThan(0);
+  await withRoom(directory, 0, async () => {
+    for (const entry of entries) journal.settle(wholeOf(entry));
+    await journal.written();
+    await eventually(() => expect(filesIn(directory)).toEqual([]));
+  });
+  expect(journal.bytes).toBe(0);
+  const later = keep(journal, batchOf('later'));
+  await journal.written();
+  expect(later.state).toBe('written');
+});
+
+test('what was settled while nothing could be written is not sent again @heavy', async () => {
+  const started = startJournal();
+  const { journal, state } = started;
+  const events = 600_000;
+  const many = keep(journal, batchOf('many', events));
+  const stays = keep(journal, batchOf('stays'));
+  await journal.written();
+  state.mayWrite = false;
+  // Each is told in so many ranges that both together are more than may wait.
+  for (const from of [0, events / 2])
+    journal.settle(Array.from({ length: events / 2 }, (_, index) => ({ entry: many, first: from + index, events: 1 })));
+  expect(many.state).toBe('settled');
+  state.mayWrite = true;
+  await journal.close();
+  expect(await found(started)).toEqual([stays.id]);
+});
+
+test('a wait ends in time although others are written meanwhile', async () => {
+  jest.useFakeTimers();
+  try {
+    const late = jest.fn();
+    const waits = createWaits(250, late);
+    let isOver = false;
+    void waits.until(9, 0).then(() => {
+      isOver = true;
+    });
+    for (let number = 1; number < 4; number++) {
+      await jest.advanceTimersByTimeAsync(100);
+      waits.passed(number, false);
+    }
+    await jest.advanceTimersByTimeAsync(0);
+    expect(isOver).toBe(true);
+    expect(late).toHaveBeenCalledTimes(1);
+  } finally {
+    jest.useRealTimers();
+  }
+});
