@@ -4,6 +4,7 @@ import { createEvaluationLines } from './common/evaluation-lines.ts';
 import { createKept } from './common/kept.ts';
 import { sleep } from './common/pause.ts';
 import { processLimits } from './common/process-limits.ts';
+import { withRunbook } from './common/with-runbook.ts';
 import type { Config } from './config/config.ts';
 import { createRelayServer, createRequestTurns } from './endpoints/server.ts';
 import { createRegistry } from './environments/registry.ts';
@@ -370,10 +371,14 @@ function createRelayEvents(
   parts: Pick<EventForwardingOptions, 'parentBudget' | 'userAgent' | 'outbound' | 'log' | 'measures'>,
 ) {
   const { enabled, uri, flushIntervalMs, capacity, spoolDir: directory, spoolMaxBytes: maxBytes } = config.events;
-  const spool = directory === undefined ? undefined : { directory, maxBytes };
+  const spool =
+    directory === undefined
+      ? undefined
+      : { directory, maxBytes, log: withRunbook(parts.log, 'operations.md#event-spool') };
+  const log = withRunbook(parts.log, 'operations.md#events-dropped');
   const offline = config.offline !== undefined;
   if (!enabled && !offline) return undefined;
-  return createEventForwarding({ ...parts, eventsUri: uri, flushIntervalMs, capacity, spool, discard: offline });
+  return createEventForwarding({ ...parts, log, eventsUri: uri, flushIntervalMs, capacity, spool, discard: offline });
 }
 
 function createRelayHub(config: Config, memory: Memory, work: Pick<HubOptions, 'turns' | 'evaluations' | 'meter'>) {

@@ -49,7 +49,7 @@ export interface EventForwardingOptions {
   /** Offline mode: accepts events and drops them. */
   readonly discard?: boolean;
   /** Where events survive the process. */
-  readonly spool?: SpoolSettings | undefined;
+  readonly spool?: (SpoolSettings & { readonly log?: Log }) | undefined;
   readonly timings?: Partial<EventTimings>;
   /** From 0 to 1; for sampling and jitter. */
   readonly random?: () => number;
@@ -138,13 +138,15 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
   const memory = createBudget(budgetBytes * PART_OF_MEMORY, { parent });
   const places = createPlaces({ each: options.maxInFlight ?? 8, together: options.maxInFlightTogether ?? 64 });
   const find = findAmong(open);
-  const spool = options.spool && !discard ? createSpool({ ...options.spool, log, meter, find }) : undefined;
+  const spool = options.spool && !discard ? createSpool({ log, ...options.spool, meter, find }) : undefined;
   const timer = setInterval(() => {
     for (const environment of open.keys()) environment.flush();
     spool?.proceed();
   }, options.flushIntervalMs);
   timer.unref();
-  const tellFailure = createReasonLines((fields) => log.error('Cannot read a body of events; it was dropped', fields));
+  const tellFailure = createReasonLines((fields) =>
+    log.error('Cannot read a body of events; it was dropped', { ...fields, runbook: 'operations.md#relay-error' }),
+  );
   const failed = (error: unknown) =>
     tellFailure(error instanceof Error ? (error.stack ?? error.message) : String(error));
 

@@ -204,7 +204,8 @@ function createTroubleLog(log: Log) {
       reported = message;
       if (message === '') log.info('Big Segments can be read again');
       // It is no trouble that a new store has yet to be filled.
-      else log[answered && !hadData ? 'info' : 'warn'](message, { reason: problem });
+      else if (answered && !hadData) log.info(message, { reason: problem });
+      else log.warn(message, { reason: problem, runbook: 'operations.md#big-segments-stale' });
       return message !== '';
     },
   };

@@ -13,7 +13,7 @@ export interface TestRelay extends Relay {
   readonly uri: string;
   /** Everything that the relay logged, before keys are redacted. */
   readonly lines: readonly LogLine[];
-  /** Like `Relay.close`, but rejects if a log line or metric contains a key, password or token of the relay. */
+  /** Like `Relay.close`, but rejects if a log line or metric contains a key, password or token of the relay, or a warning has no runbook. */
   close(): Promise<void>;
 }
 
@@ -60,6 +60,8 @@ export async function startTestRelay(variables: Variables, options: TestRelayOpt
       const { body: metrics } = await relay.metrics.text();
       await relay.close();
       expectSilence(secrets, metrics, ...lines.map(textOf));
+      const lost = lines.find(({ level, fields }) => (level === 'warn' || level === 'error') && !fields.runbook);
+      if (lost) throw new Error(`a warning without its runbook: ${textOf(lost)}`);
     },
   };
 }
