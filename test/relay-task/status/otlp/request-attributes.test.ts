@@ -1,6 +1,9 @@
 /** What clients choose, in labels of metrics: bounded, and without keys. */
+import { resultOf } from '../../../../relay-task/common/slices.ts';
 import type { WatchedHead } from '../../../../relay-task/ports.ts';
+import type { RelayStanding } from '../../../../relay-task/status/health.ts';
 import { createApplications } from '../../../../relay-task/status/otlp/request-attributes.ts';
+import { statusMetrics } from '../../../../relay-task/status/otlp/status-gauges.ts';
 
 const head = (tags: string | undefined) =>
   ({ headers: tags === undefined ? {} : { 'x-launchdarkly-tags': tags } }) as unknown as WatchedHead;
@@ -35,4 +38,23 @@ test('of applications that clients invent, a hundred have names', () => {
   const seen = new Set(Array.from({ length: 1_000 }, (_, n) => applicationOf(head(`application-id/app-${n}`)).id));
   expect(seen.size).toBe(101);
   expect(applicationOf(head('application-id/app-7')).id).toBe('app-7');
+});
+
+test('a secret key that is configured as a client-side ID is hidden in the gauge of its environment', () => {
+  const environmentId = 'sdk-00000000-1111-2222-3333-444455556666';
+  const standing = {
+    status: 'healthy',
+    source: undefined,
+    environments: [
+      {
+        environment: { name: 'production', environmentId, credentials: [] },
+        status: 'connected',
+        store: { state: 'VALID', stateSince: 0 },
+      },
+    ],
+  } as unknown as RelayStanding;
+  const metrics = resultOf(statusMetrics(standing, { perEnvironment: true, at: 0 }));
+  const info = metrics.find(({ descriptor }) => descriptor.name === 'launchdarkly.relay.environment.info');
+  expect(info?.dataPoints[0]?.attributes).toMatchObject({ 'launchdarkly.environment.id': 'sdk-…' });
+  expect(JSON.stringify(metrics)).not.toContain('0000-1111');
 });
