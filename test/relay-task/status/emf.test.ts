@@ -3,6 +3,7 @@ import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import { createMeasures, type Measures } from '../../../relay-task/common/measures.ts';
 import { type Emf, startEmf } from '../../../relay-task/status/emf.ts';
 import { createMetrics } from '../../../relay-task/status/metrics.ts';
+import { createPropagation } from '../../../relay-task/status/propagation.ts';
 import { type PublishedMetric, published } from '../../../relay-task/status/published.ts';
 
 interface Line {
@@ -238,4 +239,37 @@ test("the relay's own metrics give valid lines: at most 100 metrics, known units
   expect(lines).toContainEqual(expect.objectContaining({ Environment: 'production', StreamsOpen: 1 }));
   expect(new Set(published.map(({ name }) => name)).size).toBe(published.length);
   metrics.close();
+});
+
+test('heartbeats have the names, units and dimensions of docs/propagation.md, and one value for each', async () => {
+  const propagation = createPropagation({ measures });
+  emf = start();
+  // A counter is published as its increase.
+  for (const outcome of ['written', 'failed'] as const) propagation.wrote(outcome);
+  propagation.beat('shop', 'relay', 40);
+  propagation.beat('shop', 'stream', 90);
+  propagation.beat('shop', 'table', 700);
+  propagation.beat('shop', 'replica', 1_500, 'eu-west-1');
+  propagation.beat('docs', 'replica', 4_000, 'ap-south-1');
+  propagation.missed('docs', 'ap-south-1');
+  const told = (await tell()).flatMap(({ _aws, ...values }) =>
+    _aws.CloudWatchMetrics.flatMap(({ Dimensions: [dimensions = []], Metrics }) =>
+      Metrics.filter(({ Name }) => Name.startsWith('Heartbeat')).map(({ Name, Unit }) => [
+        Name,
+        Unit,
+        dimensions.map((dimension) => `${dimension}=${values[dimension]}`).join(),
+        values[Name],
+      ]),
+    ),
+  );
+  // Durations are those of the bucket that they are in.
+  expect(told.sort()).toEqual([
+    ['HeartbeatToRelay', 'Seconds', '', [0.05]],
+    ['HeartbeatToReplicas', 'Seconds', '', [2, 5]],
+    ['HeartbeatToReplicas', 'Seconds', 'Region=ap-south-1', [5]],
+    ['HeartbeatToReplicas', 'Seconds', 'Region=eu-west-1', [2]],
+    ['HeartbeatToStreams', 'Seconds', '', [0.1]],
+    ['HeartbeatToTable', 'Seconds', '', [1]],
+    ['HeartbeatsMissed', 'Count', '', 1],
+  ]);
 });
