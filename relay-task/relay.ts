@@ -288,6 +288,7 @@ function createParts(
       options.onChange?.(tenant.name, change);
     },
     onAdded(tenant) {
+      metrics.added(tenant.name);
       served.add(tenant);
       requestLog.add(tenant);
     },

@@ -56,6 +56,8 @@ export function createEventMeter(
     unspooled: (reason, events) => unspooled.inc({ reason }, events),
     watchSpool(look) {
       spool = look;
+      // From the start, so that the first ones count in `rate()`.
+      for (const reason of ['full', 'slow', 'failed']) unspooled.inc({ reason }, 0);
     },
     received: (env, kind, events) => received.inc({ env, kind }, events),
     forwarded(env, kind, events, bytes) {

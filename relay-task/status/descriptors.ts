@@ -18,6 +18,8 @@ export function createDescriptors({ log, measures }: { log: Log; measures: Measu
   const limit = limitOf(readLimits());
   const maxConnections = limit && maxConnectionsOf(limit);
   const refusals = measures.counter('connections_refused_total');
+  // From the start, so that the first one counts in `rate()`.
+  for (const reason of ['files', 'memory']) refusals.inc({ reason }, 0);
   const exhausted = measures.gauge('descriptors_exhausted');
   let refusing = 0;
   let quiet = 0;

@@ -32,6 +32,12 @@ export function createMetrics(options: { readonly prefix?: string | undefined } 
       contentType: metricsFormats[format],
       body: await prometheusText(registry, format),
     }),
+    /** There is this environment: what counts for it begins at 0 and not with the first event, which `rate()` would miss. */
+    added(environment: string): void {
+      for (const counter of [own.streamsOpened, own.streamsAdmitted, own.requestsAnswered])
+        counter.inc({ env: environment }, 0);
+      for (const reason of ['memory', 'queue', 'closing']) own.streamsRefused.inc({ env: environment, reason }, 0);
+    },
     /** Adds gauges of the places for first payloads. */
     watchPlaces(look: () => { readonly waiting: number; readonly starting: number }): void {
       measures.gauge('streams_waiting', (gauge) => gauge.set(look().waiting));

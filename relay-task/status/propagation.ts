@@ -38,6 +38,8 @@ export interface Propagation {
   beat(environment: string, stage: Stage, ms: number, region?: string): void;
   /** A heartbeat was not seen in a replica while it was looked for. */
   missed(environment: string, region: string): void;
+  /** This relay sends heartbeats: from now on their numbers are 0 and not absent, so that the first one counts in `rate()`. */
+  sends(): void;
   /** This relay tried to send a heartbeat. */
   wrote(outcome: 'written' | 'failed'): void;
   read(): PropagationStatus;
@@ -71,6 +73,9 @@ export function createPropagation({ measures, now = () => performance.now() }: P
       recentOf(stage, region).add(taken);
     },
     missed: (env, region) => misses.inc({ env, region }),
+    sends() {
+      for (const outcome of ['written', 'failed']) sent.inc({ outcome }, 0);
+    },
     wrote: (outcome) => sent.inc({ outcome }),
     read() {
       const heartbeat = {

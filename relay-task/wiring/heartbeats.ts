@@ -137,6 +137,7 @@ export function createHeartbeats(options: HeartbeatsOptions) {
       if (apiToken === undefined) return;
       const { apiUri, intervalMs } = config.heartbeat;
       const { outbound, userAgent } = options;
+      propagation.sends();
       pulse = startPulse({
         targets: () => targetsOf(tenants(), config, flagOf),
         apiUri,

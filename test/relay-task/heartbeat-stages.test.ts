@@ -122,6 +122,7 @@ test('a heartbeat that arrives while the table is being published counts with th
       took() {},
       beat: (environment, stage) => void beats.push(`${environment} ${stage}`),
       missed() {},
+      sends() {},
       wrote() {},
       read: () => ({ windowMs: 0 }),
     },
