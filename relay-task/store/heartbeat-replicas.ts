@@ -18,6 +18,8 @@ interface ReplicasOptions {
 export interface ReplicaTimings {
   /** Between the first two looks; each later one waits twice as long, up to a second. 100 ms. */
   readonly firstMs?: number;
+  /** How long a replica is looked at; 60 s. */
+  readonly giveUpMs?: number;
 }
 
 interface Sought {
@@ -37,11 +39,9 @@ interface Replicas {
 
 const MOST_MS = 1_000;
 const CLOSING = 'closing';
-/** How long a replica is looked at. */
-const GIVE_UP_MS = 60_000;
 
 export function createReplicas({ replicas, agents, log, timings = {} }: ReplicasOptions): Replicas {
-  const { firstMs = 100 } = timings;
+  const { firstMs = 100, giveUpMs = 60_000 } = timings;
   const clients = new Map<string, DynamoDBClient>();
   /** By environment: ends its search. */
   const searches = new Map<string, AbortController>();
@@ -66,7 +66,7 @@ export function createReplicas({ replicas, agents, log, timings = {} }: Replicas
     });
     const stop = () => table.abort();
     signal.addEventListener('abort', stop);
-    const until = performance.now() + GIVE_UP_MS;
+    const until = performance.now() + giveUpMs;
     let isFound = false;
     for (let pauseMs = firstMs; !signal.aborted; pauseMs = Math.min(MOST_MS, 2 * pauseMs)) {
       try {
