@@ -60,7 +60,7 @@ try {
           error: String((error as Error)?.stack ?? error),
           runbook: 'operations.md#relay-error',
         });
-        exitNow(1);
+        void exit(1, log);
       });
     }
     const { version } = packageJson;
@@ -178,25 +178,21 @@ function endOnSignal(relay: Promise<Relay>, config: Config, log: Log): Running['
         gracefulShutdownTimeoutMs,
         runbook: 'operations.md#stopping',
       });
-      exitNow(1);
+      void exit(1, log);
     }, gracefulShutdownTimeoutMs);
     // A relay that fails to start reports that itself.
     await relay.then((started) => started.close());
-    for (const until = performance.now() + UNANSWERED_MS; isCallUnanswered(); await sleep(UNANSWERED_MS / 20)) {
-      if (performance.now() < until) continue;
-      log.warn('A file system or a resolver does not answer; exiting without waiting for it', {
-        runbook: 'operations.md#stopping',
-      });
-      break;
-    }
-    exitNow(exitCode);
+    await exit(exitCode, log);
   }
 
   // SIGHUP: the terminal was closed. There is nothing to read again, since files and SSM are watched.
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
     process.on(signal, () => {
       // A second signal means: do not wait.
-      if (ending) exitNow(1);
+      if (ending) {
+        void exit(1, log);
+        return;
+      }
       log.info('Shutting down', { signal });
       // The stores that EXIT_ALWAYS was to fill may be incomplete.
       end(config.exitAlways ? 1 : 0).catch(() => {});
@@ -205,14 +201,21 @@ function endOnSignal(relay: Promise<Relay>, config: Config, log: Log): Running['
   return end;
 }
 
-function isCallUnanswered(): boolean {
-  return process.getActiveResourcesInfo().some((kind) => /^(FSReq|GetAddrInfoReq)/.test(kind));
+/** Node.js waits for its threads before it exits, and a disk that hangs never answers them: then only a kill ends the process. */
+async function exit(exitCode: number, log: Log): Promise<void> {
+  const until = performance.now() + UNANSWERED_MS;
+  while (isCallUnanswered() && performance.now() < until) await sleep(UNANSWERED_MS / 20);
+  if (isCallUnanswered()) {
+    log.warn('A file system or a resolver does not answer; exiting without waiting for it', {
+      runbook: 'operations.md#stopping',
+    });
+    process.kill(process.pid, 'SIGKILL');
+  }
+  process.exit(exitCode);
 }
 
-/** Node.js would first wait for such calls, and a disk that hangs never answers: then only a kill ends the process. */
-function exitNow(exitCode: number): void {
-  if (isCallUnanswered()) process.kill(process.pid, 'SIGKILL');
-  process.exit(exitCode);
+function isCallUnanswered(): boolean {
+  return process.getActiveResourcesInfo().some((kind) => /^(FSReq|GetAddrInfoReq)/.test(kind));
 }
 
 /** One problem on one line; several as a list. */
