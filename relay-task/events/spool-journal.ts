@@ -150,6 +150,8 @@ export function createJournal(options: JournalOptions) {
       return { bytes, sender: head.sender };
     },
     written: writer.written,
+    /** In the lane. What was written is where others see it. Rejects if that is not certain. */
+    sync: segments.sync,
     /** Tries again to write what is waiting. */
     proceed: () => void writer.commit(),
     /**

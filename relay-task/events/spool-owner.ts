@@ -37,11 +37,13 @@ interface OwnerOptions {
   foreign(name: string): void;
   /** A directory that cannot be looked at or taken over. Must not throw. */
   stuck(name: string, error: unknown): void;
+  /** Before each beat: what was written is where others see it. */
+  sync(): Promise<void>;
   /**
-   * This process's own is not there any more. `sureAt`: `performance.now()` when it was last known to be ours. `isTaken`: another process has
-   * taken it over; otherwise it was deleted.
+   * This process's own is not there any more. `seenAt`: what was written until then, in `performance.now()`, is in it for whoever has it now.
+   * `isTaken`: another process has taken it over; otherwise it was deleted.
    */
-  lost(sureAt: number, isTaken: boolean): void;
+  lost(seenAt: number, isTaken: boolean): void;
 }
 
 /** Its version is that of the records. */
@@ -58,9 +60,10 @@ const NOT_WAITING = constants.O_NONBLOCK | constants.O_NOFOLLOW;
 const isMissing = (error: unknown) => (error as NodeJS.ErrnoException).code === 'ENOENT';
 
 /** All of it is to be called one after the other, in the spool's lane. */
-export function createOwner({ root, timings, foreign, stuck, lost }: OwnerOptions) {
+export function createOwner({ root, timings, foreign, stuck, sync, lost }: OwnerOptions) {
   let directory: string | undefined;
   let sureAt = -Infinity;
+  let seenAt = -Infinity;
   let beats = 0;
   let self: Promise<ProcessIdentity | undefined> | undefined;
   /** What the counters of others were, and since when. */
@@ -96,6 +99,11 @@ export function createOwner({ root, timings, foreign, stuck, lost }: OwnerOption
 
   async function beat(of: string): Promise<boolean> {
     const from = performance.now();
+    // Another beat can only come after it, so what is told to be seen was seen when the counter stood still.
+    const isSynced = await sync().then(
+      () => true,
+      () => false,
+    );
     try {
       const file = await open(join(of, BEAT), constants.O_RDWR | NOT_WAITING);
       try {
@@ -107,10 +115,11 @@ export function createOwner({ root, timings, foreign, stuck, lost }: OwnerOption
       if (!isMissing(error)) throw error;
       const isTaken = await wasTaken(of);
       directory = undefined;
-      lost(sureAt, isTaken);
+      lost(seenAt, isTaken);
       return false;
     }
     sureAt = from;
+    if (isSynced) seenAt = from;
     return true;
   }
 

@@ -184,6 +184,10 @@ export function createSegments({ directory, lane, segmentBytes }: SegmentsOption
       }
       return { damage: damage.filter(({ lostBytes }) => lostBytes > 0), unreadable, foreign };
     },
+    /** In the lane. What was written is on the disk, or on the file server. */
+    async sync(): Promise<void> {
+      await file?.datasync();
+    },
     close: () => lane(closeFile),
     /** Deletes them and their directory. What is not ours stays. */
     async remove(): Promise<void> {

@@ -72,9 +72,10 @@ export function createSpool({ directory: root, maxBytes, log, meter, find, ...op
     timings,
     foreign: reports.foreign,
     stuck: reports.stuck,
-    lost(sureAt, isTaken) {
-      // What was written since then may have come too late for the new owner.
-      const events = own.abandon(({ since }) => isTaken && since < sureAt + timings.unsureMs);
+    sync: () => own.sync(),
+    lost(seenAt, isTaken) {
+      // What was written since then may not be there for the new owner: a file server gets it later.
+      const events = own.abandon(({ since }) => isTaken && since < seenAt);
       replay.abandon(isTaken);
       own = createOwnJournal();
       if (isTaken) reports.takenOver(timings.unsureMs, events);
