@@ -168,7 +168,8 @@ test('what a full disk took of a group is not there for the next process, which 
   const { journal, directory } = started;
   const stays = keep(journal, batchOf('stays'));
   await journal.written();
-  await withRoom(directory, 700, async () => {
+  // All are in one group, of which a few fit.
+  await withRoom(directory, 300, async () => {
     const lost = ['one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight'].map((text) =>
       keep(journal, batchOf(text)),
     );
@@ -181,9 +182,9 @@ test('what a full disk took of a group is not there for the next process, which 
 
 test('a full disk has room again once everything is settled, although that cannot be written', async () => {
   const { journal, directory } = startJournal();
-  const entries = ['x', 'y', 'z'].map((text) => keep(journal, batchOf(text.repeat(100_000))));
+  const entries = ['x', 'y', 'z'].map((text) => keep(journal, batchOf(text.repeat(1_000))));
   await journal.written();
-  expect(logsIn(join(directory, '..')).length + filesIn(directory).length).toBeGreaterThan(0);
+  expect(filesIn(directory)).toHaveLength(1);
   await withRoom(directory, 0, async () => {
     for (const entry of entries) journal.settle(wholeOf(entry));
     await journal.written();
@@ -193,6 +194,7 @@ test('a full disk has room again once everything is settled, although that canno
   const later = keep(journal, batchOf('later'));
   await journal.written();
   expect(later.state).toBe('written');
+  await journal.close();
 });
 
 test('what was settled while nothing could be written is not sent again @heavy', async () => {

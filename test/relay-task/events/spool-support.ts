@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { EnvironmentEventsOptions } from '../../../relay-task/events/environment-events.ts';
 import type { EventForwardingOptions } from '../../../relay-task/events/forwarding.ts';
 import type { SpoolSettings } from '../../../relay-task/events/spool.ts';
-import { closeLater, ENVIRONMENT_ID, MOBILE_KEY, NEVER_MS, SDK_KEY, startForwarding } from './support.ts';
+import { CLIENT_KEY, closeLater, ENVIRONMENT_ID, MOBILE_KEY, NEVER_MS, SDK_KEY, startForwarding } from './support.ts';
 
 export const SPOOL_BYTES = 8 * 1024 * 1024;
 
@@ -37,6 +37,9 @@ export const logsIn = (directory: string) =>
     .filter((path) => /\/v1-[^/]*\/[^/]*\.log$/.test(path))
     .sort();
 
+/** They are valid, too, and their events go out with those of the environment. */
+const ofClients = (['sdkKey', 'mobileKey'] as const).map((kind) => ({ kind, credential: CLIENT_KEY }));
+
 /** A relay with environments of these names. Looks often for what others have left. */
 export function startSpooling(
   eventsUri: string,
@@ -44,7 +47,7 @@ export function startSpooling(
   {
     names = ['production'],
     spool,
-    credentials = { sdkKey: SDK_KEY, mobileKey: MOBILE_KEY, environmentId: ENVIRONMENT_ID },
+    credentials: own,
     environmentOf,
     ...more
   }: Partial<Omit<EventForwardingOptions, 'spool'>> & {
@@ -54,6 +57,12 @@ export function startSpooling(
     readonly environmentOf?: EnvironmentEventsOptions['environmentOf'];
   } = {},
 ) {
+  const isGiven = own !== undefined;
+  const credentials = own ?? { sdkKey: SDK_KEY, mobileKey: MOBILE_KEY, environmentId: ENVIRONMENT_ID };
+  const given = (Object.keys(credentials) as (keyof typeof credentials)[]).flatMap((kind) => {
+    const credential = credentials[kind];
+    return credential === undefined ? [] : [{ kind, credential }];
+  });
   const started = startForwarding(eventsUri, {
     ...more,
     spool: {
@@ -66,11 +75,7 @@ export function startSpooling(
     started.forwarding.environment({
       name,
       senderOf: (kind, credential) => credentials[kind] ?? credential,
-      credentials: () =>
-        (Object.keys(credentials) as (keyof typeof credentials)[]).flatMap((kind) => {
-          const credential = credentials[kind];
-          return credential === undefined ? [] : [{ kind, credential }];
-        }),
+      credentials: () => [...given, ...(isGiven ? [] : ofClients)],
       ...(environmentOf && { environmentOf }),
       flag: () => undefined,
     });

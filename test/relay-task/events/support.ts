@@ -137,6 +137,9 @@ export function startForwarding(eventsUri: string, more: Partial<EventForwarding
   return { forwarding, lines, measures, measured };
 }
 
+/** Of all clients with an SDK key or a mobile key. */
+export const CLIENT_KEY = 'sdk-of-the-client';
+
 /** An environment whose events are all sent with `credentials`, which a test may change. */
 export function startEnvironment(
   eventsUri: string,
@@ -175,7 +178,7 @@ export function send(
 ): Promise<void> {
   return intake.analytics({
     ...{ kind, ...FROM, ...from },
-    credential: kind === 'environmentId' ? ENVIRONMENT_ID : 'sdk-of-the-client',
+    credential: kind === 'environmentId' ? ENVIRONMENT_ID : CLIENT_KEY,
     headers: { ...(schema !== undefined && { 'x-launchdarkly-event-schema': String(schema) }), ...headers },
     body: Buffer.isBuffer(body) ? body : Buffer.from(typeof body === 'string' ? body : JSON.stringify(body)),
   });
