@@ -31,6 +31,9 @@ interface Instruments {
   readonly duration: Histogram;
   readonly receivedEvents: Counter;
   readonly applicationOf: (head: WatchedHead) => Application;
+  /** The series that a request, and its duration, counts in. */
+  readonly seriesOf: (attributes: Attributes) => Attributes;
+  readonly durationSeriesOf: (attributes: Attributes) => Attributes;
 }
 
 /** A row each in docs/opentelemetry.md, by a test. */
@@ -53,7 +56,7 @@ export const requestInstruments = {
   },
 } as const;
 
-export function createInstruments(meter: Meter): Instruments {
+export function createInstruments(meter: Meter, mostSeries: number): Instruments {
   const { active, requests, duration, receivedEvents } = requestInstruments;
   const about = ({ unit, help: description }: { readonly unit: string; readonly help: string }) => ({
     unit,
@@ -66,6 +69,25 @@ export function createInstruments(meter: Meter): Instruments {
     duration: meter.createHistogram(duration.name, { ...about(duration), advice }),
     receivedEvents: meter.createCounter(receivedEvents.name, about(receivedEvents)),
     applicationOf: createApplications(),
+    seriesOf: createSeriesLimit(mostSeries),
+    durationSeriesOf: createSeriesLimit(mostSeries),
+  };
+}
+
+const OVERFLOW: Attributes = { 'otel.metric.overflow': true };
+
+/**
+ * Limits the series of an instrument: those that come later are one. The SDK's own limit is for one export; cumulative series of the exports
+ * before stay besides. And a request must end in the series in which it began.
+ */
+function createSeriesLimit(most: number): (attributes: Attributes) => Attributes {
+  const seen = new Set<string>();
+  return (attributes) => {
+    const name = Object.values(attributes).join('\n');
+    if (seen.has(name)) return attributes;
+    if (attributes === OVERFLOW || seen.size >= most - 1) return OVERFLOW;
+    seen.add(name);
+    return attributes;
   };
 }
 
@@ -119,7 +141,7 @@ class Watched implements WatchedRequest {
     this.span?.set(identityOf(environment, kind));
     const instruments = this.#instruments;
     if (!instruments || !head) return;
-    this.#attributes = metricAttributesOf(head, environment, instruments.applicationOf(head));
+    this.#attributes = instruments.seriesOf(metricAttributesOf(head, environment, instruments.applicationOf(head)));
     instruments.requests.add(1, this.#attributes);
     instruments.active.add(1, this.#attributes);
   }
@@ -142,16 +164,21 @@ class Watched implements WatchedRequest {
     this.#write?.end();
     if (isFailure) this.span?.set({ 'error.type': String(this.#status) });
     this.span?.end(isFailure ? '' : undefined);
+    const instruments = this.#instruments;
     const attributes = this.#attributes;
-    if (!attributes) return;
-    this.#instruments?.active.add(-1, attributes);
+    if (!instruments || !attributes) return;
+    instruments.active.add(-1, attributes);
     if (this.#hasStream()) return;
-    this.#instruments?.duration.record((performance.now() - this.#since) / 1_000, {
-      ...attributes,
+    const series = attributes === OVERFLOW ? OVERFLOW : { ...attributes, ...this.#outcome(isFailure) };
+    instruments.duration.record((performance.now() - this.#since) / 1_000, instruments.durationSeriesOf(series));
+  }
+
+  #outcome(isFailure: boolean): Attributes {
+    return {
       'http.response.status_code': this.#status,
       'network.protocol.version': this.#httpVersion,
       ...(isFailure && { 'error.type': String(this.#status) }),
-    });
+    };
   }
 
   /** One that opened. */

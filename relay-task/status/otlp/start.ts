@@ -113,12 +113,13 @@ function startMetrics(config: MetricsConfig, options: OtlpOptions, resource: Res
     exportIntervalMillis: intervalMs,
     exportTimeoutMillis: timeoutMs,
     metricProducers: [producer],
-    cardinalityLimits: { default: cardinalityLimit === 0 ? Infinity : cardinalityLimit },
+    // The instruments limit their series themselves.
+    cardinalityLimits: { default: Infinity },
     maxExportBatchSize: MAX_POINTS,
   });
   const provider = new MeterProvider({ resource, readers: [reader] });
   return {
-    instruments: createInstruments(provider.getMeter(SCOPE, options.version)),
+    instruments: createInstruments(provider.getMeter(SCOPE, options.version), cardinalityLimit || Infinity),
     shutdown: () => provider.shutdown(),
     close,
   };
