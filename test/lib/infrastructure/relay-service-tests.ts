@@ -152,6 +152,16 @@ describe('a relay task', () => {
     ]);
   });
 
+  test('may read the replicas too if it asks any of them for heartbeats @heavy', () => {
+    const table = oddStage('measured').template('Relay');
+    const tables = statementsOf(table, 'TaskRole').filter(([service]) => service === 'dynamodb');
+    const read = ['dynamodb:BatchGetItem', 'dynamodb:GetItem', 'dynamodb:Query'];
+    const replicas = ['ap-northeast-1', 'us-west-2'].map((region) =>
+      arn('dynamodb', region, 'table/edge-flag-relay-dev'),
+    );
+    expect(tables).toEqual([expect.anything(), ['dynamodb', read, replicas]]);
+  });
+
   test('gets additional secrets from SSM at start, and may pull its image', () => {
     const template = everything.template('Relay');
     const [secret] = taskOf(template).container.Secrets;

@@ -29,6 +29,11 @@ const oddCases = {
   },
   /** On an existing table, without an edge and layers. */
   adopted: { ...shipped.dev, edge: undefined, readerLayer: false, table: 'existing', tableName: 'ld-relay' },
+  /** With a replica that the relay asks for heartbeats, and one that it does not. */
+  measured: {
+    ...{ ...shipped.dev, edge: undefined, readerLayer: false, replicaRegions: ['us-west-2', 'ap-northeast-1'] },
+    relay: { ...shipped.dev.relay, variables: { HEARTBEAT_FLAG: 'heartbeat', HEARTBEAT_REPLICAS: 'us-west-2' } },
+  },
 };
 const odd = new Map<string, Synthesised>();
 
