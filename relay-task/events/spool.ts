@@ -7,6 +7,7 @@ import type { Keeping } from './keeping.ts';
 import type { EventMeter } from './metrics.ts';
 import type { Entry, Kept } from './spool-index.ts';
 import { createJournal, type Journal, type JournalOptions } from './spool-journal.ts';
+import { createOthers } from './spool-others.ts';
 import { createOwner, type OwnerTimings, usualOwnerTimings } from './spool-owner.ts';
 import { createReplay, type FindReplayTarget } from './spool-replay.ts';
 import { createSpoolReports } from './spool-reports.ts';
@@ -70,8 +71,6 @@ export function createSpool({ directory: root, maxBytes, log, meter, find, ...op
   const owner = createOwner({
     root,
     timings,
-    foreign: reports.foreign,
-    stuck: reports.stuck,
     sync: () => own.sync(),
     lost(seenAt, isTaken) {
       // What was written since then may not be there for the new owner: a file server gets it later.
@@ -82,6 +81,8 @@ export function createSpool({ directory: root, maxBytes, log, meter, find, ...op
       else reports.deleted(events);
     },
   });
+  const { foreign, stuck } = reports;
+  const others = createOthers({ root, silenceMs: timings.silenceMs, foreign, stuck });
   let isClosed = false;
 
   const journalOptions: Omit<JournalOptions, 'directory'> = {
@@ -109,10 +110,12 @@ export function createSpool({ directory: root, maxBytes, log, meter, find, ...op
 
   /** In steps, so that nothing waits for others' directories, however many there are, and as many as can be replayed. */
   async function takeOver(): Promise<void> {
-    for (const name of await lane(owner.others)) {
+    for (const name of await lane(() => others.list(owner.directory))) {
       if (isClosed || !replay.hasRoom) return;
       if (owner.isDue && !(await lane(owner.beat))) return;
-      await replay.add(await lane(() => owner.takeOver(name)));
+      await replay.add(
+        await lane(async () => (owner.directory === undefined ? [] : others.takeOver(name, owner.directory))),
+      );
     }
   }
 
