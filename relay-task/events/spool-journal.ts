@@ -4,8 +4,9 @@
  */
 import type { Budget } from '../common/budget.ts';
 import { type Contents, createIndex, type Entry, type Kept } from './spool-index.ts';
-import { type EventRange, type SpoolRecord, sizeOf } from './spool-records.ts';
+import { type SpoolRecord, sizeOf } from './spool-records.ts';
 import { createSegments, type Damage, type SegmentsOptions, type UnreadableFile } from './spool-segments.ts';
+import { createTelling } from './spool-telling.ts';
 import { createWriter, type WriterOptions } from './spool-writer.ts';
 
 export type Journal = ReturnType<typeof createJournal>;
@@ -32,9 +33,6 @@ export interface JournalOptions extends SegmentsOptions, WriterOptions {
   readonly wasteBytes: number;
 }
 
-/** What one record tells of many batches. */
-const MOST_RANGES = 1_000;
-
 export function createJournal(options: JournalOptions) {
   const { wasteBytes } = options;
   const segments = createSegments(options);
@@ -42,8 +40,6 @@ export function createJournal(options: JournalOptions) {
   const { entries } = index;
   /** What waits to be written again. */
   const rewritten = new Set<Entry>();
-  /** What became of these was not told, since too much was waiting to be written. */
-  const untold = new Set<Entry>();
 
   const writer = createWriter({
     ...options,
@@ -58,30 +54,7 @@ export function createJournal(options: JournalOptions) {
     lost: (entry) => index.forget(entry, 'lost'),
   });
   const { append } = writer;
-
-  /** What becomes of events: later if too much waits, as otherwise they would be sent again after a restart. */
-  function tell(record: SpoolRecord, kept: readonly Kept[]): void {
-    if (append(record)) return;
-    for (const { entry } of kept) if (entry.state !== 'lost') untold.add(entry);
-  }
-
-  /** Once there is room. */
-  function tellRest(): void {
-    const settled: EventRange[] = [];
-    for (const entry of untold) {
-      if (!writer.hasRoom(0)) break;
-      untold.delete(entry);
-      const whole = { id: entry.id, first: 0, events: entry.events };
-      if (entry.state === 'settled') {
-        settled.push(whole);
-        if (settled.length === MOST_RANGES) append({ kind: 'settled', ranges: settled.splice(0) });
-      } else if (entry.state !== 'lost') {
-        append({ kind: 'assigned', payload: '', ranges: [whole] });
-        for (const record of index.stateOf(entry)) append(record);
-      }
-    }
-    if (settled.length > 0) append({ kind: 'settled', ranges: settled });
-  }
+  const { tell, tellRest, nothingToTell } = createTelling(writer, index);
 
   async function cleanUp(): Promise<void> {
     if (writer.isFailing) return makeRoom();
@@ -108,7 +81,7 @@ export function createJournal(options: JournalOptions) {
     if (entries.size > 0 || segments.bytes > 0) return;
     // There is nothing left that it could tell about.
     writer.drop();
-    untold.clear();
+    nothingToTell();
   }
 
   const journal = {
