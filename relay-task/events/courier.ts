@@ -244,7 +244,11 @@ function createComplaints({ log, paced, environment }: Pick<CourierOptions, 'log
       const known = complaints.get(subject) ?? new Set();
       if (known.has(kind)) return;
       const isSaid = paced(`${kind}, ${subject}`, (more) =>
-        log.warn(COMPLAINTS[kind], { environment, events: subject, ...cause, ...more }),
+        log.warn(COMPLAINTS[kind], {
+          ...{ environment, events: subject },
+          ...('problem' in cause ? { reason: cause.problem } : cause),
+          ...more,
+        }),
       );
       if (isSaid) complaints.set(subject, known.add(kind));
     },
