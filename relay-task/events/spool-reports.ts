@@ -25,7 +25,8 @@ export function createSpoolReports({ log, meter, directory, maxBytes }: SpoolRep
     /** So many events are in memory only. */
     unkept(events: number, reason: keyof typeof UNKEPT, error?: unknown): void {
       if (events > 0) meter.unspooled(reason, events);
-      if (told.has(reason)) return;
+      // Nothing is written to a directory that cannot be used, so waiting for it is not a slow disk.
+      if (told.has(reason) || (reason === 'slow' && told.has('unusable'))) return;
       const cause = error === undefined ? {} : { reason: errorText(error) };
       // A disk that is too slow now and then would otherwise fill the log.
       const isSaid = paced(reason, (more) => log.warn(UNKEPT[reason], { directory, maxBytes, ...cause, ...more }));
@@ -44,7 +45,7 @@ export function createSpoolReports({ log, meter, directory, maxBytes }: SpoolRep
       });
     },
     usable(): void {
-      told.delete('unusable');
+      if (told.delete('unusable')) log.info('EVENTS_SPOOL_DIR can be used again', { directory });
     },
     foreign(name: string): void {
       log.warn('Something in EVENTS_SPOOL_DIR is not a spool of this version of the relay; it is left as it is', {

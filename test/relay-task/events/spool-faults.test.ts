@@ -260,6 +260,7 @@ test('a directory that cannot be made costs no request, and is used once it can 
     // The file is there a moment before what is in it.
     expect(await relay.measured('events_spool_bytes')).toBeGreaterThan(0);
   });
+  expect(relay.lines.filter((line) => line.startsWith('EVENTS_SPOOL_DIR can be used again'))).toHaveLength(1);
   const { taken } = await replayOf(asKilled(directory), 2);
   expect(taken).toEqual(numbered(2));
 });
