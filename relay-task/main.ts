@@ -111,7 +111,7 @@ async function runOnce(relay: Relay, { config, log, end }: Running): Promise<voi
   const without = await relay.initialized();
   const unstored = await relay.stored(config.gracefulShutdownTimeoutMs);
   const runbook = 'operations.md#no-data';
-  if (without.length > 0) log[levelOf(config)]('No data within INIT_TIMEOUT', { environments: without, runbook });
+  if (without.length > 0) log[levelOf(config)]('No data yet', { environments: without, runbook });
   if (unstored.length > 0)
     log.error('Could not fill a store', { environments: unstored, runbook: 'operations.md#store-down' });
   const failed = unstored.length > 0 || (without.length > 0 && !config.ignoreConnectionErrors);
@@ -128,7 +128,7 @@ async function run(relay: Relay, { config, log, end }: Running): Promise<void> {
   log.info(message, fields);
   const without = await relay.initialized();
   if (without.length === 0) return;
-  log[levelOf(config)]('No data within INIT_TIMEOUT; will keep retrying', {
+  log[levelOf(config)]('No data yet; will keep retrying', {
     environments: without,
     runbook: 'operations.md#no-data',
   });
