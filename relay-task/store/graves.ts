@@ -50,9 +50,15 @@ export function createGraves(options: {
         next.set(name, grave);
         return grave;
       };
-      const inMemory = [...everything(view)].filter(({ deleted }) => deleted).map(note);
-      const inStore = new Set([...stored].map(note));
-      for (const grave of inMemory) if (grave.wasStored && !inStore.has(grave)) grave.spent = true;
+      const inMemory = [...everything(view)].filter(({ deleted }) => deleted);
+      const tombstones = [...stored];
+      const keys = new Set(tombstones.map(idOf));
+      for (const one of inMemory) {
+        const grave = note(one);
+        // One of another version was put in its place, which is no removal.
+        if (grave.wasStored && !keys.has(idOf(one))) grave.spent = true;
+      }
+      const inStore = new Set(tombstones.map(note));
       for (const grave of next.values()) {
         grave.wasStored = inStore.has(grave);
         if (now - grave.since >= timings.tombstoneMs && checkedNow() >= grave.since) grave.spent = true;

@@ -23,3 +23,28 @@ test.each([
   expect(graves.isSpent(gone)).toBe(true);
   expect(graves.view.get('features', 'gone')).toBeUndefined();
 });
+
+describe('a tombstone that was in the store', () => {
+  /** What memory's tombstone is taken for once this is there instead. */
+  function after(...stored: Parameters<typeof tombstone>[]) {
+    const gone = tombstone('features', 'gone', 2);
+    const graves = createGraves({
+      view: createMemory(gone),
+      clock: { now: () => 1_000_000, wall: () => 1_000_000 },
+      timings: defaultTimings,
+    });
+    graves.look([gone]);
+    graves.look(stored.map((one) => tombstone(...one)));
+    return graves.isSpent(gone);
+  }
+
+  test('is spent once another relay has removed it', () => {
+    expect(after()).toBe(true);
+    expect(after(['features', 'other', 2])).toBe(true);
+  });
+
+  test('is not spent if something else put one of another version in its place, which is then repaired', () => {
+    expect(after(['features', 'gone', 3])).toBe(false);
+    expect(after(['features', 'gone', 1])).toBe(false);
+  });
+});
