@@ -245,7 +245,8 @@ function createComplaints({ log, paced, environment }: Pick<CourierOptions, 'log
       if (known.has(kind)) return;
       const isSaid = paced(`${kind}, ${subject}`, (more) =>
         log.warn(COMPLAINTS[kind], {
-          ...{ environment, events: subject },
+          environment,
+          events: subject,
           ...('problem' in cause ? { reason: cause.problem } : cause),
           ...more,
         }),
