@@ -165,7 +165,7 @@ function firstByZone(subnets: readonly ec2.ISubnet[]): Map<string, ec2.ISubnet> 
   return found;
 }
 
-/** Of a subnet that is known by its ID alone nobody knows the zone: that of no other, then. */
+/** The zone of a subnet that was imported by its ID alone is unknown, so it counts as one of its own. */
 function zoneOf(subnet: ec2.ISubnet): string {
   try {
     return subnet.availabilityZone;

@@ -14,7 +14,7 @@ export function createIncreases(): Increases {
     of(id, total) {
       now.set(id, total);
       const known = before.get(id) ?? 0;
-      // A total that fell was begun anew.
+      // A total that fell was reset.
       return total < known ? total : total - known;
     },
     next() {

@@ -62,6 +62,6 @@ export function digestOf(credential: string): string {
 }
 
 const DIGEST_CHARACTERS = 32;
-/** Far more than the credentials of a relay: each is asked for whenever events in the spool look for theirs. */
+/** Far more than a relay has credentials. Kept, since replay compares those of all environments. */
 const MOST_DIGESTS = 20_000;
 const digests = new Map<string, string>();

@@ -1,7 +1,7 @@
 /** Which process wrote something, and whether it has ended. */
 import { readFile, readlink, stat } from 'node:fs/promises';
 
-/** Names a process for ever, among those that can see each other. */
+/** Identifies a process: no other one that can see it ever has the same. */
 interface ProcessIdentity {
   /** Of the machine since it started. */
   readonly boot: string;
@@ -44,7 +44,7 @@ function processStat(text: string): { readonly state: string; readonly started: 
 
 /**
  * Whether the process with this identity, as JSON, surely has: it would be visible to this one. IDs are reused, but not with the same start.
- * False: it lives, or nobody can tell.
+ * False if it is running, or if that cannot be known.
  */
 export async function hasEnded(text: string): Promise<boolean> {
   const [self, other] = [await ownIdentity(), parseIdentity(text)];

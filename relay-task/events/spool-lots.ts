@@ -43,7 +43,7 @@ export interface Group {
   /** The oldest first. */
   readonly lots: Lot[];
   isSending: boolean;
-  /** `performance.now()` when it was first found that nobody serves it. */
+  /** `performance.now()` when it was first found that no environment of this relay takes it. */
   goneSince: number | undefined;
 }
 

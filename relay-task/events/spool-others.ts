@@ -7,7 +7,7 @@ import { BEAT, BEAT_BYTES, DIRECTORY, isMissing, NOT_WAITING } from './spool-own
 
 interface OthersOptions {
   readonly root: string;
-  /** A counter that stood still for so long has no owner. */
+  /** A directory whose counter has not changed for this long counts as abandoned. */
   readonly silenceMs: number;
   /** Something that is none of a spool of this version. Must not throw. */
   foreign(name: string): void;
@@ -27,7 +27,7 @@ export function createOthers({ root, silenceMs, foreign, stuck }: OthersOptions)
   const seen = new Map<string, { readonly text: string; readonly since: number }>();
   const told = new Set<string>();
 
-  /** Whether nobody owns it. */
+  /** Whether its owner is gone. */
   async function isFree(name: string): Promise<boolean> {
     let text = '';
     try {

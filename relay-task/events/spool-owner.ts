@@ -13,7 +13,7 @@ export interface OwnerTimings {
   readonly beatMs: number;
   /** So long after its last beat a process asks whether it is still the owner before it writes or sends anything. */
   readonly unsureMs: number;
-  /** A counter that stood still for so long has no owner. Much longer than `unsureMs`. */
+  /** A directory whose counter has not changed for this long counts as abandoned. Much longer than `unsureMs`. */
   readonly silenceMs: number;
 }
 
@@ -25,7 +25,7 @@ interface OwnerOptions {
   /** Before each beat: what was written is where others see it. */
   sync(): Promise<void>;
   /**
-   * This process's own is not there any more. `seenAt`: what was written until then, in `performance.now()`, is in it for whoever has it now.
+   * This process's own is gone. `seenAt`, in `performance.now()`: its new owner finds in it what was written until then.
    * `isTaken`: another process has taken it over; otherwise it was deleted.
    */
   lost(seenAt: number, isTaken: boolean): void;

@@ -118,7 +118,7 @@ export function createSegments({ directory, lane, segmentBytes }: SegmentsOption
           done += (await file.write(whole, done, whole.length - done, segment.bytes + done)).bytesWritten;
         }
       } catch (error) {
-        // What was written of it would be sent after a restart, although nobody tells what becomes of it.
+        // Otherwise a restart would send the part that was written, which no later record settles.
         await file.truncate(segment.bytes).catch(() => {});
         throw error;
       }

@@ -123,7 +123,7 @@ export function createWriter(options: WriterParts) {
     get isIdle() {
       return pending.length === 0;
     },
-    /** Writing takes long, so nobody waits for it. */
+    /** Writing is slow, so answers do not wait for it. */
     get isLate() {
       return waits.isLate;
     },

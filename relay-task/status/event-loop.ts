@@ -1,6 +1,6 @@
 /**
- * Node's metrics of the event loop's delay, for any number of readers. prom-client's begin anew at each reading, so that a scrape would
- * take the longest delay from the metrics for CloudWatch, and of two readings in a row the second would have no samples.
+ * Node's metrics of the event loop's delay, for any number of readers. prom-client's are reset by each reading, so a scrape would
+ * hide the longest delay from the metrics for CloudWatch, and the second of two readings in a row would have no samples.
  */
 import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
 import type { Gauge, Registry } from 'prom-client';
