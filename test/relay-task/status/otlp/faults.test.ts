@@ -100,8 +100,10 @@ test.each([
   ]);
   expect(JSON.stringify(lines)).not.toContain('secret');
   receiver.answer = 'take';
-  await until('the recovery', () => lines.some(({ level }) => level === 'info'));
-  expect(lines.map(({ level }) => level)).toEqual(['warn', 'info']);
+  const levels = () => lines.map(({ level }) => level);
+  await until('the recovery', () => levels().includes('info'));
+  // On a busy machine a later export may take longer than it may, which is another failure.
+  expect(levels().slice(0, levels().indexOf('info') + 1)).toEqual(['warn', 'info']);
   expect(receiver.metrics.some(({ name }) => name === 'launchdarkly_relay_up')).toBe(true);
   expect(receiver.requests[0]!.headers).toMatchObject({
     'api-key': 'secret key',
