@@ -143,7 +143,10 @@ export async function startOfficialSdk(): Promise<OfficialSdk> {
         },
       );
       // Nothing here waits for I/O or timers, so a promise that is pending after one turn of the event loop never settles.
-      await Promise.race([settled, new Promise((resolve) => setImmediate(resolve))]);
+      let turn: NodeJS.Immediate | undefined;
+      await Promise.race([settled, new Promise((resolve) => (turn = setImmediate(resolve)))]);
+      // A loop of calls may never leave the microtasks: what waited for the turn of the event loop would pile up with all it holds.
+      clearImmediate(turn);
       if (trouble !== undefined) outcome = { kind: 'threw', message: trouble };
       if (reads > MOST_READS || (outcome?.kind === 'threw' && outcome.message.startsWith('RangeError')))
         return { kind: 'endless' };
