@@ -82,6 +82,10 @@ export interface EnvironmentDescription {
   readonly logLevelUntil?: number;
   /** Flags come from this JSON or YAML file, watched, instead of from LaunchDarkly. */
   readonly flagsFile?: string | undefined;
+  /** The key of its project in LaunchDarkly, unless `labels` name it. */
+  readonly projectKey?: string | undefined;
+  /** The key of its heartbeat flag; undefined: `HEARTBEAT_FLAG`, if any. */
+  readonly heartbeatFlag?: string | undefined;
   /** Flags that come with the description, instead of from LaunchDarkly. Another `id`: other data. */
   readonly data?: { readonly id: string; readonly items: readonly Item[] } | undefined;
   /** Set while the source cannot confirm the keys: they are the last known ones, in their grace time. */

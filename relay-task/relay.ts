@@ -291,11 +291,12 @@ function createParts(
       metrics.added(tenant.name);
       served.add(tenant);
       requestLog.add(tenant);
+      heartbeats.added(tenant);
     },
     onRemoved(tenant) {
       served.remove(tenant);
       requestLog.remove(tenant);
-      heartbeats.forget(tenant.name);
+      heartbeats.removed(tenant);
       series.removed(tenant.name);
     },
   });

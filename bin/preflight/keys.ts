@@ -64,7 +64,30 @@ export function keyChecks(stage: Stage, region: string, view: RelayView): Check[
       ),
     );
   }
+  if (region === stage.homeRegion) checks.push(...heartbeatChecks(stage, descriptions, command));
   return checks;
+}
+
+/** Relay and edge measure the way of one flag. */
+function heartbeatChecks(
+  { edge, relay }: Stage,
+  descriptions: readonly EnvironmentDescription[],
+  command: (verb: string, rest: string) => string,
+): Check[] {
+  const description = descriptions.find(({ prefix }) => prefix === edge?.prefix);
+  if (!edge?.heartbeatFlag || !description) return [];
+  const { id } = description;
+  const followed = description.heartbeatFlag ?? relay.variables.HEARTBEAT_FLAG;
+  if (followed === edge.heartbeatFlag) return [];
+  const instead = followed === undefined ? 'none' : followed;
+  return [
+    note(
+      'heartbeat-flag',
+      id,
+      `edge.heartbeatFlag is ${edge.heartbeatFlag}, and the relay's heartbeat flag of ${id} is ${instead}: it sends and measures no heartbeat that reaches the edge`,
+      `${command('put', `${id} heartbeat-flag`)}, with ${edge.heartbeatFlag}`,
+    ),
+  ];
 }
 
 /** Each region's relays read that region's keys, so they must be the same. */

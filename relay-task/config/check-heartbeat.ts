@@ -2,17 +2,26 @@
 import type { Findings } from '../common/findings.ts';
 import type { Config } from './assemble.ts';
 
-export function checkHeartbeat({ heartbeat, environments, dynamoDB }: Config, findings: Findings): void {
+export function checkHeartbeat(config: Config, findings: Findings): void {
+  const { environments, ssm, autoConfig, offline, dynamoDB } = config;
   // Undefined if what was given is invalid, which was reported.
-  const { flag, apiToken, project, replicas = [] } = heartbeat;
-  const flags = flag !== undefined || environments.some(({ heartbeatFlag }) => heartbeatFlag !== undefined);
+  const { flag, apiToken, project, replicas = [] } = config.heartbeat;
   const given = [
     apiToken !== undefined && 'HEARTBEAT_API_TOKEN',
     project !== undefined && 'HEARTBEAT_PROJECT',
     replicas.length > 0 && 'HEARTBEAT_REPLICAS',
   ].filter((name) => name !== false);
+  if (offline) {
+    const all = [...(flag === undefined ? [] : ['HEARTBEAT_FLAG']), ...given];
+    if (all.length > 0)
+      findings.warning(`${all.join(', ')}: no effect with FILE_DATA_SOURCE: flags of an archive are no heartbeats`);
+    return;
+  }
+  // An environment in SSM may have the parameter heartbeat-flag, now or later.
+  const flags = flag !== undefined || ssm || environments.some(({ heartbeatFlag }) => heartbeatFlag !== undefined);
   if (!flags && given.length > 0) {
-    findings.warning(`${given.join(', ')}: no effect without HEARTBEAT_FLAG or LD_HEARTBEAT_FLAG_<name>`);
+    const own = autoConfig ? '' : ' or LD_HEARTBEAT_FLAG_<name>';
+    findings.warning(`${given.join(', ')}: no effect without HEARTBEAT_FLAG${own}`);
   }
   if (flags && replicas.length > 0 && !dynamoDB) {
     findings.problem('HEARTBEAT_REPLICAS: needs the flag table: set USE_DYNAMODB and DYNAMODB_TABLE');

@@ -36,7 +36,7 @@ export const heartbeatSettings = {
       'project',
       'HEARTBEAT_PROJECT',
       text,
-      'the key of the project of heartbeat flags, for environments of which neither `LD_PROJ_KEY_` nor auto-configuration names one',
+      'the key of the project of heartbeat flags, for environments of which neither `LD_PROJ_KEY_`, `project-key` in SSM nor auto-configuration names one',
     ),
     apiToken: heartbeat.optional(
       'apiToken',

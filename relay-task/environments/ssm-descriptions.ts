@@ -240,6 +240,8 @@ function describe(
     allowedHeaders: settingOf('allowed-headers', parameters) ?? [],
     ...logLevelIn(parameters),
     flagsFile: settingOf('flags-file', parameters),
+    projectKey: settingOf('project-key', parameters),
+    heartbeatFlag: settingOf('heartbeat-flag', parameters),
     keyProblem:
       problems.length === 0
         ? undefined

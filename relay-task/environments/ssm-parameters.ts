@@ -91,7 +91,11 @@ export const ssmParameters = {
   filters: plain(settingReaders.filters, 'keys of payload filters, separated by commas'),
   'project-key': plain(
     settingReaders['project-key'],
-    "the project, whose payload filters are the environment's unless `filters` is set",
+    "the project: of the heartbeat flag, and whose payload filters are the environment's unless `filters` is set",
+  ),
+  'heartbeat-flag': plain(
+    settingReaders['heartbeat-flag'],
+    "the key of the environment's heartbeat flag; `HEARTBEAT_FLAG` unless set",
   ),
   'log-level': plain(
     settingReaders['log-level'],

@@ -18,6 +18,7 @@ export const settingReaders = {
   ttl: durationMs,
   filters: filledList,
   'project-key': word,
+  'heartbeat-flag': word,
   'log-level': logLevel,
   'flags-file': text,
 } as const;

@@ -192,7 +192,7 @@ export function startPulse(options: PulseOptions): Pulse {
 /** Why no heartbeat can be sent, without asking. */
 function problemOf({ environment, flagKey, projectKey, flag }: PulseTarget): string | undefined {
   if (projectKey === undefined) {
-    return `nothing names the project of flag ${flagKey}: set HEARTBEAT_PROJECT or LD_PROJ_KEY_${environment}`;
+    return `nothing names the project of flag ${flagKey}: set HEARTBEAT_PROJECT, LD_PROJ_KEY_${environment}, or project-key of the environment in SSM`;
   }
   if (!flag) {
     return `the environment has no flag ${flagKey} that serves one variation to everyone: create it with JSON variations in project ${projectKey}, without a rollout`;
@@ -212,7 +212,7 @@ function describe({ status, body }: HttpAnswer, { flagKey, projectKey }: PulseTa
     case 403:
       return `HEARTBEAT_API_TOKEN may not update ${flag} (403): give its role the action updateFlagVariations on proj/${projectKey}:env/*:flag/${flagKey}`;
     case 404:
-      return `there is no ${flag}, or HEARTBEAT_API_TOKEN may not see it (404): create the flag, or correct HEARTBEAT_FLAG and HEARTBEAT_PROJECT`;
+      return `there is no ${flag}, or HEARTBEAT_API_TOKEN may not see it (404): create the flag, or correct HEARTBEAT_FLAG and HEARTBEAT_PROJECT, or heartbeat-flag and project-key of the environment in SSM`;
     case 405:
       return `LaunchDarkly wants an approval for a change of ${flag} (405): except the flag from approvals`;
     case 409:

@@ -11,7 +11,7 @@ import type { Place } from './stores.ts';
 import type { Tenant } from './tenant.ts';
 
 interface HeartbeatsOptions {
-  readonly config: Pick<Config, 'heartbeat' | 'environments' | 'dynamoDB'>;
+  readonly config: Pick<Config, 'heartbeat' | 'dynamoDB'>;
   readonly propagation: Propagation;
   tenants(): readonly Tenant[];
   readonly outbound: Outbound;
@@ -44,17 +44,19 @@ export function createHeartbeats(options: HeartbeatsOptions) {
   const { config, propagation, tenants, log, timings = {} } = options;
   const { now = Date.now } = timings;
   const { replicas: places, apiToken } = config.heartbeat;
-  const flagOf = createFlagKeys(config);
   const replicas =
     places.length > 0
       ? createReplicas({ replicas: places, agents: options.outbound.awsAgents, log, timings: timings.replicas })
       : undefined;
   let pulse: Pulse | undefined;
+  /** By name, so that a change costs the same however many environments there are. */
+  const named = new Map<string, Tenant>();
   const latest = new Map<string, number>();
   const beats = new Map<string, HeldBeat>();
 
   function look(environment: string, { items, receivedAt }: Change): void {
-    const key = flagOf(environment);
+    const tenant = named.get(environment);
+    const key = tenant && flagOf(tenant, config);
     const item = key === undefined ? undefined : items.find((one) => one.kind === 'features' && one.key === key);
     const sentAt = item && !item.deleted ? heartbeatOf(item.json)?.sentAt : undefined;
     const before = latest.get(environment);
@@ -62,7 +64,7 @@ export function createHeartbeats(options: HeartbeatsOptions) {
     latest.set(environment, sentAt);
     pulse?.seen(environment);
     // An older one is no news: the flag was set back, or came from a server that lags.
-    if (sentAt < (before ?? 0) || !isConfirmed(environment)) {
+    if (sentAt < (before ?? 0) || !isConfirmed(tenant)) {
       beats.delete(environment);
       return;
     }
@@ -73,10 +75,7 @@ export function createHeartbeats(options: HeartbeatsOptions) {
   }
 
   /** What came with the first flags of LaunchDarkly may have been changed long ago. */
-  const isConfirmed = (environment: string) =>
-    (tenants()
-      .find(({ name }) => name === environment)
-      ?.upstream?.status().checkedNow ?? 0) > 0;
+  const isConfirmed = (tenant: Tenant | undefined) => (tenant?.upstream?.status().checkedNow ?? 0) > 0;
 
   function lookInReplicas(environment: string, { prefix, tableName }: Place, beat: Beat, rev: Rev): void {
     replicas?.look(environment, {
@@ -127,10 +126,16 @@ export function createHeartbeats(options: HeartbeatsOptions) {
         if (rev) lookInReplicas(environment, place, beat, rev);
       };
     },
-    /** The environment is gone. */
-    forget(environment: string): void {
-      latest.delete(environment);
-      beats.delete(environment);
+    added(tenant: Tenant): void {
+      named.set(tenant.name, tenant);
+    },
+    removed(tenant: Tenant): void {
+      const { name } = tenant;
+      // Another one may have its name by now.
+      if (named.get(name) !== tenant) return;
+      named.delete(name);
+      latest.delete(name);
+      beats.delete(name);
     },
     /** Begins to send heartbeats, if there is a token for them. */
     start(): void {
@@ -139,7 +144,7 @@ export function createHeartbeats(options: HeartbeatsOptions) {
       const { outbound, userAgent } = options;
       propagation.sends();
       pulse = startPulse({
-        targets: () => targetsOf(tenants(), config, flagOf),
+        targets: () => targetsOf(tenants(), config),
         apiUri,
         token: apiToken,
         intervalMs,
@@ -156,27 +161,17 @@ export function createHeartbeats(options: HeartbeatsOptions) {
   };
 }
 
-/** The key of an environment's heartbeat flag, by `NAME` or `NAME/FILTER`; undefined: it has none. */
-function createFlagKeys({ heartbeat, environments }: HeartbeatsOptions['config']) {
-  const own = new Map(
-    environments.flatMap(({ name, heartbeatFlag, filters }) =>
-      heartbeatFlag === undefined
-        ? []
-        : [name, ...filters.map((filter) => `${name}/${filter}`)].map((one) => [one, heartbeatFlag] as const),
-    ),
-  );
-  return (environment: string): string | undefined => own.get(environment) ?? heartbeat.flag;
+/** The key of the heartbeat flag, as the source of environments says at present; undefined: there is none. */
+function flagOf({ description }: Tenant, { heartbeat }: HeartbeatsOptions['config']): string | undefined {
+  return description.heartbeatFlag ?? heartbeat.flag;
 }
 
 /** The environments whose heartbeats this relay may send: it hears LaunchDarkly, and is the one that writes the flag table, if there is one. */
-function* targetsOf(
-  tenants: readonly Tenant[],
-  { heartbeat, environments }: HeartbeatsOptions['config'],
-  flagOf: (environment: string) => string | undefined,
-): Generator<PulseTarget> {
-  for (const { name, filter, description, memory, stores, upstream } of tenants) {
-    const flagKey = flagOf(name);
-    const { flagsFile, data, labels } = description;
+function* targetsOf(tenants: readonly Tenant[], config: HeartbeatsOptions['config']): Generator<PulseTarget> {
+  for (const tenant of tenants) {
+    const { name, filter, description, memory, stores, upstream } = tenant;
+    const flagKey = flagOf(tenant, config);
+    const { flagsFile, data, labels, projectKey } = description;
     const isLaunchDarkly = flagsFile === undefined && data === undefined;
     if (flagKey === undefined || filter !== '' || !isLaunchDarkly || !upstream?.status().current) continue;
     if (stores.some((store) => isOthers(store.status()))) continue;
@@ -184,7 +179,8 @@ function* targetsOf(
     yield {
       environment: name,
       flagKey,
-      projectKey: environments.find((one) => one.name === name)?.projKey ?? labels?.projKey ?? heartbeat.project,
+      // LaunchDarkly may leave a label empty.
+      projectKey: projectKey ?? (labels?.projKey || config.heartbeat.project),
       flag: item && !item.deleted ? heartbeatOf(item.json) : undefined,
     };
   }

@@ -147,12 +147,12 @@ function templatesOf(template: AutoConfig | NonNullable<Config['offline']>): Env
 }
 
 function describe(environment: EnvironmentConfig): EnvironmentDescription {
-  const { name, sdkKey, mobileKey, environmentId, projKey: _, heartbeatFlag: __, ...rest } = environment;
+  const { name, sdkKey, mobileKey, environmentId, projKey: projectKey, ...rest } = environment;
   const all = [
     { kind: 'sdkKey', value: sdkKey },
     { kind: 'mobileKey', value: mobileKey },
     { kind: 'environmentId', value: environmentId },
   ] as const;
   const credentials = all.flatMap(({ kind, value }): Credential[] => (value ? [{ kind, value }] : []));
-  return { ...rest, id: name, name, sdkKey, environmentId, credentials };
+  return { ...rest, id: name, name, projectKey, sdkKey, environmentId, credentials };
 }

@@ -3,8 +3,9 @@ import { spawn } from 'node:child_process';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import { type AddressInfo, createServer as createNetServer, type Socket } from 'node:net';
 import { join } from 'node:path';
-import { differenceChecks } from '../../bin/preflight/keys.ts';
+import { differenceChecks, keyChecks } from '../../bin/preflight/keys.ts';
 import { type PreflightOptions, runPreflight } from '../../bin/preflight/run.ts';
+import type { Stage } from '../../lib/infrastructure/stages.ts';
 import type { EnvironmentDescription } from '../../relay-task/ports.ts';
 import { startTable, type TestTable } from '../support/dynalite.ts';
 import { type FakeAws, startFakeAws } from '../support/fake-aws.ts';
@@ -377,6 +378,32 @@ test('the edge must read an existing environment @heavy', async () => {
   expect(lines).toContain('✓ us-east-1 is bootstrapped for the CDK (version 30)');
   const right = await preflight({ edge: { ...edge, prefix: 'production' } });
   expect(right.exitCode).toBe(0);
+});
+
+test('the heartbeat flag of the edge is that of the environment in SSM, or of all environments', () => {
+  const told = (
+    flag: string | undefined,
+    variables: Record<string, string>,
+    edge: object = { heartbeatFlag: 'beat' },
+  ) =>
+    keyChecks(
+      {
+        ...{ name: 'test', homeRegion: 'eu-west-1', environments: [], relay: { variables } },
+        edge: { prefix: 'shop', ...edge },
+      } as unknown as Stage,
+      'eu-west-1',
+      {
+        descriptions: [{ id: 'shop', prefix: 'shop', credentials: [], heartbeatFlag: flag }] as never,
+        ...{ remarks: new Map(), unknown: [], arn: undefined },
+      },
+    ).filter(({ name }) => name === 'heartbeat-flag');
+  expect(told('beat', { HEARTBEAT_FLAG: 'other' })).toEqual([]);
+  expect(told(undefined, { HEARTBEAT_FLAG: 'beat' })).toEqual([]);
+  expect(told(undefined, {}, {})).toEqual([]);
+  expect(told('other', { HEARTBEAT_FLAG: 'beat' })).toMatchObject([
+    { state: 'note', value: 'shop', advice: 'npm run keys -- put test shop heartbeat-flag, with beat' },
+  ]);
+  expect(told(undefined, {})[0]?.what).toMatch(/heartbeat flag of shop is none/);
 });
 
 test('relays in several regions must have the same keys', () => {

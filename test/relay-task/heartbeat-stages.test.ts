@@ -115,7 +115,6 @@ test('a heartbeat that arrives while the table is being published counts with th
         intervalMs: 60_000,
         replicas: [],
       },
-      environments: [],
       dynamoDB: undefined,
     },
     propagation: {
@@ -126,11 +125,16 @@ test('a heartbeat that arrives while the table is being published counts with th
       wrote() {},
       read: () => ({ windowMs: 0 }),
     },
-    tenants: () => [{ name: 'shop', upstream: { status: () => ({ checkedNow: 1 }) } } as unknown as Tenant],
+    tenants: () => [],
     outbound: { agentFor: () => undefined, awsAgents: () => undefined },
     userAgent: 'test',
     log: silentLog,
   });
+  heartbeats.added({
+    name: 'shop',
+    description: {},
+    upstream: { status: () => ({ checkedNow: 1 }) },
+  } as unknown as Tenant);
   const streams = heartbeats.environments((() => ({ publish() {} })) as never)({ name: 'shop' } as never);
   const publishing = heartbeats.publishing('shop', { prefix: 'shop', tableName: undefined });
   const before = publishing();

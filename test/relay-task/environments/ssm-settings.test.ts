@@ -62,6 +62,7 @@ const rows: readonly Row[] = [
   ['LD_PREFIX_a', 'prefix', 'prefix', [['{shop}', '{shop}']]],
   ['LD_TABLE_NAME_a', 'tableName', 'table-name', [['flags-2.eu_1', 'flags-2.eu_1']]],
   ['LD_PROJ_KEY_a', 'projKey', 'project-key', [['shop', 'shop']]],
+  ['LD_HEARTBEAT_FLAG_a', 'heartbeatFlag', 'heartbeat-flag', [['relay-heartbeat', 'relay-heartbeat']]],
   ['LD_FLAGS_FILE_a', 'flagsFile', 'flags-file', [['my flags.yaml', 'my flags.yaml']]],
 ];
 

@@ -164,6 +164,7 @@ describe.each([
       ttl: '1m30s',
       filters: 'mobile,web',
       'project-key': 'shop',
+      'heartbeat-flag': 'relay-heartbeat',
       'log-level': 'warn',
       'flags-file': '/flags.json',
     };
@@ -195,6 +196,8 @@ describe.each([
           allowedHeaders: ['X-One', 'X-Two'],
           logLevel: 'warn',
           flagsFile: '/flags.json',
+          projectKey: 'shop',
+          heartbeatFlag: 'relay-heartbeat',
         },
         {
           id: 'staging',
@@ -567,6 +570,7 @@ describe('the SSM source', () => {
     ['table-name', 'x', '3 to 255 characters from a-z A-Z 0-9 _ - .'],
     ['secure-mode', 'maybe', 'true or false'],
     ['ttl', '30', 'a duration with a unit, such as 30s, 1m30s or 250ms'],
+    ['heartbeat-flag', 'relay heartbeat', 'one word without spaces'],
     ['log-level', 'loud', 'one of debug, info, warn, error, none'],
     ['revoked', 'sdk-key', 'fingerprints of 32 hex digits, separated by commas, or *'],
   ])(

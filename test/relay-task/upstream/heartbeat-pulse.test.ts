@@ -160,7 +160,11 @@ test.each([
 });
 
 test.each([
-  ['no project', { projectKey: undefined }, 'set HEARTBEAT_PROJECT or LD_PROJ_KEY_shop'],
+  [
+    'no project',
+    { projectKey: undefined },
+    'set HEARTBEAT_PROJECT, LD_PROJ_KEY_shop, or project-key of the environment in SSM',
+  ],
   ['no flag', { flag: undefined }, 'no flag heartbeat that serves one variation'],
   ['text', { flag: { variation: 0, value: 'text', sentAt: undefined } }, 'neither a number nor a JSON object'],
   ['a list', { flag: { variation: 0, value: [], sentAt: undefined } }, 'neither a number nor a JSON object'],
