@@ -30,7 +30,7 @@ export interface DynamoDBStoreOptions extends DynamoDBClientOptions, EngineStore
   /** Names this process and no other one, ever: a host name is not enough, add something random. Shown in the table. */
   readonly owner: string;
   /** As `StepOptions.publishing`, with the revision that was published. */
-  publishing?(): (seconds: number | undefined, rev: Rev | undefined) => void;
+  publishing?(): (since: number | undefined, rev: Rev | undefined) => void;
   /** The caller's client, which the caller also closes. Default: a client of its own. */
   readonly client?: DynamoDBClient;
   /** For tests. */
@@ -119,7 +119,7 @@ export function createDynamoDBStore(options: DynamoDBStoreOptions): Store {
     publication,
     publishing() {
       const tell = options.publishing?.();
-      return (seconds) => tell?.(seconds, snapshot.figures().rev);
+      return (since) => tell?.(since, snapshot.figures().rev);
     },
     clock,
     timings,

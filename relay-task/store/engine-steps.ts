@@ -32,8 +32,8 @@ export interface Publication {
   dueAt(): number;
 }
 
-/** `seconds`: since the receipt of the oldest change in it; undefined: a comparison found what it wrote. */
-type Published = (seconds: number | undefined) => void;
+/** The receipt of the oldest change in it, by `performance.now()`; undefined: a comparison found what it wrote. */
+type Published = (since: number | undefined) => void;
 
 interface EngineMetrics {
   /** One compare-and-set was answered. */
@@ -143,7 +143,7 @@ export function createSteps(options: StepOptions, waiting: WaitingItems, active:
         const written = writtenOf(work);
         const seconds = written && (performance.now() - written.since) / 1000;
         if (seconds !== undefined) metrics.published(seconds);
-        tell?.(seconds);
+        tell?.(written?.since);
         if (written) options.onWritten?.(written);
       }
     } catch (error) {

@@ -106,11 +106,12 @@ export function createHeartbeats(options: HeartbeatsOptions) {
     meter: (meter: StreamMeter): StreamMeter => ({
       ...meter,
       broadcast(durationMs, pass) {
-        const { environment, kind, until: newest } = pass;
+        const { environment, kind, since, until: newest } = pass;
         meter.broadcast(durationMs, pass);
         propagation.took('stream', durationMs);
         const beat = beats.get(environment);
-        if (!beat || newest < beat.receivedAt || beat.written.has(kind)) return;
+        // While no stream of this kind was open it was not written, and later changes tell nothing of it.
+        if (!beat || since > beat.receivedAt || newest < beat.receivedAt || beat.written.has(kind)) return;
         beat.written.add(kind);
         propagation.beat(environment, 'stream', beat.age());
       },
@@ -118,9 +119,11 @@ export function createHeartbeats(options: HeartbeatsOptions) {
     /** See `StepOptions.publishing`. What arrives while it publishes may not be in it. */
     publishing: (environment: string, place: Place) => () => {
       const beat = beats.get(environment);
-      return (seconds: number | undefined, rev: Rev | undefined) => {
-        if (seconds !== undefined) propagation.took('table', seconds * 1_000);
-        if (!beat || beat.isStored) return;
+      return (since: number | undefined, rev: Rev | undefined) => {
+        if (since === undefined) return;
+        propagation.took('table', performance.now() - since);
+        // Another relay stored it if this one wrote nothing while it arrived.
+        if (!beat || since > beat.receivedAt || beat.isStored) return;
         beat.isStored = true;
         propagation.beat(environment, 'table', beat.age());
         if (rev) lookInReplicas(environment, place, beat, rev);

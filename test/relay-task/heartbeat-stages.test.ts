@@ -103,7 +103,8 @@ test('a replica that cannot be read is missed, and the log says so once', async 
   expect(lines).toEqual(['Could not read a replica of the flag table for heartbeats; retrying']);
 });
 
-test('a heartbeat that arrives while the table is being published counts with the next publication, once', () => {
+/** How far heartbeats of `shop` come. */
+function startFollowing() {
   const beats: string[] = [];
   const heartbeats = createHeartbeats({
     config: {
@@ -137,14 +138,37 @@ test('a heartbeat that arrives while the table is being published counts with th
   } as unknown as Tenant);
   const streams = heartbeats.environments((() => ({ publish() {} })) as never)({ name: 'shop' } as never);
   const publishing = heartbeats.publishing('shop', { prefix: 'shop', tableName: undefined });
+  return {
+    beats,
+    publishing,
+    /** A heartbeat reaches the relay. Returns when, by `performance.now()`. */
+    arrive(): number {
+      const sentAt = Date.now() - 1_000;
+      const item = flag('heartbeat', 2, { on: false, offVariation: 0, variations: [{ sentAt }] });
+      const receivedAt = performance.now();
+      streams.publish({ kind: 'patch', items: [item], receivedAt, generation: 1 } as unknown as Change);
+      return receivedAt;
+    },
+  };
+}
+
+test('a heartbeat that arrives while the table is being published counts with the next publication, once', () => {
+  const { beats, publishing, arrive } = startFollowing();
   const before = publishing();
-  const sentAt = Date.now() - 1_000;
-  const item = flag('heartbeat', 2, { on: false, offVariation: 0, variations: [{ sentAt }] });
-  streams.publish({ kind: 'patch', items: [item], receivedAt: performance.now(), generation: 1 } as unknown as Change);
+  const receivedAt = arrive();
   expect(beats).toEqual(['shop relay']);
-  before(0.5, rev(1));
+  before(receivedAt - 500, rev(1));
   expect(beats).toEqual(['shop relay']);
-  publishing()(0.5, rev(2));
-  publishing()(0.5, rev(3));
+  publishing()(receivedAt, rev(2));
+  publishing()(receivedAt, rev(3));
   expect(beats).toEqual(['shop relay', 'shop table']);
+});
+
+test('a relay that takes over the table measures no heartbeat that another one may have written', () => {
+  const { beats, publishing, arrive } = startFollowing();
+  const receivedAt = arrive();
+  // The first publication is what a comparison found; the next has a later change.
+  publishing()(undefined, rev(2));
+  publishing()(receivedAt + 40_000, rev(3));
+  expect(beats).toEqual(['shop relay']);
 });

@@ -152,6 +152,20 @@ test('what comes with the first flags is not measured, nor what is set back, nor
   expect(await metric(relay, 'heartbeat_seconds_count{env="shop",stage="relay",region=""}')).toBe(1);
 });
 
+test('a heartbeat while no stream is open is not measured to streams, neither by a later change', async () => {
+  const relay = await start({});
+  await hears(relay);
+  await send(Date.now());
+  await eventually(async () => expect((await propagation(relay)).heartbeat?.relay?.count).toBe(1));
+  const stream = opened(await readStream({ port: relay.port, path: '/all', headers: { Authorization: sdkKey } }));
+  await stream.next();
+  await launchDarkly.patch('flags', { ...heartbeat, key: 'other' });
+  await eventually(async () => expect(await propagation(relay)).toMatchObject({ stream: { count: 1 } }));
+  expect((await propagation(relay)).heartbeat).not.toHaveProperty('stream');
+  await send(Date.now());
+  await eventually(async () => expect((await propagation(relay)).heartbeat?.stream?.count).toBe(1));
+});
+
 test('without a heartbeat flag, changes are measured from their arrival and nothing is registered for an environment', async () => {
   const relay = await start({ LD_HEARTBEAT_FLAG_shop: '' });
   await hears(relay);
