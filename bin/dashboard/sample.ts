@@ -107,6 +107,7 @@ const shapes: Readonly<Record<string, Shape>> = {
   HeartbeatToTable: heartbeat(0.24),
   HeartbeatToReplicas: heartbeat(1.05),
   HeartbeatsMissed: none,
+  HeartbeatsOverdue: (minute) => (inOutage(minute) && minute >= OUTAGE.from + 5 ? 1 : 0),
   StoreRetries: seldom(2),
   StoreDifferingItems: none,
   StoreOversizedItems: none,

@@ -16,7 +16,7 @@ import type { IFlagTable } from './flag-table.ts';
 import { literalRegion } from './literal-region.ts';
 import { NamesInZone } from './names-in-zone.ts';
 import { rollBackOnFailures } from './observability/deployment-alarm.ts';
-import type { ObservedLoadBalancer } from './observability/observed.ts';
+import { heartbeatsOf, type ObservedLoadBalancer } from './observability/observed.ts';
 import { fillRelay } from './parse-stage.ts';
 import { type GrantKeysOptions, type IRelayService, type OwnObserved, RelayServiceBase } from './relay-base.ts';
 import {
@@ -176,7 +176,7 @@ export class RelayService extends RelayServiceBase implements IGrantable {
   readonly deploymentAlarm?: Alarm;
   /** Open streams per task, on which the service scales. */
   readonly streamsPerTask: Metric;
-  private readonly own: Pick<OwnObserved, 'tasks' | 'containerInsights'>;
+  private readonly own: Pick<OwnObserved, 'tasks' | 'containerInsights' | 'heartbeats'>;
   private readonly certificates: ICertificate[] = [];
   private readonly encryptionKey: IKey | undefined;
 
@@ -197,7 +197,7 @@ export class RelayService extends RelayServiceBase implements IGrantable {
     this.vpc = vpc;
     this.domainName = domainName;
     const containerInsights = props.containerInsights ?? (cluster === undefined && production);
-    this.own = { tasks: relay.tasks, containerInsights };
+    this.own = { tasks: relay.tasks, containerInsights, heartbeats: heartbeatsOf(props) };
 
     const taskSubnets = props.taskSubnets ?? { subnetType: ec2.SubnetType.PRIVATE_WITH_EGRESS };
     this.taskSubnets = taskSubnets;

@@ -27,6 +27,8 @@ export interface StageRelayAttributes {
   readonly tasks?: number;
   /** Whether the stage is a production stage, whose cluster has Container Insights. @default true */
   readonly production?: boolean;
+  /** Whether its environments have heartbeat flags, so that there is an alarm on their absence. @default false */
+  readonly heartbeats?: boolean;
   /** Certificates to watch, in the relay's region. @default none: the stage watches its own */
   readonly certificates?: readonly ICertificate[];
 }
@@ -98,6 +100,7 @@ export class StageRelay extends RelayServiceBase {
       logGroupName: relayLogGroupName(stage),
       tasks: attributes.tasks ?? LEAST_TASKS,
       containerInsights: attributes.production ?? true,
+      heartbeats: attributes.heartbeats ? { replicas: false } : undefined,
       loadBalancers: this.balancers.map((name) => {
         const { fullName, targetGroupFullName } = publishedAddress(this, stage, name);
         return { name, fullName, targetGroupFullName };

@@ -89,6 +89,25 @@ const rows = {
     statistic: 'p99',
     above: promises.table,
   },
+  'heartbeats-overdue': {
+    datapoints: 3,
+    missing: 'fine',
+    says: 'No heartbeat of an environment has arrived for five times HEARTBEAT_FLAG_INTERVAL: how long changes take from LaunchDarkly on is not known.',
+    metric: 'HeartbeatsOverdue',
+    statistic: 'Maximum',
+    above: 0,
+  },
+  // One heartbeat a minute: a replica that was late once is in one period, and at its border in two.
+  'heartbeats-missed': {
+    datapoints: 3,
+    of: 5,
+    period: 5,
+    missing: 'fine',
+    says: 'A replica of the flag table keeps missing heartbeats: readers there have flags that are a minute old or older.',
+    metric: 'HeartbeatsMissed',
+    statistic: 'Sum',
+    above: 0,
+  },
   // Of each environment every task reports 0 while all is well, so the maximum shows whether any task has the problem.
   'upstream-disconnected': {
     each: true,

@@ -217,8 +217,10 @@ const rows = {
       { metric: 'HeartbeatToRelay', statistic: 'p99', label: 'to the relay' },
       { metric: 'HeartbeatToStreams', statistic: 'p99', label: 'to streams' },
       { metric: 'HeartbeatToTable', statistic: 'p99', label: 'to the flag table' },
+      { metric: 'HeartbeatsOverdue', statistic: 'Maximum', label: 'environments without heartbeats' },
     ],
     tells: "The whole way of a heartbeat flag's change, with LaunchDarkly's part; empty without a heartbeat flag.",
+    alarms: ['heartbeats-overdue'],
   },
   heartbeatsToReplicas: {
     section: 'fresh',
@@ -229,6 +231,7 @@ const rows = {
       { metric: 'HeartbeatsMissed', statistic: 'Sum', label: 'not seen in time, per minute' },
     ],
     tells: "When a heartbeat could be read in another region's replica of the flag table.",
+    alarms: ['heartbeats-missed'],
   },
   writing: {
     section: 'fresh',

@@ -26,6 +26,7 @@ export const relayMetrics = {
   HeartbeatToTable: [[]],
   HeartbeatToReplicas: [[], ['Region']],
   HeartbeatsMissed: [[]],
+  HeartbeatsOverdue: [[]],
   StoreRetries: [[]],
   StoreDifferingItems: [[]],
   StoreOversizedItems: [[]],

@@ -203,6 +203,11 @@ export const measureRows = {
     'env',
     'region',
   ),
+  heartbeats_overdue: gauge(
+    'state',
+    '1 while no heartbeat of an environment has arrived for five times `HEARTBEAT_FLAG_INTERVAL`.',
+    'env',
+  ),
   heartbeats_sent_total: counter('number', "Heartbeats sent to LaunchDarkly's REST API, by outcome.", 'outcome'),
 
   events_received_total: counter('event', 'Events received from SDKs.', 'env', 'kind'),

@@ -36,8 +36,12 @@ export interface Propagation {
   took(stage: 'stream' | 'table', ms: number): void;
   /** A heartbeat came this far; `ms` since it was sent, as two clocks tell. `region`: of the replica. */
   beat(environment: string, stage: Stage, ms: number, region?: string): void;
+  /** A heartbeat is looked for in a replica: from now on the number of those that were missed is 0 and not absent. */
+  sought(environment: string, region: string): void;
   /** A heartbeat was not seen in a replica while it was looked for. */
   missed(environment: string, region: string): void;
+  /** Whether an environment's heartbeats stay away; undefined: it has none. */
+  overdue(environment: string, isOverdue: boolean | undefined): void;
   /** This relay sends heartbeats: from now on their numbers are 0 and not absent, so that the first one counts in `rate()`. */
   sends(): void;
   /** This relay tried to send a heartbeat. */
@@ -53,6 +57,11 @@ export function createPropagation({ measures, now = () => performance.now() }: P
   const ahead = measures.counter('heartbeats_ahead_total');
   const misses = measures.counter('heartbeats_missed_total');
   const sent = measures.counter('heartbeats_sent_total');
+  const late = new Map<string, boolean>();
+  measures.gauge('heartbeats_overdue', (gauge) => {
+    gauge.reset();
+    for (const [env, isOverdue] of late) gauge.set({ env }, Number(isOverdue));
+  });
   const changes = { stream: createRecent(now), table: createRecent(now) };
   const beats = { relay: createRecent(now), stream: createRecent(now), table: createRecent(now) };
   const replicas = new Map<string, Recent>();
@@ -72,7 +81,12 @@ export function createPropagation({ measures, now = () => performance.now() }: P
       seconds.observe({ env, stage, region }, taken / 1_000);
       recentOf(stage, region).add(taken);
     },
+    sought: (env, region) => misses.inc({ env, region }, 0),
     missed: (env, region) => misses.inc({ env, region }),
+    overdue(env, isOverdue) {
+      if (isOverdue === undefined) late.delete(env);
+      else late.set(env, isOverdue);
+    },
     sends() {
       for (const outcome of ['written', 'failed']) sent.inc({ outcome }, 0);
     },

@@ -88,6 +88,7 @@ export const published: readonly (PublishedMetric & { readonly from: MeasureName
     by: [[], ['Region']],
   },
   { name: 'HeartbeatsMissed', unit: 'Count', from: 'heartbeats_missed_total', by: WHOLE },
+  { name: 'HeartbeatsOverdue', unit: 'Count', from: 'heartbeats_overdue', by: WHOLE },
   { name: 'StoreRetries', unit: 'Count', from: 'store_retries_total', by: WHOLE },
   { name: 'StoreDifferingItems', unit: 'Count', from: 'store_differing_items_total', by: WHOLE },
   { name: 'StoreOversizedItems', unit: 'Count', from: 'store_oversized_items', by: WHOLE },

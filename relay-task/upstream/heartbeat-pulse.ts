@@ -104,6 +104,7 @@ export function startPulse(options: PulseOptions): Pulse {
     dueAt.set(environment, later());
     const problem = problemOf(target);
     if (problem !== undefined) {
+      wrote('failed');
       tell(target, sending, problem);
       return;
     }

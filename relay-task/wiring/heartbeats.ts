@@ -7,6 +7,7 @@ import { createReplicas, type ReplicaTimings } from '../store/heartbeat-replicas
 import type { Hub } from '../streams/hub.ts';
 import type { StreamMeter } from '../streams/meter.ts';
 import { type Pulse, type PulseTarget, type PulseTimings, startPulse } from '../upstream/heartbeat-pulse.ts';
+import { type Expected, type OverdueTimings, startOverdue } from './overdue-heartbeats.ts';
 import type { Place } from './stores.ts';
 import type { Tenant } from './tenant.ts';
 
@@ -24,6 +25,8 @@ interface HeartbeatsOptions {
 export interface HeartbeatTimings {
   readonly pulse?: PulseTimings;
   readonly replicas?: ReplicaTimings;
+  /** `limitMs`: in place of five times the configured interval. */
+  readonly overdue?: OverdueTimings & { readonly limitMs?: number };
   /** Unix ms at which heartbeats arrive. */
   now?(): number;
 }
@@ -49,6 +52,7 @@ export function createHeartbeats(options: HeartbeatsOptions) {
       ? createReplicas({ replicas: places, agents: options.outbound.awsAgents, log, timings: timings.replicas })
       : undefined;
   let pulse: Pulse | undefined;
+  let overdue: ReturnType<typeof startOverdue> | undefined;
   /** By name, so that a change costs the same however many environments there are. */
   const named = new Map<string, Tenant>();
   const latest = new Map<string, number>();
@@ -72,13 +76,16 @@ export function createHeartbeats(options: HeartbeatsOptions) {
     const age = () => arrivedAfterMs + performance.now() - receivedAt;
     beats.set(environment, { age, receivedAt, written: new Set(), isStored: false });
     propagation.beat(environment, 'relay', arrivedAfterMs);
+    overdue?.arrived(environment);
   }
 
   /** What came with the first flags of LaunchDarkly may have been changed long ago. */
   const isConfirmed = (tenant: Tenant | undefined) => (tenant?.upstream?.status().checkedNow ?? 0) > 0;
 
   function lookInReplicas(environment: string, { prefix, tableName }: Place, beat: Beat, rev: Rev): void {
-    replicas?.look(environment, {
+    if (!replicas) return;
+    for (const { region } of places) propagation.sought(environment, region);
+    replicas.look(environment, {
       tableName: tableName ?? config.dynamoDB?.tableName ?? '',
       prefix,
       rev,
@@ -140,10 +147,18 @@ export function createHeartbeats(options: HeartbeatsOptions) {
       latest.delete(name);
       beats.delete(name);
     },
-    /** Begins to send heartbeats, if there is a token for them. */
+    /** Begins to watch for heartbeats, and to send them if there is a token. */
     start(): void {
-      if (apiToken === undefined) return;
       const { apiUri, intervalMs } = config.heartbeat;
+      const { limitMs = INTERVALS_LATE * intervalMs, ...overdueTimings } = timings.overdue ?? {};
+      overdue = startOverdue({
+        expected: () => expectedOf(tenants(), config),
+        limitMs,
+        tell: propagation.overdue,
+        log,
+        timings: overdueTimings,
+      });
+      if (apiToken === undefined) return;
       const { outbound, userAgent } = options;
       propagation.sends();
       pulse = startPulse({
@@ -159,9 +174,25 @@ export function createHeartbeats(options: HeartbeatsOptions) {
       });
     },
     async close(): Promise<void> {
+      overdue?.close();
       await Promise.all([pulse?.close(), replicas?.close()]);
     },
   };
+}
+
+/** After so many intervals without a heartbeat it is overdue: one or two may be lost, and one may be sent a quarter later. */
+const INTERVALS_LATE = 5;
+
+/** A flags file of one environment has no heartbeats because all others have. */
+function* expectedOf(tenants: readonly Tenant[], config: HeartbeatsOptions['config']): Generator<Expected> {
+  for (const tenant of tenants) {
+    const { name, filter, description } = tenant;
+    const { data, flagsFile, heartbeatFlag } = description;
+    const flag = flagOf(tenant, config);
+    if (flag === undefined || filter !== '' || data || (flagsFile !== undefined && heartbeatFlag === undefined))
+      continue;
+    yield { environment: name, flag };
+  }
 }
 
 /** The key of the heartbeat flag, as the source of environments says at present; undefined: there is none. */

@@ -179,6 +179,35 @@ export const cases: Readonly<Record<SharedAlarmId | 'unreachable-relay' | `error
       { ...up, ...histogram('store_publication_seconds', ['1', '2.5'], '0x20 1x60', '0x80', table) },
     ],
   },
+  'heartbeats-overdue': {
+    fires: { ...up, ...both('heartbeats_overdue', ['0x20 1x60', '0x80'], env) },
+    labels: JOB,
+    at: '20m',
+    notYet: '11m',
+    quiet: [
+      // Heartbeats are on; they are off; and one comes a little late.
+      { ...up, ...both('heartbeats_overdue', ['0x80', '0x80'], env) },
+      up,
+      { ...up, ...both('heartbeats_overdue', ['0x20 1x1 0x60', '0x80'], env) },
+    ],
+  },
+  'heartbeats-missed': {
+    // Every other one.
+    fires: {
+      ...up,
+      ...both('heartbeats_missed_total', ['0x10 1+0x3 2+0x3 3+0x3 4+1x60', '0x80'], `${env}, region="us-west-2"`),
+    },
+    labels: JOB,
+    at: '25m',
+    notYet: '12m',
+    quiet: [
+      { ...up, ...both('heartbeats_missed_total', ['7x80', '0x80'], `${env}, region="us-west-2"`) },
+      // A single one; those of twenty environments in one minute; and two that are half an hour apart.
+      { ...up, ...both('heartbeats_missed_total', ['0x20 1x60', '0x80'], `${env}, region="us-west-2"`) },
+      { ...up, ...both('heartbeats_missed_total', ['0x20 20x60', '0x80'], `${env}, region="us-west-2"`) },
+      { ...up, ...both('heartbeats_missed_total', ['0x10 1x58 2x80', '0x150'], `${env}, region="us-west-2"`) },
+    ],
+  },
   'upstream-disconnected': ofEnvironment('upstream_disconnected'),
   'upstream-refused': ofEnvironment('upstream_refused'),
   'key-problem': ofEnvironment('key_problems'),

@@ -121,7 +121,9 @@ function startFollowing() {
     propagation: {
       took() {},
       beat: (environment, stage) => void beats.push(`${environment} ${stage}`),
+      sought() {},
       missed() {},
+      overdue() {},
       sends() {},
       wrote() {},
       read: () => ({ windowMs: 0 }),

@@ -2,6 +2,7 @@
  * Heartbeats on their whole way: from LaunchDarkly's REST API, which a stand-in plays, to the relay, its streams, the flag table, and the
  * table's replica in another region. The clocks of sender and relay are set by the tests.
  */
+import { join } from 'node:path';
 import { parseReaderConfig } from '../../lambda/edge-reader/config.ts';
 import { createHeartbeats, startReader } from '../../lambda/edge-reader/index.ts';
 import { heartbeatOf } from '../../lib/flag-table/index.ts';
@@ -19,6 +20,7 @@ import { startTestRelay, type TestRelay } from '../support/start-relay.ts';
 
 const sdkKey = 'sdk-00000000-0000-0000-0000-00000000000a';
 const token = 'api-00000000-0000-0000-0000-00000000feed';
+const FLAGS_FILE = join(import.meta.dirname, '../../examples/flags.json');
 const heartbeat = { key: 'heartbeat', version: 1, on: false, offVariation: 0, variations: [{}], salt: '' };
 const { opened } = closeAfterEach();
 
@@ -166,6 +168,27 @@ test('a heartbeat while no stream is open is not measured to streams, neither by
   await eventually(async () => expect((await propagation(relay)).heartbeat?.stream?.count).toBe(1));
 });
 
+test('heartbeats that stay away are told, once, and that they are back; the metric says which environment', async () => {
+  const relay = await start(
+    { HEARTBEAT_FLAG: 'heartbeat', LD_FLAGS_FILE_own: FLAGS_FILE },
+    { overdue: { limitMs: 200, lookMs: 20 } },
+  );
+  const lines = () => relay.lines.filter(({ message }) => message.startsWith('Heartbeats'));
+  await hears(relay);
+  await eventually(() =>
+    expect(lines()).toMatchObject([
+      {
+        ...{ level: 'warn', message: 'Heartbeats do not arrive; the way from LaunchDarkly is not measured meanwhile' },
+        fields: { environment: 'shop', flag: 'heartbeat', runbook: 'operations.md#heartbeats-overdue' },
+      },
+    ]),
+  );
+  expect(await metric(relay, 'heartbeats_overdue{env="shop"}')).toBe(1);
+  expect((await relay.metrics.text()).body).not.toContain('heartbeats_overdue{env="own"');
+  await send(Date.now());
+  await eventually(() => expect(lines()[1]).toMatchObject({ level: 'info', message: 'Heartbeats arrive again' }));
+});
+
 test('without a heartbeat flag, changes are measured from their arrival and nothing is registered for an environment', async () => {
   const relay = await start({ LD_HEARTBEAT_FLAG_shop: '' });
   await hears(relay);
@@ -174,7 +197,9 @@ test('without a heartbeat flag, changes are measured from their arrival and noth
   await send(Date.now());
   await eventually(async () => expect(await propagation(relay)).toMatchObject({ stream: { count: 1 } }));
   expect(await propagation(relay)).not.toHaveProperty('heartbeat');
-  expect((await relay.metrics.text()).body).not.toContain('heartbeat_seconds_bucket');
+  const { body } = await relay.metrics.text();
+  expect(body).not.toContain('heartbeat_seconds_bucket');
+  expect(body).not.toContain('heartbeats_overdue{');
 });
 
 test('of two relays the one that writes the table sends, and the other one once it does @heavy', async () => {

@@ -21,6 +21,9 @@ function freshnessRows(observed: Observed): AlarmRow[] {
     sharedRow(observed, 'no-data'),
     sharedRow(observed, 'slow-propagation-to-streams'),
     sharedRow(observed, 'slow-propagation-to-table'),
+    ...(observed.heartbeats ? [sharedRow(observed, 'heartbeats-overdue')] : []),
+    // Only the relay that writes the table asks replicas.
+    ...(observed.heartbeats?.replicas && observed.writes ? [sharedRow(observed, 'heartbeats-missed')] : []),
     ...observed.replicaRegions.map(
       (region): AlarmRow => ({
         id: 'replication-latency',

@@ -12,7 +12,7 @@ import { canaryPrefix } from './canary-function.ts';
 import { dashboardName, RelayDashboard } from './dashboard.ts';
 import { checkedAddress } from './edge-check.ts';
 import { LogQueries } from './log-queries.ts';
-import { heartbeatSecondsOf, type Observed, type ObservedLoadBalancer } from './observed.ts';
+import { heartbeatSecondsOf, heartbeatsOf, type Observed, type ObservedLoadBalancer } from './observed.ts';
 
 /** Names that exist only after a stage's relay is created. */
 export interface ObservedRelay {
@@ -116,6 +116,7 @@ export function observeStage(
       ...new Set([certificate, publicCertificate, ...madeCertificateArns].filter((arn) => arn !== undefined)),
     ],
     writes: region === stage.homeRegion,
+    heartbeats: heartbeatsOf(stage.relay, stage.edge?.heartbeatFlag),
     canary,
   };
 }

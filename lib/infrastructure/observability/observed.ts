@@ -1,6 +1,7 @@
 import type { Duration } from 'aws-cdk-lib';
 import type { IConstruct } from 'constructs';
 import { DEFAULT_REFRESH_MS } from '../../../lambda/edge-reader/config.ts';
+import { settings } from '../../../relay-task/config/settings.ts';
 import { promises } from '../../monitoring/index.ts';
 import type { EdgeSettings } from '../stage-settings.ts';
 
@@ -33,9 +34,29 @@ export interface Observed {
   readonly writes: boolean;
   /** Whether the synthetic check runs. */
   readonly canary: boolean;
+  /** Heartbeat flags, as far as is known here. @default none */
+  readonly heartbeats?: ObservedHeartbeats | undefined;
   /** How often it runs. @default once a minute */
   readonly canaryEvery?: Duration;
   readonly edge?: ObservedEdge | undefined;
+}
+
+/** Environments in SSM may have heartbeat flags that nobody knows when alarms are made. */
+export interface ObservedHeartbeats {
+  /** Whether relays look for them in replicas of the table. */
+  readonly replicas: boolean;
+}
+
+/** Variables and secrets of a relay by which heartbeats are switched on. `edgeFlag`: the flag of a router that measures them. */
+export function heartbeatsOf(
+  relay: Readonly<Partial<Record<'variables' | 'secrets', Readonly<Record<string, unknown>>>>>,
+  edgeFlag?: string,
+): ObservedHeartbeats | undefined {
+  const given = { ...relay.variables, ...relay.secrets };
+  const known = Object.values(settings.heartbeat).some(({ env }) => Object.hasOwn(given, env));
+  return known || edgeFlag !== undefined
+    ? { replicas: Object.hasOwn(given, settings.heartbeat.replicas.env) }
+    : undefined;
 }
 
 /** What of a relay is watched besides itself. */

@@ -48,6 +48,7 @@ test('heartbeats are told by stage and region, and one from the future counts as
   propagation.beat('shop', 'relay', -40);
   propagation.beat('shop', 'replica', 700, 'eu-west-1');
   propagation.missed('shop', 'ap-south-1');
+  propagation.sought('shop', 'eu-west-1');
   expect(propagation.read().heartbeat).toEqual({
     relay: { p50Ms: 0, p99Ms: 80, count: 2 },
     replicas: { 'eu-west-1': { p50Ms: 700, p99Ms: 700, count: 1 } },
@@ -58,5 +59,8 @@ test('heartbeats are told by stage and region, and one from the future counts as
   expect(text).toContain('x_heartbeat_seconds_bucket{le="1",env="shop",stage="replica",region="eu-west-1"} 1');
   expect(text).toContain('x_heartbeat_seconds_bucket{le="0.5",env="shop",stage="replica",region="eu-west-1"} 0');
   expect(text).toContain('x_heartbeats_ahead_total{env="shop",stage="relay"} 1');
+  expect(text).toContain('x_heartbeats_missed_total{env="shop",region="ap-south-1"} 1');
+  // So that the first miss counts in `rate()`.
+  expect(text).toContain('x_heartbeats_missed_total{env="shop",region="eu-west-1"} 0');
   expect(text).toContain('x_heartbeats_missed_total{env="shop",region="ap-south-1"} 1');
 });

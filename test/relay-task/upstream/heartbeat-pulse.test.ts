@@ -173,7 +173,9 @@ test.each([
   start();
   await waitOut(2 * MINUTE_MS);
   expect((await told()).fields.reason).toContain(text);
+  expect(outcomes).toEqual(['failed']);
   await waitOut(2 * MINUTE_MS);
+  await eventually(() => expect(outcomes).toEqual(['failed', 'failed']));
   expect(lines).toHaveLength(1);
   expect(api.requests).toHaveLength(0);
 });

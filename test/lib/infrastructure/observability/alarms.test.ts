@@ -2,6 +2,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Template } from 'aws-cdk-lib/assertions';
 import { metricUnits } from '../../../../lambda/canary/metrics.ts';
+import { homeRows } from '../../../../lib/infrastructure/observability/alarm-rows.ts';
+import { heartbeatsOf } from '../../../../lib/infrastructure/observability/observed.ts';
 import { settableThresholds } from '../../../../lib/infrastructure/observability/thresholds.ts';
 import { published } from '../../../../relay-task/status/published.ts';
 import { full } from '../../../support/synthesise.ts';
@@ -9,11 +11,13 @@ import { alarmsIn, type CfnAlarm, metricsOf, type Observability, observe, pages,
 
 const page = readFileSync(join(import.meta.dirname, '../../../../docs/operations.md'), 'utf8');
 
+const heartbeats = { HEARTBEAT_FLAG: 'relay-heartbeat', HEARTBEAT_REPLICAS: 'us-west-2' };
+
 let all: Observability;
 let templates: [region: string, Template][];
 let everyAlarm: CfnAlarm[];
 beforeAll(() => {
-  all = observe(full);
+  all = observe({ ...full, relay: { ...full.relay, variables: { ...full.relay?.variables, ...heartbeats } } });
   templates = [
     ['eu-west-1', all.home],
     ...['eu-west-1', 'us-east-1', 'ap-northeast-1', 'us-west-2'].map((region): [string, Template] => [
@@ -340,6 +344,26 @@ test.each([1, 9, 10, 50, 51])(
     expect(Math.max(...most)).toBeLessThanOrEqual(10);
   },
 );
+
+test.each<[string, Parameters<typeof heartbeatsOf>, readonly string[]]>([
+  // HEARTBEAT_INTERVAL is about comments on streams.
+  ['no setting of heartbeats', [{ variables: { HEARTBEAT_INTERVAL: '30s' }, secrets: { AUTO_CONFIG_KEY: '/k' } }], []],
+  ['a flag for all environments', [{ variables: { HEARTBEAT_FLAG: 'beat' } }], ['overdue']],
+  ['flags in SSM, and a token', [{ secrets: { HEARTBEAT_API_TOKEN: '/token' } }], ['overdue']],
+  ['flags in SSM, and a job that sends less often', [{ variables: { HEARTBEAT_FLAG_INTERVAL: '5m' } }], ['overdue']],
+  ['an edge with a flag', [{}, 'beat'], ['overdue']],
+  ['replicas', [{ variables: { HEARTBEAT_FLAG: 'beat', HEARTBEAT_REPLICAS: 'us-west-2' } }], ['overdue', 'missed']],
+])('alarms on heartbeats exist with %s', (_, given, kinds) => {
+  const observed = {
+    ...{ stage: 's', namespace: 'n', environments: [], tableName: 't', tasks: 1, clusterName: 'c', serviceName: 's' },
+    ...{ logGroupName: '/l', homeRegion: 'eu-west-1', replicaRegions: [], containerInsights: false, loadBalancers: [] },
+    ...{ certificateArns: [], canary: false, heartbeats: heartbeatsOf(...given) },
+  };
+  const idsOf = (writes: boolean) =>
+    homeRows({ ...observed, writes }).flatMap(({ id }) => (id.startsWith('heartbeats-') ? [id.slice(11)] : []));
+  expect(idsOf(true)).toEqual(kinds);
+  expect(idsOf(false)).toEqual(kinds.filter((kind) => kind !== 'missed'));
+});
 
 test('alarms on replicas are in their regions, on writes in the home region, on edge functions where they run', () => {
   const functions = ['viewer-request', 'origin-request', 'viewer-response'];
