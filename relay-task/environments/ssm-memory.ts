@@ -170,15 +170,19 @@ export function createSsmMemory(options: MemoryOptions) {
   };
 }
 
-/** We wrote and sealed it ourselves, so checking its outline is enough. */
+/** We wrote and sealed it ourselves, so checking its outline is enough. A later version may know more parameters; they are left out. */
 function parseSaved(text: string): [string, [SsmParameterName, Held][]][] | undefined {
   try {
     const rows: unknown = JSON.parse(text);
     const isPair = (value: unknown): value is [string, unknown] =>
       Array.isArray(value) && value.length === 2 && typeof value[0] === 'string';
-    const isParameter = (value: unknown) => isPair(value) && isParameterName(value[0]) && isObject(value[1]);
+    const isParameter = (value: unknown) => isPair(value) && isObject(value[1]);
     const isRow = (row: unknown) => isPair(row) && Array.isArray(row[1]) && row[1].every(isParameter);
-    return Array.isArray(rows) && rows.every(isRow) ? rows : undefined;
+    if (!Array.isArray(rows) || !rows.every(isRow)) return undefined;
+    return (rows as [string, [string, Held][]][]).map(([environment, parameters]) => [
+      environment,
+      parameters.flatMap(([name, held]): [SsmParameterName, Held][] => (isParameterName(name) ? [[name, held]] : [])),
+    ]);
   } catch {
     return undefined;
   }
