@@ -23,7 +23,7 @@ const heartbeat = (key: string, sentAt?: number, version = 1) => ({
 const flags = Object.fromEntries(['heartbeat', 'other', 'everyones'].map((key) => [key, heartbeat(key)]));
 
 async function start(variables: Variables, file?: ConfigFile): Promise<TestRelay> {
-  const timings = { ...hastyTimings, heartbeats: { pulse: { intervalMs: 50, lookMs: 5 } } };
+  const timings = { ...hastyTimings, heartbeats: { pulse: { intervalMs: 50, lookMs: 5 }, overdue: { lookMs: 20 } } };
   return opened(await startTestRelay(variables, { timings, ...(file && { file }) }));
 }
 
@@ -92,7 +92,7 @@ test('SSM names them: a flag that is put, changed or deleted there is taken over
   await beats(relay, api, 'shop', 'everyones');
 });
 
-test('without HEARTBEAT_FLAG only the environment in SSM that names a flag has heartbeats, until it names none', async () => {
+test('without HEARTBEAT_FLAG only the environment in SSM that names a flag has heartbeats, until it names none @heavy', async () => {
   const { launchDarkly, api } = await startLaunchDarkly();
   const ssm = opened(await startSsmServer());
   ssm.put('/relay/environments/shop/sdk-key', sdkKey);
@@ -107,8 +107,17 @@ test('without HEARTBEAT_FLAG only the environment in SSM that names a flag has h
     HEARTBEAT_API_TOKEN: token,
   });
   await beats(relay, api, 'shop', 'heartbeat');
-  expect((await relay.metrics.text()).body).not.toContain('heartbeat_seconds_count{env="bare"');
+  const { body } = await relay.metrics.text();
+  expect(body).toContain('heartbeats_overdue{env="shop"} 0');
+  expect(body).not.toMatch(/heartbeat\w+{env="bare"/);
   expect(relay.lines.filter(({ message }) => message.startsWith('Could not send a heartbeat'))).toEqual([]);
+  ssm.delete('/relay/environments/shop/heartbeat-flag');
+  await eventually(async () => expect((await relay.metrics.text()).body).not.toContain('heartbeats_overdue{'));
+  const { length } = api.requests;
+  ssm.put('/relay/environments/shop/heartbeat-flag', 'other');
+  await beats(relay, api, 'shop', 'other');
+  // None was sent meanwhile, but for one that was on its way.
+  expect(api.requests.slice(length + 1).map(({ url }) => url)).not.toContain('/api/v2/flags/shop/heartbeat');
 });
 
 test('with auto-configuration LaunchDarkly names the project, and HEARTBEAT_PROJECT counts where it names none @heavy', async () => {
@@ -130,7 +139,7 @@ test('with auto-configuration LaunchDarkly names the project, and HEARTBEAT_PROJ
   await eventually(() => expect(api.requests.slice(length).at(-1)?.url).toBe('/api/v2/flags/given/heartbeat'));
 });
 
-test('flags of an archive are no heartbeats: they may have been changed long before it came', async () => {
+test('flags of an archive are no heartbeats: they may have been changed long before it came @heavy', async () => {
   const id = 'abcdef0123456789abcdef01';
   const directory = mkdtempSync(join(tmpdir(), 'heartbeats-'));
   behind(async () => rmSync(directory, { recursive: true }));
