@@ -49,7 +49,8 @@ export const openNodeSdk: OpenSdk = async ({ uri, ledger, environment }, sdkKey)
 export const openBrowserSdk: OpenSdk = async ({ uri, ledger, environment }, environmentId) => {
   const client = createClient(environmentId, context(0) as never, {
     ...{ baseUri: uri, streamUri: uri, eventsUri: uri, logger: silentLog, diagnosticOptOut: true },
-    ...{ capacity: 1_000, streaming: false, fetchGoals: false },
+    // More than a test sends at once, and the SDK adds events of its own.
+    ...{ capacity: 10_000, streaming: false, fetchGoals: false },
   });
   const started = await client.start();
   if (started.status !== 'complete') throw new Error(`the browser SDK did not start: ${started.status}`);
