@@ -93,9 +93,13 @@ export function createAdoption({ lane, log, open, isOver, adopted, proceed }: Ad
     },
     /** Unix ms, or Infinity. */
     oldestAt(): number {
-      const times = [...journals].map(({ entries: [first] }) => first?.at ?? Number.POSITIVE_INFINITY);
-      return Math.min(...times, ...waiting.map(({ at }) => at));
+      return Math.min(...Array.from(journals, (journal) => journal.oldestAt), ...waiting.map(({ at }) => at));
     },
+    /** Not settled, and the directories that were not read yet. */
+    left: () => ({
+      events: [...journals].reduce((sum, { events }) => sum + events, 0),
+      unreadDirectories: waiting.length,
+    }),
     /** Directories that are this process's now. */
     async add(directories: readonly string[]): Promise<void> {
       const found = await Promise.all(directories.map((directory) => lane(() => describe(directory))));

@@ -39,6 +39,10 @@ export interface Kept {
   readonly events: number;
 }
 
+/** So many events of it are on the disk and not settled. */
+export const eventsOnDisk = ({ state, spans }: Entry) =>
+  state === 'written' ? spans.reduce((sum, { events }) => sum + events, 0) : 0;
+
 /** The events from the one to before the other of what is kept in one place. */
 export function keptPart(kept: readonly Kept[] | undefined, from: number, to: number): readonly Kept[] | undefined {
   return kept?.map(({ entry, first }) => ({ entry, first: first + from, events: to - from }));

@@ -3,7 +3,7 @@
  * does not keep what came after it.
  */
 import type { Budget } from '../common/budget.ts';
-import { type Contents, createIndex, type Entry, type Kept } from './spool-index.ts';
+import { type Contents, createIndex, type Entry, eventsOnDisk, type Kept } from './spool-index.ts';
 import { type SpoolRecord, sizeOf } from './spool-records.ts';
 import { createSegments, type Damage, type SegmentsOptions, type UnreadableFile } from './spool-segments.ts';
 import { createTelling } from './spool-telling.ts';
@@ -91,6 +91,15 @@ export function createJournal(options: JournalOptions) {
     },
     /** What is not settled, the oldest first. */
     entries,
+    /** Since when the oldest of what is on the disk and not settled waits: Unix ms, or Infinity. They are written in their order. */
+    get oldestAt() {
+      const [first] = entries;
+      return first?.state === 'written' ? first.at : Number.POSITIVE_INFINITY;
+    },
+    /** On the disk and not settled. */
+    get events() {
+      return [...entries].reduce((sum, entry) => sum + eventsOnDisk(entry), 0);
+    },
     /** `full`: the share has no room for it; `slow`: too much is waiting to be written. */
     keep({ queue, sender, bytes, events }: NewBatch, share: Budget): Entry | 'full' | 'slow' {
       const head = { id: index.nextId(), at: Date.now(), events, sender, queue };

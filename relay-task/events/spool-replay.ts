@@ -144,6 +144,7 @@ export function createReplay({ lane, log, meter, find, goneMs, open }: ReplayOpt
       return adoption.bytes;
     },
     oldestAt: adoption.oldestAt,
+    left: adoption.left,
     /** Whether more directories may be added. */
     get hasRoom() {
       return adoption.hasRoom;

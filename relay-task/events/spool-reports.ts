@@ -11,6 +11,13 @@ interface SpoolReportsOptions {
   readonly maxBytes: number;
 }
 
+interface SpoolLeft {
+  readonly events: number;
+  /** Others' directories that this relay has taken over and not read. */
+  readonly unreadDirectories: number;
+  readonly bytes: number;
+}
+
 const UNKEPT = {
   full: 'The spool has no room for more events, which are in memory only until they are sent; raise EVENTS_SPOOL_MAX_BYTES, or find out why they are not sent',
   slow: 'Writing events to the spool takes too long, so answers no longer wait for it; events that are not written are lost if this process is killed',
@@ -24,9 +31,10 @@ export function createSpoolReports({ log, meter, directory, maxBytes }: SpoolRep
   return {
     /** So many events are in memory only. */
     unkept(events: number, reason: keyof typeof UNKEPT, error?: unknown): void {
-      if (events > 0) meter.unspooled(reason, events);
-      // Nothing is written to a directory that cannot be used, so waiting for it is not a slow disk.
-      if (told.has(reason) || (reason === 'slow' && told.has('unusable'))) return;
+      // Nothing is written to a directory that cannot be used, so waiting for it is not a slow disk, and a line says why.
+      const isUnusable = reason === 'slow' && told.has('unusable');
+      if (events > 0) meter.unspooled(isUnusable ? 'failed' : reason, events);
+      if (isUnusable || told.has(reason)) return;
       const cause = error === undefined ? {} : { reason: errorText(error) };
       // A disk that is too slow now and then would otherwise fill the log.
       const isSaid = paced(reason, (more) => log.warn(UNKEPT[reason], { directory, maxBytes, ...cause, ...more }));
@@ -67,6 +75,20 @@ export function createSpoolReports({ log, meter, directory, maxBytes }: SpoolRep
         'The directory of this relay in EVENTS_SPOOL_DIR was deleted; events that were in it are in memory only until they are sent, and it begins a new one',
         { directory, events },
       );
+    },
+    /** `left`: what was not delivered; undefined if the disk did not answer for so long. */
+    closed(left: SpoolLeft | undefined, waitedMs: number): void {
+      if (!left) {
+        log.warn('EVENTS_SPOOL_DIR did not answer in time at the end; events that are not written to it are lost', {
+          directory,
+          waitedMs,
+        });
+      } else if (left.events > 0 || left.unreadDirectories > 0) {
+        log.info('Events stay in the spool; the next relay that uses EVENTS_SPOOL_DIR sends them', {
+          directory,
+          ...left,
+        });
+      }
     },
     /** `events`: that were not written when it was taken over. */
     takenOver(unsureMs: number, events: number): void {

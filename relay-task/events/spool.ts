@@ -144,8 +144,7 @@ export function createSpool({ directory: root, maxBytes, log, meter, find, ...op
 
   const bytes = () => own.bytes + replay.bytes;
   meter.watchSpool(() => {
-    const [first] = own.entries;
-    const oldest = Math.min(first?.at ?? Number.POSITIVE_INFINITY, replay.oldestAt());
+    const oldest = Math.min(own.oldestAt, replay.oldestAt());
     return { bytes: bytes(), ageMs: Number.isFinite(oldest) ? Math.max(0, Date.now() - oldest) : 0 };
   });
 
@@ -185,15 +184,19 @@ export function createSpool({ directory: root, maxBytes, log, meter, find, ...op
     async close() {
       isClosed = true;
       clearTimeout(timer);
-      await within(CLOSING_MS, closeAll());
+      reports.closed(await within(CLOSING_MS, closeAll()), CLOSING_MS);
     },
   };
 
-  async function closeAll(): Promise<void> {
+  /** Returns what it leaves. */
+  async function closeAll() {
     await replay.close();
     await own.close();
+    const { events, unreadDirectories } = replay.left();
+    const left = { events: own.events + events, unreadDirectories, bytes: bytes() };
     if (own.entries.size === 0) await own.remove();
     await lane(owner.leave);
+    return left;
   }
 }
 

@@ -1,18 +1,19 @@
 /** The spool of relays as processes: killed, ended, and started again, with a LaunchDarkly that is away. */
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { eventually } from '../support/eventually.ts';
 import { exampleFile } from '../support/example-environment.ts';
-import { bundleRelay, listeningPort, type RelayProcess, runRelay } from '../support/relay-process.ts';
+import { bundleRelay, listeningPort, type RelayProcess, type RunOptions, runRelay } from '../support/relay-process.ts';
 import { closeLater, custom, type Event, startLaunchDarkly } from './events/support.ts';
 
 bundleRelay();
 
 const KEY = 'sdk-spool-process-test';
 
-async function startRelay(eventsUri: string, directory: string) {
-  const relay = runRelay({
+async function startRelay(eventsUri: string, directory: string, options: RunOptions = {}) {
+  const variables = {
     PORT: '0',
     LISTEN_HOST: '127.0.0.1',
     DRAIN_WINDOW: '0',
@@ -24,7 +25,8 @@ async function startRelay(eventsUri: string, directory: string) {
     EVENTS_FLUSH_INTERVAL: '20ms',
     EVENTS_CAPACITY: '100000',
     EVENTS_SPOOL_DIR: directory,
-  });
+  };
+  const relay = runRelay(variables, [], options);
   closeLater(async () => {
     relay.child.kill('SIGKILL');
     await relay.exited;
@@ -101,6 +103,27 @@ test('a relay that is killed while it sends and receives loses nothing that it a
   expect(received).toHaveLength(new Set(received).size);
   expect(answered.size).toBeGreaterThan(0);
   expect(readdirSync(directory)).toEqual([]);
+});
+
+test('a disk that hangs does not hold up the end of the process, which says so @heavy', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'spool-process-'));
+  closeLater(() => rmSync(directory, { recursive: true, force: true }));
+  const launchDarkly = await startLaunchDarkly(() => 503);
+  const pipe = join(directory, 'pipe');
+  const relay = await startRelay(launchDarkly.uri, directory, { hangingDisk: pipe });
+  expect(await post(relay.port, 0, 3)).toBe(202);
+  execFileSync('mkfifo', [pipe]);
+  // It has no exit code: Node.js does not exit while a thread waits.
+  expect(await ended(relay, 'SIGTERM')).toBeNull();
+  const { stdout } = relay.output();
+  expect(stdout).toContain('EVENTS_SPOOL_DIR did not answer in time at the end');
+  expect(stdout).toContain('A file system or a resolver does not answer');
+  rmSync(pipe);
+  // What was written before it hung is there for the next one.
+  launchDarkly.mood.react = () => 202;
+  const next = await startRelay(launchDarkly.uri, directory);
+  await eventually(() => expect(keysOf(launchDarkly.taken())).toEqual(keys([0, 1, 2])));
+  expect(await ended(next, 'SIGTERM')).toBe(0);
 });
 
 test('a directory that cannot be written lets the relay start and serve', async () => {

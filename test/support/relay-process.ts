@@ -42,6 +42,8 @@ export interface RunOptions {
   readonly limitBytes?: number;
   /** `child.send({ stepMs })` steps its clock, and it ends with this process. */
   readonly steppedClock?: boolean;
+  /** From when this pipe exists, file operations beside it never end. */
+  readonly hangingDisk?: string;
 }
 
 /** The directory with the bundle. */
@@ -55,15 +57,17 @@ const nodeOptions = () =>
 export function runRelay(
   variables: Record<string, string>,
   args: readonly string[] = [],
-  { stdout, command: commandOf, limitBytes, steppedClock = false }: RunOptions = {},
+  { stdout, command: commandOf, limitBytes, steppedClock = false, hangingDisk }: RunOptions = {},
 ): RelayProcess {
   const { PATH = '' } = process.env;
   if (commandOf) return runCommand([...commandOf(directory!), ...args], { PATH, ...variables }, { stdout });
-  const preload = steppedClock ? ['--import', join(import.meta.dirname, 'stepped-clock.mjs')] : [];
+  const preloads = [...(steppedClock ? ['stepped-clock'] : []), ...(hangingDisk ? ['hanging-disk'] : [])];
+  const preload = preloads.flatMap((name) => ['--import', join(import.meta.dirname, `${name}.mjs`)]);
   const script = [...nodeOptions(), ...preload, join(bundled(), 'relay.mjs'), ...args];
   const { command, env } =
     limitBytes === undefined ? { command: [process.execPath, ...script], env: {} } : limited(script, limitBytes);
-  return runCommand(command, { PATH, ...env, ...variables }, { stdout, ipc: steppedClock });
+  const disk: Record<string, string> = hangingDisk === undefined ? {} : { HANGING_DISK: hangingDisk };
+  return runCommand(command, { PATH, ...env, ...disk, ...variables }, { stdout, ipc: steppedClock });
 }
 
 /** Runs any program with these variables and no others. */

@@ -10,6 +10,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { sleep } from '../../../relay-task/common/pause.ts';
 import { eventually, turnsOfLoop, until } from '../../support/eventually.ts';
 import { everyNth } from '../../support/long.ts';
 import { asKilled, filesIn, logsIn, newDirectory, SPOOL_BYTES, startSpooling } from './spool-support.ts';
@@ -246,19 +247,24 @@ test('a directory that cannot be made costs no request, and is used once it can 
     flushIntervalMs: NEVER_MS,
     spool: { timings: { lateMs: 1 } },
   });
-  await send(relay.intake, numbered(2));
-  expect(await relay.measured('events_unspooled_total', { reason: 'slow' })).toBe(2);
   await eventually(() =>
     expect(relay.lines.filter((line) => line.startsWith('Cannot use EVENTS_SPOOL_DIR'))).toEqual([
       expect.stringContaining('ENOTDIR'),
     ]),
   );
+  await send(relay.intake, numbered(2));
+  expect(await relay.measured('events_unspooled_total')).toBe(2);
+  expect(await relay.measured('events_unspooled_total', { reason: 'failed' })).toBe(2);
+  // Nothing waits in it, however old what is in memory is.
+  await sleep(2);
+  expect(await relay.measured('events_spool_oldest_seconds')).toBe(0);
   rmSync(file);
   mkdirSync(file);
   await eventually(async () => {
     expect(logsIn(directory)).toHaveLength(1);
     // The file is there a moment before what is in it.
     expect(await relay.measured('events_spool_bytes')).toBeGreaterThan(0);
+    expect(await relay.measured('events_spool_oldest_seconds')).toBeGreaterThan(0);
   });
   expect(relay.lines.filter((line) => line.startsWith('EVENTS_SPOOL_DIR can be used again'))).toHaveLength(1);
   const { taken } = await replayOf(asKilled(directory), 2);

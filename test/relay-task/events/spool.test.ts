@@ -6,6 +6,7 @@ import { custom, MOBILE_KEY, NEVER_MS, SDK_KEY, send, startLaunchDarkly } from '
 const numbered = (count: number, from = 0) => Array.from({ length: count }, (_, index) => custom(from + index));
 const idsOf = (requests: readonly { readonly headers: Record<string, unknown> }[]) =>
   requests.map(({ headers }) => headers['x-launchdarkly-payload-id']);
+const linesOfLeft = (lines: readonly string[]) => lines.filter((line) => line.startsWith('Events stay in the spool'));
 
 test('what was accepted survives a kill, with its metadata and its credential', async () => {
   const away = await startLaunchDarkly(() => 'hang');
@@ -36,12 +37,27 @@ test('what is not delivered at the end stays for the next relay, and is not drop
   await first.forwarding.close(20);
   expect(await first.measured('events_spooled_total')).toBe(40);
   expect(await first.measured('events_dropped_total')).toBe(0);
+  expect(linesOfLeft(first.lines)).toEqual([expect.stringContaining('"events":40,"unreadDirectories":0,"bytes":')]);
   launchDarkly.mood.react = () => 202;
   const second = startSpooling(launchDarkly.uri, directory);
   await eventually(() => expect(launchDarkly.taken()).toEqual(numbered(40)));
   await second.forwarding.close(60_000);
   expect(launchDarkly.taken()).toEqual(numbered(40));
   expect(filesIn(directory)).toEqual([]);
+  expect(linesOfLeft(second.lines)).toEqual([]);
+});
+
+test('a relay that ends tells of what others had left, too', async () => {
+  const away = await startLaunchDarkly(() => 503);
+  const directory = newDirectory();
+  const first = startSpooling(away.uri, directory);
+  await send(first.intake, numbered(3));
+  await first.forwarding.close(20);
+  const second = startSpooling(away.uri, directory);
+  await eventually(() => expect(second.lines.join()).toContain('Took over events'));
+  await send(second.intake, numbered(2, 3));
+  await second.forwarding.close(20);
+  expect(linesOfLeft(second.lines)).toEqual([expect.stringContaining('"events":5,')]);
 });
 
 test('a payload that may have been received is sent again under its ID', async () => {
