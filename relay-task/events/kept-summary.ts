@@ -14,21 +14,32 @@ export function createKeptSummary(summary: Summary, keeping: Pick<Keeping, 'keep
   let keptBytes = 0;
   let togetherBytes = 0;
 
-  function keep(texts: readonly string[]): void {
+  const keep = (text: string) => keeping.keep({ bytes: Buffer.from(text), events: 1, sender: RELAY });
+
+  /** Keeps these instead of what is kept now. Undefined: there is no room for all of them, so everything stays as it is. */
+  function keepInstead(texts: readonly string[]): (readonly Kept[])[] | undefined {
+    const instead: (readonly Kept[])[] = [];
     for (const text of texts) {
-      const bytes = Buffer.from(text);
-      kept.push(...(keeping.keep({ bytes, events: 1, sender: RELAY }) ?? []));
-      keptBytes += bytes.length;
+      const one = keep(text);
+      if (!one) {
+        keeping.settle(instead.flat());
+        return undefined;
+      }
+      instead.push(one);
     }
+    keeping.settle(kept);
+    return instead;
   }
 
   function replace(): void {
-    const before = kept;
-    kept = [];
-    keptBytes = 0;
-    keep(summary.texts());
+    const texts = summary.texts();
+    const instead = keepInstead(texts);
+    if (instead) {
+      kept = instead.flat();
+      keptBytes = texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0);
+    }
+    // Without room it is tried again when there is twice as much to gain.
     togetherBytes = keptBytes;
-    keeping.settle(before);
   }
 
   return {
@@ -45,15 +56,21 @@ export function createKeptSummary(summary: Summary, keeping: Pick<Keeping, 'keep
     },
     texts: summary.texts,
     bodyEnds() {
-      keep(body.take().events);
+      for (const text of body.take().events) {
+        kept.push(...(keep(text) ?? []));
+        keptBytes += Buffer.byteLength(text);
+      }
       if (keptBytes > Math.max(BODIES_BYTES, 2 * togetherBytes)) replace();
     },
     take() {
-      const taken = { ...summary.take(), kept };
+      const taken = summary.take();
+      // Each event may be delivered without the others.
+      const each = taken.events.length > 1 ? keepInstead(taken.events) : undefined;
+      const all = kept;
       kept = [];
       keptBytes = 0;
       togetherBytes = 0;
-      return taken;
+      return { ...taken, kept: each ?? taken.events.map((_, index) => (index === taken.events.length - 1 ? all : [])) };
     },
   };
 }

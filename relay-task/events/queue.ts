@@ -162,8 +162,7 @@ function addSummaries(line: Line, summary: Summary | undefined): void {
   const { events, release, kept } = summary?.take() ?? { events: [], release() {} };
   const last = events.length - 1;
   for (const [index, text] of events.entries()) {
-    if (index === last) line.pushOwn(Buffer.from(text), release, kept);
-    else line.pushOwn(Buffer.from(text), () => {});
+    line.pushOwn(Buffer.from(text), index === last ? release : () => {}, kept?.[index]);
   }
 }
 

@@ -28,8 +28,8 @@ export interface Summary {
   bodyEnds(): void;
   /** The JSON of events, none if nothing was counted. */
   texts(): readonly string[];
-  /** Returns the same and resets the counters. Their memory stays held until `release`. `kept`: where the counts are in the spool. */
-  take(): { readonly events: readonly string[]; readonly kept?: readonly Kept[]; release(): void };
+  /** Returns the same and resets the counters. Their memory stays held until `release`. `kept`: where each event is in the spool. */
+  take(): { readonly events: readonly string[]; readonly kept?: readonly (readonly Kept[])[]; release(): void };
 }
 
 interface Counter extends Pick<Evaluation, 'version' | 'variation' | 'value'> {

@@ -128,6 +128,46 @@ describe('evaluations that the relay counts', () => {
     await eventually(() => expect(countsOf(launchDarkly.taken())).toEqual(counts));
     await next.forwarding.close(60_000);
   });
+
+  test('are counted once where they take several events, of which one is delivered before a kill', async () => {
+    let requests = 0;
+    const launchDarkly = await startLaunchDarkly(() => (requests++ === 0 ? 202 : 503));
+    const directory = newDirectory();
+    const relay = startSpooling(launchDarkly.uri, directory, {
+      flushIntervalMs: NEVER_MS,
+      maxPayloadBytes: 300_000,
+      timings: { firstRetryMs: NEVER_MS, longestRetryMs: NEVER_MS },
+    });
+    const flags = ['a', 'b', 'c'].map((name) => name.repeat(200_000));
+    const body = flags.flatMap((key) => evaluated(1, key));
+    await send(relay.intake, body, { schema: 2 });
+    await send(relay.intake, body, { schema: 2 });
+    relay.intake.flush();
+    const summaries = () => launchDarkly.taken().filter(({ kind }) => kind === 'summary');
+    await eventually(() => expect(summaries()).toHaveLength(1));
+    await eventually(() => expect(requests).toBeGreaterThan(1));
+    launchDarkly.mood.react = () => 202;
+    const next = startSpooling(launchDarkly.uri, asKilled(directory));
+    const counts = Object.fromEntries(flags.map((key) => [`${key} 0`, 2]));
+    await eventually(() => expect(countsOf(launchDarkly.taken())).toEqual(counts));
+    await next.forwarding.close(60_000);
+    expect(countsOf(launchDarkly.taken())).toEqual(counts);
+  });
+
+  test('stay as they are where the spool has no room to write them together', async () => {
+    const away = await startLaunchDarkly(() => 503);
+    const directory = newDirectory();
+    const relay = startSpooling(away.uri, directory, { flushIntervalMs: NEVER_MS, spool: { maxBytes: 256 * 1024 } });
+    const keys = Array.from({ length: 36 }, (_, index) => `flag-${index}-${'x'.repeat(2_000)}`);
+    for (const key of keys) await send(relay.intake, evaluated(1, key), { schema: 2 });
+    // What was tried, and the reason why it is still there.
+    expect(await relay.measured('events_unspooled_total', { reason: 'full' })).toBe(1);
+    const launchDarkly = await startLaunchDarkly();
+    const next = startSpooling(launchDarkly.uri, asKilled(directory));
+    const counts = Object.fromEntries(keys.map((key) => [`${key} 0`, 1]));
+    await eventually(() => expect(countsOf(launchDarkly.taken())).toEqual(counts));
+    await next.forwarding.close(60_000);
+  });
 });
 
 test('a body that an SDK sends again to the next relay is known there', async () => {
