@@ -50,6 +50,7 @@ try {
     // Warnings of Node itself go there.
     process.stderr.on('error', () => {});
     const everything = guardFloods(createLog({ level: 'debug', write: output.write, ...formOf(config) }));
+    process.on('exit', everything.tellSuppressed);
     const levels = createLevels({ configured: config.logLevel, log: everything });
     const log = limitLog(everything, levels.present);
     for (const warning of warnings) log.warn(warning, { runbook: 'operations.md#configuration-warnings' });
@@ -209,6 +210,7 @@ async function exit(exitCode: number, log: Log): Promise<void> {
     log.warn('A file system or a resolver does not answer; exiting without waiting for it', {
       runbook: 'operations.md#stopping',
     });
+    process.emit('exit', exitCode);
     process.kill(process.pid, 'SIGKILL');
   }
   process.exit(exitCode);

@@ -2,6 +2,7 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { eventually } from '../support/eventually.ts';
+import { exampleFile } from '../support/example-environment.ts';
 import { startFakeUpstream } from '../support/fake-upstream.ts';
 import { flagData } from '../support/items.ts';
 import { closeAfterEach } from '../support/opened.ts';
@@ -37,6 +38,7 @@ function start(variables: Record<string, string>) {
   return {
     lines,
     signal: (name: NodeJS.Signals) => void relay.child.kill(name),
+    exited: relay.exited,
     /** Those about LaunchDarkly, with durations replaced. */
     outage: () =>
       lines()
@@ -198,4 +200,22 @@ test('SIGUSR2 shows requests at level debug, and hides them again @heavy', async
   );
   await relay.status();
   expect(requests()).toEqual(['GET /status 200']);
+});
+
+test('what a flood left out of the log is said before the process ends @heavy', async () => {
+  const relay = start({ LD_FLAGS_FILE_production: exampleFile });
+  await eventually(async () => expect((await relay.status()).status).toBe('healthy'));
+  const toggles = () => relay.lines().filter(({ by }) => by === 'SIGUSR2').length;
+  // The guard lets twenty lines of a kind pass, and these are of two kinds in turn.
+  for (let toggle = 1; toggle <= 40; toggle += 1) {
+    relay.signal('SIGUSR2');
+    await eventually(() => expect(toggles()).toBe(toggle));
+  }
+  relay.signal('SIGUSR2');
+  relay.signal('SIGTERM');
+  expect(await relay.exited).toBe(0);
+  expect(relay.lines().at(-1)).toEqual({
+    ...{ level: 'INFO', message: 'Left out lines of the log that repeat', timestamp: expect.any(String) },
+    ...{ line: expect.stringMatching(/^Log level is debug until /), suppressed: 1 },
+  });
 });
