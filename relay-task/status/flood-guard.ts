@@ -30,7 +30,7 @@ interface FloodTimes {
   after(ms: number, call: () => void): void;
 }
 
-export interface GuardedLog extends Log {
+interface GuardedLog extends Log {
   /** Says how many lines were suppressed, as far as no line has said so. For the end of the process. */
   tellSuppressed(): void;
 }

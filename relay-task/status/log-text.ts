@@ -1,14 +1,18 @@
 /** Log lines for people: `time LEVEL [environment] message name=value …`, and a stack indented on lines of its own. */
 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: it replaces them
-const MOVES_TERMINALS = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
+/** Controls, formats, separators of lines and halves of pairs, as Unicode classes them. */
+const MOVES_TERMINALS = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu;
 
 /**
- * Without characters that move a terminal's cursor, begin lines or turn the direction of writing: what others send is in messages. In
- * JSON these are only within strings, and stay what they are when it is parsed.
+ * Without characters that move a terminal's cursor, begin lines, turn the direction of writing or cannot be seen: what others send is in
+ * messages. In JSON these are only within strings, and stay what they are when it is parsed.
  */
 export function escaped(text: string): string {
-  return text.replace(MOVES_TERMINALS, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);
+  return text.replace(MOVES_TERMINALS, (char) => char.split('').map(escapedUnit).join(''));
+}
+
+function escapedUnit(unit: string): string {
+  return `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`;
 }
 
 const COLOURS: Readonly<Record<string, string>> = { DEBUG: '2', INFO: '36', WARN: '33', ERROR: '31' };

@@ -172,7 +172,13 @@ test('long texts are cut, wherever they are, and no part of a key is left', () =
 });
 
 describe('what others send', () => {
-  const hostile = 'a\nb\r\x1b[2Jc\u0000\u007f\u009b31m\u2028\u202e\u2066d';
+  /** By the Unicode standard, whichever characters these are: controls, formats, separators of lines, half pairs. */
+  const moving = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}\p{Bidi_Control}]/u;
+  /** All of them are in these three planes. */
+  const planes = [0x0000, 0x10000, 0xe0000].flatMap((first) => Array.from({ length: 0x10000 }, (_, at) => first + at));
+  const isHalf = (code: number) => code >= 0xd800 && code <= 0xdfff;
+  const all = planes.filter((code) => moving.test(String.fromCodePoint(code)) && (!isHalf(code) || code === 0xd800));
+  const hostile = `a${all.map((code) => String.fromCodePoint(code)).join('b')}c`;
   const lineOf = (format: 'json' | 'text') => {
     const written: string[] = [];
     const log = createLog({ level: 'info', format, write: (line) => written.push(line) });
@@ -185,8 +191,12 @@ describe('what others send', () => {
   };
 
   test.each(['json', 'text'] as const)('cannot begin a line or move the terminal in %s', (format) => {
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: it looks for them
-    expect(lineOf(format)).toMatch(/^[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]+\n$/);
+    const line = lineOf(format);
+    expect(line.slice(-1)).toBe('\n');
+    expect(line.slice(0, -1)).not.toMatch(moving);
+    // The twelve that turn the direction of writing, by Unicode's PropList.txt (Bidi_Control).
+    const turning = '061c 200e 200f 202a 202b 202c 202d 202e 2066 2067 2068 2069'.split(' ');
+    for (const code of turning) expect(line).toContain(`\\u${code}b`);
   });
 
   test('is the same again when the JSON is parsed', () => {
