@@ -1,4 +1,5 @@
 import { RelayError } from '../errors.ts';
+import { escaped } from './escaped.ts';
 
 /** Collects what is wrong with something that is read, one line each. Nothing in them may be secret. */
 export interface Problems {
@@ -11,15 +12,12 @@ export interface Findings extends Problems {
   warning(text: string): void;
 }
 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: it replaces them
-const CONTROL_CHARACTERS = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g;
-
 const MOST_CHARACTERS = 2_000;
 const LAST_CHARACTERS = 500;
 
 /** One readable line, whatever names and values it quotes. The place is at its beginning, what to do at its end. */
 function lineOf(finding: string): string {
-  const line = finding.replace(CONTROL_CHARACTERS, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);
+  const line = escaped(finding);
   if (line.length <= MOST_CHARACTERS) return line;
   return `${line.slice(0, MOST_CHARACTERS - LAST_CHARACTERS - 1)}…${line.slice(-LAST_CHARACTERS)}`;
 }

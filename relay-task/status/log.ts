@@ -1,10 +1,11 @@
 /** Log lines on stdout, made by Powertools: as JSON, or as text for people. Every text in them is redacted in case it contains a secret. */
 import { LogFormatter, Logger, LogItem } from '@aws-lambda-powertools/logger';
+import { escaped } from '../common/escaped.ts';
 import { cutText } from '../common/json.ts';
 import { redactKeys, redactSecrets } from '../common/secrets.ts';
 import type { Log, LogFields } from '../ports.ts';
 import type { LogLevel } from './levels.ts';
-import { escaped, toText } from './log-text.ts';
+import { toText } from './log-text.ts';
 import { writeToStdout } from './output.ts';
 
 export interface LogOptions {

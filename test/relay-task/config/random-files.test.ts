@@ -60,6 +60,7 @@ const strange = [
     'http://',
     '\u0000',
     '\u2028',
+    '\u061c',
     '\t',
     'é🏁',
     '\ud800',
@@ -124,8 +125,7 @@ class RandomConfiguration extends RandomChoices {
 
 /** What is written here is shown to people, so it is one line, and not as long as the input may be. */
 function describeMessage(message: string): string | undefined {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: it looks for them
-  if (/[\u0000-\u001f\u2028\u2029]/.test(message)) return 'has a control character';
+  if (/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u.test(message)) return 'has a control character';
   if (message.trim() === '') return 'is empty';
   return message.length > 2_000 ? 'is long' : undefined;
 }
