@@ -170,6 +170,31 @@ export interface EventDelivery {
   pause(): Promise<void>;
 }
 
+/** Whether the events of an environment reach LaunchDarkly. */
+export interface EventStatus {
+  /** INITIALIZING until some were delivered; INTERRUPTED while those with one of its credentials cannot be. */
+  readonly state: 'INITIALIZING' | 'VALID' | 'INTERRUPTED';
+  /** Unix ms. */
+  readonly stateSince: number;
+  /** The last failure, kept after recovery. `time` is Unix ms. */
+  readonly lastError?: NonNullable<UpstreamStatus['lastError']>;
+  /** How many are queued or being sent. */
+  readonly pending: number;
+}
+
+/** Whether events are on the disk, too, until they are delivered. */
+export interface SpoolStatus {
+  /** INTERRUPTED while the directory cannot be used or written to. */
+  readonly state: 'VALID' | 'INTERRUPTED';
+  /** Unix ms. */
+  readonly stateSince: number;
+  /** The last failure, kept after recovery. `time` is Unix ms. */
+  readonly lastError?: { readonly time: number; readonly message: string };
+  /** What this relay keeps there, and may. */
+  readonly bytes: number;
+  readonly maxBytes: number;
+}
+
 /** Where a DogStatsD server listens: on UDP, or on a Unix datagram socket. */
 export type StatsAddress = { readonly host: string; readonly port: number } | { readonly path: string };
 

@@ -301,8 +301,9 @@ function createParts(
     },
   });
   const health = createRelayHealth(config, options, metrics, {
-    environments: () => healthOfAll(tenants, registry),
+    environments: () => healthOfAll(tenants, registry, served),
     source: source.status,
+    eventSpool: () => events?.spool(),
     memory: () => usageOf(memory),
     propagation: propagation.read,
     keysKnown: () => registry.complete,
@@ -352,7 +353,7 @@ function createRelayHealth(
   config: Config,
   { version, output }: RelayOptions,
   metrics: Metrics,
-  parts: Pick<HealthOptions, 'environments' | 'source' | 'memory' | 'propagation' | 'keysKnown'>,
+  parts: Pick<HealthOptions, 'environments' | 'source' | 'eventSpool' | 'memory' | 'propagation' | 'keysKnown'>,
 ) {
   const watched = { ...parts, logLinesLost: output?.lost, losing: output?.losing };
   metrics.watch(watched);

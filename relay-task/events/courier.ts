@@ -8,6 +8,7 @@ import { sleep } from '../common/pause.ts';
 import type { Log, Outbound } from '../ports.ts';
 import type { CredentialPlaces } from './places.ts';
 import { type PostAnswer, post } from './post.ts';
+import type { Reach } from './reach.ts';
 import { createRetryRules, type Failure, judge, type Treatment } from './retry-rules.ts';
 import type { EventTimings } from './timings.ts';
 
@@ -50,6 +51,8 @@ export interface Courier {
   deliver(payload: Payload): Promise<Verdict>;
   /** Retries at once what was refused with a key that has changed since. */
   lookAtKeys(): void;
+  /** The credential is not used any more. */
+  forget(): void;
   /**
    * Retries at once what failed or is slow, and from now on with short delays. `afterRefusal`: the verdict on what is refused from now on,
    * which there is no time to try again.
@@ -66,6 +69,7 @@ interface CourierOptions {
   readonly userAgent: string;
   readonly timings: EventTimings;
   readonly places: CredentialPlaces;
+  readonly reach: Reach;
   readonly outbound?: Outbound | undefined;
   readonly log: Log;
   /** Of the environment. */
@@ -154,12 +158,18 @@ export function createCourier(options: CourierOptions): Courier {
       const answer = await attempt(address, delivery);
       payload.answered?.('status' in answer ? answer.status : undefined);
       const outcome = judge(answer);
-      if (outcome === 'delivered') complaints.isOver(subject);
+      if (outcome === 'delivered') {
+        complaints.isOver(subject);
+        if (payload.retries === 'many') options.reach.delivered();
+      }
       if (outcome === 'delivered' || outcome === 'too-large') return outcome;
       if (aborter.signal.aborted) return 'closed';
 
       // A single failure may just be a dead keep-alive connection.
-      if (outcome === 'refused' || attempts > 1) complaints.tell(subject, outcome, answer);
+      if (outcome === 'refused' || attempts > 1) {
+        complaints.tell(subject, outcome, answer);
+        if (outcome !== 'invalid' && payload.retries === 'many') options.reach.failed(answer);
+      }
       const next = rules.after(outcome, answer);
       if (typeof next === 'string') return next;
       if (closing && outcome === 'refused') return closing;
@@ -180,6 +190,7 @@ export function createCourier(options: CourierOptions): Courier {
     lookAtKeys() {
       for (const { wake, keyChanged } of waiting) if (keyChanged()) wake();
     },
+    forget: options.reach.forget,
     hurry(afterRefusal) {
       closing = afterRefusal;
       for (const { wake } of waiting) wake();

@@ -48,7 +48,7 @@ export interface CredentialEvents extends Omit<EventIntake, 'closed'> {
   readonly events: number;
   /** Starts sending what is queued. */
   flush(): void;
-  /** Releases the memory of what is remembered. */
+  /** Releases the memory of what is remembered; nothing is sent any more. */
   forget(): void;
   /** Events that another process has left, with this metadata. */
   left(about: Metadata): ReplayTarget;
@@ -198,7 +198,10 @@ export function createCredentialEvents(
       queues.sweep(timings.idleQueueMs);
       courier.lookAtKeys();
     },
-    forget: remembered.forget,
+    forget() {
+      remembered.forget();
+      courier.forget();
+    },
     left: (about) => ({
       reserve: memory.reserveSpare,
       release: memory.release,

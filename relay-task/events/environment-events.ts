@@ -1,5 +1,5 @@
 /** Receives the events of one environment, and keeps those of its credentials apart. */
-import type { CredentialKind, EventDelivery, EventIntake } from '../ports.ts';
+import type { CredentialKind, EventDelivery, EventIntake, EventStatus } from '../ports.ts';
 import type { CredentialEvents, CredentialEventsOptions, OwnEvent } from './credential-events.ts';
 import { digestOf } from './credential-spool.ts';
 
@@ -20,6 +20,8 @@ export interface EnvironmentEvents extends EventIntake {
   own(sdkKey: string, event: OwnEvent): Promise<void>;
   /** How many analytics events are queued or being sent. */
   readonly events: number;
+  /** Undefined: they are not for LaunchDarkly. */
+  status(): EventStatus | undefined;
   /** How many events were dropped since the last call. */
   takeDropped(): number;
   /** Starts sending what is queued. */
@@ -50,6 +52,7 @@ export function createEnvironmentEvents(
     /** Something arrived after `close`. */
     tooLate(): void;
     takeDropped(): number;
+    reach(): Omit<EventStatus, 'pending'>;
   },
 ): EnvironmentEvents {
   const holders = new Map<string, Holder>();
@@ -66,13 +69,16 @@ export function createEnvironmentEvents(
     return holder;
   }
 
+  const pending = () => Array.from(holders.values()).reduce((sum, { events: { events } }) => sum + events, 0);
+
   return {
     get closed() {
       return closed;
     },
     get events() {
-      return Array.from(holders.values()).reduce((sum, { events: { events } }) => sum + events, 0);
+      return pending();
     },
+    status: () => ({ ...parts.reach(), pending: pending() }),
     async analytics(delivery) {
       if (closed) parts.tooLate();
       else await holderOf(delivery).events.analytics(delivery);

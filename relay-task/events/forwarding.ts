@@ -3,7 +3,7 @@ import { type Budget, createBudget, createShare } from '../common/budget.ts';
 import { httpAddress } from '../common/http-address.ts';
 import type { Measures } from '../common/measures.ts';
 import { createPacedLines, createReasonLines, type PacedLines } from '../common/paced-lines.ts';
-import type { Log, Outbound } from '../ports.ts';
+import type { Log, Outbound, SpoolStatus } from '../ports.ts';
 import { createCourier } from './courier.ts';
 import {
   type CredentialEvents,
@@ -19,6 +19,7 @@ import {
 import { createEventMeter } from './metrics.ts';
 import { createPlaces } from './places.ts';
 import type { DropReason } from './queue.ts';
+import { createReaches, type Reach } from './reach.ts';
 import { createSpool, type SpoolSettings } from './spool.ts';
 import type { FindReplayTarget } from './spool-replay.ts';
 import { type EventTimings, usualTimings } from './timings.ts';
@@ -58,6 +59,8 @@ export interface EventForwardingOptions {
 export interface EventForwarding {
   /** Opens one environment, which can be closed separately. */
   environment(options: EnvironmentEventsOptions): EnvironmentEvents;
+  /** Undefined without a spool. */
+  spool(): SpoolStatus | undefined;
   /** Stops accepting events and delivers the queued ones; what is left after `timeoutMs` stays in the spool, or is dropped. */
   close(timeoutMs: number): Promise<void>;
 }
@@ -150,7 +153,7 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
   const failed = (error: unknown) =>
     tellFailure(error instanceof Error ? (error.stack ?? error.message) : String(error));
 
-  function openCredential(of: CredentialEventsOptions, { paced, lost }: Reports): CredentialEvents {
+  function openCredential(of: CredentialEventsOptions, { paced, lost }: Reports, reach: Reach): CredentialEvents {
     const { name } = of;
     const courier = createCourier({
       eventsUri,
@@ -158,6 +161,7 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
       userAgent: options.userAgent,
       timings,
       places: places.open(),
+      reach,
       outbound: options.outbound,
       log,
       paced,
@@ -185,6 +189,7 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
     return {
       closed: false,
       events: 0,
+      status: () => undefined,
       analytics: async () => drop(),
       diagnostic: drop,
       own: async () => {},
@@ -201,9 +206,11 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
       if (discard) return discarding(of);
       const { sameLineMs } = timings;
       const reports = createReports(of.name, { log, sameLineMs, capacity, budgetBytes });
+      const reaches = createReaches(eventsUri);
       const created = createEnvironmentEvents(of, {
         idleMs: timings.idleQueueMs,
-        open: (credential) => openCredential(credential, reports),
+        open: (credential) => openCredential(credential, reports, reaches.open()),
+        reach: reaches.status,
         takeDropped: reports.takeDropped,
         tooLate() {
           meter.dropped(of.name, 'closed', 1);
@@ -222,6 +229,7 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
       spool?.proceed();
       return environment;
     },
+    spool: () => spool?.status(),
     async close(timeoutMs) {
       spool?.endReplay();
       await Promise.all(Array.from(open.keys(), (environment) => environment.close(timeoutMs, true)));

@@ -1,7 +1,7 @@
 /** What the spool tells of itself: the same problem once, until it is over. */
 import { errorText } from '../common/error-text.ts';
 import { createPacedLines } from '../common/paced-lines.ts';
-import type { Log } from '../ports.ts';
+import type { Log, SpoolStatus } from '../ports.ts';
 import type { EventMeter } from './metrics.ts';
 
 interface SpoolReportsOptions {
@@ -25,15 +25,21 @@ const UNKEPT = {
     'Cannot write events to the spool; they are in memory only until they are sent, and lost if this process is killed',
 } as const;
 
+/** For `/status`: nothing, or not everything, is kept on the disk. */
+const PROBLEMS = { failed: 'events cannot be written', unusable: 'the directory cannot be used' } as const;
+
 export function createSpoolReports({ log, meter, directory, maxBytes }: SpoolReportsOptions) {
   const told = new Set<keyof typeof UNKEPT | 'unusable'>();
+  const standing = createStanding();
   const paced = createPacedLines();
   return {
+    status: standing.status,
     /** So many events are in memory only. */
     unkept(events: number, reason: keyof typeof UNKEPT, error?: unknown): void {
       // Nothing is written to a directory that cannot be used, so waiting for it is not a slow disk, and a line says why.
       const isUnusable = reason === 'slow' && told.has('unusable');
       if (events > 0) meter.unspooled(isUnusable ? 'failed' : reason, events);
+      if (reason === 'failed') standing.begins(reason, error);
       if (isUnusable || told.has(reason)) return;
       const cause = error === undefined ? {} : { reason: errorText(error) };
       // A disk that is too slow now and then would otherwise fill the log.
@@ -41,10 +47,15 @@ export function createSpoolReports({ log, meter, directory, maxBytes }: SpoolRep
       if (isSaid) told.add(reason);
     },
     recovered(): void {
+      standing.ends('failed');
       const wasTold = (['slow', 'failed'] as const).filter((reason) => told.delete(reason));
       if (wasTold.length > 0) log.info('Events are written to the spool again', { directory });
     },
+    hasRoom(): void {
+      if (told.delete('full')) log.info('The spool has room for more events again', { directory });
+    },
     unusable(error: unknown): void {
+      standing.begins('unusable', error);
       if (told.has('unusable')) return;
       told.add('unusable');
       log.error('Cannot use EVENTS_SPOOL_DIR; events are in memory only, and it is tried again', {
@@ -53,6 +64,7 @@ export function createSpoolReports({ log, meter, directory, maxBytes }: SpoolRep
       });
     },
     usable(): void {
+      standing.ends('unusable');
       if (told.delete('unusable')) log.info('EVENTS_SPOOL_DIR can be used again', { directory });
     },
     foreign(name: string): void {
@@ -70,6 +82,7 @@ export function createSpoolReports({ log, meter, directory, maxBytes }: SpoolRep
     },
     /** `events`: that were in it. */
     deleted(events: number): void {
+      standing.ends('failed');
       if (events > 0) meter.unspooled('failed', events);
       log.warn(
         'The directory of this relay in EVENTS_SPOOL_DIR was deleted; events that were in it are in memory only until they are sent, and it begins a new one',
@@ -92,11 +105,35 @@ export function createSpoolReports({ log, meter, directory, maxBytes }: SpoolRep
     },
     /** `events`: that were not written when it was taken over. */
     takenOver(unsureMs: number, events: number): void {
+      standing.ends('failed');
       if (events > 0) meter.unspooled('failed', events);
       log.warn(
         'Another relay has taken over the spool of this one, which did not write to it for long; it begins a new one',
         { directory, unsureMs },
       );
     },
+  };
+}
+
+/** Which problems there are now. */
+function createStanding() {
+  const problems = new Set<keyof typeof PROBLEMS>();
+  let stateSince = Date.now();
+  let lastError: SpoolStatus['lastError'];
+  return {
+    begins(problem: keyof typeof PROBLEMS, error: unknown): void {
+      const time = Date.now();
+      if (problems.size === 0) stateSince = time;
+      problems.add(problem);
+      lastError = { time, message: `${PROBLEMS[problem]}: ${errorText(error)}` };
+    },
+    ends(problem: keyof typeof PROBLEMS): void {
+      if (problems.delete(problem) && problems.size === 0) stateSince = Date.now();
+    },
+    status: (): Pick<SpoolStatus, 'state' | 'stateSince' | 'lastError'> => ({
+      state: problems.size > 0 ? 'INTERRUPTED' : 'VALID',
+      stateSince,
+      ...(lastError && { lastError }),
+    }),
   };
 }

@@ -2,7 +2,7 @@
 import { type Budget, createBudget, createShare } from '../common/budget.ts';
 import { within } from '../common/pause.ts';
 import { createTurnstile } from '../common/turnstile.ts';
-import type { Log } from '../ports.ts';
+import type { Log, SpoolStatus } from '../ports.ts';
 import type { Keeping } from './keeping.ts';
 import type { EventMeter } from './metrics.ts';
 import type { Entry, Kept } from './spool-index.ts';
@@ -47,6 +47,7 @@ export interface Spool extends Pick<Keeping, 'assign' | 'free' | 'settle' | 'isT
   written(): Promise<void>;
   /** Sends more of what others have left, if there is room for it. */
   proceed(): void;
+  status(): SpoolStatus;
   /** Nothing more is replayed. */
   endReplay(): void;
   /** Leaves what is not settled to others. */
@@ -56,6 +57,8 @@ export interface Spool extends Pick<Keeping, 'assign' | 'free' | 'settle' | 'isT
 const usualTimings: SpoolTimings = { ...usualOwnerTimings, lateMs: 250, goneMs: 3_600_000 };
 /** The part of all for what is not settled; the rest is for what is of no use any more and not deleted yet. */
 const LIVE_PART = 3 / 4;
+/** Less than one environment may fill, so that a spool which was full is not said to have room, and then to be full again. */
+const ROOM_PART = 1 / 4;
 const SEGMENT_PART = 1 / 32;
 const LARGEST_SEGMENT_BYTES = 4 * 1024 * 1024;
 const WASTE_PART = 1 / 16;
@@ -152,6 +155,7 @@ export function createSpool({ directory: root, maxBytes, log, meter, find, ...op
     keep({ environment, key }, batch) {
       const hasRoom = bytes() + batch.bytes.length <= maxBytes;
       const entry = hasRoom ? own.keep({ ...batch, queue: key }, shareOf(environment)) : 'full';
+      if (typeof entry !== 'string' && bytes() <= maxBytes * ROOM_PART) reports.hasRoom();
       if (typeof entry !== 'string') return [{ entry, first: 0, events: batch.events }];
       reports.unkept(batch.events, entry);
       return undefined;
@@ -179,6 +183,7 @@ export function createSpool({ directory: root, maxBytes, log, meter, find, ...op
       return (kept) => areAll(kept, 'written');
     },
     written: () => own.written(),
+    status: () => ({ ...reports.status(), bytes: bytes(), maxBytes }),
     proceed: replay.proceed,
     endReplay: replay.end,
     async close() {

@@ -6,9 +6,12 @@ import type {
   Credential,
   EnvironmentLabels,
   EnvironmentSourceStatus,
+  EventStatus,
   FailedItem,
   MemoryUsage,
   RefusedPattern,
+  Runbook,
+  SpoolStatus,
   StoreStatus,
   UnreadableItem,
   UpstreamStatus,
@@ -40,6 +43,8 @@ export interface EnvironmentHealth extends Environment {
   /** Set while LaunchDarkly cannot be reached and memory has newer data of a store; the time is Unix ms. */
   readonly followedStore?: { readonly database: StoreStatus['database']; readonly time: number } | undefined;
   readonly refusedPatterns: readonly RefusedPattern[];
+  /** Undefined: events are not forwarded. */
+  readonly events?: EventStatus | undefined;
   /** Open streams. */
   readonly streams?: number;
 }
@@ -49,6 +54,8 @@ export interface Watched {
   environments(): Iterable<EnvironmentHealth>;
   /** The source of environments and keys. */
   source?(): EnvironmentSourceStatus | undefined;
+  /** Undefined without one. */
+  eventSpool?(): SpoolStatus | undefined;
   /** What the relay holds in memory for clients. */
   memory?(): MemoryUsage;
   /** How long changes take. */
@@ -122,6 +129,8 @@ interface EnvironmentStatus {
   readonly dataStoreStatus: Pick<StoreStatus, 'state' | 'stateSince' | 'dbServer' | 'dbPrefix' | 'dbTable'> &
     Partial<Pick<StoreStatus, 'database'>>;
   readonly bigSegmentStatus?: NonNullable<ReturnType<BigSegments['status']>>;
+  /** Absent: events are not forwarded. */
+  readonly eventStatus?: WithRunbook<EventStatus>;
   /** Set while the keys are the last known ones: removed from their source, or unreadable. */
   readonly keyProblem?: { readonly since: number; readonly message: string };
   readonly initialized: boolean;
@@ -143,6 +152,9 @@ interface EnvironmentStatus {
   readonly reasons?: readonly Reason[];
 }
 
+/** What to do, while something is wrong. */
+type WithRunbook<Status> = Status & { readonly runbook?: Runbook };
+
 interface KeyStatus {
   /** Obscured. */
   readonly value: string;
@@ -161,6 +173,8 @@ export interface RelayStatus {
   readonly clientVersion: string;
   readonly ready: boolean;
   readonly keySource?: EnvironmentSourceStatus;
+  /** Absent: there is none. */
+  readonly eventSpool?: WithRunbook<SpoolStatus>;
   readonly memory?: MemoryUsage;
   readonly propagation?: PropagationStatus;
   /** Set once stdout did not take a line: its disk was full, or it was not read. */
@@ -242,6 +256,7 @@ export function createHealth(options: HealthOptions): RelayHealth {
         separator = ',';
       }
       const source = options.source?.();
+      const eventSpool = options.eventSpool?.();
       const memory = options.memory?.();
       const propagation = options.propagation?.();
       const logLinesLost = options.logLinesLost?.() ?? 0;
@@ -253,6 +268,7 @@ export function createHealth(options: HealthOptions): RelayHealth {
         clientVersion: options.version,
         ready: readiness().ready,
         ...(source && { keySource: { ...source, ...errorOf(source) } }),
+        ...(eventSpool && { eventSpool: explained(eventSpool, 'operations.md#event-spool') }),
         ...(memory && { memory }),
         ...(propagation && { propagation }),
         ...(logLinesLost > 0 && { logLinesLost }),
@@ -275,7 +291,7 @@ export function createHealth(options: HealthOptions): RelayHealth {
 
 function describeEnvironment(environment: EnvironmentHealth, status: 'connected' | 'disconnected'): EnvironmentStatus {
   const { upstream, createdAt, environmentId, labels, stores, initialized, keyProblem, bigSegments } = environment;
-  const { followedStore, unreadable } = environment;
+  const { followedStore, unreadable, events } = environment;
   const keys = (kind: Credential['kind']) => environment.credentials.filter((credential) => credential.kind === kind);
   const sdkKeys = keys('sdkKey');
   const mobileKeys = keys('mobileKey');
@@ -300,6 +316,7 @@ function describeEnvironment(environment: EnvironmentHealth, status: 'connected'
     },
     dataStoreStatus: describeStore(stores[0], initialized, createdAt),
     ...(bigSegments && { bigSegmentStatus: bigSegments }),
+    ...(events && { eventStatus: explained(events, 'operations.md#events-dropped') }),
     ...(keyProblem && { keyProblem: withoutSecrets(keyProblem) }),
     initialized,
     checkedAt: upstream?.checkedAt ?? 0,
@@ -327,6 +344,10 @@ function withoutSecrets<T extends { readonly message: string }>(problem: T): T {
 
 function errorOf({ lastError }: { readonly lastError?: { readonly time: number; readonly message: string } }) {
   return lastError && { lastError: withoutSecrets(lastError) };
+}
+
+function explained<Status extends EventStatus | SpoolStatus>(status: Status, runbook: Runbook): WithRunbook<Status> {
+  return { ...status, ...errorOf(status), ...(status.state === 'INTERRUPTED' && { runbook }) };
 }
 
 function describeKey({ value, expiresAt }: Credential): KeyStatus {

@@ -2,6 +2,7 @@
 import type { ServedEnvironment, Services } from '../endpoints/services.ts';
 import type { Registry } from '../environments/registry.ts';
 import type { EnvironmentEvents, EventForwarding } from '../events/forwarding.ts';
+import type { EventStatus } from '../ports.ts';
 import type { EnvironmentHealth } from '../status/health.ts';
 import type { createGoals } from '../upstream/goals.ts';
 import type { AccountView } from './account-view.ts';
@@ -23,6 +24,8 @@ interface ServingParts {
 interface ServedTenants extends Pick<Services, 'find' | 'openStream'> {
   add(tenant: Tenant): void;
   remove(tenant: Tenant): void;
+  /** Undefined: events are not forwarded. */
+  eventStatus(tenant: Tenant): EventStatus | undefined;
 }
 
 interface Served extends ServedEnvironment {
@@ -47,6 +50,7 @@ export function createServedTenants(parts: ServingParts): ServedTenants {
       void served.get(tenant)?.events?.close(LAST_EVENTS_MS);
       served.delete(tenant);
     },
+    eventStatus: (tenant) => served.get(tenant)?.events?.status(),
     find(kind, credential, filter) {
       const found = registry.find(kind, credential, filter);
       // A credential is unknown only if the source would have named it.
@@ -117,11 +121,12 @@ function serve(tenant: Tenant, { registry, events, goalsOf, knowsAllKeys }: Serv
 export function* healthOfAll(
   { all, failures }: Pick<Tenants, 'all' | 'failures'>,
   registry: Registry<Tenant>,
+  { eventStatus }: Pick<ServedTenants, 'eventStatus'>,
 ): Generator<EnvironmentHealth> {
   const shown = new Set<string>();
   for (const tenant of all) {
     shown.add(tenant.description.id);
-    yield healthOf(tenant, registry, failures.get(tenant.description.id));
+    yield { ...healthOf(tenant, registry, failures.get(tenant.description.id)), events: eventStatus(tenant) };
   }
   for (const [id, failure] of failures) if (!shown.has(id)) yield healthOfFailed(failure);
 }

@@ -44,12 +44,20 @@ function start(variables: Record<string, string>) {
       lines()
         .filter(({ message }) => !message.startsWith('Relay listening'))
         .map(({ level, message }) => `${level} ${message.replace(/\d+(\.\d)? (ms|s|min)/, 'SOON')}`),
+    async post(path: string, body: unknown) {
+      const url = `http://127.0.0.1:${await eventually(() => listeningPort(relay.output().stdout))}${path}`;
+      const headers = { Authorization: key, 'Content-Type': 'application/json', 'X-LaunchDarkly-Event-Schema': '4' };
+      return (await fetch(url, { method: 'POST', headers, body: JSON.stringify(body) })).status;
+    },
     async status() {
       const answer = await fetch(`http://127.0.0.1:${listeningPort(relay.output().stdout)}/status`);
       return (await answer.json()) as {
         status: string;
         reasons: readonly { what: string; message: string; environment?: string; runbook: string }[];
-        environments: Record<string, { connectionStatus: { lastError?: Record<string, unknown> } }>;
+        environments: Record<
+          string,
+          { connectionStatus: { lastError?: Record<string, unknown> }; eventStatus?: unknown }
+        >;
       };
     },
   };
@@ -172,6 +180,35 @@ describe('before there are flags, nothing is said to be served:', () => {
       expect(JSON.stringify(reasons)).not.toContain('what memory holds');
     });
   });
+});
+
+test('events that LaunchDarkly refuses have one line, and /status says since when, why and how many wait @heavy', async () => {
+  const host = await answering(401);
+  const relay = start({
+    ...{ LD_FLAGS_FILE_production: exampleFile, EVENTS_HOST: `http://${host}`, EVENTS_FLUSH_INTERVAL: '10ms' },
+    ...{ EVENTS_SPOOL_DIR: '/dev/null/spool', USE_EVENTS: 'true' },
+  });
+  const eventStatus = async () => (await relay.status()).environments.production?.eventStatus;
+  const sent = await relay.post('/bulk', [{ kind: 'custom', key: 'a', creationDate: 1, context: { key: 'u' } }]);
+  expect(sent).toBe(202);
+  await eventually(async () => expect(await eventStatus()).toMatchObject({ state: 'INTERRUPTED' }));
+  expect(await eventStatus()).toEqual({
+    ...{ state: 'INTERRUPTED', stateSince: expect.any(Number), pending: 1, runbook: 'operations.md#events-dropped' },
+    lastError: {
+      ...{ kind: 'ERROR_RESPONSE', time: expect.any(Number), statusCode: 401 },
+      message: `${host} answered 401`,
+    },
+  });
+  expect(await relay.status()).toMatchObject({
+    ...{ status: 'healthy', reasons: [] },
+    eventSpool: { state: 'INTERRUPTED', runbook: 'operations.md#event-spool' },
+  });
+  const lines = relay.lines().filter(({ message }) => message.startsWith('LaunchDarkly rejected events'));
+  expect(lines).toEqual([
+    expect.objectContaining({
+      ...{ level: 'WARN', environment: 'production', status: 401, runbook: 'operations.md#events-dropped' },
+    }),
+  ]);
 });
 
 test('SIGUSR2 shows requests at level debug, and hides them again @heavy', async () => {

@@ -402,3 +402,27 @@ test('stale Big Segments are shown in /status, and degrade the relay only if con
   const away = environment({ bigSegments: { available: false, potentiallyStale: false, lastSynchronizedOn: T } });
   expect(statusOf(start([away], degrading).health).status).toBe('degraded');
 });
+
+test('events that do not get away are shown in /status with their runbook, without secrets, and degrade nothing', () => {
+  const lastError = { kind: 'ERROR_RESPONSE', time: T, message: `refused ${sdkKey}`, statusCode: 401 } as const;
+  const events = { state: 'INTERRUPTED', stateSince: T, lastError, pending: 3 } as const;
+  const spool = { stateSince: T, lastError: { time: T, message: 'ENOSPC' }, bytes: 1, maxBytes: 2 };
+  const { health } = start(
+    [
+      environment({ events }),
+      environment({ name: 'b', events: { ...events, state: 'VALID' } }),
+      environment({ name: 'c' }),
+    ],
+    { eventSpool: () => ({ ...spool, state: 'INTERRUPTED' }) },
+  );
+  const shown = { ...events, lastError: { ...lastError, message: 'refused sdk-…' } };
+  const { environments, eventSpool, ...rest } = statusOf(health);
+  expect(rest).toMatchObject({ status: 'healthy', reasons: [] });
+  expect(environments.production?.eventStatus).toEqual({ ...shown, runbook: 'operations.md#events-dropped' });
+  expect(environments.b?.eventStatus).toEqual({ ...shown, state: 'VALID' });
+  expect(environments.c).not.toHaveProperty('eventStatus');
+  expect(eventSpool).toEqual({ ...spool, state: 'INTERRUPTED', runbook: 'operations.md#event-spool' });
+  const recovered = start([], { eventSpool: () => ({ ...spool, state: 'VALID' }) });
+  expect(statusOf(recovered.health).eventSpool).toEqual({ ...spool, state: 'VALID' });
+  expect(statusOf(start([]).health)).not.toHaveProperty('eventSpool');
+});
