@@ -66,9 +66,9 @@ export function createWayInUse(options: WayInUseOptions) {
     leave(candidate);
     candidate = undefined;
     if (active.way !== legacy) {
-      log.warn('LaunchDarkly asks for FDv1; changing to it', {
+      log.warn(`LaunchDarkly asks for FDv1${forMs > 0 ? '' : ' for good'}; changing to it`, {
         way: member.way.name,
-        forMs: forMs || 'good',
+        ...(forMs > 0 && { forMs }),
         runbook: 'operations.md#how-flags-come-from-launchdarkly',
       });
       leave(active);

@@ -592,7 +592,7 @@ describe('LaunchDarkly asks for FDv1', () => {
     await turnsOfLoop(200);
     expect(fake.upstream.requests.filter(isV2)).toHaveLength(asked);
     expect(fake.upstream.open().every(({ url }) => url === '/all')).toBe(true);
-    expect(lines.join()).toContain('LaunchDarkly asks for FDv1; changing to it');
+    expect(lines.join()).toContain('LaunchDarkly asks for FDv1 for good; changing to it');
   });
 
   test('in the answer to a poll', async () => {
