@@ -4,7 +4,7 @@ import type { Clock } from './timings.ts';
 /** The parts of a store that can fail independently. */
 type StorePart = 'read' | 'lease' | 'write';
 
-/** The state of one store, for status and log: one line when it begins to fail, one when it works again. */
+/** The state of one store, for status and log: one line when it begins to fail, and for each other reason, and one when it works again. */
 export function createStoreState(options: {
   readonly clock: Clock;
   readonly log: Log;
@@ -16,6 +16,8 @@ export function createStoreState(options: {
 }) {
   const { clock, log, where } = options;
   const failing = new Set<StorePart>();
+  /** Since it began to fail. A database that is down fails all parts for one reason. */
+  const told = new Map<StorePart, string>();
   let state: StoreStatus['state'] = 'INITIALIZING';
   let stateSince = clock.wall();
   let lastError: StoreStatus['lastError'];
@@ -29,7 +31,8 @@ export function createStoreState(options: {
         failing.delete('read');
       } else {
         const message = options.describe(error);
-        if (!failing.has(part)) {
+        if (!failing.has(part) && ![...told.values()].includes(message)) {
+          told.set(part, message);
           const meanwhile = options.serves() ? 'still serving from memory' : 'there are no flags yet';
           log.warn(`The store fails; ${meanwhile}, retrying`, {
             ...where,
@@ -43,6 +46,7 @@ export function createStoreState(options: {
       }
       const next = failing.size > 0 ? 'INTERRUPTED' : 'VALID';
       if (next === state) return;
+      if (next === 'VALID') told.clear();
       if (state === 'INTERRUPTED') log.info('The store works again', where);
       [state, stateSince] = [next, clock.wall()];
     },
