@@ -7,7 +7,7 @@ import type { PacedLines } from '../common/paced-lines.ts';
 import { sleep } from '../common/pause.ts';
 import type { Log, Outbound } from '../ports.ts';
 import type { CredentialPlaces } from './places.ts';
-import { type PostAnswer, post } from './post.ts';
+import { type PostAnswer, post, reasonOf } from './post.ts';
 import type { Reach } from './reach.ts';
 import { createRetryRules, type Failure, judge, type Treatment } from './retry-rules.ts';
 import type { EventTimings } from './timings.ts';
@@ -247,7 +247,13 @@ async function postTo(
 }
 
 /** Log lines about deliveries, by the subject of the events. */
-function createComplaints({ log, paced, environment }: Pick<CourierOptions, 'log' | 'paced' | 'environment'>) {
+function createComplaints({
+  log,
+  paced,
+  environment,
+  eventsUri,
+}: Pick<CourierOptions, 'log' | 'paced' | 'environment' | 'eventsUri'>) {
+  const { host } = new URL(eventsUri);
   const complaints = new Map<string, Set<Failure>>();
   return {
     /** Logs each kind of problem once until it is over. If such a line was written a moment ago, logs it at a later attempt. */
@@ -258,7 +264,8 @@ function createComplaints({ log, paced, environment }: Pick<CourierOptions, 'log
         log.warn(COMPLAINTS[kind], {
           environment,
           events: subject,
-          ...('problem' in cause ? { reason: cause.problem } : cause),
+          reason: reasonOf(cause, host),
+          ...('status' in cause && { status: cause.status, retryAfterMs: cause.retryAfterMs }),
           ...more,
         }),
       );

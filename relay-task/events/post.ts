@@ -22,6 +22,11 @@ export type PostAnswer =
   /** There was no response. The text names the host, but no key. */
   | { readonly problem: string };
 
+/** Why events were not delivered. Without a key. */
+export function reasonOf(answer: PostAnswer, host: string): string {
+  return 'problem' in answer ? answer.problem : `${host} answered ${answer.status}`;
+}
+
 /** One POST. Redirects are not followed. Never rejects. */
 export async function post({ outbound, ...request }: PostOptions): Promise<PostAnswer> {
   try {

@@ -1,6 +1,6 @@
 /** Whether the events of one environment reach LaunchDarkly, by the last attempts with each of its credentials. */
 import type { EventStatus } from '../ports.ts';
-import type { PostAnswer } from './post.ts';
+import { type PostAnswer, reasonOf } from './post.ts';
 
 /** What the deliveries with one credential say. */
 export interface Reach {
@@ -31,11 +31,11 @@ export function createReaches(eventsUri: string) {
       const reach: Reach = {
         failed(answer) {
           const time = Date.now();
-          if ('problem' in answer) lastError = { kind: 'NETWORK_ERROR', time, message: answer.problem };
-          else {
-            const { status: statusCode } = answer;
-            lastError = { kind: 'ERROR_RESPONSE', time, message: `${host} answered ${statusCode}`, statusCode };
-          }
+          const message = reasonOf(answer, host);
+          lastError =
+            'status' in answer
+              ? { kind: 'ERROR_RESPONSE', time, message, statusCode: answer.status }
+              : { kind: 'NETWORK_ERROR', time, message };
           failing.add(reach);
           settle();
         },

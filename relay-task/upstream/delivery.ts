@@ -30,7 +30,7 @@ export function createDelivery({ sink, log, held = () => undefined, generation }
   const warnIgnored = createReasonLines((fields) =>
     log.warn('Ignored a message from LaunchDarkly', { ...fields, runbook: 'operations.md#ignored-messages' }),
   );
-  const unreadableLines = createUnreadableLines({ log, held, what: 'Item' });
+  const unreadableLines = createUnreadableLines({ log, held, where: '' });
   const pacedFull = createPacedLines();
   /** The state that was delivered last, and the generation of memory right after it. */
   let known: { readonly state: string; readonly generation: unknown } | undefined;

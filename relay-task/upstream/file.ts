@@ -51,7 +51,7 @@ export async function startFileSource(options: FileSourceOptions): Promise<Upstr
   const unreadableLines = createUnreadableLines({
     log,
     held: options.held,
-    what: 'Item in the flags file',
+    where: ' in the flags file',
     fields: { path },
   });
   const remarkLines = createRemarkLines(log, path);

@@ -8,8 +8,8 @@ interface UnreadableLinesOptions {
   readonly log: Log;
   /** What memory holds. */
   readonly held: Held;
-  /** Begins log messages: `Item in the flags file`. */
-  readonly what: string;
+  /** Behind *Item* in log messages: ` in the flags file`, or nothing. */
+  readonly where: string;
   /** Added to every line. */
   readonly fields?: Readonly<Record<string, string>> | undefined;
 }
@@ -20,7 +20,7 @@ const MOST_NAMED = 10;
 const MOST_REMEMBERED = 10_000;
 
 /** Log lines about invalid items: one when an item becomes invalid or its reason changes, and few however many items there are. */
-export function createUnreadableLines({ log, held, what, fields }: UnreadableLinesOptions) {
+export function createUnreadableLines({ log, held, where, fields }: UnreadableLinesOptions) {
   const paced = createPacedLines();
   /** Reasons by item. */
   let known = new Map<string, string>();
@@ -28,7 +28,7 @@ export function createUnreadableLines({ log, held, what, fields }: UnreadableLin
   function tell({ kind, key, reason }: UnreadableItem, more: { readonly suppressed?: number } = {}): void {
     const before = held(kind, key);
     const served = before && !before.deleted ? 'still serving its previous version' : 'nothing is served for it';
-    log.warn(`${what} is invalid and was ignored; ${served}`, {
+    log.warn(`Item${where} is invalid and was ignored; ${served}`, {
       ...fields,
       kind,
       key,
@@ -42,7 +42,7 @@ export function createUnreadableLines({ log, held, what, fields }: UnreadableLin
   function tellEnded(names: readonly string[]): void {
     const items = names.slice(0, MOST_NAMED).join(', ');
     paced('ended', (more) =>
-      log.info(`${what}s that were invalid no longer are: ${counted(names.length, 'item')}`, {
+      log.info(`Items${where} that were invalid no longer are: ${counted(names.length, 'item')}`, {
         ...fields,
         items,
         ...more,

@@ -270,7 +270,10 @@ describe.each([401, 403, 404])('events while LaunchDarkly answers %d', (status) 
     credentials.sdkKey = 'sdk-correct';
     await eventually(() => expect(launchDarkly.taken()).toEqual(numbered(4)));
     expect(lines).toHaveLength(2);
-    expect(lines[0]).toContain(`"status":${status}`);
+    const reason = `${new URL(launchDarkly.uri).host} answered ${status}`;
+    expect(JSON.parse(lines[0]?.slice(lines[0].indexOf(' {')) ?? '')).toEqual({
+      ...{ environment: 'production', events: 'analytics, sdkKey', status, reason },
+    });
     expect(lines.join()).not.toMatch(/never-show|sdk-/);
   });
 

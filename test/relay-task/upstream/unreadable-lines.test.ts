@@ -10,19 +10,22 @@ import { createLogRecorder } from '../../support/logs.ts';
 
 const bad = (key: string): UnreadableItem => ({ kind: 'features', key, reason: 'is not JSON' });
 
-test('items that are good again have one line, however many, and only those that were told', () => {
-  const { log, shown } = createLogRecorder();
-  const lines = createUnreadableLines({ log, held: () => undefined, what: 'Item' });
-  lines.full([bad('a'), bad('b'), bad('c')]);
-  lines.full([bad('c')]);
-  lines.full([bad('c')]);
-  lines.arrived(flag('never-bad', 2));
-  expect(shown.map((line) => line.replace(/ \{.*/, ''))).toEqual([
-    ...Array.from({ length: 3 }, () => 'WARN Item is invalid and was ignored; nothing is served for it'),
-    'INFO Items that were invalid no longer are: 2 items',
-  ]);
-  expect(shown.at(-1)).toContain('"items":"features a, features b"');
-});
+test.each(['', ' in the flags file'])(
+  'items%s that are good again have one line, however many, and only those that were told',
+  (where) => {
+    const { log, shown } = createLogRecorder();
+    const lines = createUnreadableLines({ log, held: () => undefined, where });
+    lines.full([bad('a'), bad('b'), bad('c')]);
+    lines.full([bad('c')]);
+    lines.full([bad('c')]);
+    lines.arrived(flag('never-bad', 2));
+    expect(shown.map((line) => line.replace(/ \{.*/, ''))).toEqual([
+      ...Array.from({ length: 3 }, () => `WARN Item${where} is invalid and was ignored; nothing is served for it`),
+      `INFO Items${where} that were invalid no longer are: 2 items`,
+    ]);
+    expect(shown.at(-1)).toContain('"items":"features a, features b"');
+  },
+);
 
 test('a flags file that can be read again has one line', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'mended-'));
