@@ -72,7 +72,13 @@ export const measureRows = {
   // ld-relay's own, with its names and labels.
   connections: gauge('connection', 'Open streams.', ...client),
   newconnections: counter('connection', 'Streams opened.', ...client),
-  requests: counter('request', 'Requests answered below 400, streams included.', ...client, 'route', 'method'),
+  requests: counter(
+    'request',
+    'Requests of an environment answered below 400, opened streams included.',
+    ...client,
+    'route',
+    'method',
+  ),
 
   up: gauge('state', '1 while the relay runs.'),
   version_info: gauge('state', '1, with the version, and on ECS the revision of the task definition.', 'version'),
@@ -102,18 +108,33 @@ export const measureRows = {
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
   ),
 
-  requests_answered_total: counter('request', 'Requests of an environment answered below 400.', 'env'),
+  requests_answered_total: counter(
+    'request',
+    'Requests of an environment answered below 400, opened streams included.',
+    'env',
+  ),
   http_answers_total: counter('response', 'Responses, including opened streams.', 'route', 'method', 'status'),
-  http_failures_total: counter('response', 'Responses of 500 and above, including 503 before there is data.'),
+  http_failures_total: counter(
+    'response',
+    'Responses of 500 and above, including 503 before there is data and to refused streams.',
+  ),
   http_answer_seconds: histogram(
     'second',
-    'Seconds from the request headers to the response.',
+    'Seconds from the request headers to the end of the response, or to the opening of the stream.',
     [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5],
     'route',
   ),
 
-  upstream_disconnected: gauge('state', '1 while an environment is not connected to LaunchDarkly.', 'env'),
-  upstream_refused: gauge('state', "1 while LaunchDarkly rejects an environment's SDK key.", 'env'),
+  upstream_disconnected: gauge(
+    'state',
+    '1 from a break of the connection to LaunchDarkly, or a failed reading of the flags file, until flags arrive again; also before the first ones.',
+    'env',
+  ),
+  upstream_refused: gauge(
+    'state',
+    "1 while LaunchDarkly answers an environment's connection with 401, 403 or another 4xx that needs someone to act.",
+    'env',
+  ),
   data_age_seconds: gauge(
     'second',
     'Seconds since the flags in memory were last confirmed current (or since the environment was created).',
@@ -128,10 +149,14 @@ export const measureRows = {
   ),
   big_segments_stale: gauge('state', "1 while an environment's Big Segments may be out of date.", 'env'),
 
-  key_problems: gauge('state', "1 while an environment's keys could not be confirmed by their source.", 'env'),
+  key_problems: gauge(
+    'state',
+    '1 while an environment has a `keyProblem` in /status: its source cannot confirm a key, a new key does not work, or it cannot be set up.',
+    'env',
+  ),
   key_source_down: gauge(
     'state',
-    '1 while the source of environments and keys does not answer; the last known ones stay in use.',
+    '1 while the source of environments and keys fails after it has answered; the last known ones stay in use.',
   ),
   key_source_reads_total: counter('read', 'Readings of the keys in SSM, by outcome.', 'outcome'),
   key_source_complete_timestamp_seconds: gauge(
@@ -145,10 +170,14 @@ export const measureRows = {
     'env',
   ),
 
-  store_down: gauge('state', '1 while a store does not answer.', 'env', 'database'),
+  store_down: gauge('state', '1 while a store does not answer, or refuses to be read or written.', 'env', 'database'),
   store_writes_total: counter('write', 'Writes to the flag table, by kind and outcome.', ...table, 'kind', 'outcome'),
   store_retries_total: counter('request', 'Requests to the flag table sent again after a throttle or a 5xx.', ...table),
-  store_differing_items_total: counter('item', 'Items in the flag table that differed from memory.', ...table),
+  store_differing_items_total: counter(
+    'item',
+    'Items that differed between the flag table and memory when the table was read back, those of the first filling included.',
+    ...table,
+  ),
   store_publication_seconds: histogram(
     'second',
     'Seconds from the receipt of a change to the end of its publication in the flag table.',
@@ -160,12 +189,16 @@ export const measureRows = {
   store_revision_epoch: gauge('number', 'Epoch of the published revision.', ...table),
   store_revision_seq: gauge('number', 'Sequence number of the published revision within its epoch.', ...table),
   store_oversized_items: gauge('item', 'Items too large for the flag table.', ...table),
-  store_replica_up: gauge('state', '1 while Redis or Consul answers.', ...replica),
+  store_replica_up: gauge(
+    'state',
+    '1 while Redis or Consul answers and accepts; 0 also before the first answer.',
+    ...replica,
+  ),
   store_replica_writes_total: counter('write', 'Writes to Redis or Consul, by outcome.', ...replica, 'outcome'),
   store_replica_failures_total: counter('request', 'Failed exchanges with Redis or Consul.', ...replica),
   store_replica_differing_items_total: counter(
     'item',
-    'Items in Redis or Consul that differed from memory.',
+    'Items that differed between Redis or Consul and memory when the store was read back, those of the first filling included.',
     ...replica,
   ),
   store_replica_publication_seconds: histogram(
@@ -210,15 +243,34 @@ export const measureRows = {
   ),
   heartbeats_sent_total: counter('number', "Heartbeats sent to LaunchDarkly's REST API, by outcome.", 'outcome'),
 
-  events_received_total: counter('event', 'Events received from SDKs.', 'env', 'kind'),
-  events_forwarded_total: counter('event', 'Events accepted by LaunchDarkly.', 'env', 'kind'),
+  events_received_total: counter(
+    'event',
+    'Analytics events received from SDKs, those dropped at once included; repeated payloads count once.',
+    'env',
+    'kind',
+  ),
+  events_forwarded_total: counter(
+    'event',
+    'Analytics events accepted by LaunchDarkly; where the relay summarises, its index and summary events count instead of evaluations.',
+    'env',
+    'kind',
+  ),
   events_forwarded_bytes_total: counter(
     'byte',
     'Payloads of events accepted by LaunchDarkly, before compression.',
     'env',
   ),
-  events_pending: gauge('event', 'Events that wait to be sent to LaunchDarkly, or are being sent.', 'env'),
-  events_dropped_total: counter('event', 'Events and diagnostic events dropped, by reason.', 'env', 'reason'),
+  events_pending: gauge(
+    'event',
+    'Analytics events that wait to be sent to LaunchDarkly, or are being sent, with index events that the relay adds; counts of a summary are none yet.',
+    'env',
+  ),
+  events_dropped_total: counter(
+    'event',
+    'Analytics and diagnostic events dropped, by reason, with those that the relay made.',
+    'env',
+    'reason',
+  ),
   events_failed_total: counter(
     'event',
     "Of the dropped events those that were sent, by the status of LaunchDarkly's last response; empty: there was none.",
@@ -226,9 +278,17 @@ export const measureRows = {
     'status',
   ),
   event_payloads_repeated_total: counter('payload', 'Payloads that an SDK sent again, ignored as duplicates.', 'env'),
-  event_retries_total: counter('payload', 'Payloads retried after a failure.', 'env'),
+  event_retries_total: counter(
+    'payload',
+    'Attempts to send a payload again after a failure, also of diagnostic events and of those about the relay itself.',
+    'env',
+  ),
   events_queue_bytes: gauge('byte', 'Memory used by events that are queued or being sent.'),
-  events_spooled_total: counter('event', 'Events left in the spool for another process at shutdown.', 'env'),
+  events_spooled_total: counter(
+    'event',
+    'Events left in the spool for another process, at shutdown or since it has taken them over.',
+    'env',
+  ),
   events_replayed_total: counter(
     'event',
     'Events that another process had left in the spool, taken to be sent.',
@@ -239,8 +299,14 @@ export const measureRows = {
     'Events accepted that may not be in the spool, by reason: full, slow, failed.',
     'reason',
   ),
-  events_spool_bytes: gauge('byte', 'Size of what this relay keeps in the spool.'),
-  events_spool_oldest_seconds: gauge('second', 'Age of the oldest events in the spool.'),
+  events_spool_bytes: gauge(
+    'byte',
+    'Size of what this relay keeps in the spool, with what it has taken over from others.',
+  ),
+  events_spool_oldest_seconds: gauge(
+    'second',
+    'Age of the oldest events that this relay keeps in the spool or has taken over; 0: none.',
+  ),
 
   connections_refused_total: counter(
     'connection',
@@ -251,7 +317,7 @@ export const measureRows = {
   client_memory_bytes: gauge('byte', 'What the relay holds in memory for clients, estimated, by part.', 'part'),
   client_memory_limit_bytes: gauge(
     'byte',
-    'What each part may take at most, and all of clients together; beyond it new streams and requests get 503.',
+    'What each part may take at most, and all of clients together; beyond it new streams and requests get 503, and events are dropped.',
     'part',
   ),
   log_lines_lost_total: counter(

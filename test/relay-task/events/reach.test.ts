@@ -13,6 +13,7 @@ import {
   send,
   startEnvironment,
   startLaunchDarkly,
+  user,
 } from './support.ts';
 
 const often = { firstRefusedMs: 5, longestRefusedMs: 5 };
@@ -62,6 +63,15 @@ test('a refused key interrupts it at once, with the answer and how many wait, an
   launchDarkly.mood.react = () => 202;
   await eventually(() => expect(state()).toBe('VALID'));
   await eventually(() => expect(intake.status()).toMatchObject({ lastError, pending: 0 }));
+});
+
+test('index events that the relay adds wait, too, and are not received', async () => {
+  const { intake, deliver, measured } = await start(503);
+  // In the schema of an SDK that leaves summarising to the relay.
+  deliver(intake, [custom(1), custom(2), { ...custom(3), context: user('bob') }], { schema: 1 });
+  await eventually(() => expect(intake.status()?.pending).toBe(5));
+  expect(await measured('events_pending')).toBe(5);
+  expect(await measured('events_received_total')).toBe(3);
 });
 
 test.each([
