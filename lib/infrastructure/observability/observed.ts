@@ -1,7 +1,7 @@
 import type { Duration } from 'aws-cdk-lib';
 import type { IConstruct } from 'constructs';
 import { DEFAULT_REFRESH_MS } from '../../../lambda/edge-reader/config.ts';
-import { settings } from '../../../relay-task/config/settings.ts';
+import { heartbeatSettings } from '../../../relay-task/config/settings-heartbeat.ts';
 import { promises } from '../../monitoring/index.ts';
 import type { EdgeSettings } from '../stage-settings.ts';
 
@@ -53,9 +53,9 @@ export function heartbeatsOf(
   edgeFlag?: string,
 ): ObservedHeartbeats | undefined {
   const given = { ...relay.variables, ...relay.secrets };
-  const known = Object.values(settings.heartbeat).some(({ env }) => Object.hasOwn(given, env));
+  const known = Object.values(heartbeatSettings.heartbeat).some(({ env }) => Object.hasOwn(given, env));
   return known || edgeFlag !== undefined
-    ? { replicas: Object.hasOwn(given, settings.heartbeat.replicas.env) }
+    ? { replicas: Object.hasOwn(given, heartbeatSettings.heartbeat.replicas.env) }
     : undefined;
 }
 
