@@ -4,7 +4,7 @@ import { inSection } from './setting.ts';
 
 const heartbeat = inSection('Heartbeat');
 
-export interface ReplicaPlace {
+interface ReplicaPlace {
   readonly region: string;
   /** Undefined: AWS's own. */
   readonly url: string | undefined;

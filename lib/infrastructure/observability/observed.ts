@@ -1,7 +1,6 @@
 import type { Duration } from 'aws-cdk-lib';
 import type { IConstruct } from 'constructs';
 import { DEFAULT_REFRESH_MS } from '../../../lambda/edge-reader/config.ts';
-import { heartbeatSettings } from '../../../relay-task/config/settings-heartbeat.ts';
 import { promises } from '../../monitoring/index.ts';
 import type { EdgeSettings } from '../stage-settings.ts';
 
@@ -47,16 +46,17 @@ export interface ObservedHeartbeats {
   readonly replicas: boolean;
 }
 
+/** The relay's settings of heartbeat flags; `HEARTBEAT_INTERVAL` is about comments on streams. */
+const HEARTBEAT_VARIABLE = /^(LD_)?HEARTBEAT_(FLAG|PROJECT|API_|REPLICAS)/;
+
 /** Variables and secrets of a relay by which heartbeats are switched on. `edgeFlag`: the flag of a router that measures them. */
 export function heartbeatsOf(
   relay: Readonly<Partial<Record<'variables' | 'secrets', Readonly<Record<string, unknown>>>>>,
   edgeFlag?: string,
 ): ObservedHeartbeats | undefined {
   const given = { ...relay.variables, ...relay.secrets };
-  const known = Object.values(heartbeatSettings.heartbeat).some(({ env }) => Object.hasOwn(given, env));
-  return known || edgeFlag !== undefined
-    ? { replicas: Object.hasOwn(given, heartbeatSettings.heartbeat.replicas.env) }
-    : undefined;
+  const known = Object.keys(given).some((name) => HEARTBEAT_VARIABLE.test(name));
+  return known || edgeFlag !== undefined ? { replicas: Object.hasOwn(given, 'HEARTBEAT_REPLICAS') } : undefined;
 }
 
 /** What of a relay is watched besides itself. */
