@@ -1,8 +1,8 @@
 /** Log lines on stdout, made by Powertools: as JSON, or as text for people. Every text in them is redacted in case it contains a secret. */
 import { LogFormatter, Logger, LogItem } from '@aws-lambda-powertools/logger';
 import { escaped } from '../common/escaped.ts';
-import { cutText } from '../common/json.ts';
-import { redactKeys, redactSecrets } from '../common/secrets.ts';
+import { cutText, isObject } from '../common/json.ts';
+import { redactSecrets } from '../common/secrets.ts';
 import type { Log, LogFields } from '../ports.ts';
 import type { LogLevel } from './levels.ts';
 import { toText } from './log-text.ts';
@@ -45,8 +45,7 @@ export function createLog({ level, format = 'json', colour = false, write = writ
   });
   const lineOf = (item: Record<string, unknown>) =>
     format === 'text' ? toText(JSON.parse(toJson(item)), colour) : escaped(toJson(item));
-  // Here only for names of members.
-  logger.write = (item) => write(`${redactKeys(lineOf(item))}\n`);
+  logger.write = (item) => write(`${lineOf(item)}\n`);
   return {
     debug: (message, fields) => logger.debug(message, withOwnNames(fields)),
     info: (message, fields) => logger.info(message, withOwnNames(fields)),
@@ -74,15 +73,25 @@ function toJson(attributes: unknown): string {
   try {
     return JSON.stringify(attributes, (key, value: unknown) => {
       if (typeof value === 'bigint') return String(value);
-      // What others send is in messages of errors, keys and reasons. In a finished line, `\n` would hide where a key begins.
+      // What others send is in messages of errors, names and reasons. In a finished line, `\n` would hide where a key begins.
       if (typeof value === 'string') {
         return redactSecrets(cutText(value, key === 'stack' ? LONGEST_STACK : LONGEST_TEXT));
       }
-      return value instanceof Error ? fieldsOfError(value) : value;
+      return value instanceof Error ? fieldsOfError(value) : isObject(value) ? withoutKeys(value) : value;
     });
   } catch (error) {
-    return JSON.stringify({ level: 'ERROR', message: `Could not serialize a log line: ${String(error)}` });
+    return JSON.stringify({
+      level: 'ERROR',
+      message: `Could not serialize a log line: ${redactSecrets(String(error))}`,
+    });
   }
+}
+
+/** Keys are hidden in the names of members, too. */
+function withoutKeys(members: Readonly<Record<string, unknown>>): unknown {
+  const names = Object.keys(members);
+  if (names.every((name) => redactSecrets(name) === name)) return members;
+  return Object.fromEntries(names.map((name) => [redactSecrets(name), members[name]]));
 }
 
 function fieldsOfError(error: Error): Record<string, unknown> {

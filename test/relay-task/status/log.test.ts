@@ -103,7 +103,8 @@ test.each(['json', 'text'] as const)(
     for (const before of ['\n', '\t', '\r', '\x1b', '\u2028', '"']) {
       for (const prefix of ['sdk', 'mob', 'rel', 'api']) {
         const said = `it said${before}${prefix}-${secret}`;
-        log.error(said, { reason: said, error: new Error(said), list: [said], more: { deep: { said } } });
+        log.error(said, { reason: said, error: new Error(said), list: [said], more: { deep: { said, [said]: 1 } } });
+        log.error('with names', { [said]: 1, list: [{ [said]: 1 }] });
       }
     }
     log.warn('cannot reach it', {
