@@ -89,7 +89,7 @@ export function createSpoolReports({ log, meter, directory, maxBytes }: SpoolRep
         { directory, events },
       );
     },
-    /** `left`: what was not delivered; undefined if the disk did not answer for so long. */
+    /** `left`: what was not delivered; undefined if the disk did not answer within `waitedMs`. */
     closed(left: SpoolLeft | undefined, waitedMs: number): void {
       if (!left) {
         log.warn('EVENTS_SPOOL_DIR did not answer in time at the end; events that are not written to it are lost', {

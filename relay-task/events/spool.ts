@@ -153,12 +153,14 @@ export function createSpool({ directory: root, maxBytes, log, meter, find, ...op
 
   return {
     keep({ environment, key }, batch) {
-      const hasRoom = bytes() + batch.bytes.length <= maxBytes;
-      const entry = hasRoom ? own.keep({ ...batch, queue: key }, shareOf(environment)) : 'full';
-      if (typeof entry !== 'string' && bytes() <= maxBytes * ROOM_PART) reports.hasRoom();
-      if (typeof entry !== 'string') return [{ entry, first: 0, events: batch.events }];
-      reports.unkept(batch.events, entry);
-      return undefined;
+      const bytesThen = bytes() + batch.bytes.length;
+      const entry = bytesThen <= maxBytes ? own.keep({ ...batch, queue: key }, shareOf(environment)) : 'full';
+      if (typeof entry === 'string') {
+        reports.unkept(batch.events, entry);
+        return undefined;
+      }
+      if (bytesThen <= maxBytes * ROOM_PART) reports.hasRoom();
+      return [{ entry, first: 0, events: batch.events }];
     },
     body: ({ key }, id) => own.body(key, id),
     async assign(kept, id) {

@@ -119,7 +119,7 @@ function teller(log: Log, level: Level, message: string, fields: LogFields): Sup
   const { environment, database, prefix, runbook } = fields;
   const about = { environment, database, prefix, line: cutText(message, MOST_CHARACTERS) };
   return (suppressed) =>
-    log[level]('Left out lines of the log that repeat', { ...about, suppressed, ...(runbook && { runbook }) });
+    log[level]('Repeated lines of the log were left out', { ...about, suppressed, ...(runbook && { runbook }) });
 }
 
 /** Numbers in messages are durations and counts. */

@@ -32,6 +32,16 @@ async function startLaunchDarkly(): Promise<{ launchDarkly: FakeUpstream; api: F
   return { launchDarkly, api: opened(await startFakeRestApi(launchDarkly, token)) };
 }
 
+const sendingTo = ({ uri }: FakeUpstream, api: FakeRestApi) => ({
+  STREAM_URI: uri,
+  HEARTBEAT_API_URI: api.uri,
+  HEARTBEAT_API_TOKEN: token,
+});
+const keysFrom = ({ endpoint }: { readonly endpoint: string }) => ({
+  KEYS_FROM_SSM: '/relay/environments',
+  SSM_URL: endpoint,
+});
+
 /** How many heartbeats have reached the relay. */
 async function arrived({ metrics }: TestRelay): Promise<number> {
   const { body } = await metrics.text();
@@ -54,10 +64,7 @@ async function beats(relay: TestRelay, api: FakeRestApi, project: string, flag: 
 test('the configuration names them: variables, or a file', async () => {
   const { launchDarkly, api } = await startLaunchDarkly();
   const text = `[Heartbeat]\nflag = everyones\n[Environment "shop"]\nsdkKey = ${sdkKey}\nprojKey = shop\nheartbeatFlag = heartbeat\n`;
-  const relay = await start(
-    { STREAM_URI: launchDarkly.uri, HEARTBEAT_API_URI: api.uri, HEARTBEAT_API_TOKEN: token },
-    { path: 'ld-relay.conf', text },
-  );
+  const relay = await start(sendingTo(launchDarkly, api), { path: 'ld-relay.conf', text });
   await beats(relay, api, 'shop', 'heartbeat');
 });
 
@@ -68,11 +75,8 @@ test('SSM names them: a flag that is put, changed or deleted there is taken over
   put('sdk-key', sdkKey);
   put('project-key', 'shop');
   const relay = await start({
-    KEYS_FROM_SSM: '/relay/environments',
-    SSM_URL: ssm.endpoint,
-    STREAM_URI: launchDarkly.uri,
-    HEARTBEAT_API_URI: api.uri,
-    HEARTBEAT_API_TOKEN: token,
+    ...keysFrom(ssm),
+    ...sendingTo(launchDarkly, api),
     HEARTBEAT_FLAG: 'everyones',
     // The environment's own counts.
     HEARTBEAT_PROJECT: 'elsewhere',
@@ -100,11 +104,8 @@ test('without HEARTBEAT_FLAG only the environment in SSM that names a flag has h
   ssm.put('/relay/environments/shop/project-key', 'shop');
   ssm.put('/relay/environments/bare/sdk-key', 'sdk-00000000-0000-0000-0000-00000000000b');
   const relay = await start({
-    KEYS_FROM_SSM: '/relay/environments',
-    SSM_URL: ssm.endpoint,
-    STREAM_URI: launchDarkly.uri,
-    HEARTBEAT_API_URI: api.uri,
-    HEARTBEAT_API_TOKEN: token,
+    ...keysFrom(ssm),
+    ...sendingTo(launchDarkly, api),
   });
   await beats(relay, api, 'shop', 'heartbeat');
   const { body } = await relay.metrics.text();

@@ -252,7 +252,7 @@ test('what a flood left out of the log is said before the process ends @heavy', 
   relay.signal('SIGTERM');
   expect(await relay.exited).toBe(0);
   expect(relay.lines().at(-1)).toEqual({
-    ...{ level: 'INFO', message: 'Left out lines of the log that repeat', timestamp: expect.any(String) },
+    ...{ level: 'INFO', message: 'Repeated lines of the log were left out', timestamp: expect.any(String) },
     ...{ line: expect.stringMatching(/^Log level is debug until /), suppressed: 1 },
   });
 });

@@ -1,6 +1,6 @@
 /**
- * Preloaded into a relay: from when the pipe HANGING_DISK exists, file operations in its directory wait in a thread for somebody who writes
- * to it, so for ever, as on a file server that is gone.
+ * Preloaded into a relay: once the pipe HANGING_DISK exists, file operations in its directory block a thread, since nobody ever writes to
+ * the pipe. A file server that is gone does the same.
  */
 import { existsSync } from 'node:fs';
 import fs from 'node:fs/promises';

@@ -42,7 +42,7 @@ export interface RunOptions {
   readonly limitBytes?: number;
   /** `child.send({ stepMs })` steps its clock, and it ends with this process. */
   readonly steppedClock?: boolean;
-  /** From when this pipe exists, file operations beside it never end. */
+  /** Once this pipe exists, file operations in its directory never end. */
   readonly hangingDisk?: string;
 }
 

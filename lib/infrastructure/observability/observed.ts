@@ -40,7 +40,7 @@ export interface Observed {
   readonly edge?: ObservedEdge | undefined;
 }
 
-/** Environments in SSM may have heartbeat flags that nobody knows when alarms are made. */
+/** Flags that are named only in SSM are not known when alarms are made. */
 export interface ObservedHeartbeats {
   /** Whether relays look for them in replicas of the table. */
   readonly replicas: boolean;

@@ -37,7 +37,7 @@ test('of what repeats, twenty lines a minute are written, and the next one says 
   expect(lines.at(-1)).toBe('Failed after 6 ms {"environment":"a"}');
 });
 
-const LEFT_OUT = 'Left out lines of the log that repeat';
+const LEFT_OUT = 'Repeated lines of the log were left out';
 
 test('when a flood has ended, a line says how many were suppressed, and of what', () => {
   const { log, lines, pass, timers } = start();

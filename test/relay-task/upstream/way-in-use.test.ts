@@ -73,7 +73,7 @@ test('the first way is started at once, and as long as it works no other one is'
   expect(inUse.candidate).toBeUndefined();
 });
 
-test('one that has never delivered has the other one beside it after five seconds, and stays open', () => {
+test('a way that has never delivered stays open, and the other is tried beside it after five seconds', () => {
   const { inUse, open, pass } = start();
   pass(4_999);
   expect(open()).toEqual(['stream']);
@@ -82,7 +82,7 @@ test('one that has never delivered has the other one beside it after five second
   expect([inUse.active.way, inUse.candidate?.way]).toEqual([stream, polling]);
 });
 
-test('one that worked and fails has the other one beside it after two minutes', () => {
+test('a way that worked and now fails stays open, and the other is tried beside it after two minutes', () => {
   const { inUse, deliver, fail, open, pass } = start();
   deliver(inUse.active);
   fail();

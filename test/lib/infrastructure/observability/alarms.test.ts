@@ -5,6 +5,7 @@ import { metricUnits } from '../../../../lambda/canary/metrics.ts';
 import { homeRows } from '../../../../lib/infrastructure/observability/alarm-rows.ts';
 import { heartbeatsOf } from '../../../../lib/infrastructure/observability/observed.ts';
 import { settableThresholds } from '../../../../lib/infrastructure/observability/thresholds.ts';
+import { heartbeatSettings } from '../../../../relay-task/config/settings-heartbeat.ts';
 import { published } from '../../../../relay-task/status/published.ts';
 import { full } from '../../../support/synthesise.ts';
 import { alarmsIn, type CfnAlarm, metricsOf, type Observability, observe, pages, tickets } from './observe.ts';
@@ -363,6 +364,13 @@ test.each<[string, Parameters<typeof heartbeatsOf>, readonly string[]]>([
     homeRows({ ...observed, writes }).flatMap(({ id }) => (id.startsWith('heartbeats-') ? [id.slice(11)] : []));
   expect(idsOf(true)).toEqual(kinds);
   expect(idsOf(false)).toEqual(kinds.filter((kind) => kind !== 'missed'));
+});
+
+test('each setting of heartbeats tells that there are some', () => {
+  const names = Object.values(heartbeatSettings.heartbeat).map(({ env }) => env);
+  expect(names).toContain('HEARTBEAT_API_TOKEN');
+  for (const name of names)
+    expect([name, heartbeatsOf({ variables: { [name]: 'x' } })]).toEqual([name, expect.anything()]);
 });
 
 test('alarms on replicas are in their regions, on writes in the home region, on edge functions where they run', () => {
