@@ -249,6 +249,11 @@ test('what a flood left out of the log is said before the process ends @heavy', 
     await eventually(() => expect(toggles()).toBe(toggle));
   }
   relay.signal('SIGUSR2');
+  // Of two signals at once the later one may be handled first. Only at level debug a request is logged.
+  await eventually(async () => {
+    await relay.status();
+    expect(relay.lines().at(-1)).toMatchObject({ level: 'DEBUG', message: 'GET /status 200' });
+  });
   relay.signal('SIGTERM');
   expect(await relay.exited).toBe(0);
   expect(relay.lines().at(-1)).toEqual({
