@@ -23,9 +23,10 @@ import { sleep } from '../../relay-task/common/pause.ts';
 import { hashOf } from '../../relay-task/store/big-segments.ts';
 import { startFakeBigSegments, wirePatch } from '../support/fake-big-segments.ts';
 import { startFakeUpstream } from '../support/fake-upstream.ts';
+import { freePorts } from '../support/free-port.ts';
 import { median, percentile } from '../support/percentile.ts';
 import { readStream, type StreamEvent, type StreamReader } from '../support/read-stream.ts';
-import { freePorts, startRedis } from '../support/redis.ts';
+import { startRedis } from '../support/redis.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 
 const { values } = parseArgs({

@@ -25,10 +25,10 @@ import type { Keeper } from '../../relay-task/ports.ts';
 import { createBenchChildren } from '../support/bench-children.ts';
 import { startTable, testCredentials } from '../support/dynalite.ts';
 import { startFakeUpstream } from '../support/fake-upstream.ts';
+import { freePorts } from '../support/free-port.ts';
 import { flag } from '../support/items.ts';
 import { silentLog } from '../support/logs.ts';
 import { createMemoryKeeper } from '../support/memory-keeper.ts';
-import { freePorts } from '../support/redis.ts';
 import { startSsmServer } from '../support/ssm-server.ts';
 
 const { values } = parseArgs({

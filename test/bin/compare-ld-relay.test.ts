@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { runCompare } from '../../bin/compare/run.ts';
 import { until } from '../support/eventually.ts';
 import { startFakeUpstream } from '../support/fake-upstream.ts';
+import { freePort } from '../support/free-port.ts';
 import { flagData, segmentData } from '../support/items.ts';
 import { closeAfterEach } from '../support/opened.ts';
-import { freePort } from '../support/patient-client.ts';
 import { startTestRelay } from '../support/start-relay.ts';
 import { environmentId, mobileKey, sdkKey } from './compare/stand-in.ts';
 

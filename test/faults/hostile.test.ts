@@ -6,10 +6,10 @@
  */
 import { existsSync } from 'node:fs';
 import { eventually } from '../support/eventually.ts';
+import { freePorts } from '../support/free-port.ts';
 import { endsWithParent, limitMethod, residentMemory } from '../support/memory-limit.ts';
 import { closeAfterEach } from '../support/opened.ts';
 import { percentile } from '../support/percentile.ts';
-import { freePorts } from '../support/redis.ts';
 import { bundleRelay, listeningPort, type RelayProcess, runCommand, runRelay } from '../support/relay-process.ts';
 import { startChanges, startUpstream } from './changes.ts';
 import { type StreamKind, startClients } from './clients.ts';

@@ -5,9 +5,9 @@ import { parse } from 'yaml';
 import { settings } from '../../relay-task/config/settings.ts';
 import { eventually } from '../support/eventually.ts';
 import { exampleEnvironment } from '../support/example-environment.ts';
+import { freePort } from '../support/free-port.ts';
 import { jsonSchemaIsInstalled, schemaErrorsOf } from '../support/json-schema.ts';
 import { closeAfterEach } from '../support/opened.ts';
-import { freePort } from '../support/patient-client.ts';
 import { describeWithRedis, startRedis } from '../support/redis.ts';
 import { bundleRelay, listeningPort, root, runRelay } from '../support/relay-process.ts';
 

@@ -5,8 +5,8 @@ import { limitOf, maxConnectionsOf } from '../../relay-task/status/descriptors.t
 import { eventually } from '../support/eventually.ts';
 import { exampleFile } from '../support/example-environment.ts';
 import { startFakeUpstream } from '../support/fake-upstream.ts';
+import { freePort } from '../support/free-port.ts';
 import { closeAfterEach } from '../support/opened.ts';
-import { freePort } from '../support/patient-client.ts';
 import { bundleRelay, listeningPort, runRelay } from '../support/relay-process.ts';
 
 bundleRelay();

@@ -3,6 +3,7 @@ import type { Variables } from '../../relay-task/config/config.ts';
 import { eventually } from '../support/eventually.ts';
 import { startFakeFDv2 } from '../support/fake-fdv2.ts';
 import { type FakeUpstream, startFakeUpstream } from '../support/fake-upstream.ts';
+import { freePort } from '../support/free-port.ts';
 import { flagData } from '../support/items.ts';
 import { closeAfterEach } from '../support/opened.ts';
 import { readStream } from '../support/read-stream.ts';
@@ -33,7 +34,7 @@ const change = (upstream: FakeUpstream, key: string, version: number) => upstrea
 describe.each(['fdv2', 'fdv2-streaming', 'fdv2-polling'])('behind another relay, by %s', (protocol) => {
   test('a relay serves what the other one serves, byte for byte, and follows its changes and its restart @heavy', async () => {
     const upstream = opened(await startFakeUpstream({ flags: { a: flag('a', 1), b: flag('b', 1) } }));
-    const firstVariables = { STREAM_URI: upstream.uri };
+    const firstVariables = { STREAM_URI: upstream.uri, PORT: String(await freePort()) };
     const first = await start(firstVariables);
     const second = await start({ STREAM_URI: first.uri, BASE_URI: first.uri, UPSTREAM_PROTOCOL: protocol });
     await eventually(async () => expect(await flagsOf(second)).toEqual({ a: flag('a', 1), b: flag('b', 1) }));
@@ -55,7 +56,7 @@ describe.each(['fdv2', 'fdv2-streaming', 'fdv2-polling'])('behind another relay,
     );
     expect(await flagsOf(second)).toEqual({ a: flag('a', 2) });
     await change(upstream, 'c', 1);
-    await start({ ...firstVariables, PORT: String(first.port) });
+    await start(firstVariables);
     await eventually(async () => expect(await flagsOf(second)).toEqual({ a: flag('a', 2), c: flag('c', 1) }));
     await eventually(async () =>
       expect(await environmentOf(second)).toMatchObject({ connectionStatus: { state: 'VALID' } }),

@@ -7,8 +7,8 @@ import { generate } from 'selfsigned';
 import { healthcheckArguments } from '../../relay-task/status/healthcheck.ts';
 import { eventually } from '../support/eventually.ts';
 import { exampleFile } from '../support/example-environment.ts';
+import { freePort } from '../support/free-port.ts';
 import { closeAfterEach } from '../support/opened.ts';
-import { freePort } from '../support/patient-client.ts';
 import { bundleRelay, listeningPort, type RelayProcess, root, runRelay } from '../support/relay-process.ts';
 
 bundleRelay();

@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { eventually } from '../support/eventually.ts';
 import { exampleFile } from '../support/example-environment.ts';
+import { freePort } from '../support/free-port.ts';
 import { closeAfterEach } from '../support/opened.ts';
-import { freePort } from '../support/patient-client.ts';
 import { bundleRelay, listeningPort, type RunOptions, root, runRelay } from '../support/relay-process.ts';
 
 bundleRelay();

@@ -1,6 +1,4 @@
 /** Clients that send requests to a relay repeatedly, even before it listens, and record every response. */
-import { type AddressInfo, createServer } from 'node:net';
-
 export interface PatientClient {
   /** Statuses of all responses since it listens; 'cut' for a request without one. */
   readonly answers: readonly (number | 'cut')[];
@@ -55,13 +53,4 @@ export function startPatientClient(
       await running;
     },
   };
-}
-
-/** A port that was free a moment ago. */
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }

@@ -4,12 +4,12 @@
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis, type RedisOptions } from 'ioredis';
 import type { RedisConnection } from '../../relay-task/store/redis-client.ts';
 import { eventually } from './eventually.ts';
+import { freePorts } from './free-port.ts';
 
 export const hasRedis = spawnSync('redis-server', ['--version']).status === 0;
 
@@ -197,20 +197,4 @@ export function redisAt(ports: number | readonly number[], more: Partial<RedisCo
   const at = (port: number) => ({ host: '127.0.0.1', port });
   const place = typeof ports === 'number' ? at(ports) : { cluster: ports.map(at) };
   return { ...place, connectTimeoutMs: 3_000, commandTimeoutMs: 3_000, ...more };
-}
-
-/** Ports that were free a moment ago, all different. */
-export async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from(
-      { length: count },
-      () =>
-        new Promise<ReturnType<typeof createServer>>((resolve) => {
-          const server = createServer().listen(0, '127.0.0.1', () => resolve(server));
-        }),
-    ),
-  );
-  const ports = servers.map((server) => (server.address() as AddressInfo).port);
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
 }

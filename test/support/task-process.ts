@@ -6,7 +6,7 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { promisify } from 'node:util';
 import type { Template } from 'aws-cdk-lib/assertions';
 import { eventually } from './eventually.ts';
-import { freePort } from './patient-client.ts';
+import { freePort } from './free-port.ts';
 import { relayBundle } from './relay-process.ts';
 import { taskOf } from './relay-task.ts';
 

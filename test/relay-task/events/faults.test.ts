@@ -1,6 +1,7 @@
 import { createServer } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { eventually, PATIENCE_MS, roomy, turnsOfLoop } from '../../support/eventually.ts';
+import { freePort } from '../../support/free-port.ts';
 import { randomFrom } from '../../support/random.ts';
 import {
   closeLater,
@@ -12,7 +13,6 @@ import {
   send,
   startEnvironment,
   startLaunchDarkly,
-  startServer,
 } from './support.ts';
 
 const SEED = process.env.SEED ?? 'events';
@@ -46,9 +46,8 @@ describe('events during a LaunchDarkly outage', () => {
   );
 
   test('survive a refused connection', async () => {
-    const { uri, server } = await startServer(() => {});
-    await new Promise((resolve) => server.close(resolve));
-    const { intake, measured } = startEnvironment(uri);
+    const port = await freePort();
+    const { intake, measured } = startEnvironment(`http://127.0.0.1:${port}`);
     send(intake, numbered(3));
     await eventually(async () => expect(await measured('event_retries_total')).toBeGreaterThan(3));
     const bodies: string[] = [];
@@ -57,7 +56,7 @@ describe('events during a LaunchDarkly outage', () => {
       bodies.push(request.url ?? '');
       response.writeHead(202).end();
     });
-    await new Promise<void>((resolve) => returned.listen(Number(new URL(uri).port), '127.0.0.1', resolve));
+    await new Promise<void>((resolve) => returned.listen(port, '127.0.0.1', resolve));
     closeLater(async () => {
       returned.closeAllConnections();
       await new Promise((resolve) => returned.close(resolve));

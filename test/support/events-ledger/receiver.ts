@@ -1,9 +1,10 @@
 /** LaunchDarkly's events API: takes each payload ID once, and misbehaves as told. It enters what arrives into a ledger. */
 import { hash } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { promisify } from 'node:util';
 import { gunzip } from 'node:zlib';
+import { freePort } from '../free-port.ts';
 import { type Ledger, numberOf } from './ledger.ts';
 
 /**
@@ -62,7 +63,8 @@ export async function startEventReceiver(
   const eventsFrom = new Map<number, number>();
   const count = { repeatedPayloads: 0, requests: 0 };
   let server: Server | undefined;
-  let port = 0;
+  // It goes and comes back.
+  const port = await freePort();
 
   /** Returns how many events are new. */
   function take(id: string, text: string, environment: number, relay: number): number {
@@ -129,7 +131,6 @@ export async function startEventReceiver(
       });
     });
     await new Promise<void>((resolve, reject) => opened.once('error', reject).listen(port, '127.0.0.1', resolve));
-    ({ port } = opened.address() as AddressInfo);
     server = opened;
   };
 

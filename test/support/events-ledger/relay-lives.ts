@@ -1,7 +1,7 @@
 /** Relay processes that forward events, and what each of them says about events over its whole life. */
 import { eventually } from '../eventually.ts';
+import { freePort } from '../free-port.ts';
 import { residentMemory } from '../memory-limit.ts';
-import { freePort } from '../patient-client.ts';
 import { listeningPort, type RelayProcess, type RunOptions, runRelay } from '../relay-process.ts';
 import type { Backend } from './front-door.ts';
 
