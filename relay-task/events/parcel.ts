@@ -1,5 +1,6 @@
 /** A payload that remembers which of its events came together, and from whom. */
 import { elementsIn } from '../common/json-elements.ts';
+import { inSlices } from '../common/slices.ts';
 import { type Kept, keptPart } from './spool-index.ts';
 
 /** The sender of events that the relay itself adds. */
@@ -86,6 +87,30 @@ export function* halvesOf(parcel: Parcel): Generator<void, readonly [Parcel, Par
     takenFrom([{ ...part, events: left, to: end, kept: keptPart(part.kept, 0, left) }]),
     takenFrom([{ ...part, events: part.events - left, from: start, kept: keptPart(part.kept, left, part.events) }]),
   ];
+}
+
+/** The JSON texts of some of the events of a batch, joined by commas. Rejects if it has fewer. */
+export async function textsOf(
+  { bytes, events: all }: Pick<Batch, 'bytes' | 'events'>,
+  { first, events }: Pick<Kept, 'first' | 'events'>,
+): Promise<Buffer> {
+  if (events === all) return bytes;
+  const { json } = parcelOf([{ bytes, events: all, sender: '' }]);
+  return inSlices(
+    (function* () {
+      let seen = 0;
+      let from = 0;
+      for (const range of elementsIn(json)) {
+        if (!range) yield;
+        else {
+          if (seen === first) from = range.from;
+          seen += 1;
+          if (seen === first + events) return json.subarray(from, range.to);
+        }
+      }
+      throw new Error('a batch has fewer events than it should');
+    })(),
+  );
 }
 
 const half = (count: number) => Math.ceil(count / 2);

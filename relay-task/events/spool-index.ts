@@ -25,7 +25,7 @@ export interface Entry extends Pick<BatchHead, 'id' | 'at' | 'events'> {
   readonly bytes: number;
 }
 
-interface Span {
+export interface Span {
   readonly first: number;
   readonly events: number;
   /** '' if they were not sent under an ID. */
@@ -129,7 +129,7 @@ export function createIndex(gone: (entry: Entry) => void) {
     assign: (kept: readonly Kept[], payload: string) => mark(kept, payload),
     settle: (kept: readonly Kept[]) => mark(kept, undefined),
     /** What its own record does not tell. */
-    *stateOf({ id, events, spans }: Entry): Generator<SpoolRecord> {
+    *stateOf({ id, events, spans }: Pick<Entry, 'id' | 'events' | 'spans'>): Generator<SpoolRecord> {
       let end = 0;
       const settled: EventRange[] = [];
       for (const span of [...spans, { first: events, events: 0 }]) {

@@ -84,6 +84,11 @@ export function createJournal(options: JournalOptions) {
     nothingToTell();
   }
 
+  /** What could not be told otherwise. Where this fails, too, what was delivered is sent again. */
+  async function settleInPlace(): Promise<void> {
+    if (await options.mayWrite()) await segments.settleInPlace(index);
+  }
+
   const journal = {
     /** Of its files. */
     get bytes() {
@@ -160,6 +165,7 @@ export function createJournal(options: JournalOptions) {
     /** Resolves when everything is written, or cannot be. */
     async close(): Promise<void> {
       await writer.commit();
+      if (writer.isFailing) await options.lane(settleInPlace).catch(() => {});
       await segments.close();
     },
     /** Deletes its files and its directory. What is not ours stays. */

@@ -1,10 +1,8 @@
 /** What other processes have left in the spool, by queue and in lots that are sent in one payload each. */
 import { isObject } from '../common/json.ts';
-import { elementsIn } from '../common/json-elements.ts';
-import { inSlices } from '../common/slices.ts';
 import type { CredentialKind } from '../ports.ts';
 import type { Metadata } from './metadata.ts';
-import { type Batch, parcelOf } from './parcel.ts';
+import { type Batch, textsOf } from './parcel.ts';
 import type { Entry } from './spool-index.ts';
 import type { Adopted, Journal } from './spool-journal.ts';
 import type { Lane } from './spool-segments.ts';
@@ -92,7 +90,7 @@ export async function readLot({ items }: Lot, { reads, unreadable }: LotReading)
     const kept = [{ entry, first, events }];
     try {
       const { bytes, sender } = await reads(() => journal.load(entry));
-      batches.push({ bytes: await eventsIn(bytes, first, events, entry.events), events, sender, kept });
+      batches.push({ bytes: await textsOf({ bytes, events: entry.events }, { first, events }), events, sender, kept });
     } catch (error) {
       if (entry.state !== 'written') continue;
       journal.settle(kept);
@@ -109,25 +107,4 @@ export function parseName(queue: string): QueueName | undefined {
   } catch {
     return undefined;
   }
-}
-
-/** The JSON texts of some of the events of a batch. */
-async function eventsIn(bytes: Buffer, first: number, events: number, all: number): Promise<Buffer> {
-  if (events === all) return bytes;
-  const { json } = parcelOf([{ bytes, events: all, sender: '' }]);
-  return inSlices(
-    (function* () {
-      let seen = 0;
-      let from = 0;
-      for (const range of elementsIn(json)) {
-        if (!range) yield;
-        else {
-          if (seen === first) from = range.from;
-          seen += 1;
-          if (seen === first + events) return json.subarray(from, range.to);
-        }
-      }
-      throw new Error('a batch has fewer events than it should');
-    })(),
-  );
 }

@@ -24,8 +24,15 @@ export interface BatchHead {
   readonly queue: string;
 }
 
+export interface BatchRecord {
+  readonly kind: 'batch';
+  readonly head: BatchHead;
+  /** The JSON texts of its events, joined by commas. */
+  readonly bytes: Buffer;
+}
+
 export type SpoolRecord =
-  | { readonly kind: 'batch'; readonly head: BatchHead; readonly bytes: Buffer }
+  | BatchRecord
   /** These events are sent under this ID from now on; '' if under none. */
   | { readonly kind: 'assigned'; readonly payload: string; readonly ranges: readonly EventRange[] }
   /** Delivered or dropped. */
@@ -69,9 +76,12 @@ export function sizeOf(record: SpoolRecord): number {
   return RECORD_BYTES + ('ranges' in record ? record.ranges.length * RANGE_BYTES : record.queue.length);
 }
 
-/** The buffers of a record, to be written one after the other: the bytes of events are not copied. */
-export function encodeRecord(record: SpoolRecord, marker: Buffer): readonly Buffer[] {
-  const parts = bodyOf(record);
+/**
+ * The buffers of a record, to be written one after the other: the bytes of events are not copied. `padBytes`: it is longer by so many; each
+ * body ends in JSON, after which spaces mean nothing.
+ */
+export function encodeRecord(record: SpoolRecord, marker: Buffer, padBytes = 0): readonly Buffer[] {
+  const parts = [...bodyOf(record), Buffer.alloc(padBytes, ' ')];
   const length = parts.reduce((sum, part) => sum + part.length, 0);
   const prefix = Buffer.allocUnsafe(PREFIX_BYTES);
   marker.copy(prefix);

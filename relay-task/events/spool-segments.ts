@@ -7,6 +7,8 @@ import { type FileHandle, open, readdir, rmdir, unlink } from 'node:fs/promises'
 import { join } from 'node:path';
 import { inSlices } from '../common/slices.ts';
 import type { Turnstile } from '../common/turnstile.ts';
+import { isDeleted, readPart, readWhole, writeAt } from './spool-files.ts';
+import { type IndexView, settleInPlace } from './spool-in-place.ts';
 import type { Entry } from './spool-index.ts';
 import {
   encodeRecord,
@@ -64,8 +66,6 @@ export interface UnreadableFile {
 
 /** A file without anything unsettled that has no more is kept, so that files are not made and deleted all the time. */
 const IDLE_BYTES = 256 * 1024;
-/** No log of a relay is as large: it is made longer only while it is shorter than a segment. */
-const LARGEST_LOG_BYTES = 64 * 1024 * 1024;
 const FILE = /^(\d{8})-([0-9a-f]{16})\.log$/;
 
 export function createSegments({ directory, lane, segmentBytes }: SegmentsOptions) {
@@ -112,11 +112,8 @@ export function createSegments({ directory, lane, segmentBytes }: SegmentsOption
     async write(records: readonly Piece[]): Promise<void> {
       const { file, segment } = await current();
       const { whole, places: written } = encode(records, segment);
-      // At its place, so that a part of a record that could not be written is overwritten by the next one.
       try {
-        for (let done = 0; done < whole.length; ) {
-          done += (await file.write(whole, done, whole.length - done, segment.bytes + done)).bytesWritten;
-        }
+        await writeAt(file, whole, segment.bytes);
       } catch (error) {
         // Otherwise a restart would send the part that was written, which no later record settles.
         await file.truncate(segment.bytes).catch(() => {});
@@ -183,6 +180,14 @@ export function createSegments({ directory, lane, segmentBytes }: SegmentsOption
         damage.push(await readAll(text, segment, take));
       }
       return { damage: damage.filter(({ lostBytes }) => lostBytes > 0), unreadable, foreign };
+    },
+    /** In the lane. Tells what is settled without a new record. Rejects if that is not possible. */
+    async settleInPlace(index: IndexView): Promise<void> {
+      for (const segment of segments) {
+        const entries = new Map(Array.from(segment.live, (entry) => [places.get(entry)?.from, entry]));
+        const text = await readWhole(segment.path);
+        await settleInPlace({ ...segment, text, entryAt: (from) => entries.get(from) }, index);
+      }
     },
     /** In the lane. What was written is on the disk, or on the file server. */
     async sync(): Promise<void> {
@@ -258,35 +263,4 @@ async function readAll(text: Buffer, { path, marker }: Segment, take: (found: Fo
 function batchAt(text: Buffer, from: number, marker: Buffer) {
   const record = recordAt(text, from, marker)?.record;
   return record?.kind === 'batch' ? record : undefined;
-}
-
-/** Or was not there. */
-async function isDeleted(path: string): Promise<boolean> {
-  try {
-    await unlink(path);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'ENOENT';
-  }
-}
-
-async function readWhole(path: string): Promise<Buffer> {
-  const file = await open(path, 'r');
-  try {
-    const { size } = await file.stat();
-    if (size > LARGEST_LOG_BYTES) throw new Error(`it has ${size} bytes, more than any log of a relay`);
-    return await file.readFile();
-  } finally {
-    await file.close();
-  }
-}
-
-async function readPart(path: string, from: number, to: number): Promise<Buffer> {
-  const file = await open(path, 'r');
-  try {
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(to - from), 0, to - from, from);
-    return buffer.subarray(0, bytesRead);
-  } finally {
-    await file.close();
-  }
 }

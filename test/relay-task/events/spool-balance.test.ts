@@ -1,8 +1,9 @@
 /** What relays with a spool receive is what they forward, drop and leave, whatever happens to LaunchDarkly and to the disk. */
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { appendFileSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import { eventually } from '../../support/eventually.ts';
-import { asKilled, filesIn, newDirectory, startSpooling } from './spool-support.ts';
+import { asKilled, filesIn, logsIn, newDirectory, startSpooling } from './spool-support.ts';
 import { closeLater, custom, type Event, NEVER_MS, send, startLaunchDarkly, user } from './support.ts';
 
 const keys = (events: readonly Event[]) => events.map(({ key }) => String(key)).sort();
@@ -228,5 +229,64 @@ const isRoot = process.getuid?.() === 0;
     expect(lost).toBeLessThan(61);
     await relay.forwarding.close(0);
     expect(await relay.measured('events_spooled_total')).toBeGreaterThan(0);
+  },
+);
+
+const PAGE_BYTES = 4096;
+
+/** What the spool keeps of a body. */
+const bytesOf = (events: readonly object[]) => Buffer.byteLength(JSON.stringify(events)) - '[]'.length;
+
+/** Takes all that is left of a disk. Returns the file. */
+function fillUp(directory: string): string {
+  const path = join(directory, '..filler');
+  try {
+    for (;;) appendFileSync(path, Buffer.alloc(PAGE_BYTES));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
+  }
+  return path;
+}
+
+(isRoot ? test : test.skip)(
+  'what is delivered while the disk is full comes once, even if it is full until the relay ends (needs root)',
+  async () => {
+    const launchDarkly = await startLaunchDarkly(({ events, text }) => {
+      if (text.includes('event-stays')) return events.length === 1 ? 'hang' : 413;
+      return 202;
+    });
+    const directory = smallDisk();
+    if (directory === undefined) throw new Error('mount -t tmpfs does not work here, though this is root');
+    const relay = startSpooling(launchDarkly.uri, directory, { flushIntervalMs: NEVER_MS });
+    const [one, other] = [custom('stays ü'), custom('stays "2",')];
+    const divided = [custom('part 1'), custom('part 2'), one, other];
+    // The log ends with a page, so that not even a short record has room.
+    const size = () => statSync(logsIn(directory)[0] ?? '').size;
+    await send(relay.intake, [custom('whole')]);
+    const first = size();
+    await send(relay.intake, [custom('x', { data: '' })]);
+    const besides = size() - first - bytesOf([custom('x', { data: '' })]);
+    const gap = -(size() + besides + bytesOf([custom('x', { data: '' })]) + besides + bytesOf(divided)) % PAGE_BYTES;
+    await send(relay.intake, [custom('x', { data: 'x'.repeat(gap + PAGE_BYTES) })]);
+    await send(relay.intake, divided);
+    expect(size() % PAGE_BYTES).toBe(0);
+    const filler = fillUp(directory);
+
+    relay.intake.flush();
+    const requested = (text: string) => launchDarkly.requests.some((request) => request.text.includes(text));
+    await eventually(async () => expect(await relay.measured('events_forwarded_total')).toBe(5));
+    await eventually(() => expect(requested('event-stays')).toBe(true));
+    await relay.forwarding.close(0);
+    expect(await relay.measured('events_spooled_total')).toBe(2);
+    expect(relay.lines.filter((line) => line.startsWith('Cannot write events to the spool'))).toHaveLength(1);
+    expect(launchDarkly.taken()).toHaveLength(5);
+
+    rmSync(filler);
+    launchDarkly.mood.react = () => 202;
+    const successor = startSpooling(launchDarkly.uri, directory);
+    await eventually(async () => expect(await successor.measured('events_forwarded_total')).toBe(2));
+    await successor.forwarding.close(60_000);
+    expect(await successor.measured('events_replayed_total')).toBe(2);
+    expect(launchDarkly.taken().slice(5)).toEqual([one, other]);
   },
 );

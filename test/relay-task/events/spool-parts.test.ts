@@ -1,13 +1,16 @@
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { createBudget } from '../../../relay-task/common/budget.ts';
 import { createTurnstile } from '../../../relay-task/common/turnstile.ts';
-import type { Entry } from '../../../relay-task/events/spool-index.ts';
+import { textsOf } from '../../../relay-task/events/parcel.ts';
+import { createIndex, type Entry } from '../../../relay-task/events/spool-index.ts';
 import type { Journal } from '../../../relay-task/events/spool-journal.ts';
 import { type Groups, sortInto } from '../../../relay-task/events/spool-lots.ts';
-import type { SpoolRecord } from '../../../relay-task/events/spool-records.ts';
+import type { EventRange, SpoolRecord } from '../../../relay-task/events/spool-records.ts';
 import { createSegments } from '../../../relay-task/events/spool-segments.ts';
 import { createWriter, type WriterOptions } from '../../../relay-task/events/spool-writer.ts';
-import { newDirectory } from './spool-support.ts';
+import { randomFrom } from '../../support/random.ts';
+import { filesIn, newDirectory } from './spool-support.ts';
 import { NEVER_MS } from './support.ts';
 
 const journal = { assign() {}, settle() {}, written: async () => {} };
@@ -53,6 +56,66 @@ describe('The files of the spool', () => {
     expect([damage, foreign, read.map(({ id }) => id)]).toEqual([[], [], [1, 2]]);
     expect(String((await adopted.load(read[0]!)).bytes)).toBe('{"n":1}');
     expect(adopted.bytes).toBe(written.bytes);
+  });
+
+  test('tell in place what is settled, so that who adopts them has the rest, under the IDs it was sent with', async () => {
+    const random = randomFrom('in place');
+    const pick = <T>(choices: readonly T[]) => choices[Math.floor(random() * choices.length)] as T;
+    for (let round = 0; round < 100; round++) {
+      // A short event leaves no room for what is known of the others.
+      const isLong = round % 2 === 0;
+      const more = 'x'.repeat(isLong ? 300 : 0);
+      const texts = [`{"a":[1,{"b":"],{"}],"c":"${more}"}`, `{"key":"ü\\"ß€${more}"}`, `{ "n" : "${more}" }`];
+      const told = (payload: string | undefined, text: string) => `${isLong ? payload : ''} ${text}`;
+      const directory = newDirectory();
+      const written = open(directory, 2_000);
+      const index = createIndex(written.forget);
+      const share = createBudget(1_000_000);
+      const left: string[] = [];
+      for (let id = 1; id <= 5; id++) {
+        const events = Array.from({ length: 1 + Math.floor(random() * 6) }, () => pick(texts));
+        const head = { id: index.nextId(), at: id, events: events.length, sender: 'a', queue: 'q' };
+        const entry = index.add(head, 1, journal, share);
+        await written.write([{ record: { kind: 'batch', head, bytes: Buffer.from(events.join(',')) }, entry }]);
+        const payloads = events.map(() => pick(['', `p${id}`]));
+        const write = (kind: 'assigned' | 'settled', payload: string, ranges: EventRange[]) =>
+          written.write([
+            { record: kind === 'settled' ? { kind, ranges } : { kind, payload, ranges }, entry: undefined },
+          ]);
+        // The log tells of what LaunchDarkly was sent, and of a part of what it has taken.
+        for (const [first, payload] of payloads.entries())
+          if (payload !== '') await write('assigned', payload, index.assign([{ entry, first, events: 1 }], payload));
+        for (const [first, text] of events.entries()) {
+          const becomes = pick(['settled', 'told', 'left']);
+          if (becomes === 'left') left.push(told(payloads[first], text));
+          else {
+            const ranges = index.settle([{ entry, first, events: 1 }]);
+            if (becomes === 'told') await write('settled', '', ranges);
+          }
+        }
+      }
+      const { bytes } = written;
+      await written.settleInPlace(index);
+      await written.close();
+      expect(filesIn(directory).reduce((sum, path) => sum + statSync(path).size, 0)).toBe(bytes);
+
+      const adopted = open(directory);
+      const found = createIndex(adopted.forget);
+      const contents = { queues: new Map<Entry, string>(), bodies: [] };
+      const { damage } = await adopted.adopt((record) => found.read(record, 1, journal, contents));
+      expect(damage).toEqual([]);
+      const all: string[] = [];
+      for (const entry of found.entries) {
+        const batch = await adopted.load(entry);
+        for (const { first, events, payload } of entry.spans)
+          for (let at = first; at < first + events; at++)
+            all.push(
+              told(payload, String(await textsOf({ ...batch, events: entry.events }, { first: at, events: 1 })).trim()),
+            );
+      }
+      expect(all).toEqual(left);
+      await adopted.close();
+    }
   });
 
   test('tell which bytes are no record and which files are not theirs', async () => {
