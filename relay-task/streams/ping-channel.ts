@@ -59,26 +59,40 @@ export function createPingChannel(options: PingChannelOptions): Channel {
 
 /** Calls `send` with each connection at a random moment between half of `jitterMs` and all of it, by one timer. */
 function createSpread(jitterMs: number, send: (due: Connection[]) => void): (connections: Connection[]) => void {
-  /** Connections by tick. Those that have left stay in it until their moment. */
-  const byMoment = new Map<number, Connection[]>();
-  let tick = 0;
+  const slotMs = jitterMs / SLOTS;
+  /** Connections by slot. Those that have left stay in it until their moment. */
+  const bySlot = new Map<number, Connection[]>();
+  let beganAt = 0;
+  /** The next one to look at. */
+  let slot = 0;
   let timer: NodeJS.Timeout | undefined;
+  // Timers know whole milliseconds only, and may be late.
+  const elapsedSlots = () => (performance.now() - beganAt) / slotMs;
 
   const turn = () => {
-    const due = byMoment.get(tick);
-    byMoment.delete(tick++);
-    if (due) send(due);
-    if (byMoment.size > 0) return;
+    const due: Connection[][] = [];
+    for (const now = elapsedSlots(); slot <= now && bySlot.size > 0; slot++) {
+      due.push(bySlot.get(slot) ?? []);
+      bySlot.delete(slot);
+    }
+    if (due.length > 0) send(due.flat());
+    if (bySlot.size > 0) return;
     clearInterval(timer);
     timer = undefined;
   };
   return (connections) => {
-    for (const connection of connections) {
-      const moment = tick + Math.floor(SLOTS * (0.5 + 0.5 * Math.random()) * 0.999);
-      const planned = byMoment.get(moment);
-      if (planned) planned.push(connection);
-      else byMoment.set(moment, [connection]);
+    if (connections.length === 0) return;
+    if (!timer) {
+      timer = setInterval(turn, slotMs).unref();
+      beganAt = performance.now();
+      slot = 0;
     }
-    if (byMoment.size > 0) timer ??= setInterval(turn, jitterMs / SLOTS).unref();
+    const next = Math.ceil(elapsedSlots());
+    for (const connection of connections) {
+      const moment = next + Math.floor((SLOTS / 2) * (1 + Math.random()));
+      const planned = bySlot.get(moment);
+      if (planned) planned.push(connection);
+      else bySlot.set(moment, [connection]);
+    }
   };
 }

@@ -42,9 +42,8 @@ test('streams of evaluated flags get pings if evaluation is off', async () => {
   expect(reader.body()).toBe(PING.repeat(2));
 });
 
-test('pings are spread over the second half of the jitter, and one ping covers all changes until then', async () => {
-  const T = 400;
-  const { put, upsert, read } = await start({ pingJitterMs: T });
+/** Streams that have their first ping, and how long after some changes each of them gets the next one, in ms. */
+async function afterChanges({ put, upsert, read }: ClientHub) {
   put(flag('a', 1));
   const readers = await Promise.all(Array.from({ length: 40 }, () => read('/ping/64a0')));
   await Promise.all(readers.map((reader) => reader.next()));
@@ -56,11 +55,21 @@ test('pings are spread over the second half of the jitter, and one ping covers a
       return performance.now() - began;
     }),
   );
-  expect(Math.min(...after)).toBeGreaterThanOrEqual(T / 2);
-  expect(new Set(after.map((ms) => Math.round(ms / 10))).size).toBeGreaterThan(2);
+  return { readers, after };
+}
+
+test.each([10, 100, 1_000])('pings are sent after half of a jitter of %i ms', async (pingJitterMs) => {
+  const { after } = await afterChanges(await start({ pingJitterMs }));
+  expect(Math.min(...after)).toBeGreaterThanOrEqual(pingJitterMs / 2);
+});
+
+test('pings are spread over the second half of the jitter, and one ping covers all changes until then', async () => {
+  const hub = await start({ pingJitterMs: 2_000 });
+  const { readers, after } = await afterChanges(hub);
+  expect(new Set(after.map((ms) => Math.round(ms / 50))).size).toBeGreaterThan(2);
   for (const reader of readers) expect(reader.events).toHaveLength(2);
   // The next change starts a new round.
-  upsert(flag('a', 7));
+  hub.upsert(flag('a', 7));
   await Promise.all(readers.map((reader) => reader.next()));
   for (const reader of readers) expect(reader.events).toHaveLength(3);
 });
