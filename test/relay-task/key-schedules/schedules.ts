@@ -11,7 +11,7 @@ import { seededRandom } from '../store/seeded-random.ts';
 import { type Clients, startClients } from './clients.ts';
 import { type Member, openMember, openStore, storeNames } from './fleet.ts';
 import { type Choices, operations } from './operations.ts';
-import { settledAnswer } from './oracle.ts';
+import { objectionTo, settledAnswer } from './oracle.ts';
 import { createWorld, environments, type SourceName, type World } from './world.ts';
 
 /** SSM has most rules. */
@@ -78,13 +78,19 @@ async function settle({ world, members, clients, done }: Schedule): Promise<void
   if (world.source === 'configuration') for (const member of members) await member.restart('orderly');
   for (const credential of world.credentials) {
     const wanted = settledAnswer(world, credential);
-    if (wanted === undefined) continue;
     await eventually(async () => {
       for (const member of members) {
-        const { status, body } = (await clients.ask(member, credential)) ?? {};
+        const answer = await clients.ask(member, credential);
+        const asked = { ...credential, relay: member.number };
+        if (wanted === undefined) {
+          // What was replaced keeps its data until the relay has read that twice.
+          const now = { ...member.knowledge, oldest: member.knowledge.newest };
+          expect({ ...asked, objection: answer && objectionTo(world, now, answer) }).toEqual(asked);
+          continue;
+        }
+        const { status, body } = answer ?? {};
         const got = status === 200 ? body : status === 401 || status === 404 ? 'final' : status;
         const expected = wanted === 503 || wanted === 'final' ? wanted : expect.stringContaining(wanted);
-        const asked = { ...credential, relay: member.number };
         expect({ ...asked, got }).toEqual({ ...asked, got: expected });
       }
     });
