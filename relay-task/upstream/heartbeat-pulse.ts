@@ -66,8 +66,6 @@ interface Sending {
   failures: number;
   /** Monotonic ms. */
   notBefore: number;
-  /** What was said of it last. */
-  problem: string | undefined;
 }
 
 export function startPulse(options: PulseOptions): Pulse {
@@ -78,6 +76,8 @@ export function startPulse(options: PulseOptions): Pulse {
   const closing = new AbortController();
   const dueAt = new Map<string, number>();
   const sendings = new Map<string, Sending>();
+  /** What was said last and of which environment: what an environment lacks, by its name, and why a flag's could not be sent. */
+  const told = new Map<string | Sending, { readonly environment: string; readonly problem: string }>();
   const running = new Set<Promise<void>>();
 
   const later = () => monotonic() + intervalMs + intervalMs * LATER * Math.random();
@@ -98,14 +98,14 @@ export function startPulse(options: PulseOptions): Pulse {
   function begin(target: PulseTarget): void {
     const { environment, flagKey, projectKey, flag } = target;
     const id = JSON.stringify([projectKey, flagKey, flag?.variation]);
-    const sending = sendings.get(id) ?? { busy: false, failures: 0, notBefore: 0, problem: undefined };
+    const sending = sendings.get(id) ?? { busy: false, failures: 0, notBefore: 0 };
     sendings.set(id, sending);
     if (sending.busy || monotonic() < sending.notBefore) return;
     dueAt.set(environment, later());
     const problem = problemOf(target);
     if (problem !== undefined) {
       wrote('failed');
-      tell(target, sending, problem);
+      tell(target, environment, problem);
       return;
     }
     sending.busy = true;
@@ -158,11 +158,14 @@ export function startPulse(options: PulseOptions): Pulse {
     tell(target, sending, problem, delayMs);
   }
 
-  /** One line for each change of what is wrong. */
-  function tell(target: PulseTarget, sending: Sending, problem: string | undefined, delayMs?: number): void {
-    if (problem === sending.problem) return;
-    sending.problem = problem;
+  /** One line for each change of what is wrong. The next flag or project of an environment may be what was told to do. */
+  function tell(target: PulseTarget, about: string | Sending, problem: string | undefined, delayMs?: number): void {
+    if (problem !== undefined && problem === told.get(about)?.problem) return;
     const { environment, flagKey: flag, projectKey: project } = target;
+    const before = [...told].filter(([key, said]) => key === about || said.environment === environment);
+    for (const [key] of before) told.delete(key);
+    if (problem !== undefined) told.set(about, { environment, problem });
+    else if (before.length === 0) return;
     const where = { environment, flag, ...(project !== undefined && { project }) };
     if (problem === undefined) log.info('Heartbeats are sent again', where);
     else {

@@ -180,6 +180,34 @@ test.each([
   expect(api.requests).toHaveLength(0);
 });
 
+test('environments that lack the same have one line each, and one when they are sent again', async () => {
+  flags = { one: { projectKey: undefined }, two: { projectKey: undefined } };
+  start();
+  for (let round = 1; round <= 3; round++) {
+    await waitOut(2 * MINUTE_MS);
+    await eventually(() => expect(outcomes).toHaveLength(2 * round));
+  }
+  expect(lines.map(({ level, fields }) => [level, fields.environment])).toEqual([
+    ['warn', 'one'],
+    ['warn', 'two'],
+  ]);
+  flags = { one: {} };
+  await waitOut(2 * MINUTE_MS);
+  await eventually(() => expect(lines.slice(2)).toMatchObject([{ level: 'info', fields: { environment: 'one' } }]));
+});
+
+test('the project or flag that is named in place of a wrong one has its line, and what was wrong before has one again', async () => {
+  start();
+  const given = [{ projectKey: 'wrong' }, { flag: undefined }, { projectKey: 'wrong' }, {}];
+  for (const [index, target] of given.entries()) {
+    flags = { shop: target };
+    await waitOut(2 * MINUTE_MS);
+    await eventually(() => expect(lines).toHaveLength(index + 1));
+  }
+  expect(lines.map(({ level }) => level)).toEqual(['warn', 'warn', 'warn', 'info']);
+  expect(lines.at(-1)).toMatchObject({ message: 'Heartbeats are sent again', fields: { project: 'shop' } });
+});
+
 test('an address where nothing answers is told', async () => {
   const { uri } = api;
   await api.close();
