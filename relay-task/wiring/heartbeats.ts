@@ -1,5 +1,5 @@
 /** Follows heartbeat flags from their arrival to streams, to the table and to its replicas, and sends them. */
-import { heartbeatOf, type Rev } from '../../lib/flag-table/index.ts';
+import { heartbeatOf, type Item, type Rev } from '../../lib/flag-table/index.ts';
 import type { Config } from '../config/config.ts';
 import type { Change, Log, Outbound, StoreStatus } from '../ports.ts';
 import type { Propagation } from '../status/propagation.ts';
@@ -55,17 +55,28 @@ export function createHeartbeats(options: HeartbeatsOptions) {
   let overdue: ReturnType<typeof startOverdue> | undefined;
   /** By name, so that a change costs the same however many environments there are. */
   const named = new Map<string, Tenant>();
-  const latest = new Map<string, number>();
+  /** Each environment's flag at its last change, and the flag's last heartbeat. */
+  const latest = new Map<string, { readonly key: string; readonly sentAt: number | undefined }>();
   const beats = new Map<string, HeldBeat>();
 
   function look(environment: string, { items, receivedAt }: Change): void {
     const tenant = named.get(environment);
     const key = tenant && flagOf(tenant, config);
-    const item = key === undefined ? undefined : items.find((one) => one.kind === 'features' && one.key === key);
-    const sentAt = item && !item.deleted ? heartbeatOf(item.json)?.sentAt : undefined;
-    const before = latest.get(environment);
+    if (!tenant || key === undefined) {
+      latest.delete(environment);
+      return;
+    }
+    const known = latest.get(environment);
+    // A flag that is named while the relay runs may hold a time of long ago, which any change of the flag brings.
+    if (known?.key !== key) {
+      beats.delete(environment);
+      latest.set(environment, { key, sentAt: sentAtOf(tenant.memory.get('features', key)) });
+      return;
+    }
+    const sentAt = sentAtOf(items.find((one) => one.kind === 'features' && one.key === key));
+    const before = known.sentAt;
     if (sentAt === undefined || sentAt === before) return;
-    latest.set(environment, sentAt);
+    latest.set(environment, { key, sentAt });
     pulse?.seen(environment);
     // An older one is no news: the flag was set back, or came from a server that lags.
     if (sentAt < (before ?? 0) || !isConfirmed(tenant)) {
@@ -193,6 +204,10 @@ function* expectedOf(tenants: readonly Tenant[], config: HeartbeatsOptions['conf
       continue;
     yield { environment: name, flag };
   }
+}
+
+function sentAtOf(item: Item | undefined): number | undefined {
+  return item && !item.deleted ? heartbeatOf(item.json)?.sentAt : undefined;
 }
 
 /** The key of the heartbeat flag, as the source of environments says at present; undefined: there is none. */

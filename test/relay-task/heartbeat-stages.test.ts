@@ -1,6 +1,6 @@
 /** Heartbeats beside their usual way: a publication that began before them, and replicas that get them late or never. */
 import { type AttributeValue, PutItemCommand } from '@aws-sdk/client-dynamodb';
-import { encodeHead, type Rev, SNAPSHOT_FORMAT } from '../../lib/flag-table/index.ts';
+import { encodeHead, type Item, type Kind, type Rev, SNAPSHOT_FORMAT } from '../../lib/flag-table/index.ts';
 import type { Change } from '../../relay-task/ports.ts';
 import { createReplicas } from '../../relay-task/store/heartbeat-replicas.ts';
 import { createHeartbeats } from '../../relay-task/wiring/heartbeats.ts';
@@ -133,24 +133,35 @@ function startFollowing() {
     userAgent: 'test',
     log: silentLog,
   });
+  const memory = new Map<string, Item>();
+  const description: { heartbeatFlag?: string | undefined } = {};
   heartbeats.added({
     name: 'shop',
-    description: {},
+    description,
+    memory: { get: (_: Kind, key: string) => memory.get(key) },
     upstream: { status: () => ({ checkedNow: 1 }) },
   } as unknown as Tenant);
   const streams = heartbeats.environments((() => ({ publish() {} })) as never)({ name: 'shop' } as never);
   const publishing = heartbeats.publishing('shop', { prefix: 'shop', tableName: undefined });
+  /** Returns when, by `performance.now()`. */
+  function change(...items: Item[]): number {
+    for (const item of items) memory.set(item.key, item);
+    const receivedAt = performance.now();
+    streams.publish({ kind: 'patch', items, receivedAt, generation: 1 } as unknown as Change);
+    return receivedAt;
+  }
+  const withTime = (sentAt: number, key: string) =>
+    flag(key, 2, { on: false, offVariation: 0, variations: [{ sentAt }] });
+  // The first flags.
+  change();
   return {
     beats,
     publishing,
+    change,
+    description,
+    withTime,
     /** A heartbeat reaches the relay. Returns when, by `performance.now()`. */
-    arrive(): number {
-      const sentAt = Date.now() - 1_000;
-      const item = flag('heartbeat', 2, { on: false, offVariation: 0, variations: [{ sentAt }] });
-      const receivedAt = performance.now();
-      streams.publish({ kind: 'patch', items: [item], receivedAt, generation: 1 } as unknown as Change);
-      return receivedAt;
-    },
+    arrive: (key = 'heartbeat'): number => change(withTime(Date.now() - 1_000, key)),
   };
 }
 
@@ -172,5 +183,24 @@ test('a relay that takes over the table measures no heartbeat that another one m
   // The first publication is what a comparison found; the next has a later change.
   publishing()(undefined, rev(2));
   publishing()(receivedAt + 40_000, rev(3));
+  expect(beats).toEqual(['shop relay']);
+});
+
+test('what another flag held when it was named is not measured, neither by a change of its rules, nor is what came between', () => {
+  const { beats, arrive, change, description, withTime } = startFollowing();
+  const old = Date.now() - HOUR_MS;
+  change(withTime(old, 'other'));
+  description.heartbeatFlag = 'other';
+  change(withTime(old, 'other'));
+  change(withTime(old, 'other'));
+  expect(beats).toEqual([]);
+  arrive('other');
+  expect(beats).toEqual(['shop relay']);
+  // Back to the first one, and to the other one again.
+  description.heartbeatFlag = undefined;
+  change(withTime(old, 'heartbeat'));
+  change(withTime(old + 1_000, 'other'));
+  description.heartbeatFlag = 'other';
+  change(withTime(Date.now(), 'other'));
   expect(beats).toEqual(['shop relay']);
 });
