@@ -1,3 +1,4 @@
+import { durationText } from '../common/duration-text.ts';
 import type { Log, LogFields, StoreStatus } from '../ports.ts';
 import type { Clock } from './timings.ts';
 
@@ -20,6 +21,8 @@ export function createStoreState(options: {
   const told = new Map<StorePart, string>();
   let state: StoreStatus['state'] = 'INITIALIZING';
   let stateSince = clock.wall();
+  /** The same, monotonic. */
+  let since = clock.now();
   let lastError: StoreStatus['lastError'];
 
   return {
@@ -47,8 +50,10 @@ export function createStoreState(options: {
       const next = failing.size > 0 ? 'INTERRUPTED' : 'VALID';
       if (next === state) return;
       if (next === 'VALID') told.clear();
-      if (state === 'INTERRUPTED') log.info('The store works again', where);
-      [state, stateSince] = [next, clock.wall()];
+      const afterMs = Math.round(clock.now() - since);
+      if (state === 'INTERRUPTED')
+        log.info(`The store works again after ${durationText(afterMs)}`, { ...where, afterMs });
+      [state, stateSince, since] = [next, clock.wall(), clock.now()];
     },
     read: (): Pick<StoreStatus, 'state' | 'stateSince' | 'lastError'> => ({
       state,
