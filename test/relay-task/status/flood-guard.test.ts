@@ -120,3 +120,12 @@ test('ever new messages take a bounded amount of memory: the oldest is forgotten
   log.info('Booted', { environment: 'first' });
   expect(lines).toHaveLength(before + 1);
 });
+
+test('a flood of an environment with a long name holds back no other line about it', () => {
+  const { log, lines } = start();
+  const environment = 'a'.repeat(300);
+  for (let i = 0; i < 50; i += 1) log.warn('Again', { environment });
+  log.warn('Something else', { environment });
+  expect(lines).toHaveLength(21);
+  expect(lines.at(-1)).toMatch(/^Something else/);
+});
