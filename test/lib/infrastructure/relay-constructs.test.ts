@@ -275,6 +275,20 @@ test('the relay of a stage is watched by its names, and only what is used is rea
   expect(elsewhere.observed()).toMatchObject({ region: 'us-east-1', writes: false, loadBalancers: [] });
 });
 
+test('the relay of a stage has the alarm on overdue heartbeats if it is told that there are some, and none on replicas', () => {
+  const namesWith = (heartbeats: boolean | undefined) => {
+    const stack = newStack();
+    const relay = RelayService.fromStage(stack, 'Relay', {
+      ...{ stage: 'prod', flagTable: flags },
+      ...(heartbeats !== undefined && { heartbeats }),
+    });
+    new RelayAlarms(stack, 'Alarms', { relay, topics: [], alarmNamePrefix: 'shop' });
+    return alarmsOf(stack).flatMap(({ AlarmName }) => (/heartbeats/.test(AlarmName) ? [AlarmName] : []));
+  };
+  expect(namesWith(true)).toEqual(['shop-heartbeats-overdue']);
+  for (const heartbeats of [false, undefined]) expect(namesWith(heartbeats)).toEqual([]);
+});
+
 test('a table of the CDK’s own is granted with its key', () => {
   const stack = newStack();
   const table = new TableV2(stack, 'Table', {
