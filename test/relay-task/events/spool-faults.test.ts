@@ -36,8 +36,10 @@ async function threeBodies(more: Pick<NonNullable<Parameters<typeof startSpoolin
 async function replayOf(directory: string, expected: number) {
   const launchDarkly = await startLaunchDarkly();
   const next = startSpooling(launchDarkly.uri, directory);
-  await eventually(() => expect(launchDarkly.taken()).toHaveLength(expected));
+  await eventually(() => expect(launchDarkly.taken().length).toBeGreaterThanOrEqual(expected));
   await eventually(() => expect(logsIn(directory)).toEqual([]));
+  // Too many do not become fewer: who tries this again needs to know at once.
+  expect(launchDarkly.taken()).toHaveLength(expected);
   await next.forwarding.close(60_000);
   return { taken: launchDarkly.taken(), ...next };
 }
