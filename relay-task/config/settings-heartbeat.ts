@@ -57,7 +57,7 @@ export const heartbeatSettings = {
       'HEARTBEAT_FLAG_INTERVAL',
       durationFrom(10_000, '10s', 3_600_000, '1h'),
       '60s',
-      'the interval between heartbeats; each may come up to a quarter later. After five times as long without one they are overdue, whoever sends them',
+      'the interval between heartbeats; each may come up to a quarter later. Heartbeats are overdue after five intervals without one, no matter who sends them',
     ),
     replicas: heartbeat.setting(
       'replicas',

@@ -3,16 +3,15 @@
  * needs no room, and otherwise the next process would send again what was delivered.
  */
 import { type FileHandle, open } from 'node:fs/promises';
-import { inSlices } from '../common/slices.ts';
 import { type Batch, parcelOf, textsOf } from './parcel.ts';
 import { writeAt } from './spool-files.ts';
-import type { createIndex, Entry, Span } from './spool-index.ts';
-import { type BatchRecord, encodeRecord, type FoundRecord, recordsIn, type SpoolRecord } from './spool-records.ts';
+import { type createIndex, type Entry, eventsOnDisk, type Span } from './spool-index.ts';
+import { type BatchRecord, encodeRecord, type FoundRecord, type SpoolRecord } from './spool-records.ts';
 
 interface LogFile {
   readonly path: string;
   readonly marker: Buffer;
-  readonly text: Buffer;
+  readonly records: readonly FoundRecord[];
   /** The entry whose batch begins there, if not all of it is settled. */
   entryAt(from: number): Entry | undefined;
 }
@@ -20,31 +19,16 @@ interface LogFile {
 export type IndexView = Pick<ReturnType<typeof createIndex>, 'nextId' | 'stateOf'>;
 
 /** A batch of which all is settled becomes a record without events, one of which a part is settled becomes one with the rest. */
-export async function settleInPlace({ path, marker, text, entryAt }: LogFile, index: IndexView): Promise<void> {
+export async function settleInPlace({ path, marker, records, entryAt }: LogFile, index: IndexView): Promise<void> {
   const file = await open(path, 'r+');
   try {
-    for (const { record, from, to } of await batchesIn(text, marker)) {
-      const left = await whatIsLeft(record, entryAt(from), index);
+    for (const { record, from, to } of records) {
+      const left = record.kind === 'batch' ? await whatIsLeft(record, entryAt(from), index) : undefined;
       if (left) await overwrite(file, { from, to }, left, marker);
     }
   } finally {
     await file.close();
   }
-}
-
-type FoundBatch = FoundRecord & { readonly record: BatchRecord };
-
-function batchesIn(text: Buffer, marker: Buffer): Promise<FoundBatch[]> {
-  return inSlices(
-    (function* () {
-      const found: FoundBatch[] = [];
-      for (const one of recordsIn(text, marker)) {
-        if ('record' in one && one.record.kind === 'batch') found.push({ ...one, record: one.record });
-        yield;
-      }
-      return found;
-    })(),
-  );
 }
 
 /** Undefined if that is all of it. Otherwise a record that tells of the rest, and what else is known of it. */
@@ -54,6 +38,7 @@ async function whatIsLeft(
   { nextId, stateOf }: IndexView,
 ): Promise<readonly [SpoolRecord, ...SpoolRecord[]] | undefined> {
   if (!entry) return [{ kind: 'settled', ranges: [] }];
+  if (eventsOnDisk(entry) === head.events) return undefined;
   const rest: Omit<Batch, 'release'>[] = [];
   const spans: Span[] = [];
   let events = 0;
@@ -62,7 +47,6 @@ async function whatIsLeft(
     spans.push({ ...span, first: events });
     events += span.events;
   }
-  if (events === head.events) return undefined;
   // Under a number of its own: what the log tells of the old one is about other events.
   const id = nextId();
   const batch = { kind: 'batch', head: { ...head, id, events }, bytes: parcelOf(rest).json.subarray(1, -1) } as const;
@@ -76,13 +60,12 @@ async function overwrite(
   [first, ...others]: readonly [SpoolRecord, ...SpoolRecord[]],
   marker: Buffer,
 ): Promise<void> {
-  const after = others.flatMap((record) => encodeRecord(record, marker));
-  for (const rest of [after, []]) {
-    const padBytes = to - from - lengthOf(encodeRecord(first, marker)) - lengthOf(rest);
+  const shortest = Buffer.concat(encodeRecord(first, marker)).length;
+  const after = Buffer.concat(others.flatMap((record) => encodeRecord(record, marker)));
+  for (const rest of [after, Buffer.alloc(0)]) {
+    const padBytes = to - from - shortest - rest.length;
     if (padBytes < 0) continue;
-    await writeAt(file, Buffer.concat([...encodeRecord(first, marker, padBytes), ...rest]), from);
+    await writeAt(file, Buffer.concat([...encodeRecord(first, marker, padBytes), rest]), from);
     return;
   }
 }
-
-const lengthOf = (buffers: readonly Buffer[]) => buffers.reduce((sum, { length }) => sum + length, 0);

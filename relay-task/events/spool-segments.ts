@@ -185,8 +185,9 @@ export function createSegments({ directory, lane, segmentBytes }: SegmentsOption
     async settleInPlace(index: IndexView): Promise<void> {
       for (const segment of segments) {
         const entries = new Map(Array.from(segment.live, (entry) => [places.get(entry)?.from, entry]));
-        const text = await readWhole(segment.path);
-        await settleInPlace({ ...segment, text, entryAt: (from) => entries.get(from) }, index);
+        const records: FoundRecord[] = [];
+        await readAll(await readWhole(segment.path), segment, (found) => records.push(found));
+        await settleInPlace({ ...segment, records, entryAt: (from) => entries.get(from) }, index);
       }
     },
     /** In the lane. What was written is on the disk, or on the file server. */

@@ -122,7 +122,7 @@ function teller(log: Log, level: Level, message: string, fields: LogFields): Sup
     log[level]('Repeated lines of the log were left out', { ...about, suppressed, ...(runbook && { runbook }) });
 }
 
-/** Numbers in messages are durations and counts. Each part is cut by itself: a long name of an environment leaves the message. */
+/** Numbers in messages are durations and counts. Each part is cut on its own, so that a long environment name does not displace the message. */
 function nameOf(level: string, message: string, { environment = '', database = '', prefix = '' }: LogFields): string {
   return [level, environment, database, prefix, message.replace(/\d+(\.\d+)?/g, '0')]
     .map((part) => String(part).slice(0, MOST_CHARACTERS))

@@ -23,7 +23,7 @@ import { sleep } from '../../relay-task/common/pause.ts';
 import { hashOf } from '../../relay-task/store/big-segments.ts';
 import { startFakeBigSegments, wirePatch } from '../support/fake-big-segments.ts';
 import { startFakeUpstream } from '../support/fake-upstream.ts';
-import { freePorts } from '../support/free-port.ts';
+import { freePort } from '../support/free-port.ts';
 import { median, percentile } from '../support/percentile.ts';
 import { readStream, type StreamEvent, type StreamReader } from '../support/read-stream.ts';
 import { startRedis } from '../support/redis.ts';
@@ -90,7 +90,7 @@ async function start(candidate: string, directory: string) {
   const launchDarkly = await startFakeBigSegments(...patches);
   const upstream = await startFakeUpstream({ flags: { club }, segments: { vip } });
   upstream.answer = ({ url }) => (url.startsWith('/big-segments') ? 'silent' : 'stream');
-  const [port] = (await freePorts(1)) as [number];
+  const port = await freePort();
   const stop = startCommand(candidate, directory, {
     ...{ PORT: String(port), LD_ENV_prod: 'sdk-00000000-1111-2222-3333-444455556666', LD_PREFIX_prod: 'prod' },
     ...{ LD_CLIENT_SIDE_ID_prod: 'client-id', STREAM_URI: upstream.uri, BASE_URI: launchDarkly.uri },

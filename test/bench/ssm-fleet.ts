@@ -25,7 +25,7 @@ import type { Keeper } from '../../relay-task/ports.ts';
 import { createBenchChildren } from '../support/bench-children.ts';
 import { startTable, testCredentials } from '../support/dynalite.ts';
 import { startFakeUpstream } from '../support/fake-upstream.ts';
-import { freePorts } from '../support/free-port.ts';
+import { freePort } from '../support/free-port.ts';
 import { flag } from '../support/items.ts';
 import { silentLog } from '../support/logs.ts';
 import { createMemoryKeeper } from '../support/memory-keeper.ts';
@@ -172,7 +172,7 @@ function isServed(port: number, mobileKey: string): Promise<boolean> {
 
 /** Runs the relay's bundle until every environment answers; what it took to the first and to the last one, in ms. */
 async function startRelay(bundle: string, variables: Record<string, string>) {
-  const [port] = (await freePorts(1)) as [number];
+  const port = await freePort();
   const startedAt = performance.now();
   const child = spawn(process.execPath, [bundle], {
     env: { PATH: process.env.PATH ?? '', PORT: String(port), ...variables },

@@ -6,7 +6,7 @@
  */
 import { existsSync } from 'node:fs';
 import { eventually } from '../support/eventually.ts';
-import { freePorts } from '../support/free-port.ts';
+import { freePort } from '../support/free-port.ts';
 import { endsWithParent, limitMethod, residentMemory } from '../support/memory-limit.ts';
 import { closeAfterEach } from '../support/opened.ts';
 import { percentile } from '../support/percentile.ts';
@@ -72,7 +72,7 @@ const ldRelay = (binary: string): Candidate => ({
   // Its streams for browsers and mobile SDKs carry no values.
   kinds: ['server'],
   async start(variables) {
-    const [port = 0] = await freePorts(1);
+    const port = await freePort();
     const { PATH = '' } = process.env;
     const relay = runCommand([...endsWithParent, binary, '--from-env'], {
       PATH,

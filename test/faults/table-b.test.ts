@@ -15,7 +15,7 @@ import { gunzipSync, gzipSync } from 'node:zlib';
 import { createAuthority } from '../support/authority.ts';
 import { eventually, until } from '../support/eventually.ts';
 import type { FakeUpstream } from '../support/fake-upstream.ts';
-import { freePorts } from '../support/free-port.ts';
+import { freePort } from '../support/free-port.ts';
 import { flagData } from '../support/items.ts';
 import { closeAfterEach } from '../support/opened.ts';
 import { readStream } from '../support/read-stream.ts';
@@ -233,7 +233,7 @@ test('B7: a certificate that does not match its key is refused at start, by its 
 });
 
 test.each(['a full disk', 'a closed pipe'])('B8: with %s as its stdout a relay goes on serving', async (where) => {
-  const [port = 0] = await freePorts(1);
+  const port = await freePort();
   const upstream = opened(await startUpstream());
   const full = openSync('/dev/full', 'w');
   behind(() => closeSync(full));
@@ -285,7 +285,7 @@ test('B10: a request and a stream that are pipelined on one connection are answe
 fully(
   'B12: connections that cannot be accepted for want of file descriptors are logged, and counted in a metric',
   async () => {
-    const [metricsPort = 0] = await freePorts(1);
+    const metricsPort = await freePort();
     const { relay } = await run({}, { USE_PROMETHEUS: 'true', PROMETHEUS_PORT: String(metricsPort) });
     const limit = (count: string) => execFileSync('prlimit', ['--pid', String(relay.pid), `--nofile=${count}:`]);
     limit(String(readdirSync(`/proc/${relay.pid}/fd`).length));
@@ -347,7 +347,7 @@ fully("B16: the image's health check passes for a relay with TLS", async () => {
   const certificate = opened(await createAuthority('localhost'));
   const key = join(certificate.file, '../key.pem');
   writeFileSync(key, certificate.key);
-  const [port = 0] = await freePorts(1);
+  const port = await freePort();
   const upstream = opened(await startUpstream());
   const tls = { TLS_ENABLED: 'true', TLS_CERT: certificate.file, TLS_KEY: key, PORT: String(port) };
   const variables = { ...relayVariables(upstream.uri), ...tls };

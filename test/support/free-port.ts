@@ -1,10 +1,10 @@
 import { randomInt } from 'node:crypto';
 import { createServer } from 'node:net';
 
-/** Below the ports that Linux and macOS give to connections and to whoever listens at port 0: these take none of them meanwhile. */
+/** Below the range from which Linux and macOS pick ports for connections and for port 0, so that none of these gets one first. */
 const [FIRST, LAST] = [10_000, 32_767];
 
-/** A port at which nothing listens. A service that cannot choose one itself is told it. */
+/** A port at which nothing listens, for what must know its port before it listens. */
 export async function freePort(): Promise<number> {
   for (;;) {
     const port = randomInt(FIRST, LAST + 1);
@@ -19,7 +19,7 @@ export async function freePorts(count: number): Promise<number[]> {
   return [...ports];
 }
 
-/** At no address. */
+/** Nothing listens at it, whatever the address. */
 async function isFree(port: number): Promise<boolean> {
   const server = createServer();
   try {

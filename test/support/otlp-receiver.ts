@@ -27,7 +27,7 @@ export interface OtlpReceiver {
 }
 
 /** `tls`: it takes https only. */
-export async function startOtlpReceiver(port = 0, tls?: TlsOptions): Promise<OtlpReceiver> {
+export async function startOtlpReceiver(tls?: TlsOptions): Promise<OtlpReceiver> {
   const requests: ReceivedRequest[] = [];
   const metrics: ReceivedMetric[] = [];
   const spans: ReceivedSpan[] = [];
@@ -53,7 +53,7 @@ export async function startOtlpReceiver(port = 0, tls?: TlsOptions): Promise<Otl
     response.writeHead(200, { 'Content-Type': 'application/x-protobuf' }).end();
   };
   const server = tls ? createTlsServer(tls, listener) : createServer(listener);
-  await new Promise<void>((resolve) => server.listen({ port, host: '127.0.0.1' }, resolve));
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const receiver: OtlpReceiver = {
     uri: `${tls ? 'https' : 'http'}://127.0.0.1:${(server.address() as AddressInfo).port}`,
     requests,

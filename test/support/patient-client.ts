@@ -1,4 +1,5 @@
 /** Clients that send requests to a relay repeatedly, even before it listens, and record every response. */
+
 export interface PatientClient {
   /** Statuses of all responses since it listens; 'cut' for a request without one. */
   readonly answers: readonly (number | 'cut')[];

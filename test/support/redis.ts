@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { Redis, type RedisOptions } from 'ioredis';
 import type { RedisConnection } from '../../relay-task/store/redis-client.ts';
 import { eventually } from './eventually.ts';
-import { freePorts } from './free-port.ts';
+import { freePort, freePorts } from './free-port.ts';
 
 export const hasRedis = spawnSync('redis-server', ['--version']).status === 0;
 
@@ -44,7 +44,7 @@ interface RedisServerOptions {
 export async function startRedis(options: RedisServerOptions = {}): Promise<TestRedis> {
   const { args = [], access = {}, tls, config, sentinel = false } = options;
   const directory = mkdtempSync(join(tmpdir(), 'edge-flag-relay-redis-'));
-  const [port] = await freePorts(1);
+  const port = await freePort();
   const file = (name: string, text: string) => {
     writeFileSync(join(directory, name), text);
     return join(directory, name);
@@ -64,7 +64,7 @@ export async function startRedis(options: RedisServerOptions = {}): Promise<Test
   ];
   let child: ChildProcess;
   const client = new Redis({
-    ...{ port: port!, host: '127.0.0.1', lazyConnect: true, enableReadyCheck: false, maxRetriesPerRequest: null },
+    ...{ port, host: '127.0.0.1', lazyConnect: true, enableReadyCheck: false, maxRetriesPerRequest: null },
     ...{ retryStrategy: () => 20, ...(tls && { tls: { ca: tls.ca } }) },
     ...access,
   });
@@ -96,7 +96,7 @@ export async function startRedis(options: RedisServerOptions = {}): Promise<Test
   }
   await start();
   return {
-    port: port!,
+    port,
     client,
     kill,
     restart: async () => {

@@ -29,7 +29,7 @@ afterAll(() => {
 /** `clients`: it takes only those with a certificate of this authority. */
 const startTls = async (clients?: Authority) =>
   opened(
-    await startOtlpReceiver(0, {
+    await startOtlpReceiver({
       key: server.key,
       cert: server.cert,
       ...(clients && { ca: clients.cert, requestCert: true, rejectUnauthorized: true }),
