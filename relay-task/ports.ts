@@ -262,7 +262,7 @@ export type StreamOpening = StreamDetails & {
   /** HTTP/1.0 clients do not understand chunks. */
   readonly httpVersion: string;
   /** In addition to those of every stream: CORS for browsers. */
-  readonly headers?: Readonly<Record<string, string>>;
+  readonly headers?: Readonly<Record<string, string>> | undefined;
 };
 
 /** One step of one Big Segment. Members are hashes; versions are opaque, '' before the first. */

@@ -2,7 +2,7 @@
 import { createFairQueue, type Lanes } from './fair-queue.ts';
 import { createShares, MOST_FOR_ONE } from './shares.ts';
 
-interface FairLine {
+export interface FairLine {
   /** Whether there is room for a job of that size: always if there is no other one, and otherwise in the lanes' shares of `maxSize`. */
   fits(lanes: Lanes, size: number): boolean;
   /**

@@ -73,8 +73,8 @@ function answerInOrder(server: Server, options: AnsweringOptions): void {
       return reply.status;
     });
     // The client may have left while the answer was made.
-    if (response.closed) exchange.answer.release();
-    else response.on('close', exchange.answer.release);
+    if (response.closed) exchange.answer?.release();
+    else response.on('close', () => exchange.answer?.release());
     if (exchange.watched) endWith(response, exchange.watched);
   };
 
@@ -134,7 +134,7 @@ function answerUpgrades(server: Server, options: AnsweringOptions): void {
       if (reply) sendRawReply(socket, dispatcher.dress(reply, at), patience);
       return reply?.status ?? 200;
     });
-    exchange.answer.release();
+    exchange.answer?.release();
     if (exchange.watched) endWith(socket, exchange.watched);
   };
 

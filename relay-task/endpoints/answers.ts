@@ -1,9 +1,9 @@
 /** Answers from when they are made until clients have taken them: what they hold in memory, and how many are compressed at once. */
 import { availableParallelism } from 'node:os';
 import type { Budget } from '../common/budget.ts';
-import { createFairLine } from '../common/fair-line.ts';
+import { createFairLine, type FairLine } from '../common/fair-line.ts';
 import type { Lanes } from '../common/fair-queue.ts';
-import { createHoldings } from './holdings.ts';
+import { createHoldings, type Holding } from './holdings.ts';
 import { Refusal, retryLater } from './reply.ts';
 
 export interface Answer {
@@ -44,33 +44,45 @@ export function createAnswers(budget: Budget) {
   };
   return {
     /** `lanes`: the credential and the address that must not take the room of all others. */
-    open(kind: 'server' | 'client', lanes: Lanes): Answer {
-      const holding = holdings.open(lanes);
-      const line = lines[kind];
-      let countedBytes = 0;
-      let releaseShared = () => {};
-      return {
-        count(bytes) {
-          const more = (bytes > LARGE_BYTES ? bytes : 0) - countedBytes;
-          if (more > 0 && !holding.take(more)) {
-            throw new Refusal(503, 'too many large answers are waiting for their clients', retryLater());
-          }
-          if (more < 0) holding.giveBack(-more);
-          countedBytes += more;
-        },
-        share(release) {
-          releaseShared();
-          releaseShared = release;
-        },
-        compress: ({ raw, isShared }, job) =>
-          isShared || line.fits(lanes, raw.length) ? line.run(lanes, job, raw.length) : undefined,
-        release() {
-          holding.release();
-          countedBytes = 0;
-          releaseShared();
-          releaseShared = () => {};
-        },
-      };
-    },
+    open: (kind: 'server' | 'client', lanes: Lanes): Answer => new HeldAnswer(holdings.open(lanes), lines[kind], lanes),
   };
+}
+
+/** A class for the same reason as `RequestHolding`. */
+class HeldAnswer implements Answer {
+  readonly #holding: Holding;
+  readonly #line: FairLine;
+  readonly #lanes: Lanes;
+  #countedBytes = 0;
+  #releaseShared: (() => void) | undefined;
+
+  constructor(holding: Holding, line: FairLine, lanes: Lanes) {
+    this.#holding = holding;
+    this.#line = line;
+    this.#lanes = lanes;
+  }
+
+  count(bytes: number): void {
+    const more = (bytes > LARGE_BYTES ? bytes : 0) - this.#countedBytes;
+    if (more > 0 && !this.#holding.take(more)) {
+      throw new Refusal(503, 'too many large answers are waiting for their clients', retryLater());
+    }
+    if (more < 0) this.#holding.giveBack(-more);
+    this.#countedBytes += more;
+  }
+
+  share(release: () => void): void {
+    this.#releaseShared?.();
+    this.#releaseShared = release;
+  }
+
+  compress: Compress = ({ raw, isShared }, job) =>
+    isShared || this.#line.fits(this.#lanes, raw.length) ? this.#line.run(this.#lanes, job, raw.length) : undefined;
+
+  release(): void {
+    this.#holding.release();
+    this.#countedBytes = 0;
+    this.#releaseShared?.();
+    this.#releaseShared = undefined;
+  }
 }

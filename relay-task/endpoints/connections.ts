@@ -109,9 +109,9 @@ export function trackConnections(
     if (name !== undefined && entries.get(name)?.socket === this) forget(name);
   }
 
-  const entryOf = (socket: Socket): Entry | undefined => {
-    const name = nameOf(socket);
-    return name === undefined ? undefined : entries.get(name);
+  const entryOf = (socket: NamedSocket): Entry | undefined => {
+    socket[NAME] ??= nameOf(socket);
+    return socket[NAME] === undefined ? undefined : entries.get(socket[NAME]);
   };
   const set = (socket: Socket, state: Exclude<Entry['state'], 'unused'>): void => {
     const entry = entryOf(socket);

@@ -9,7 +9,7 @@ import { createDecide, type DecideOptions, type Decision, type Exchange } from '
 import { createFailureLog } from './failure-log.ts';
 import { CANNOT_ANSWER, lengthOf, messageReply, Refusal, type Reply, SEE_LOG } from './reply.ts';
 import type { ReadBody } from './request.ts';
-import { createRequestRoom, openLanes, type RoomOptions } from './request-room.ts';
+import { createRequestRoom, openLanes, type RequestRoom, type RoomOptions } from './request-room.ts';
 import { createRouter, type Resolution } from './router.ts';
 import {
   createRoutes,
@@ -43,16 +43,14 @@ type DispatcherOptions = Services &
     readonly bodyWaitMs?: number | undefined;
   };
 
+const RESOLUTION = Symbol('resolution');
+
 /** Resolves each request once: it is asked for whether it opens a stream, and then for its route. */
 function createResolver(routes: readonly Route[]): (message: IncomingMessage) => Resolution<Route> {
   const resolve = createRouter(routes);
-  const resolutions = new WeakMap<IncomingMessage, Resolution<Route>>();
-  return (message) => {
-    const known = resolutions.get(message);
-    if (known) return known;
-    const resolution = resolve(message.method ?? '', message.url ?? '');
-    resolutions.set(message, resolution);
-    return resolution;
+  return (message: IncomingMessage & { [RESOLUTION]?: Resolution<Route> }) => {
+    message[RESOLUTION] ??= resolve(message.method ?? '', message.url ?? '');
+    return message[RESOLUTION];
   };
 }
 
@@ -83,7 +81,6 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
         since,
         address,
         family,
-        answer: room.answer(openLanes(address)),
         route: resolution.kind === 'route' ? resolution.route.path : 'none',
         watched: options.watch?.begin(headOf(message, resolution, { address, family, since })),
       };
@@ -97,7 +94,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
       // It is looked up at once, before anything is waited for.
       exchange.watched?.identified(exchange.environment?.name, exchange.credentialKind);
       return deciding
-        .then((decision) => counted(decision, exchange))
+        .then((decision) => counted(decision, exchange, room))
         .catch((error: unknown) => ({
           reply: error instanceof Refusal ? error.reply : failed(error, exchange),
         }));
@@ -155,11 +152,12 @@ function userAgentOf({ headers }: IncomingMessage): string | undefined {
 }
 
 /** Throws Refusal 503 if there is no memory for the answer. */
-function counted(decision: Decision, { answer, watched }: Exchange): Decision {
+function counted(decision: Decision, exchange: Exchange, room: RequestRoom): Decision {
   if ('reply' in decision) {
     const { reply } = decision;
-    watched?.span?.set({ 'http.response.body.size': lengthOf(reply) });
-    answer.count(reply.isShared ? 0 : lengthOf(reply));
+    exchange.watched?.span?.set({ 'http.response.body.size': lengthOf(reply) });
+    exchange.answer ??= room.answer(openLanes(exchange.address));
+    exchange.answer.count(reply.isShared ? 0 : lengthOf(reply));
   }
   return decision;
 }

@@ -1,7 +1,7 @@
 /** What requests hold in memory: bodies while they arrive and are worked on, answers while they are made and sent. */
 import type { Budget } from '../common/budget.ts';
 import type { Lanes } from '../common/fair-queue.ts';
-import { createSharedBudget } from '../common/shared-budget.ts';
+import { createSharedBudget, type SharedBudget } from '../common/shared-budget.ts';
 import { Refusal, retryLater } from './reply.ts';
 import { createWaitingBodies, type WaitingBody } from './waiting-bodies.ts';
 
@@ -61,65 +61,96 @@ export function createHoldings(
       return fits && large.reserve(lanes, bytes);
     },
   });
-  const mostBytes = Math.floor(budget.maxBytes * LARGEST_PART);
-  return {
-    open(lanes) {
-      let smallBytes = 0;
-      let largeBytes = 0;
-      let body: WaitingBody | undefined;
-      const isSmall = (bytes: number) => smallBytes + bytes <= SMALL_BYTES;
-      const isTooMuch = (bytes: number) => largeBytes + bytes > mostBytes;
-      const takeSmall = (bytes: number): boolean => {
-        const isTaken = small.reserve(lanes, bytes);
-        if (isTaken) smallBytes += bytes;
-        return isTaken;
-      };
-      const holding: Holding = {
-        take(bytes) {
-          if (isSmall(bytes)) return takeSmall(bytes);
-          const isTaken = large.reserve(lanes, bytes);
-          if (isTaken) largeBytes += bytes;
-          return isTaken;
-        },
-        takePiece(bytes) {
-          if (isSmall(bytes)) return takeSmall(bytes);
-          if (isTooMuch(bytes)) return false;
-          const counted = (isTaken: boolean) => {
-            if (isTaken) largeBytes += bytes;
-            return isTaken;
-          };
-          body ??= waiting.open(lanes);
-          const isTaken = body.take(bytes);
-          return typeof isTaken === 'boolean' ? counted(isTaken) : isTaken.then(counted);
-        },
-        arrived: () => body?.leave(),
-        giveBack(bytes) {
-          const ofLarge = Math.min(bytes, largeBytes);
-          const ofSmall = Math.min(bytes - ofLarge, smallBytes);
-          largeBytes -= ofLarge;
-          smallBytes -= ofSmall;
-          large.release(lanes, ofLarge);
-          small.release(lanes, ofSmall);
-          waiting.proceed();
-        },
-        hold(bytes) {
-          if (!holding.take(bytes)) throw holding.refusal(bytes);
-          return () => holding.giveBack(bytes);
-        },
-        refusal(bytes) {
-          if (!isTooMuch(bytes)) return new Refusal(503, 'no memory is free for this request', retryLater());
-          return new Refusal(
-            413,
-            `the body takes more than the ${mostBytes} bytes of memory that one may take (MEMORY_BUDGET)`,
-          );
-        },
-        release() {
-          body?.leave();
-          holding.giveBack(smallBytes + largeBytes);
-        },
-      };
-      return holding;
-    },
-    close: waiting.close,
-  };
+  const shared: Shared = { small, large, waiting, mostBytes: Math.floor(budget.maxBytes * LARGEST_PART) };
+  return { open: (lanes) => new RequestHolding(shared, lanes), close: waiting.close };
+}
+
+/** What all requests share. */
+interface Shared {
+  readonly small: SharedBudget;
+  readonly large: SharedBudget;
+  readonly waiting: ReturnType<typeof createWaitingBodies>;
+  /** What the large part of one request takes at most. */
+  readonly mostBytes: number;
+}
+
+/** A class, since every request has two of them, and ten functions each would take longer to make than all that they do. */
+class RequestHolding implements Holding {
+  readonly #shared: Shared;
+  readonly #lanes: Lanes;
+  #smallBytes = 0;
+  #largeBytes = 0;
+  #body: WaitingBody | undefined;
+
+  constructor(shared: Shared, lanes: Lanes) {
+    this.#shared = shared;
+    this.#lanes = lanes;
+  }
+
+  take(bytes: number): boolean {
+    if (this.#isSmall(bytes)) return this.#takeSmall(bytes);
+    return this.#counted(bytes, this.#shared.large.reserve(this.#lanes, bytes));
+  }
+
+  takePiece(bytes: number): boolean | Promise<boolean> {
+    if (this.#isSmall(bytes)) return this.#takeSmall(bytes);
+    if (this.#isTooMuch(bytes)) return false;
+    this.#body ??= this.#shared.waiting.open(this.#lanes);
+    const isTaken = this.#body.take(bytes);
+    return typeof isTaken === 'boolean'
+      ? this.#counted(bytes, isTaken)
+      : isTaken.then((isTakenNow) => this.#counted(bytes, isTakenNow));
+  }
+
+  arrived(): void {
+    this.#body?.leave();
+  }
+
+  giveBack(bytes: number): void {
+    const { small, large, waiting } = this.#shared;
+    const ofLarge = Math.min(bytes, this.#largeBytes);
+    const ofSmall = Math.min(bytes - ofLarge, this.#smallBytes);
+    this.#largeBytes -= ofLarge;
+    this.#smallBytes -= ofSmall;
+    if (ofLarge > 0) large.release(this.#lanes, ofLarge);
+    if (ofSmall > 0) small.release(this.#lanes, ofSmall);
+    waiting.proceed();
+  }
+
+  hold(bytes: number): () => void {
+    if (!this.take(bytes)) throw this.refusal(bytes);
+    return () => this.giveBack(bytes);
+  }
+
+  refusal(bytes: number): Refusal {
+    if (!this.#isTooMuch(bytes)) return new Refusal(503, 'no memory is free for this request', retryLater());
+    return new Refusal(
+      413,
+      `the body takes more than the ${this.#shared.mostBytes} bytes of memory that one may take (MEMORY_BUDGET)`,
+    );
+  }
+
+  release(): void {
+    this.#body?.leave();
+    this.giveBack(this.#smallBytes + this.#largeBytes);
+  }
+
+  #isSmall(bytes: number): boolean {
+    return this.#smallBytes + bytes <= SMALL_BYTES;
+  }
+
+  #isTooMuch(bytes: number): boolean {
+    return this.#largeBytes + bytes > this.#shared.mostBytes;
+  }
+
+  #takeSmall(bytes: number): boolean {
+    const isTaken = this.#shared.small.reserve(this.#lanes, bytes);
+    if (isTaken) this.#smallBytes += bytes;
+    return isTaken;
+  }
+
+  #counted(bytes: number, isTaken: boolean): boolean {
+    if (isTaken) this.#largeBytes += bytes;
+    return isTaken;
+  }
 }

@@ -60,7 +60,9 @@ export function createRequestRoom(
   return {
     /** For its head, its body, and what it holds besides, without its answer. A body is unpacked when it is its turn. */
     open({ kind, memory: lanes }: MemoryLanes): BodyMemory {
-      return { ...holdings[kind].open(lanes), inTurn: (job) => unpacking[kind].run(lanes, job) };
+      return Object.assign(holdings[kind].open(lanes), {
+        inTurn: <T>(job: () => Promise<T>) => unpacking[kind].run(lanes, job),
+      });
     },
     answer: ({ kind, memory }: MemoryLanes) => answers.open(kind, memory),
     /** Requests that wait for memory are answered at once. */

@@ -92,6 +92,7 @@ function createQuery(text: string): Query | undefined {
   if (countUpTo(MAX_PARAMETERS, text, '&') >= MAX_PARAMETERS) return undefined;
   return {
     get(name) {
+      if (text === '') return null;
       for (const pair of text.split('&')) {
         const [given = ''] = pair.split('=', 1);
         // Each character may be encoded as three.

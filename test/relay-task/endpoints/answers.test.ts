@@ -118,14 +118,13 @@ describe('compression', () => {
     const budget = createBudget(1_000 * KIB);
     const answer = createAnswers(budget).open('client', ['id', 'address']);
     const seen: number[] = [];
+    const { compress: inTurn } = answer;
     const compress: Compress = (body, job) => {
       seen.push(body.raw.length, budget.usedBytes);
-      return answer.compress(body, job);
+      return inTurn(body, job);
     };
-    const reply = await represent(
-      { headers, answer: { ...answer, compress } },
-      { digest: 'd', body: () => bodyOf(text) },
-    );
+    const request = { headers, answer: Object.assign(answer, { compress }) };
+    const reply = await represent(request, { digest: 'd', body: () => bodyOf(text) });
     expect(seen).toEqual([text.length, text.length]);
     expect(reply.headers).toMatchObject({ 'Content-Encoding': 'br', ETag: '"d-br"' });
     answer.count(lengthOf(reply));
@@ -140,10 +139,8 @@ describe('compression', () => {
     budget.hold(950 * KIB);
     const answer = createAnswers(budget).open('client', ['id', 'address']);
     const compress = jest.fn();
-    const representing = represent(
-      { headers, answer: { ...answer, compress } },
-      { digest: 'd', body: () => bodyOf(text) },
-    );
+    const request = { headers, answer: Object.assign(answer, { compress }) };
+    const representing = represent(request, { digest: 'd', body: () => bodyOf(text) });
     await expect(representing).rejects.toMatchObject({
       reply: { status: 503, headers: { 'Retry-After': expect.stringMatching(/^\d+$/) } },
     });
