@@ -129,11 +129,13 @@ async function run(relay: Relay, { config, log, end }: Running): Promise<void> {
   log.info(message, fields);
   const without = await relay.initialized();
   if (without.length === 0) return;
-  log[levelOf(config)]('No data yet; will keep retrying', {
+  const exits = config.exitOnError && !config.ignoreConnectionErrors;
+  const next = exits ? '' : '; clients get 503, and the relay keeps trying';
+  log[levelOf(config)](`No data yet${next}. The lines before and /status have the cause`, {
     environments: without,
     runbook: 'operations.md#no-data',
   });
-  if (!config.exitOnError || config.ignoreConnectionErrors) return;
+  if (!exits) return;
   log.error('Exiting, because EXIT_ON_ERROR is set', { runbook: 'operations.md#no-data' });
   await end(1);
 }

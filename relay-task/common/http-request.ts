@@ -51,7 +51,7 @@ export function httpRequest(options: HttpRequestOptions): Promise<HttpAnswer> {
       request?.destroy();
       reject(new Error(`${url.host} ${reason}`, { cause }));
     };
-    const cancel = () => fail('was not asked to the end: the request was cancelled', signal?.reason);
+    const cancel = () => fail('did not answer before the request was cancelled', signal?.reason);
     const timer = setTimeout(() => fail(`did not answer within ${timeoutMs} ms`), timeoutMs);
     if (signal?.aborted) return cancel();
     signal?.addEventListener('abort', cancel);
@@ -63,9 +63,9 @@ export function httpRequest(options: HttpRequestOptions): Promise<HttpAnswer> {
       });
     } catch (error) {
       // A key with characters that no header may carry. Node's message names the header, not its value.
-      return fail(`could not be asked: ${errorText(error)}`, error);
+      return fail(`was sent no request: ${errorText(error)}`, error);
     }
-    request.on('error', (error) => fail(`could not be asked: ${errorText(error)}`, error));
+    request.on('error', (error) => fail(`could not be reached: ${errorText(error)}`, error));
     request.on('response', (response) => {
       const { statusCode: status = 0, headers: answerHeaders } = response;
       const succeed = (answered: Buffer) => {

@@ -4,7 +4,8 @@
  */
 import type { Findings } from '../common/findings.ts';
 import { boolean, httpUrl } from '../common/setting-values.ts';
-import { type Pieces, placesOf } from './gather.ts';
+import { lastOf, type Pieces, placesOf } from './gather.ts';
+import { assignmentAt, masked } from './places.ts';
 import type { Setting, Values } from './setting.ts';
 import { settings } from './settings.ts';
 
@@ -47,8 +48,16 @@ export function assembleOtlp(values: OtlpValues, pieces: Pieces, findings: Findi
 
 function createReaders(values: OtlpValues, pieces: Pieces, findings: Findings) {
   const where = (...found: readonly Setting<unknown>[]) => placesOf(pieces, ...found).join(', ');
+  const told = new Set<string>();
+  /** Once, although both signals read what is set for both. The value in force, with its place. */
+  const warn = (row: Setting<unknown>, text: string) => {
+    const piece = lastOf(pieces, row);
+    const line = `${piece ? assignmentAt(piece.place, masked(piece.text, row.secret)) : where(row)}: ${text}`;
+    if (!told.has(line)) findings.warning(line);
+    told.add(line);
+  };
   const complain = (row: Setting<unknown>, wanted: string, instead: string) =>
-    findings.warning(`${where(row)}: expected ${wanted}; ${instead}`);
+    warn(row, `expected ${wanted}; ${instead}`);
 
   const milliseconds = (text: string | undefined, row: Setting<unknown>, usual: number): number => {
     if (text === undefined) return usual;
@@ -74,9 +83,7 @@ function createReaders(values: OtlpValues, pieces: Pieces, findings: Findings) {
     if (!('value' in result)) complain(row, result.wanted, `${DEFAULT_ENDPOINT} is used`);
     const url = 'value' in result ? result.value : DEFAULT_ENDPOINT;
     if (new URL(url).port === GRPC_PORT) {
-      findings.warning(
-        `${where(row)}: collectors take gRPC on port ${GRPC_PORT}, and the relay sends HTTP, which they take on port 4318`,
-      );
+      warn(row, `collectors take gRPC on port ${GRPC_PORT}, and the relay sends HTTP, which they take on port 4318`);
     }
     // What is for one signal is used as it is, even with a slash at its end.
     return row === rows[signal].endpoint && 'value' in result ? (text ?? url) : `${url}/v1/${signal}`;
@@ -104,9 +111,7 @@ function createReaders(values: OtlpValues, pieces: Pieces, findings: Findings) {
       if (protocol.text !== undefined && !/^http(\/protobuf)?$/i.test(protocol.text)) {
         const isGrpc = protocol.text.toLowerCase() === 'grpc';
         const why = isGrpc ? 'OTLP over gRPC is not supported' : 'expected http/protobuf';
-        findings.warning(
-          `${where(protocol.row)}: ${why}; http/protobuf is used, which collectors take on port 4318 by default`,
-        );
+        warn(protocol.row, `${why}; http/protobuf is used, which collectors take on port 4318 by default`);
       }
       const timeout = chosen(signal, 'timeout');
       const compression = chosen(signal, 'compression');

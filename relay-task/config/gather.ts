@@ -6,7 +6,7 @@ import type { FileOption, ParsedFile } from './config-file.ts';
 import { type Located, locateOption, locateVariable, similarVariable, suggestionFor } from './names.ts';
 import { nameOf, type Place } from './places.ts';
 import type { OldName, Setting } from './setting.ts';
-import { environmentSettings, linkerVariables, type SettingWithoutEffect } from './settings.ts';
+import { datadogVariables, environmentSettings, linkerVariables, type SettingWithoutEffect } from './settings.ts';
 
 export type Variables = Readonly<Record<string, string | undefined>>;
 
@@ -112,7 +112,7 @@ export function gather(variables: Variables, file: ParsedFile | undefined, findi
 
   /** Variables of other programs are none of our business, unless they look like ours and ours is not set. */
   function warnUnknown(variable: string): void {
-    if (linkerVariables.test(variable)) return;
+    if (linkerVariables.test(variable) || datadogVariables.test(variable)) return;
     const isOurs = variable.startsWith('LD_');
     const similar = similarVariable(variable);
     const isMeant = similar !== undefined && (isOurs || !variables[similar]?.trim());

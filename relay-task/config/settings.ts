@@ -26,3 +26,6 @@ export const settings = {
 /** Variables of the dynamic linker, which begin with `LD_` too. */
 export const linkerVariables =
   /^LD_(LIBRARY_PATH|PRELOAD|RUN_PATH|AUDIT|BIND_NOW|BIND_NOT|DEBUG|DEBUG_OUTPUT|DYNAMIC_WEAK|HWCAP_MASK|ORIGIN_PATH|POINTER_GUARD|PROFILE|PROFILE_OUTPUT|SHOW_AUXV|TRACE_LOADED_OBJECTS|USE_LOAD_BIAS|ASSUME_KERNEL|VERBOSE|WARN)$/;
+
+/** Of Datadog's agent and libraries, which many containers have: `DD_ENV` is not a misspelt `LD_ENV_<name>`. */
+export const datadogVariables = /^DD_/;

@@ -10,6 +10,7 @@ import { createSecureContext } from 'node:tls';
 import { type Budget, createBudget } from '../common/budget.ts';
 import { createEvaluationLines, type EvaluationLines } from '../common/evaluation-lines.ts';
 import { createFairTurns } from '../common/fair-turns.ts';
+import { listenError } from '../common/listen-error.ts';
 import { createPacedLines } from '../common/paced-lines.ts';
 import { RelayError } from '../errors.ts';
 import type { Log } from '../ports.ts';
@@ -220,7 +221,7 @@ function checked({ cert, key, minVersion = 'TLSv1.2' }: TlsOptions) {
 
 function listen(server: Server, { port, host }: { port: number; host?: string }, log: Log): Promise<{ port: number }> {
   return new Promise((resolve, reject) => {
-    const fail = (error: NodeJS.ErrnoException) => reject(listenError(port, host, error));
+    const fail = (error: NodeJS.ErrnoException) => reject(listenError('PORT', port, host, error));
     server.once('error', fail);
     server.listen({ port, host, backlog: 4_096 }, () => {
       server.off('error', fail);
@@ -244,17 +245,5 @@ function closeServer(server: Server, timeoutMs: number): Promise<void> {
       resolve();
     });
     server.closeIdleConnections();
-  });
-}
-
-function listenError(port: number, host: string | undefined, error: NodeJS.ErrnoException): RelayError {
-  const reasons: Record<string, string> = {
-    EADDRINUSE: 'the port is in use; stop the other process or choose another PORT',
-    EACCES: 'ports below 1024 need a privilege; choose a higher PORT',
-    EADDRNOTAVAIL: 'this machine has no such address',
-  };
-  const reason = reasons[error.code ?? ''] ?? error.message;
-  return new RelayError('LISTEN_FAILED', `cannot listen on port ${port}${host ? ` of ${host}` : ''}: ${reason}`, {
-    cause: error,
   });
 }

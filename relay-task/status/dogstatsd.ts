@@ -4,6 +4,7 @@
  * 4.8.3, whose lines are in `test/fixtures/datadog/ld-relay-8.10.1.txt`.
  */
 import { lookup } from 'node:dns/promises';
+import { getSystemErrorName } from 'node:util';
 import type { StatsD } from 'hot-shots';
 import type { MetricObjectWithValues, MetricValue } from 'prom-client';
 import { labelValue } from '../common/client-labels.ts';
@@ -112,7 +113,7 @@ export async function startDogstatsd(options: DogstatsdOptions): Promise<Dogstat
   const emit = () => {
     // A report that takes longer than the interval, since a name resolves slowly, is not repeated behind itself.
     reporting ??= report()
-      .catch((error: unknown) => problems.tell('unreachable', errorText(error)))
+      .catch((error: unknown) => problems.tell('unreachable', socketErrorText(error)))
       .finally(() => {
         reporting = undefined;
       });
@@ -223,7 +224,7 @@ function createTransport({ statsAddr, lookup: find = (host) => lookup(host, { al
         const client = new Library({
           ...where,
           maxBufferSize: maxBytes,
-          errorHandler: (error) => void errors.push(errorText(error)),
+          errorHandler: (error) => void errors.push(socketErrorText(error)),
           // They are read by the relay, which tells hosts from environments.
           includeDataDogTags: false,
           // It would send the library's own metrics, and the container's ID behind the tags.
@@ -248,7 +249,7 @@ function createTransport({ statsAddr, lookup: find = (host) => lookup(host, { al
         async sent() {
           await new Promise<void>((resolve) =>
             client.flush((error) => {
-              if (error) errors.push(errorText(error));
+              if (error) errors.push(socketErrorText(error));
               resolve();
             }),
           );
@@ -261,6 +262,13 @@ function createTransport({ statsAddr, lookup: find = (host) => lookup(host, { al
     },
     close: drop,
   };
+}
+
+/** The package for Unix sockets gives the system's number only: `connect -2`. */
+function socketErrorText(error: unknown): string {
+  const { code } = Object(error) as { readonly code?: unknown };
+  const text = errorText(error);
+  return typeof code === 'number' && code < 0 ? text.replace(String(code), getSystemErrorName(code)) : text;
 }
 
 /** The name that Datadog shows, without its prefix. */

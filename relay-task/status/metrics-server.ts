@@ -3,8 +3,8 @@ import { createServer, IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
+import { listenError } from '../common/listen-error.ts';
 import { offersIn } from '../common/offers.ts';
-import { RelayError } from '../errors.ts';
 import type { MetricsFormat } from './prometheus-text.ts';
 
 export interface MetricsServerOptions {
@@ -59,12 +59,7 @@ export async function startMetricsServer(options: MetricsServerOptions): Promise
   server.on('upgrade', (request: IncomingMessage, socket: Socket) => void answer(request, socket, pages));
   await new Promise<void>((resolve, reject) => {
     // Later errors are about one connection that could not be accepted.
-    server.on('error', (error) => {
-      const where = `${host ?? 'all interfaces'}, port ${port}`;
-      reject(
-        new RelayError('LISTEN_FAILED', `cannot listen for metrics on ${where}: ${error.message}`, { cause: error }),
-      );
-    });
+    server.on('error', (error) => reject(listenError('PROMETHEUS_PORT', port, host, error)));
     server.listen({ port, ...(host !== undefined && { host }) }, resolve);
   });
   return {

@@ -955,7 +955,7 @@ describe('what the stage file names and does not make', () => {
         [
           'nothing',
           (response) => response.destroy(),
-          'HOST could not be asked: socket hang up: is HOST reachable from here, or does it need HTTPS_PROXY? --offline leaves this out',
+          'HOST could not be reached: socket hang up: is HOST reachable from here, or does it need HTTPS_PROXY? --offline leaves this out',
         ],
       ])('that answers %s is named, and not taken for AWS', async (_, answer, words) => {
         registry.removeAllListeners('request');

@@ -452,7 +452,7 @@ describe('a site', () => {
     expect(found).toEqual(
       ['d111111abcdef8.cloudfront.net', 'www.example.com'].map(
         (name) =>
-          `edge ${name}: http://127.0.0.1:1/: 127.0.0.1:1 could not be asked: connect ECONNREFUSED 127.0.0.1:1 → docs/edge-router.md explains the header; the log of viewer-request has the reason`,
+          `edge ${name}: http://127.0.0.1:1/: 127.0.0.1:1 could not be reached: connect ECONNREFUSED 127.0.0.1:1 → docs/edge-router.md explains the header; the log of viewer-request has the reason`,
       ),
     );
   });

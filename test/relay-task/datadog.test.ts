@@ -110,7 +110,7 @@ describe('the bundle of the image', () => {
   ];
   const describeIf = missing.length === 0 ? describe : describe.skip;
   describeIf(`a Unix socket (needs ${missing.join(', ') || 'what is installed'})`, () => {
-    test('gets the metrics once the package is beside the bundle @heavy', async () => {
+    test("gets the metrics once the package is beside the bundle, and one that is not there is named by the system's word @heavy", async () => {
       const folder = mkdtempSync(join(tmpdir(), 'relay-'));
       behind(() => rmSync(folder, { recursive: true }));
       copyFileSync(join(bundled(), 'relay.mjs'), join(folder, 'relay.mjs'));
@@ -120,6 +120,14 @@ describe('the bundle of the image', () => {
       const server = opened(await startSocketServer(join(folder, 'dsd.socket')));
       await runToEnd({ USE_DATADOG: 'true', DATADOG_STATS_ADDR: server.address }, folder);
       await eventually(() => expect(server.metrics().map(({ name }) => name)).toContain('launchdarkly_relay.up'));
+
+      const none = `unix://${join(folder, 'none.socket')}`;
+      const { stdout } = await runToEnd({ USE_DATADOG: 'true', DATADOG_STATS_ADDR: none }, folder);
+      const line = stdout.split('\n').find((text) => text.includes('Cannot send metrics'));
+      expect(JSON.parse(line ?? '{}')).toMatchObject({
+        message: expect.stringContaining(`DATADOG_STATS_ADDR=${none}`),
+        reason: 'connect ENOENT',
+      });
     });
   });
 });

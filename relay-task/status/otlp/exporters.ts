@@ -49,7 +49,7 @@ const TEMPORALITIES: Readonly<Record<Temporality, number>> = { delta: 0, cumulat
 export function createMetricExporter(config: ExporterConfig, temporality: Temporality, parts: ExporterParts) {
   const { options, close } = optionsOf(config, parts);
   const exporter = new OTLPMetricExporter({ ...options, temporalityPreference: TEMPORALITIES[temporality] });
-  return { exporter: watched(exporter, 'metrics', config, parts), close };
+  return { exporter: watched(exporter, 'metrics', config, parts, temporality), close };
 }
 
 /** Throws RelayError CONFIG_INVALID when a certificate cannot be read. */
@@ -113,21 +113,23 @@ function watched<Items, E extends Exporter<Items>>(
   signal: Signal,
   config: ExporterConfig,
   parts: ExporterParts,
+  temporality?: Temporality,
 ): E {
   const { log } = parts;
   const where = { signal, endpoint: redactSecrets(config.url) };
   const send = exporter.export.bind(exporter);
   let failing = false;
+  const missed = missedBy(temporality);
 
   const note = ({ code, error }: ExportResult): void => {
     const isSent = code === ExportResultCode.SUCCESS;
     parts.ended(signal, isSent ? 'sent' : 'failed');
     if (isSent === !failing) return;
     failing = !isSent;
-    if (isSent) log.info('The OpenTelemetry collector takes what is sent again', where);
+    if (isSent) log.info(`The OpenTelemetry collector accepts ${signal} again`, where);
     else {
       log.warn(
-        'Cannot send to the OpenTelemetry collector; requests are served as before, and sending is tried again at each interval. What it misses is lost, except for sums: check the endpoint and its headers',
+        `Cannot send ${signal} to the OpenTelemetry collector; clients are served as before, and the next export tries again. ${missed}. Check the endpoint and its headers`,
         { ...where, reason: reasonOf(error), runbook: 'operations.md#metrics-not-sent' },
       );
     }
@@ -151,6 +153,13 @@ function watched<Items, E extends Exporter<Items>>(
     }
   };
   return exporter;
+}
+
+/** What a collector never gets, of exports that it did not take. */
+function missedBy(temporality: Temporality | undefined): string {
+  if (temporality === undefined) return 'Spans of exports that fail are lost';
+  if (temporality === 'cumulative') return 'Totals are complete in the next export that works';
+  return 'What was counted for an export that fails is lost';
 }
 
 /** Its body may quote the request's headers. */

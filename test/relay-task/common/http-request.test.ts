@@ -97,6 +97,6 @@ test('a header that cannot be sent fails the request without showing its value',
 
 test('a refused connection names the host', async () => {
   await expect(httpRequest({ ...patient, url: new URL('http://127.0.0.1:1/') })).rejects.toThrow(
-    /^127\.0\.0\.1:1 could not be asked: .*ECONNREFUSED/,
+    /^127\.0\.0\.1:1 could not be reached: .*ECONNREFUSED/,
   );
 });

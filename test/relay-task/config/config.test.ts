@@ -303,6 +303,8 @@ describe('warnings', () => {
           CONSUL_HTTP_TOKEN: 'x',
           AWS_DEFAULT_REGION: 'eu-west-1',
           DD_TAGS: 'x',
+          DD_ENV: 'prod',
+          DD_SERVICE: 'shop',
         },
         ...{ PROXY_PORT: '1', PROXY_SERVICE_HOST: '10.0.0.1', npm_config_registry: 'x', NODE_ENV: 'production' },
       },

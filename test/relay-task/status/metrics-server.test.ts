@@ -41,11 +41,11 @@ test.each([
   expect((await fetch(`http://127.0.0.1:${server.port}${path}`, { method })).status).toBe(status);
 });
 
-test('a port in use is named in the error', async () => {
+test('a port in use is named in the error, with its setting', async () => {
   const again = startMetricsServer({ port: server.port, host: '127.0.0.1', text: metrics.text });
   await expect(again).rejects.toMatchObject({
     code: 'LISTEN_FAILED',
-    message: expect.stringContaining(`${server.port}`),
+    message: `cannot listen for Prometheus metrics on port ${server.port} of 127.0.0.1: the port is in use; stop the other process or choose another PROMETHEUS_PORT`,
   });
 });
 

@@ -140,7 +140,7 @@ describe('a response with goals is cached', () => {
 
 describe('a request for goals rejects', () => {
   test.each<[string, (request: IncomingMessage, response: ServerResponse) => void, RegExp]>([
-    ['the connection breaks', (request) => void request.socket.destroy(), /could not be asked/],
+    ['the connection breaks', (request) => void request.socket.destroy(), /could not be reached/],
     [
       'the response is truncated',
       (request, response) => {

@@ -15,7 +15,7 @@ interface Line {
   readonly reason: unknown;
 }
 
-function start(url: string, more: Partial<ExporterConfig> = {}) {
+function start(url: string, more: Partial<ExporterConfig> = {}, temporality: 'cumulative' | 'delta' = 'cumulative') {
   const lines: Line[] = [];
   const record =
     (level: string) =>
@@ -42,7 +42,7 @@ function start(url: string, more: Partial<ExporterConfig> = {}) {
         exporter: exporter('metrics'),
         intervalMs: 50,
         timeoutMs: 50,
-        temporality: 'cumulative',
+        temporality,
         cardinalityLimit: 0,
         environmentStatus: false,
       },
@@ -94,7 +94,9 @@ test.each([
   expect(failures(lines)).toEqual([
     {
       level: 'warn',
-      message: expect.stringContaining('Cannot send to the OpenTelemetry collector'),
+      message: expect.stringMatching(
+        /^Cannot send metrics to the OpenTelemetry collector; .* Totals are complete in the next export that works\./,
+      ),
       reason: expect.stringMatching(reason),
     },
   ]);
@@ -141,4 +143,15 @@ test('spans beyond the queue are dropped while a collector hangs, and closing ta
   await otlp.close();
   expect(receiver.spans.length).toBeLessThanOrEqual(2_048 + 512);
   expect(lines.filter(({ reason }) => /Dropped \d+ spans/.test(String(reason)))).toHaveLength(1);
+});
+
+test.each([
+  ['delta', 'What was counted for an export that fails is lost'],
+  ['cumulative', 'Totals are complete in the next export that works'],
+] as const)('the line says what is missed: %s', async (temporality, missed) => {
+  const receiver = opened(await startOtlpReceiver());
+  receiver.answer = { status: 400 };
+  const { lines } = start(receiver.uri, {}, temporality);
+  await until('the line', () => failures(lines).length > 0);
+  expect(failures(lines)[0]?.message).toContain(missed);
 });

@@ -54,7 +54,7 @@ const arrives = ({ metrics }: OtlpReceiver) =>
   until('metrics', () => metrics.some(({ name }) => name === 'launchdarkly_relay_up'));
 const failure = ({ lines }: TestRelay) =>
   eventually(() => {
-    const line = lines.find(({ message }) => message.startsWith('Cannot send to the OpenTelemetry collector'));
+    const line = lines.find(({ message }) => message.startsWith('Cannot send metrics to the OpenTelemetry collector'));
     expect(line).toBeDefined();
     return String(line!.fields.reason);
   });
