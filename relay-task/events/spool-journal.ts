@@ -31,6 +31,8 @@ export interface Adopted extends Pick<Contents, 'queues' | 'bodies'> {
 export interface JournalOptions extends SegmentsOptions, WriterOptions {
   /** More bytes that are of no use are worth writing the others again. */
   readonly wasteBytes: number;
+  /** What is settled could not be told in a file, at the end. */
+  unmarked(error: unknown): void;
 }
 
 export function createJournal(options: JournalOptions) {
@@ -68,10 +70,9 @@ export function createJournal(options: JournalOptions) {
       if (!writer.hasRoom(0)) return;
       const batch = rewritten.has(entry) ? undefined : batchOf(entry);
       if (!batch) continue;
-      rewritten.add(entry);
       // A copy: a part would keep the whole file in memory.
-      append({ ...batch, bytes: Buffer.from(batch.bytes) }, entry);
-      for (const record of index.stateOf(entry)) append(record);
+      const copy = { ...batch, bytes: Buffer.from(batch.bytes) };
+      if (append(copy, entry, [...index.stateOf(entry)])) rewritten.add(entry);
     }
   }
 
@@ -82,11 +83,6 @@ export function createJournal(options: JournalOptions) {
     // There is nothing left that it could tell about.
     writer.drop();
     nothingToTell();
-  }
-
-  /** What could not be told otherwise. Where this fails, too, what was delivered is sent again. */
-  async function settleInPlace(): Promise<void> {
-    if (await options.mayWrite()) await segments.settleInPlace(index);
   }
 
   const journal = {
@@ -165,7 +161,11 @@ export function createJournal(options: JournalOptions) {
     /** Resolves when everything is written, or cannot be. */
     async close(): Promise<void> {
       await writer.commit();
-      if (writer.isFailing) await options.lane(settleInPlace).catch(() => {});
+      // Where this fails, too, what was delivered is sent again.
+      if (writer.isFailing)
+        await options.lane(() =>
+          segments.settleInPlace({ index, mayWrite: options.mayWrite, failed: options.unmarked }),
+        );
       await segments.close();
     },
     /** Deletes its files and its directory. What is not ours stays. */

@@ -29,7 +29,7 @@ const UNKEPT = {
 const PROBLEMS = { failed: 'events cannot be written', unusable: 'the directory cannot be used' } as const;
 
 export function createSpoolReports({ log, meter, directory, maxBytes }: SpoolReportsOptions) {
-  const told = new Set<keyof typeof UNKEPT | 'unusable'>();
+  const told = new Set<keyof typeof UNKEPT | 'unusable' | 'unmarked'>();
   const standing = createStanding();
   const paced = createPacedLines();
   return {
@@ -45,6 +45,18 @@ export function createSpoolReports({ log, meter, directory, maxBytes }: SpoolRep
       // A disk that is too slow now and then would otherwise fill the log.
       const isSaid = paced(reason, (more) => log.warn(UNKEPT[reason], { directory, maxBytes, ...cause, ...more }));
       if (isSaid) told.add(reason);
+    },
+    /** At the end, of a file. */
+    unmarked(error: unknown): void {
+      if (told.has('unmarked')) return;
+      told.add('unmarked');
+      log.warn(
+        'What was delivered could not be marked as such in the spool, so the next relay sends some of it again',
+        {
+          directory,
+          reason: errorText(error),
+        },
+      );
     },
     recovered(): void {
       standing.ends('failed');

@@ -9,7 +9,7 @@ import { inSlices } from '../common/slices.ts';
 import type { Turnstile } from '../common/turnstile.ts';
 import { isDeleted, readPart, readWhole, writeAt } from './spool-files.ts';
 import { type IndexView, settleInPlace } from './spool-in-place.ts';
-import type { Entry } from './spool-index.ts';
+import { type Entry, eventsOnDisk } from './spool-index.ts';
 import {
   encodeRecord,
   type FoundRecord,
@@ -35,8 +35,18 @@ interface Segment {
   readonly path: string;
   readonly marker: Buffer;
   bytes: number;
-  /** What is in it and not settled. */
+  /** How many batches were written to it, or read from it. */
+  batches: number;
+  /** Those of them that are not settled, as long as they are not written again elsewhere. */
   readonly live: Set<Entry>;
+}
+
+interface InPlaceOptions {
+  readonly index: IndexView;
+  /** Before each file. */
+  mayWrite(): Promise<boolean>;
+  /** A file that cannot be read or written. */
+  failed(error: unknown): void;
 }
 
 interface Piece {
@@ -77,6 +87,7 @@ export function createSegments({ directory, lane, segmentBytes }: SegmentsOption
   const places = new Map<Entry, Place>();
 
   function put(entry: Entry, place: Place): void {
+    place.segment.batches += 1;
     // Settled meanwhile.
     if (entry.spans.length === 0) return;
     places.get(entry)?.segment.live.delete(entry);
@@ -181,13 +192,18 @@ export function createSegments({ directory, lane, segmentBytes }: SegmentsOption
       }
       return { damage: damage.filter(({ lostBytes }) => lostBytes > 0), unreadable, foreign };
     },
-    /** In the lane. Tells what is settled without a new record. Rejects if that is not possible. */
-    async settleInPlace(index: IndexView): Promise<void> {
-      for (const segment of segments) {
+    /** In the lane. Tells what is settled without a new record. */
+    async settleInPlace({ index, mayWrite, failed }: InPlaceOptions): Promise<void> {
+      for (const segment of segments.filter(hasSettled)) {
         const entries = new Map(Array.from(segment.live, (entry) => [places.get(entry)?.from, entry]));
         const records: FoundRecord[] = [];
-        await readAll(await readWhole(segment.path), segment, (found) => records.push(found));
-        await settleInPlace({ ...segment, records, entryAt: (from) => entries.get(from) }, index);
+        if (!(await mayWrite())) return;
+        try {
+          await readAll(await readWhole(segment.path), segment, (found) => records.push(found));
+          await settleInPlace({ ...segment, records, entryAt: (from) => entries.get(from) }, index);
+        } catch (error) {
+          failed(error);
+        }
       }
     },
     /** In the lane. What was written is on the disk, or on the file server. */
@@ -209,10 +225,15 @@ export function createSegments({ directory, lane, segmentBytes }: SegmentsOption
   };
 }
 
+/** Whether something in it is settled. */
+function hasSettled({ batches, live }: Segment): boolean {
+  return live.size < batches || [...live].some((entry) => eventsOnDisk(entry) < entry.events);
+}
+
 /** Its name tells its number and its marker. */
 function segmentIn(directory: string, number: number, marker: Buffer): Segment {
   const path = join(directory, `${String(number).padStart(8, '0')}-${marker.toString('hex')}.log`);
-  return { path, number, marker, bytes: 0, live: new Set() };
+  return { path, number, marker, bytes: 0, batches: 0, live: new Set() };
 }
 
 /** Segments, the oldest first, and the names of files that are none. */

@@ -30,6 +30,8 @@ interface Piece {
   readonly entry: Entry | undefined;
   readonly number: number;
   readonly bytes: number;
+  /** It is written in one go with the one before. */
+  readonly isRest: boolean;
 }
 
 /** What one write takes. */
@@ -88,7 +90,10 @@ export function createWriter(options: WriterParts) {
   function takeGroup(): Piece[] {
     let size = 0;
     let count = 0;
-    while (count < pending.length && size < GROUP_BYTES) size += pending[count++]?.bytes ?? 0;
+    for (let next = pending[0]; next && (size < GROUP_BYTES || next.isRest); next = pending[count]) {
+      size += next.bytes;
+      count += 1;
+    }
     pendingBytes -= size;
     return pending.splice(0, count);
   }
@@ -129,13 +134,17 @@ export function createWriter(options: WriterParts) {
     },
     /** Whether a batch of this size may wait. */
     hasRoom: (bytes: number) => !isStopped && pendingBytes + bytes <= MOST_WAITING_BYTES,
-    /** False: too much waits. */
-    append(record: SpoolRecord, entry?: Entry): boolean {
-      const bytes = sizeOf(record);
+    /** False: too much waits. `rest`: records that are written in one go with this one, so that no kill parts them. */
+    append(record: SpoolRecord, entry?: Entry, rest: readonly SpoolRecord[] = []): boolean {
+      const records = [record, ...rest];
+      const bytes = records.reduce((sum, one) => sum + sizeOf(one), 0);
       if (isStopped) return true;
       if (pendingBytes + bytes > MOST_WAITING_AT_ALL_BYTES) return false;
-      appended += 1;
-      pending.push({ record, entry, number: appended, bytes });
+      for (const [index, one] of records.entries()) {
+        const isRest = index > 0;
+        appended += 1;
+        pending.push({ record: one, entry: isRest ? undefined : entry, number: appended, bytes: sizeOf(one), isRest });
+      }
       pendingBytes += bytes;
       void commit();
       return true;

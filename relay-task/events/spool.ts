@@ -96,6 +96,7 @@ export function createSpool({ directory: root, maxBytes, log, meter, find, ...op
     mayWrite: async () => !owner.isUnsure || owner.beat().catch(() => false),
     unkept: reports.unkept,
     recovered: reports.recovered,
+    unmarked: reports.unmarked,
   };
   let own = createOwnJournal();
   const replay = createReplay({

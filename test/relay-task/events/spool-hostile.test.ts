@@ -108,7 +108,7 @@ test('of very many directories a relay takes only some at a time, and goes on be
 /** A journal in a directory of its own, which others may fail. */
 function startJournal() {
   const directory = mkdtempSync(join(newDirectory(), 'journal-'));
-  const state = { mayWrite: true, unkept: 0 };
+  const state = { mayWrite: async () => true, unkept: 0, unmarked: [] as unknown[] };
   const open = () =>
     createJournal({
       directory: () => directory,
@@ -116,11 +116,12 @@ function startJournal() {
       segmentBytes: 256 * 1024,
       wasteBytes: 1024 * 1024,
       lateMs: NEVER_MS,
-      mayWrite: async () => state.mayWrite,
+      mayWrite: () => state.mayWrite(),
       unkept: (events) => {
         state.unkept += events;
       },
       recovered() {},
+      unmarked: (error) => void state.unmarked.push(error),
     });
   return { directory, state, open, journal: open() };
 }
@@ -141,8 +142,13 @@ async function found({ open: openAgain }: ReturnType<typeof startJournal>) {
   return Array.from(next.entries, ({ id }) => id);
 }
 
-/** The disk takes so many more bytes. */
-async function withRoom(directory: string, room: number, work: () => Promise<void>): Promise<void> {
+/** The disk takes so many more bytes, beside those that `isFree`. */
+async function withRoom(
+  directory: string,
+  room: number,
+  work: () => Promise<void>,
+  isFree: (file: { readonly size: number }, at: number) => boolean = () => false,
+): Promise<void> {
   const handle = await open(join(directory, 'any'), 'w');
   const prototype = Object.getPrototypeOf(handle) as FileHandle;
   await handle.close();
@@ -151,6 +157,7 @@ async function withRoom(directory: string, room: number, work: () => Promise<voi
   let left = room;
   const spy = jest.spyOn(prototype, 'write').mockImplementation(async function (this: FileHandle, ...args: unknown[]) {
     const [buffer, from, length, at] = args as [Buffer, number, number, number];
+    if (isFree(await this.stat(), at)) return Reflect.apply(write, this, args);
     if (left === 0) throw Object.assign(new Error('ENOSPC: no space left on device'), { code: 'ENOSPC' });
     const part = Math.min(length, left);
     left -= part;
@@ -161,6 +168,11 @@ async function withRoom(directory: string, room: number, work: () => Promise<voi
   } finally {
     spy.mockRestore();
   }
+}
+
+/** No file becomes longer. */
+async function withoutRoom(directory: string, work: () => Promise<void>): Promise<void> {
+  await withRoom(directory, 0, work, ({ size }, at) => at < size);
 }
 
 test('what a full disk took of a group is not there for the next process, which nobody told what became of it', async () => {
@@ -204,12 +216,12 @@ test('what was settled while nothing could be written is not sent again @heavy',
   const many = keep(journal, batchOf('many', events));
   const stays = keep(journal, batchOf('stays'));
   await journal.written();
-  state.mayWrite = false;
+  state.mayWrite = async () => false;
   // Each is told in so many ranges that both together are more than may wait.
   for (const from of [0, events / 2])
     journal.settle(Array.from({ length: events / 2 }, (_, index) => ({ entry: many, first: from + index, events: 1 })));
   expect(many.state).toBe('settled');
-  state.mayWrite = true;
+  state.mayWrite = async () => true;
   await journal.close();
   expect(await found(started)).toEqual([stays.id]);
 });
@@ -233,4 +245,81 @@ test('a wait ends in time although others are written meanwhile', async () => {
   } finally {
     jest.useRealTimers();
   }
+});
+
+describe('a log whose process ends while nothing can be appended to it', () => {
+  /** Three files: in the first a batch that is settled and one that is not, unless it is `whole`, in each other a settled one. */
+  async function threeFiles({ whole = false } = {}) {
+    const started = startJournal();
+    const { journal, directory } = started;
+    const large = 'x'.repeat(300_000);
+    const first = whole ? [] : [keep(journal, batchOf('first'))];
+    const entries = [...first];
+    for (const text of [large, large, large]) {
+      entries.push(keep(journal, batchOf(text)));
+      await journal.written();
+    }
+    const paths = filesIn(directory).sort();
+    expect(paths).toHaveLength(3);
+    const stays = entries[first.length]!;
+    /** Ends after `before`. */
+    const end = (before = () => {}) =>
+      withoutRoom(directory, async () => {
+        for (const entry of entries) if (entry !== stays) journal.settle(wholeOf(entry));
+        await journal.written();
+        before();
+        await journal.close();
+      });
+    return { ...started, entries, stays, end, paths };
+  }
+
+  /** A file cannot be read while there is a directory in its place. */
+  function hide(path: string) {
+    renameSync(path, `${path}.hidden`);
+    mkdirSync(path);
+    return () => {
+      rmSync(path, { recursive: true });
+      renameSync(`${path}.hidden`, path);
+    };
+  }
+
+  test('tells in it what is settled', async () => {
+    const started = await threeFiles();
+    await started.end();
+    expect(await found(started)).toEqual([started.stays.id]);
+    expect(started.state.unmarked).toEqual([]);
+  });
+
+  test('goes on after a file that cannot be read, and says so', async () => {
+    const started = await threeFiles();
+    let show = () => {};
+    await started.end(() => {
+      show = hide(started.paths[0]!);
+    });
+    show();
+    expect(await found(started)).toEqual(started.entries.slice(0, 2).map(({ id }) => id));
+    expect(started.state.unmarked).toEqual([expect.objectContaining({ code: 'EISDIR' })]);
+  });
+
+  test('does not read files in which there is nothing to tell', async () => {
+    const started = await threeFiles({ whole: true });
+    let show = () => {};
+    await started.end(() => {
+      show = hide(started.paths[0]!);
+    });
+    show();
+    expect(await found(started)).toEqual([started.stays.id]);
+    expect(started.state.unmarked).toEqual([]);
+  });
+
+  test('asks before each file whether it is still its own', async () => {
+    const started = await threeFiles();
+    const [path = ''] = started.paths;
+    await started.end(() => {
+      // Another relay takes it over when the first file has been written.
+      const before = readFileSync(path);
+      started.state.mayWrite = async () => readFileSync(path).equals(before);
+    });
+    expect(await found(started)).toEqual(started.entries.slice(1).map(({ id }) => id));
+  });
 });

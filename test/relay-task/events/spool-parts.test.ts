@@ -95,7 +95,13 @@ describe('The files of the spool', () => {
         }
       }
       const { bytes } = written;
-      await written.settleInPlace(index);
+      await written.settleInPlace({
+        index,
+        mayWrite: async () => true,
+        failed(error) {
+          throw error;
+        },
+      });
       await written.close();
       expect(filesIn(directory).reduce((sum, path) => sum + statSync(path).size, 0)).toBe(bytes);
 
@@ -203,6 +209,17 @@ describe('What waits to be written', () => {
     await writer.commit();
     expect(groups).toEqual([[1, 0], [0]]);
     expect(told).toEqual(['1 failed', 'recovered']);
+  });
+
+  test('is written in one go with what is known of it, however much that is', async () => {
+    const groups: (readonly number[])[] = [];
+    const { writer } = start((ids) => groups.push(ids));
+    const large = (id: number) => ({ ...batchOf(id), bytes: Buffer.alloc(1024 * 1024) }) as SpoolRecord;
+    writer.append(large(1), entryOf(1), [settled, settled]);
+    writer.append(large(2), entryOf(2), [settled]);
+    writer.append(settled);
+    await writer.written();
+    expect(groups).toEqual([[1, 0, 0], [2, 0], [0]]);
   });
 
   test('waits while it may not be written, and nobody waits for it once it is stopped', async () => {
