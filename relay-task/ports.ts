@@ -184,7 +184,7 @@ export interface EventStatus {
 
 /** Whether events are on the disk, too, until they are delivered. */
 export interface SpoolStatus {
-  /** INTERRUPTED while the directory cannot be used or written to. */
+  /** INTERRUPTED while the directory cannot be used or written to, or writing takes long. */
   readonly state: 'VALID' | 'INTERRUPTED';
   /** Unix ms. */
   readonly stateSince: number;

@@ -6,12 +6,15 @@ import { readdir, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { errorText } from '../common/error-text.ts';
 import type { Log } from '../ports.ts';
+import { isPassing } from './spool-files.ts';
 import type { Adopted, Journal } from './spool-journal.ts';
 import type { Lane } from './spool-segments.ts';
 
 interface AdoptionOptions {
   readonly lane: Lane;
   readonly log: Log;
+  /** When reading has failed. */
+  readonly retryMs: number;
   open(directory: string): Journal;
   /** Nothing more is read. */
   isOver(): boolean;
@@ -26,14 +29,19 @@ interface Waiting {
   readonly bytes: number;
   /** Of its oldest file, Unix ms. */
   readonly at: number;
+  /** `performance.now()`: when reading it failed first, and when it is tried again. */
+  readonly failedAt?: number;
+  readonly tryAt?: number;
 }
 
 /** What is known of so many events in memory is enough; further directories wait. */
 const MOST_ITEMS = 50_000;
 /** So many directories are this process's at a time; others stay where they are, for any relay. */
 const MOST_DIRECTORIES = 500;
+/** A directory of which the disk gives a part only is read after this. The rest stays, for the next relay. */
+const UNREAD_MS = 60_000;
 
-export function createAdoption({ lane, log, open, isOver, adopted, proceed }: AdoptionOptions) {
+export function createAdoption({ lane, log, retryMs, open, isOver, adopted, proceed }: AdoptionOptions) {
   let waiting: Waiting[] = [];
   const journals = new Set<Journal>();
   let adopting: Promise<void> | undefined;
@@ -43,27 +51,50 @@ export function createAdoption({ lane, log, open, isOver, adopted, proceed }: Ad
   const isFull = () => [...journals].reduce((sum, { entries }) => sum + entries.size, 0) > MOST_ITEMS;
 
   async function adoptAll(): Promise<void> {
-    for (let next = waiting.shift(); next; next = waiting.shift()) {
-      const { directory } = next;
-      await adopt(directory).catch((error: unknown) =>
-        log.error(
-          'Cannot read what another relay left in the spool; it stays there, and is tried again after a restart',
-          {
-            directory,
-            reason: errorText(error),
-          },
-        ),
-      );
+    for (let next = takeNext(); next; next = takeNext()) {
+      const tried = next;
+      const lossesBefore = losses;
+      await adopt(tried).catch((error: unknown) => {
+        if (losses !== lossesBefore) return;
+        if (isPassing(error) && isEarly(tried)) tryLater(tried, error);
+        else
+          log.error(
+            'Cannot read what another relay left in the spool; it stays there, and is tried again after a restart',
+            { directory: tried.directory, reason: errorText(error) },
+          );
+      });
       if (isOver() || isFull()) break;
     }
     adopting = undefined;
   }
 
-  async function adopt(directory: string): Promise<void> {
+  function takeNext(): Waiting | undefined {
+    const next = waiting.find(isDue);
+    waiting = waiting.filter((one) => one !== next);
+    return next;
+  }
+
+  const isEarly = ({ failedAt = performance.now() }: Waiting) => performance.now() - failedAt < UNREAD_MS;
+
+  function tryLater(tried: Waiting, error: unknown): void {
+    const now = performance.now();
+    const { directory, failedAt } = tried;
+    waiting.push({ ...tried, failedAt: failedAt ?? now, tryAt: now + retryMs });
+    if (failedAt !== undefined) return;
+    log.warn('Cannot read what another relay left in the spool; it is tried again', {
+      directory,
+      reason: errorText(error),
+    });
+  }
+
+  async function adopt(tried: Waiting): Promise<void> {
+    const { directory } = tried;
     const journal = open(directory);
     const lossesBefore = losses;
     const held = await journal.adopt();
     if (losses !== lossesBefore) return;
+    const passing = held.unreadable.find(({ error }) => isPassing(error));
+    if (passing && isEarly(tried)) throw passing.error;
     for (const { file, ...lost } of held.damage) {
       log.warn('A file of the spool is damaged; its other records are kept', { file, ...lost });
     }
@@ -112,7 +143,7 @@ export function createAdoption({ lane, log, open, isOver, adopted, proceed }: Ad
         journals.delete(journal);
         void journal.remove();
       }
-      if (waiting.length > 0 && !isFull()) adopting ??= adoptAll();
+      if (waiting.some(isDue) && !isFull()) adopting ??= adoptAll();
     },
     /** Another process has taken all of it, or it was deleted. */
     abandon(isTaken: boolean): void {
@@ -129,6 +160,10 @@ export function createAdoption({ lane, log, open, isOver, adopted, proceed }: Ad
       );
     },
   };
+}
+
+function isDue({ tryAt = 0 }: Waiting): boolean {
+  return tryAt <= performance.now();
 }
 
 /** What cannot be looked at is told of when it is read. */

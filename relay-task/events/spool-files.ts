@@ -20,6 +20,12 @@ export async function isDeleted(path: string): Promise<boolean> {
   }
 }
 
+/** The system may succeed later: no descriptor is free, say, or the file server is away. */
+export function isPassing(error: unknown): boolean {
+  const { errno, code } = Object(error) as NodeJS.ErrnoException;
+  return typeof errno === 'number' && code !== 'ENOENT';
+}
+
 /** Rejects if it has more than any log of a relay. */
 export async function readWhole(path: string): Promise<Buffer> {
   const file = await open(path, 'r');

@@ -118,6 +118,10 @@ export function createIndex(gone: (entry: Entry) => void) {
       return bytes;
     },
     nextId: () => ++lastId,
+    /** Numbers that could not be read are not given again: no log has had a batch for each ms since 1970. */
+    passOver(): void {
+      lastId = Math.max(lastId, Date.now());
+    },
     /** The share has room for it. */
     add(head: BatchHead, size: number, journal: Keeper, share: Budget): Entry {
       const entry = add(head, size, journal);

@@ -156,6 +156,7 @@ export function createJournal(options: JournalOptions) {
     async adopt(): Promise<Adopted> {
       const contents: Contents = { queues: new Map(), bodies: [] };
       const files = await segments.adopt((record) => index.read(record, sizeOf(record), journal, contents));
+      if (segments.hasUnread) index.passOver();
       return { ...contents, ...files };
     },
     /** Resolves when everything is written, or cannot be. */
@@ -168,8 +169,9 @@ export function createJournal(options: JournalOptions) {
         );
       await segments.close();
     },
-    /** Deletes its files and its directory. What is not ours stays. */
+    /** Deletes its files and its directory. What is not ours stays, and everything does if a file could not be read. */
     async remove(): Promise<void> {
+      if (segments.hasUnread) return journal.close();
       writer.stop();
       await segments.remove();
     },

@@ -3,6 +3,7 @@ import { isObject } from '../common/json.ts';
 import type { CredentialKind } from '../ports.ts';
 import type { Metadata } from './metadata.ts';
 import { type Batch, textsOf } from './parcel.ts';
+import { isPassing } from './spool-files.ts';
 import type { Entry } from './spool-index.ts';
 import type { Adopted, Journal } from './spool-journal.ts';
 import type { Lane } from './spool-segments.ts';
@@ -43,6 +44,8 @@ export interface Group {
   isSending: boolean;
   /** `performance.now()` when it was first found that no environment of this relay takes it. */
   goneSince: number | undefined;
+  /** `performance.now()`: after the disk failed, nothing of it is read before then. */
+  waitsUntil: number;
 }
 
 /** By the name of the queue, as it is on the disk. */
@@ -72,7 +75,13 @@ export function sortInto(groups: Groups, journal: Journal, queues: Adopted['queu
 }
 
 function groupOf(groups: Groups, queue: string): Group {
-  const group = groups.get(queue) ?? { name: parseName(queue), lots: [], isSending: false, goneSince: undefined };
+  const group = groups.get(queue) ?? {
+    name: parseName(queue),
+    lots: [],
+    isSending: false,
+    goneSince: undefined,
+    waitsUntil: 0,
+  };
   groups.set(queue, group);
   return group;
 }
@@ -83,7 +92,7 @@ interface LotReading {
   unreadable(events: number, error: unknown): void;
 }
 
-/** Reads its batches. What cannot be read is settled, and `unreadable` is told. */
+/** Reads its batches. What is damaged is settled, and `unreadable` is told. Rejects if the disk may give them later. */
 export async function readLot({ items }: Lot, { reads, unreadable }: LotReading): Promise<Omit<Batch, 'release'>[]> {
   const batches: Omit<Batch, 'release'>[] = [];
   for (const { entry, journal, first, events } of items) {
@@ -93,6 +102,7 @@ export async function readLot({ items }: Lot, { reads, unreadable }: LotReading)
       batches.push({ bytes: await textsOf({ bytes, events: entry.events }, { first, events }), events, sender, kept });
     } catch (error) {
       if (entry.state !== 'written') continue;
+      if (isPassing(error)) throw error;
       journal.settle(kept);
       unreadable(events, error);
     }

@@ -1,6 +1,7 @@
 /** Sends what other processes have left in the spool: the oldest first for each queue, and only into memory that nobody else needs. */
 import { randomUUID } from 'node:crypto';
 import { errorText } from '../common/error-text.ts';
+import { createPacedLines } from '../common/paced-lines.ts';
 import { createTurnstile } from '../common/turnstile.ts';
 import type { Log } from '../ports.ts';
 import type { EventMeter } from './metrics.ts';
@@ -35,10 +36,13 @@ interface ReplayOptions {
   readonly meter: EventMeter;
   readonly find: FindReplayTarget;
   readonly goneMs: number;
+  /** When reading has failed. */
+  readonly retryMs: number;
   open(directory: string): Journal;
 }
 
-export function createReplay({ lane, log, meter, find, goneMs, open }: ReplayOptions) {
+export function createReplay({ lane, log, meter, find, goneMs, retryMs, open }: ReplayOptions) {
+  const paced = createPacedLines();
   const groups: Groups = new Map();
   /** Bodies of environments that are not served yet. */
   let unremembered: Adopted['bodies'] = [];
@@ -47,6 +51,7 @@ export function createReplay({ lane, log, meter, find, goneMs, open }: ReplayOpt
   const adoption = createAdoption({
     lane,
     log,
+    retryMs,
     open,
     isOver: () => isOver,
     adopted(journal, { queues, bodies }) {
@@ -60,7 +65,7 @@ export function createReplay({ lane, log, meter, find, goneMs, open }: ReplayOpt
     if (isOver) return;
     tellBodies();
     for (const [queue, group] of groups) {
-      if (group.isSending) continue;
+      if (group.isSending || performance.now() < group.waitsUntil) continue;
       if (group.lots.length === 0) groups.delete(queue);
       else sendNext(group);
     }
@@ -104,15 +109,35 @@ export function createReplay({ lane, log, meter, find, goneMs, open }: ReplayOpt
       reads,
       unreadable(events, error) {
         meter.dropped(environment, 'unreadable', events);
-        log.warn('Events in the spool cannot be read and are dropped', { events, reason: errorText(error) });
+        log.warn('Events in the spool are damaged and are dropped', { events, reason: errorText(error) });
       },
-    });
+    }).catch((error: unknown) => later(group, lot, error));
+    if (!batches) {
+      target.release(reservedBytes);
+      return;
+    }
     const bytes = batches.reduce((sum, batch) => sum + target.heldBytes(batch.bytes.length), 0);
     const isLate = isOver || batches.length === 0;
     target.release(isLate ? reservedBytes : reservedBytes - bytes);
     if (isLate) return;
     meter.replayed(environment, eventsIn({ parts: batches }));
     await target.send(batches, lot.id ?? randomUUID());
+  }
+
+  /** Others of its queue come first: the disk may have failed in one place only. */
+  function later(group: Group, lot: Lot, error: unknown): undefined {
+    // All of it was lost meanwhile.
+    if (![...groups.values()].includes(group)) return undefined;
+    group.lots.push(lot);
+    group.waitsUntil = performance.now() + retryMs;
+    paced('unread', (more) =>
+      log.warn('Events in the spool cannot be read at present; they stay there, and it is tried again', {
+        environment: group.name?.environment ?? '',
+        reason: errorText(error),
+        ...more,
+      }),
+    );
+    return undefined;
   }
 
   /** Nobody has them any more. */

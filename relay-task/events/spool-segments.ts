@@ -7,7 +7,7 @@ import { type FileHandle, open, readdir, rmdir, unlink } from 'node:fs/promises'
 import { join } from 'node:path';
 import { inSlices } from '../common/slices.ts';
 import type { Turnstile } from '../common/turnstile.ts';
-import { isDeleted, readPart, readWhole, writeAt } from './spool-files.ts';
+import { isDeleted, isPassing, readPart, readWhole, writeAt } from './spool-files.ts';
 import { type IndexView, settleInPlace } from './spool-in-place.ts';
 import { type Entry, eventsOnDisk } from './spool-index.ts';
 import {
@@ -35,6 +35,8 @@ interface Segment {
   readonly path: string;
   readonly marker: Buffer;
   bytes: number;
+  /** It could not be read, so later files, which tell what of it is settled, stay as long as it does. */
+  isUnread: boolean;
   /** How many batches were written to it, or read from it. */
   batches: number;
   /** Those of them that are not settled, as long as they are not written again elsewhere. */
@@ -148,6 +150,7 @@ export function createSegments({ directory, lane, segmentBytes }: SegmentsOption
       const isOver = isIdle === 'failing' || (isIdle && bytes > IDLE_BYTES);
       for (let [oldest] = segments; oldest; [oldest] = segments) {
         const isLast = oldest === segments.at(-1);
+        if (oldest.isUnread) return undefined;
         if (oldest.live.size > 0) return isLast ? undefined : oldest;
         if (isLast && !isOver) return undefined;
         if (isLast) await closeFile();
@@ -179,10 +182,11 @@ export function createSegments({ directory, lane, segmentBytes }: SegmentsOption
       for (const segment of logs) {
         const text = await lane(() => readWhole(segment.path)).catch((error: unknown) => {
           unreadable.push({ file: segment.path, error });
+          segment.isUnread = isPassing(error);
         });
+        if (text || segment.isUnread) segments.push(segment);
         if (!text) continue;
         segment.bytes = text.length;
-        segments.push(segment);
         bytes += text.length;
         const take = ({ record, from, to }: FoundRecord) => {
           const entry = read(record);
@@ -205,6 +209,10 @@ export function createSegments({ directory, lane, segmentBytes }: SegmentsOption
           failed(error);
         }
       }
+    },
+    /** Some of what it held may still come. */
+    get hasUnread() {
+      return segments.some(({ isUnread }) => isUnread);
     },
     /** In the lane. What was written is on the disk, or on the file server. */
     async sync(): Promise<void> {
@@ -233,7 +241,7 @@ function hasSettled({ batches, live }: Segment): boolean {
 /** Its name tells its number and its marker. */
 function segmentIn(directory: string, number: number, marker: Buffer): Segment {
   const path = join(directory, `${String(number).padStart(8, '0')}-${marker.toString('hex')}.log`);
-  return { path, number, marker, bytes: 0, batches: 0, live: new Set() };
+  return { path, number, marker, bytes: 0, isUnread: false, batches: 0, live: new Set() };
 }
 
 /** Segments, the oldest first, and the names of files that are none. */

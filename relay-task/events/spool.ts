@@ -105,6 +105,7 @@ export function createSpool({ directory: root, maxBytes, log, meter, find, ...op
     meter,
     find,
     goneMs: timings.goneMs,
+    retryMs: timings.beatMs,
     open: (directory) => createJournal({ ...journalOptions, directory: () => directory }),
   });
 

@@ -142,17 +142,32 @@ async function found({ open: openAgain }: ReturnType<typeof startJournal>) {
   return Array.from(next.entries, ({ id }) => id);
 }
 
+/** The methods of file handles, to be failed. */
+async function handles(): Promise<FileHandle> {
+  const path = join(newDirectory(), 'any');
+  const handle = await open(path, 'w');
+  await handle.close();
+  return Object.getPrototypeOf(handle) as FileHandle;
+}
+
+/** Reading fails as a broken disk, or a process without descriptors, makes it fail. Returns what ends that. */
+async function failReading(method: 'read' | 'readFile', fails: (args: readonly unknown[]) => boolean = () => true) {
+  const prototype = await handles();
+  const real = prototype[method];
+  const spy = jest.spyOn(prototype, method).mockImplementation(async function (this: FileHandle, ...args: unknown[]) {
+    if (fails(args)) throw Object.assign(new Error('EIO: i/o error, read'), { code: 'EIO', errno: -5 });
+    return Reflect.apply(real, this, args);
+  } as never);
+  return { end: () => spy.mockRestore(), failed: () => spy.mock.calls.length };
+}
+
 /** The disk takes so many more bytes, beside those that `isFree`. */
 async function withRoom(
-  directory: string,
   room: number,
   work: () => Promise<void>,
   isFree: (file: { readonly size: number }, at: number) => boolean = () => false,
 ): Promise<void> {
-  const handle = await open(join(directory, 'any'), 'w');
-  const prototype = Object.getPrototypeOf(handle) as FileHandle;
-  await handle.close();
-  rmSync(join(directory, 'any'));
+  const prototype = await handles();
   const { write } = prototype;
   let left = room;
   const spy = jest.spyOn(prototype, 'write').mockImplementation(async function (this: FileHandle, ...args: unknown[]) {
@@ -171,17 +186,17 @@ async function withRoom(
 }
 
 /** No file becomes longer. */
-async function withoutRoom(directory: string, work: () => Promise<void>): Promise<void> {
-  await withRoom(directory, 0, work, ({ size }, at) => at < size);
+async function withoutRoom(work: () => Promise<void>): Promise<void> {
+  await withRoom(0, work, ({ size }, at) => at < size);
 }
 
 test('what a full disk took of a group is not there for the next process, which nobody told what became of it', async () => {
   const started = startJournal();
-  const { journal, directory } = started;
+  const { journal } = started;
   const stays = keep(journal, batchOf('stays'));
   await journal.written();
   // All are in one group, of which a few fit.
-  await withRoom(directory, 300, async () => {
+  await withRoom(300, async () => {
     const lost = ['one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight'].map((text) =>
       keep(journal, batchOf(text)),
     );
@@ -197,7 +212,7 @@ test('a full disk has room again once everything is settled, although that canno
   const entries = ['x', 'y', 'z'].map((text) => keep(journal, batchOf(text.repeat(1_000))));
   await journal.written();
   expect(filesIn(directory)).toHaveLength(1);
-  await withRoom(directory, 0, async () => {
+  await withRoom(0, async () => {
     for (const entry of entries) journal.settle(wholeOf(entry));
     await journal.written();
     await eventually(() => expect(filesIn(directory)).toEqual([]));
@@ -264,7 +279,7 @@ describe('a log whose process ends while nothing can be appended to it', () => {
     const stays = entries[first.length]!;
     /** Ends after `before`. */
     const end = (before = () => {}) =>
-      withoutRoom(directory, async () => {
+      withoutRoom(async () => {
         for (const entry of entries) if (entry !== stays) journal.settle(wholeOf(entry));
         await journal.written();
         before();
@@ -321,5 +336,102 @@ describe('a log whose process ends while nothing can be appended to it', () => {
       started.state.mayWrite = async () => readFileSync(path).equals(before);
     });
     expect(await found(started)).toEqual(started.entries.slice(1).map(({ id }) => id));
+  });
+});
+
+describe('files that cannot be read for a while', () => {
+  test('hold up the events in them, which are then sent once', async () => {
+    const directory = await leftBy(numbered(3));
+    const launchDarkly = await startLaunchDarkly();
+    // All reads of batches, and none of counters.
+    const disk = await failReading('read', ([buffer]) => (buffer as Buffer).length !== 256);
+    const next = startSpooling(launchDarkly.uri, directory);
+    try {
+      const told = () => next.lines.filter((line) => line.startsWith('Events in the spool cannot be read at present'));
+      await eventually(() => expect(told()).toHaveLength(1));
+    } finally {
+      disk.end();
+    }
+    await eventually(() => expect(keys(launchDarkly.taken())).toEqual(keys(numbered(3))));
+    await next.forwarding.close(60_000);
+    expect(await next.measured('events_dropped_total')).toBe(0);
+    expect(launchDarkly.taken()).toHaveLength(3);
+  });
+
+  test('are read later, with all others of their directory', async () => {
+    const directory = await leftBy(numbered(3));
+    const launchDarkly = await startLaunchDarkly();
+    const disk = await failReading('readFile');
+    const next = startSpooling(launchDarkly.uri, directory);
+    try {
+      await eventually(() => expect(disk.failed()).toBeGreaterThan(1));
+      expect(launchDarkly.taken()).toEqual([]);
+    } finally {
+      disk.end();
+    }
+    await eventually(() => expect(keys(launchDarkly.taken())).toEqual(keys(numbered(3))));
+    await next.forwarding.close(60_000);
+    expect(filesIn(directory)).toEqual([]);
+  });
+
+  /** In two files: a batch that is settled and one that is not; what settles the first one, and a batch of two events. */
+  async function twoFiles() {
+    const started = startJournal();
+    const { journal } = started;
+    const [first, second] = [keep(journal, batchOf('"a"')), keep(journal, batchOf(`"${'x'.repeat(300_000)}"`))];
+    await journal.written();
+    journal.settle(wholeOf(first));
+    const third = keep(journal, batchOf('"is settled in place","stays"', 2));
+    await journal.written();
+    await journal.close();
+    expect(filesIn(started.directory)).toHaveLength(2);
+    return { ...started, ids: { second: second.id, third: third.id } };
+  }
+
+  /** What an adopting process finds if it cannot read these files. */
+  async function adopted({ open: openAgain, directory }: ReturnType<typeof startJournal>, unread: readonly number[]) {
+    const order = filesIn(directory).toSorted();
+    let reads = 0;
+    const disk = await failReading('readFile', () => unread.includes(reads++ % order.length));
+    const next = openAgain();
+    const { unreadable } = await next.adopt();
+    disk.end();
+    expect(unreadable).toHaveLength(unread.length);
+    return next;
+  }
+
+  test('keep what tells of them, although all the rest is settled', async () => {
+    const started = await twoFiles();
+    const next = await adopted(started, [0]);
+    for (const entry of [...next.entries]) next.settle(wholeOf(entry));
+    await next.remove();
+    expect(await found(started)).toEqual([started.ids.second]);
+  });
+
+  test('share no number with what is left of a batch in another one', async () => {
+    const started = await twoFiles();
+    // A third file, which is not read, has the next number.
+    const before = await adopted(started, []);
+    await before.close();
+    const next = started.open();
+    await next.adopt();
+    const last = keep(next, batchOf('"later"'));
+    await next.written();
+    await next.close();
+    const third = await adopted(started, [2]);
+    const [, divided] = third.entries;
+    await withoutRoom(async () => {
+      third.settle([{ entry: divided!, first: 0, events: 1 }]);
+      await third.written();
+      await third.close();
+    });
+    const after = started.open();
+    await after.adopt();
+    const left = Array.from(after.entries, ({ id, spans }) => [id, spans.reduce((sum, { events }) => sum + events, 0)]);
+    expect(left).toEqual([
+      [started.ids.second, 1],
+      [expect.any(Number), 1],
+      [last.id, 1],
+    ]);
   });
 });
