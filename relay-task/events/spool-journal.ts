@@ -106,7 +106,7 @@ export function createJournal(options: JournalOptions) {
       const head = { id: index.nextId(), at: Date.now(), events, sender, queue };
       const record: SpoolRecord = { kind: 'batch', head, bytes };
       const size = sizeOf(record);
-      if (!writer.hasRoom(size)) return 'slow';
+      if (!writer.takes(size)) return 'slow';
       if (!share.reserve(size)) return 'full';
       const entry = index.add(head, size, journal, share);
       append(record, entry);

@@ -26,12 +26,20 @@ const UNKEPT = {
 } as const;
 
 /** For `/status`: nothing, or not everything, is kept on the disk. */
-const PROBLEMS = { failed: 'events cannot be written', unusable: 'the directory cannot be used' } as const;
+const PROBLEMS = {
+  slow: 'writing takes too long, so answers no longer wait for it',
+  failed: 'events cannot be written',
+  unusable: 'the directory cannot be used',
+} as const;
 
 export function createSpoolReports({ log, meter, directory, maxBytes }: SpoolReportsOptions) {
   const told = new Set<keyof typeof UNKEPT | 'unusable' | 'unmarked'>();
   const standing = createStanding();
   const paced = createPacedLines();
+  const endWriting = () => {
+    standing.ends('failed');
+    standing.ends('slow');
+  };
   return {
     status: standing.status,
     /** So many events are in memory only. */
@@ -39,7 +47,7 @@ export function createSpoolReports({ log, meter, directory, maxBytes }: SpoolRep
       // Nothing is written to a directory that cannot be used, so waiting for it is not a slow disk, and a line says why.
       const isUnusable = reason === 'slow' && told.has('unusable');
       if (events > 0) meter.unspooled(isUnusable ? 'failed' : reason, events);
-      if (reason === 'failed') standing.begins(reason, error);
+      if (reason !== 'full' && !isUnusable) standing.begins(reason, error);
       if (isUnusable || told.has(reason)) return;
       const cause = error === undefined ? {} : { reason: errorText(error) };
       // A disk that is too slow now and then would otherwise fill the log.
@@ -59,7 +67,7 @@ export function createSpoolReports({ log, meter, directory, maxBytes }: SpoolRep
       );
     },
     recovered(): void {
-      standing.ends('failed');
+      endWriting();
       const wasTold = (['slow', 'failed'] as const).filter((reason) => told.delete(reason));
       if (wasTold.length > 0) log.info('Events are written to the spool again', { directory });
     },
@@ -94,7 +102,7 @@ export function createSpoolReports({ log, meter, directory, maxBytes }: SpoolRep
     },
     /** `events`: that were in it. */
     deleted(events: number): void {
-      standing.ends('failed');
+      endWriting();
       if (events > 0) meter.unspooled('failed', events);
       log.warn(
         'The directory of this relay in EVENTS_SPOOL_DIR was deleted; events that were in it are in memory only until they are sent, and it begins a new one',
@@ -117,7 +125,7 @@ export function createSpoolReports({ log, meter, directory, maxBytes }: SpoolRep
     },
     /** `events`: that were not written when it was taken over. */
     takenOver(unsureMs: number, events: number): void {
-      standing.ends('failed');
+      endWriting();
       if (events > 0) meter.unspooled('failed', events);
       log.warn(
         'Another relay has taken over the spool of this one, which did not write to it for long; it begins a new one',
@@ -137,7 +145,8 @@ function createStanding() {
       const time = Date.now();
       if (problems.size === 0) stateSince = time;
       problems.add(problem);
-      lastError = { time, message: `${PROBLEMS[problem]}: ${errorText(error)}` };
+      const cause = error === undefined ? '' : `: ${errorText(error)}`;
+      lastError = { time, message: PROBLEMS[problem] + cause };
     },
     ends(problem: keyof typeof PROBLEMS): void {
       if (problems.delete(problem) && problems.size === 0) stateSince = Date.now();

@@ -49,6 +49,8 @@ export function createWriter(options: WriterParts) {
   let committing: Promise<void> | undefined;
   let isStopped = false;
   let isFailing = false;
+  /** A batch had no room since everything was written. */
+  let hasRefused = false;
   const waits = createWaits(options.lateMs, () => {
     options.unkept(
       pending.reduce((sum, { entry }) => sum + (entry?.state === 'pending' ? entry.events : 0), 0),
@@ -80,11 +82,17 @@ export function createWriter(options: WriterParts) {
       fail(group, error);
     }
     passed = Math.max(passed, group.at(-1)?.number ?? 0);
-    const isInTime = waits.passed(passed, pending.length === 0);
+    const isAll = pending.length === 0;
+    const isInTime = waits.passed(passed, isAll) || (isAll && hasRefused);
+    if (isAll) hasRefused = false;
     if (!isFailing && (isInTime || wasFailing)) options.recovered();
     // On a full disk this is what makes room.
     await options.cleanUp();
     return !isFailing;
+  }
+
+  function hasRoom(bytes: number): boolean {
+    return !isStopped && pendingBytes + bytes <= MOST_WAITING_BYTES;
   }
 
   function takeGroup(): Piece[] {
@@ -133,7 +141,13 @@ export function createWriter(options: WriterParts) {
       return waits.isLate;
     },
     /** Whether a batch of this size may wait. */
-    hasRoom: (bytes: number) => !isStopped && pendingBytes + bytes <= MOST_WAITING_BYTES,
+    hasRoom,
+    /** The same for one that comes now. After a refusal, `recovered` is called once everything is written. */
+    takes(bytes: number): boolean {
+      const isTaken = hasRoom(bytes);
+      hasRefused ||= !isTaken;
+      return isTaken;
+    },
     /** False: too much waits. `rest`: records that are written in one go with this one, so that no kill parts them. */
     append(record: SpoolRecord, entry?: Entry, rest: readonly SpoolRecord[] = []): boolean {
       const records = [record, ...rest];

@@ -435,3 +435,33 @@ describe('files that cannot be read for a while', () => {
     ]);
   });
 });
+
+test('a disk that is too slow is in the status until everything is written', async () => {
+  const launchDarkly = await startLaunchDarkly(() => 503);
+  const { intake, forwarding } = startSpooling(launchDarkly.uri, newDirectory(), {
+    flushIntervalMs: NEVER_MS,
+    spool: { timings: { lateMs: 10 } },
+  });
+  await send(intake, numbered(1));
+  expect(forwarding.spool()).toMatchObject({ state: 'VALID' });
+  const prototype = await handles();
+  const { write } = prototype;
+  let goOn = () => {};
+  const gate = new Promise<void>((resolve) => {
+    goOn = resolve;
+  });
+  const spy = jest.spyOn(prototype, 'write').mockImplementation(async function (this: FileHandle, ...args: unknown[]) {
+    await gate;
+    return Reflect.apply(write, this, args);
+  } as never);
+  try {
+    await send(intake, numbered(1, 1));
+    const message = 'writing takes too long, so answers no longer wait for it';
+    expect(forwarding.spool()).toMatchObject({ state: 'INTERRUPTED', lastError: { message } });
+    goOn();
+    await eventually(() => expect(forwarding.spool()).toMatchObject({ state: 'VALID', lastError: { message } }));
+  } finally {
+    goOn();
+    spy.mockRestore();
+  }
+});

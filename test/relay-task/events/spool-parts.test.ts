@@ -238,6 +238,22 @@ describe('What waits to be written', () => {
     expect([groups, writer.hasRoom(0)]).toEqual([[], false]);
   });
 
+  test('is in time again once everything is written after there was no room', async () => {
+    let isOurs = false;
+    const { writer, told } = start(() => {}, { mayWrite: async () => isOurs });
+    const large = { ...batchOf(1), bytes: Buffer.alloc(3 * 1024 * 1024) } as SpoolRecord;
+    expect([writer.takes(3 * 1024 * 1024), writer.append(large, entryOf(1))]).toEqual([true, true]);
+    expect(writer.takes(3 * 1024 * 1024)).toBe(false);
+    await writer.commit();
+    expect(told).toEqual([]);
+    isOurs = true;
+    await writer.commit();
+    expect(told).toEqual(['recovered']);
+    writer.append(settled);
+    await writer.commit();
+    expect(told).toEqual(['recovered']);
+  });
+
   test('has room for batches up to 4 MiB', async () => {
     const { writer } = start(() => {}, { mayWrite: async () => false });
     const mebibytes = 1024 * 1024;
