@@ -81,7 +81,7 @@ export function createAdoption({ lane, log, retryMs, open, isOver, adopted, proc
     const { directory, failedAt } = tried;
     waiting.push({ ...tried, failedAt: failedAt ?? now, tryAt: now + retryMs });
     if (failedAt !== undefined) return;
-    log.warn('Cannot read what another relay left in the spool; it is tried again', {
+    log.warn('Cannot read what another relay left in the spool; it is tried again every few seconds', {
       directory,
       reason: errorText(error),
     });

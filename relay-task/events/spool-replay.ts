@@ -131,11 +131,14 @@ export function createReplay({ lane, log, meter, find, goneMs, retryMs, open }: 
     group.lots.push(lot);
     group.waitsUntil = performance.now() + retryMs;
     paced('unread', (more) =>
-      log.warn('Events in the spool cannot be read at present; they stay there, and it is tried again', {
-        environment: group.name?.environment ?? '',
-        reason: errorText(error),
-        ...more,
-      }),
+      log.warn(
+        'Events in the spool cannot be read at present; they stay there, and it is tried again every few seconds',
+        {
+          environment: group.name?.environment ?? '',
+          reason: errorText(error),
+          ...more,
+        },
+      ),
     );
     return undefined;
   }

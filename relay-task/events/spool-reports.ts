@@ -78,7 +78,7 @@ export function createSpoolReports({ log, meter, directory, maxBytes }: SpoolRep
       standing.begins('unusable', error);
       if (told.has('unusable')) return;
       told.add('unusable');
-      log.error('Cannot use EVENTS_SPOOL_DIR; events are in memory only, and it is tried again', {
+      log.error('Cannot use EVENTS_SPOOL_DIR; events are in memory only, and it is tried again every few seconds', {
         directory,
         reason: errorText(error),
       });
@@ -94,11 +94,14 @@ export function createSpoolReports({ log, meter, directory, maxBytes }: SpoolRep
       });
     },
     stuck(name: string, error: unknown): void {
-      log.warn('Cannot take over a directory in EVENTS_SPOOL_DIR; it is left as it is, and tried again', {
-        directory,
-        name,
-        reason: errorText(error),
-      });
+      log.warn(
+        'Cannot take over a directory in EVENTS_SPOOL_DIR; it is left as it is, and tried again every few seconds',
+        {
+          directory,
+          name,
+          reason: errorText(error),
+        },
+      );
     },
     /** `events`: that were in it. */
     deleted(events: number): void {
