@@ -30,7 +30,7 @@ async function follow(content: unknown, more: Partial<FileSourceOptions> & { nam
   const reloads: FileReload[] = [];
   const statuses: UpstreamStatus[] = [];
   const environment = createEnvironment({ name: 'test', log, onChange: (change) => void changes.push(change) });
-  const start = async () => {
+  const start = async (own: Partial<FileSourceOptions> = {}) => {
     const source = await startFileSource({
       path,
       sink: environment,
@@ -40,6 +40,7 @@ async function follow(content: unknown, more: Partial<FileSourceOptions> & { nam
       onStatus: (status) => void statuses.push(status),
       settleMs: 20,
       ...options,
+      ...own,
     });
     behind(() => source.close());
     return source;
@@ -378,10 +379,9 @@ test('a closed file source reads nothing', async () => {
   const source = await start();
   await source.close();
   await write({ flagValues: { a: 2 } });
-  const told = reloads.length;
   // Another source of the same file reads what it finds and what comes later, as fast as the closed one would.
-  await start();
+  await start({ onReload() {} });
   await write({ flagValues: { a: 3 } });
   await until('the edit to be read', () => environment.get('features', 'a')?.json.includes('[3]') ?? false);
-  expect([told, reloads.length, source.status().state]).toEqual([1, 3, 'OFF']);
+  expect([reloads.length, source.status().state]).toEqual([1, 'OFF']);
 });
