@@ -23,6 +23,14 @@ export function checkHeartbeat(config: Config, findings: Findings): void {
     const own = autoConfig ? '' : ' or LD_HEARTBEAT_FLAG_<name>';
     findings.warning(`${given.join(', ')}: no effect without HEARTBEAT_FLAG${own}`);
   }
+  if (apiToken !== undefined && project === undefined && !ssm && !autoConfig) {
+    for (const { name, projKey, heartbeatFlag = flag } of environments) {
+      if (heartbeatFlag === undefined || projKey !== undefined) continue;
+      findings.warning(
+        `HEARTBEAT_API_TOKEN: no heartbeats are sent to environment ${name}, since nothing names the project of flag ${heartbeatFlag}: set HEARTBEAT_PROJECT or LD_PROJ_KEY_${name}`,
+      );
+    }
+  }
   if (flags && replicas.length > 0 && !dynamoDB) {
     findings.problem('HEARTBEAT_REPLICAS: needs the flag table: set USE_DYNAMODB and DYNAMODB_TABLE');
   }

@@ -12,6 +12,16 @@ const inEach = 'HEARTBEAT_API_TOKEN, HEARTBEAT_PROJECT: no effect';
 test.each<[string, Variables, readonly string[]]>([
   ['nothing names a flag', { ...one, ...sending }, [`${inEach} without HEARTBEAT_FLAG or LD_HEARTBEAT_FLAG_<name>`]],
   ['an environment has a flag', { ...one, ...sending, LD_HEARTBEAT_FLAG_a: 'heartbeat' }, []],
+  [
+    'nothing names the project of one that has a flag',
+    {
+      ...{ ...one, LD_ENV_b: 'sdk-b', LD_ENV_c: 'sdk-c', HEARTBEAT_API_TOKEN: 'api-a', LD_PROJ_KEY_b: 'shop' },
+      ...{ LD_HEARTBEAT_FLAG_a: 'heartbeat', LD_HEARTBEAT_FLAG_b: 'heartbeat' },
+    },
+    [
+      'HEARTBEAT_API_TOKEN: no heartbeats are sent to environment a, since nothing names the project of flag heartbeat: set HEARTBEAT_PROJECT or LD_PROJ_KEY_a',
+    ],
+  ],
   ['there is one flag for all', { ...one, ...sending, HEARTBEAT_FLAG: 'heartbeat' }, []],
   ['environments are in SSM, where any may have a flag', { ...ssm, ...sending }, []],
   // LD_HEARTBEAT_FLAG_<name> would be a second source of environments.
