@@ -3,7 +3,8 @@ import { readFileSync } from 'node:fs';
 import packageJson from '../package.json' with { type: 'json' };
 import { counted } from './common/counted.ts';
 import { sleep } from './common/pause.ts';
-import { redactKeys } from './common/secrets.ts';
+import { redactKeys, redactSecrets } from './common/secrets.ts';
+import { statsAddressText } from './common/stats-address.ts';
 import { type Config, storesIn } from './config/config.ts';
 import { loadConfig } from './config/load.ts';
 import { RelayError } from './errors.ts';
@@ -140,14 +141,31 @@ async function run(relay: Relay, { config, log, end }: Running): Promise<void> {
   await end(1);
 }
 
-function describeStart(config: Config, { port, budgetBytes }: Relay): { message: string; fields: LogFields } {
+/** Where metrics can be read, and where they are sent. */
+function metricsOf({ metrics, datadog, otlp }: Config, { metricsPort }: Relay): readonly string[] {
+  return [
+    metricsPort !== undefined && `Prometheus on port ${metricsPort}`,
+    datadog && `Datadog at ${statsAddressText(datadog.statsAddr)}`,
+    otlp?.metrics && `OTLP at ${redactSecrets(otlp.metrics.exporter.url)}`,
+    metrics.emf && 'CloudWatch in this log',
+  ].filter((text) => typeof text === 'string');
+}
+
+function describeStart(config: Config, relay: Relay): { message: string; fields: LogFields } {
+  const { port, budgetBytes } = relay;
   const { environments, listenHost = '0.0.0.0' } = config;
   const { version } = packageJson;
   const stores = storesIn(config);
   const { ssm, autoConfig, offline } = config;
   const from = (ssm && `SSM (${ssm.path})`) ?? (autoConfig && 'auto-configuration') ?? (offline && 'an archive');
   const named = from === undefined ? counted(environments.length, 'environment') : `environments from ${from}`;
-  const about = [`version ${version}`, named, `stores: ${stores.map(({ name }) => name).join(', ') || 'none'}`];
+  const metrics = metricsOf(config, relay);
+  const about = [
+    `version ${version}`,
+    named,
+    `stores: ${stores.map(({ name }) => name).join(', ') || 'none'}`,
+    ...(metrics.length > 0 ? [`metrics: ${metrics.join(', ')}`] : []),
+  ];
   return {
     message: `Relay listening on ${listenHost.includes(':') ? `[${listenHost}]` : listenHost}:${port} (${about.join(', ')})`,
     fields: {
@@ -157,6 +175,7 @@ function describeStart(config: Config, { port, budgetBytes }: Relay): { message:
       environments: environments.slice(0, MOST_NAMED).map(({ name }) => name),
       ...(environments.length > MOST_NAMED && { moreEnvironments: environments.length - MOST_NAMED }),
       stores: stores.map(({ key }) => key),
+      metrics,
       memoryBudgetBytes: budgetBytes,
       pid: process.pid,
     },

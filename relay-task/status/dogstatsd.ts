@@ -13,6 +13,7 @@ import type { Measures } from '../common/measures.ts';
 import { sleep } from '../common/pause.ts';
 import { bucketValue, createIncreases, type Increases } from '../common/registry-reading.ts';
 import { inSlices } from '../common/slices.ts';
+import { statsAddressText } from '../common/stats-address.ts';
 import type { Log, StatsAddress } from '../ports.ts';
 
 interface DogstatsdOptions {
@@ -68,8 +69,7 @@ const DATADOG_TAGS = { DD_ENTITY_ID: 'dd.internal.entity_id', DD_SERVICE: 'servi
 /** Never rejects: where metrics cannot be sent, a line of the log says why. Loads the client library. */
 export async function startDogstatsd(options: DogstatsdOptions): Promise<Dogstatsd> {
   const { measures, statsAddr, log } = options;
-  const shown = 'path' in statsAddr ? `unix://${statsAddr.path}` : `${statsAddr.host}:${statsAddr.port}`;
-  const setting = `DATADOG_STATS_ADDR=${shown}`;
+  const setting = `DATADOG_STATS_ADDR=${statsAddressText(statsAddr)}`;
   const missing = 'path' in statsAddr ? await nativeProblem() : undefined;
   if (missing !== undefined) {
     log.error(

@@ -147,7 +147,9 @@ describe('the relay process', () => {
   test('on SIGTERM turns unready, rejects new streams, ends open ones over the drain window, flushes stores and frees the lease @heavy', async () => {
     const relay = run({
       ...{ STREAM_URI: upstream.uri, ...storeVariables(table), DRAIN_WINDOW: process.env.LONG ? '5s' : '2s' },
-      ...{ METRICS_EMF: 'true', METRICS_EMF_INTERVAL: '1s' },
+      ...{ METRICS_EMF: 'true', METRICS_EMF_INTERVAL: '1s', USE_PROMETHEUS: 'true', PROMETHEUS_PORT: '0' },
+      ...{ USE_DATADOG: 'true', DATADOG_STATS_ADDR: '127.0.0.1:9', USE_OTLP: 'true', OTEL_TRACES_EXPORTER: 'none' },
+      OTEL_EXPORTER_OTLP_ENDPOINT: 'http://user:pass@127.0.0.1:9',
     });
     const port = await eventually(() => listeningPort(relay.output().stdout));
     const uri = `http://127.0.0.1:${port}`;
@@ -163,6 +165,12 @@ describe('the relay process', () => {
         message: expect.stringMatching(/^Relay listening on /),
         environments: ['shop'],
         stores: ['dynamoDB'],
+        metrics: [
+          expect.stringMatching(/^Prometheus on port [1-9]\d*$/),
+          'Datadog at 127.0.0.1:9',
+          expect.stringMatching(/^OTLP at http:\/\/(?!user:pass).*127\.0\.0\.1:9\/v1\/metrics$/),
+          'CloudWatch in this log',
+        ],
       }),
     );
     const other = opened(
